@@ -1,1 +1,17 @@
-//! Skeleton.
+//! The sample app: an Actix Web greeter in two versions that differ in words, colour and the format of `/api`.
+//! It is what the blue and the green environment run. It must not know which environment it is in, nor
+//! anything of AWS.
+
+mod app;
+mod commands;
+mod healthcheck;
+mod name;
+mod page;
+mod server;
+mod settings;
+mod version;
+
+pub use app::{MAX_BODY_BYTES, MAX_HEAD_BYTES, app};
+pub use commands::run;
+pub use name::{MAX_NAME_CHARS, Name};
+pub use version::{ApiFormat, V1, V2, Version};

@@ -1,0 +1,104 @@
+//! What the two versions of the app say and look like. Must not know how a request arrives.
+
+/// How `/api` writes its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiFormat {
+    /// The bare message, `text/plain`.
+    Text,
+    /// The message as one JSON string, `application/json`.
+    Json,
+}
+
+/// One version of the app.
+#[derive(Debug)]
+pub struct Version {
+    /// What the `x-app-version` header carries.
+    pub number: &'static str,
+    /// The word before the name.
+    pub salutation: &'static str,
+    /// The language of the page (BCP 47).
+    pub language: &'static str,
+    /// The background, as CSS writes it.
+    pub background: &'static str,
+    /// The page's whole style sheet.
+    pub style: &'static str,
+    /// The base64 SHA-256 of `style`, by which the content security policy allows it.
+    pub style_sha256: &'static str,
+    /// How `/api` answers.
+    pub api: ApiFormat,
+}
+
+/// The style sheet; only the background differs. White on these backgrounds is low in contrast,
+/// hence heavy letters with a soft dark edge.
+macro_rules! style {
+    ($background:literal) => {
+        concat!(
+            "html{height:100%;background:",
+            $background,
+            "}",
+            "body{margin:0;min-height:100%;display:grid;place-items:center}",
+            "h1{box-sizing:border-box;max-width:100%;margin:0;padding:1.5rem;color:#fff;",
+            "font:700 clamp(2.5rem,11vmin,7.5rem)/1.15 system-ui,-apple-system,\"Segoe UI\",Roboto,",
+            "\"Helvetica Neue\",Arial,sans-serif;",
+            "text-align:center;text-wrap:balance;overflow-wrap:anywhere;",
+            "text-shadow:0 0 .04em rgb(0 40 50/.45),0 .03em .2em rgb(0 40 50/.35)}"
+        )
+    };
+}
+
+/// "Hello": green, `/api` in plain text.
+pub static V1: Version = Version {
+    number: "1",
+    salutation: "Hello",
+    language: "en",
+    background: "#14DB95",
+    style: style!("#14DB95"),
+    style_sha256: "cJdP57EaXumdOpbo6Pss0Rv8TnXs4rmtO3hgMbY+hHw=",
+    api: ApiFormat::Text,
+};
+
+/// "Bonjour": blue, `/api` in JSON.
+pub static V2: Version = Version {
+    number: "2",
+    salutation: "Bonjour",
+    language: "fr",
+    background: "#09BBE8",
+    style: style!("#09BBE8"),
+    style_sha256: "8xkwepuWhddgdDZGKkHPrF6S1jBF6JZyBHfz0T8KjYg=",
+    api: ApiFormat::Json,
+};
+
+impl Version {
+    /// The greeting for a name, not escaped for any format.
+    pub fn greeting(&self, name: &crate::Name) -> String {
+        format!("{} {name}!", self.salutation)
+    }
+
+    /// The `content-security-policy`: nothing may load or run but the page's own style and icon.
+    pub fn content_security_policy(&self) -> String {
+        format!(
+            "default-src 'none'; style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+            self.style_sha256
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use sha2::{Digest as _, Sha256};
+
+    #[test]
+    fn the_policy_allows_exactly_the_style_that_the_page_has() {
+        for version in [&V1, &V2] {
+            let hash = BASE64_STANDARD.encode(Sha256::digest(version.style));
+            assert_eq!(
+                version.style_sha256, hash,
+                "style_sha256 of version {}",
+                version.number
+            );
+        }
+    }
+}
