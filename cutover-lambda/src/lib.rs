@@ -1,1 +1,21 @@
-//! Skeleton.
+//! The cutover engine: swaps the prod and dev listeners of one blue/green stack while it probes prod, and
+//! swaps them back when a probe fails.
+//!
+//! The decisions are in [`machine`] (pure), the edges in [`balancer`], [`probe`] and [`ledger`], and [`run`] joins them.
+//! The Lambda function is a thin adapter over this library; the CLI uses the same request, record and lease types.
+//! Nothing here may know what a deployment is, nor whether it talks to AWS or to something that answers like it.
+
+pub mod aws;
+pub mod clock;
+pub mod color;
+pub mod config;
+pub mod connect_to;
+pub mod ledger;
+pub mod report;
+pub mod request;
+pub mod status;
+
+pub use color::Color;
+pub use report::{Outcome, Phase, Record};
+pub use request::{Op, Request};
+pub use status::{Answer, Status};

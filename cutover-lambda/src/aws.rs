@@ -1,0 +1,148 @@
+//! The standard AWS configuration, for the function and the CLI: profile, environment, SSO (where the program has
+//! that feature), `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE`, proxies, over one TLS stack (rustls with ring).
+//! Must not know a service.
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::RuntimeComponents;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Attempts for one call, the first included. With exponential backoff (at most 1 s a wait here) that rides out a
+/// throttled account: Elastic Load Balancing and ECS refill their buckets with at least 10 calls per second.
+pub const MAX_ATTEMPTS: u32 = 5;
+/// Longest time for a TCP and TLS connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest time for one attempt of one call. The control plane answers in well under a second.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for one call with all its attempts.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// The AWS configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsConfigError {
+    /// The file that `AWS_CA_BUNDLE` names could not be read.
+    #[error("AWS_CA_BUNDLE names {}, which cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file that `AWS_CA_BUNDLE` names holds something else than certificates.
+    #[error("AWS_CA_BUNDLE names {}, which is not a file of PEM certificates: {problem}", path.display())]
+    NotCertificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Makes rustls with ring the process's TLS. May be called again; the first call wins.
+pub fn install_tls() {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Loads the standard AWS configuration.
+pub async fn sdk_config() -> Result<SdkConfig, AwsConfigError> {
+    install_tls();
+    let context = tls_context(std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from))?;
+    let http = Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder();
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context.clone())
+            .build()
+    });
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(MAX_ATTEMPTS)
+        .with_initial_backoff(Duration::from_millis(200))
+        .with_max_backoff(Duration::from_secs(1));
+    Ok(aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        .load()
+        .await)
+}
+
+/// Trusts the bundle alone where one is named, as the AWS CLI does, else the platform's certificates.
+fn tls_context(bundle: Option<PathBuf>) -> Result<tls::TlsContext, AwsConfigError> {
+    let Some(path) = bundle.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(tls::TlsContext::default());
+    };
+    let pem = match std::fs::read(&path) {
+        Ok(pem) => pem,
+        Err(source) => return Err(AwsConfigError::Unreadable { path, source }),
+    };
+    if let Err(problem) = check_certificates(&pem) {
+        return Err(AwsConfigError::NotCertificates { path, problem });
+    }
+    let trust = tls::TrustStore::empty().with_pem_certificate(pem);
+    tls::TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|error| AwsConfigError::NotCertificates {
+            path,
+            problem: error.to_string(),
+        })
+}
+
+/// The HTTP client panics on a bad certificate, so every one is parsed here first.
+fn check_certificates(pem: &[u8]) -> Result<(), String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("it holds no certificate".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_that_is_absent_is_named() {
+        let error = tls_context(Some("/nonexistent/ca.pem".into())).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("AWS_CA_BUNDLE names /nonexistent/ca.pem, which cannot be read"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_bundle_without_certificates_is_refused() {
+        assert!(check_certificates(b"hello").is_err());
+        assert!(
+            check_certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn an_empty_setting_is_no_setting() {
+        assert!(tls_context(Some("".into())).is_ok());
+    }
+}

@@ -1,0 +1,332 @@
+//! The lease: one holder at a time may change the stack or its traffic. It is an object with an expiry, renewed by a
+//! heartbeat in the version that was last written, and free for others once expired. Deployments and cutovers take the
+//! same one. Must not know what the holder does.
+
+use super::store::{ObjectStore, StoreError, When};
+use super::{Ledger, keys};
+use crate::clock::{between, later};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Renewals in one time to live: a few may fail before the lease is in danger.
+pub const HEARTBEATS_PER_TTL: u32 = 6;
+/// How far two machines' clocks may be apart: a lease is taken over only this long after it expired.
+pub const SKEW: Duration = Duration::from_secs(3);
+/// Interrupted holders that a lease remembers.
+const PREDECESSORS: usize = 16;
+
+/// What a lease is held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// The listeners are being swapped.
+    Cutover,
+    /// The stack is being changed.
+    Deployment,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cutover => "cutover",
+            Self::Deployment => "deployment",
+        })
+    }
+}
+
+/// What the lease's object says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseInfo {
+    /// Id of the run or deployment that holds it.
+    pub holder: String,
+    /// What it is held for.
+    pub purpose: Purpose,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, unless renewed.
+    pub expires: Timestamp,
+    /// Whether the holder has given it back.
+    pub released: bool,
+    /// Holders before this one that never gave it back, oldest first; their runs may need to be put right.
+    pub interrupted: Vec<String>,
+    /// A different text for every acquisition.
+    pub writer: String,
+}
+
+impl LeaseInfo {
+    /// Whether someone holds it at `now`: neither released nor expired for longer than [`SKEW`].
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.released && now < later(self.expires, SKEW)
+    }
+}
+
+/// The lease could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// Someone else holds it.
+    #[error("a {} holds the lease: {} since {}, until {} unless renewed", .0.purpose, .0.holder, .0.since, .0.expires)]
+    Held(Box<LeaseInfo>),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A lease that is held. Its heartbeat runs until [`Lease::release`], or until this is dropped: then it expires.
+#[derive(Debug)]
+pub struct Lease<S> {
+    shared: Arc<Shared<S>>,
+    heartbeat: JoinHandle<()>,
+    interrupted: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Shared<S> {
+    ledger: Ledger<S>,
+    ttl: Duration,
+    stop: Notify,
+    /// Held while the object is written, so that heartbeat, renewal and release take turns.
+    current: tokio::sync::Mutex<(LeaseInfo, String)>,
+    /// Until when this side counts on it; `None` once it is lost.
+    good_until: watch::Sender<Option<Instant>>,
+}
+
+impl<S> Drop for Lease<S> {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
+}
+
+impl<S: ObjectStore> Ledger<S> {
+    /// Takes the lease for `id`, for `ttl` at a time. Fails at once where someone else holds it.
+    pub async fn acquire(
+        &self,
+        purpose: Purpose,
+        id: &str,
+        ttl: Duration,
+    ) -> Result<Lease<S>, LeaseError> {
+        let asked = Instant::now();
+        let now = self.clock.now();
+        let before = self.read_lease().await?;
+        let interrupted = match &before {
+            None => Vec::new(),
+            Some((held, _)) if held.is_live(now) => {
+                return Err(LeaseError::Held(Box::new(held.clone())));
+            }
+            Some((old, _)) => remember(old),
+        };
+        let info = LeaseInfo {
+            holder: id.to_owned(),
+            purpose,
+            since: now,
+            expires: later(now, ttl),
+            released: false,
+            interrupted: interrupted.clone(),
+            writer: uuid::Uuid::new_v4().to_string(),
+        };
+        let etag = before.as_ref().map(|(_, etag)| etag.as_str());
+        let etag = self.write_lease(&info, etag).await?;
+        let (good_until, _) = watch::channel(Some(asked + ttl));
+        let shared = Arc::new(Shared {
+            ledger: self.clone(),
+            ttl,
+            stop: Notify::new(),
+            current: tokio::sync::Mutex::new((info, etag)),
+            good_until,
+        });
+        let heartbeat = tokio::spawn(beat(Arc::clone(&shared)));
+        Ok(Lease {
+            shared,
+            heartbeat,
+            interrupted,
+        })
+    }
+
+    /// The live lease, whoever holds it; none where it is free.
+    pub async fn holder(&self) -> Result<Option<LeaseInfo>, StoreError> {
+        let lease = self.read_lease().await?.map(|(info, _)| info);
+        Ok(lease.filter(|info| info.is_live(self.clock.now())))
+    }
+
+    async fn read_lease(&self) -> Result<Option<(LeaseInfo, String)>, StoreError> {
+        let Some(object) = self.store.get(keys::LOCK).await? else {
+            return Ok(None);
+        };
+        let info =
+            serde_json::from_slice(&object.body).map_err(|error| StoreError::Unavailable {
+                doing: "understand",
+                key: keys::LOCK.to_owned(),
+                cause: error.to_string(),
+            })?;
+        Ok(Some((info, object.etag)))
+    }
+
+    /// Writes the lease where it is still in version `etag`; finds out where the answer was lost.
+    async fn write_lease(
+        &self,
+        info: &LeaseInfo,
+        etag: Option<&str>,
+    ) -> Result<String, LeaseError> {
+        let body = serde_json::to_vec_pretty(info).map_err(|error| StoreError::Unavailable {
+            doing: "write",
+            key: keys::LOCK.to_owned(),
+            cause: error.to_string(),
+        })?;
+        let when = etag.map_or(When::Absent, When::Unchanged);
+        let error = match self.store.put(keys::LOCK, body, when).await {
+            Ok(etag) => return Ok(etag),
+            Err(error) => error,
+        };
+        match self.read_lease().await? {
+            Some((stored, etag)) if stored == *info => Ok(etag),
+            Some((stored, _))
+                if stored.writer != info.writer && stored.is_live(self.clock.now()) =>
+            {
+                Err(LeaseError::Held(Box::new(stored)))
+            }
+            _ => Err(error.into()),
+        }
+    }
+}
+
+/// The interrupted holders after `old` is taken over.
+fn remember(old: &LeaseInfo) -> Vec<String> {
+    if old.released {
+        return Vec::new();
+    }
+    let mut ids = old.interrupted.clone();
+    if old.purpose == Purpose::Cutover && !ids.contains(&old.holder) {
+        ids.push(old.holder.clone());
+    }
+    let surplus = ids.len().saturating_sub(PREDECESSORS);
+    ids.split_off(surplus)
+}
+
+impl<S: ObjectStore> Lease<S> {
+    /// Runs that were interrupted while they held the lease, oldest first.
+    pub fn interrupted(&self) -> &[String] {
+        &self.interrupted
+    }
+
+    /// How long the lease certainly still holds; zero once it is lost.
+    pub fn remaining(&self) -> Duration {
+        let until = *self.shared.good_until.borrow();
+        until.map_or(Duration::ZERO, |until| {
+            until.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// Waits until the lease is lost: taken over, or not renewed in time.
+    pub async fn lost(&self) {
+        let mut good_until = self.shared.good_until.subscribe();
+        // An error would say that the sender is gone, but `self` holds it.
+        let _ = good_until.wait_for(Option::is_none).await;
+    }
+
+    /// Renews the lease now, so that it holds for its whole time to live again.
+    pub async fn renew(&self) -> Result<(), LeaseError> {
+        self.shared.renew().await
+    }
+
+    /// Gives the lease back and ends the heartbeat.
+    pub async fn release(mut self) -> Result<(), LeaseError> {
+        self.shared.stop.notify_one();
+        // The heartbeat ends by itself; it cannot panic.
+        let _ = (&mut self.heartbeat).await;
+        let mut current = self.shared.current.lock().await;
+        let released = LeaseInfo {
+            released: true,
+            expires: self.shared.ledger.clock.now(),
+            interrupted: Vec::new(),
+            ..current.0.clone()
+        };
+        let etag = self.shared.write(&released, &current.1).await?;
+        *current = (released, etag);
+        Ok(())
+    }
+}
+
+impl<S: ObjectStore> Shared<S> {
+    async fn renew(&self) -> Result<(), LeaseError> {
+        let mut current = self.current.lock().await;
+        let asked = Instant::now();
+        let renewed = LeaseInfo {
+            expires: later(self.ledger.clock.at(asked), self.ttl),
+            ..current.0.clone()
+        };
+        match self.write(&renewed, &current.1).await {
+            Ok(etag) => {
+                *current = (renewed, etag);
+                self.good_until.send_if_modified(|until| match until {
+                    Some(until) => {
+                        *until = asked + self.ttl;
+                        true
+                    }
+                    None => false,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, LeaseError::Held(_)) {
+                    self.good_until.send_replace(None);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes; where an earlier write of ours landed whose answer was lost, writes over that.
+    async fn write(&self, info: &LeaseInfo, etag: &str) -> Result<String, LeaseError> {
+        match self.ledger.write_lease(info, Some(etag)).await {
+            Err(LeaseError::Store(StoreError::Conflict { .. })) => {
+                match self.ledger.read_lease().await? {
+                    Some((stored, etag)) if stored.writer == info.writer => {
+                        self.ledger.write_lease(info, Some(&etag)).await
+                    }
+                    Some((stored, _)) => Err(LeaseError::Held(Box::new(stored))),
+                    None => self.ledger.write_lease(info, None).await,
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Renews until told to stop, or until the lease is lost.
+async fn beat<S: ObjectStore>(shared: Arc<Shared<S>>) {
+    let pause = shared.ttl / HEARTBEATS_PER_TTL;
+    loop {
+        let until = *shared.good_until.borrow();
+        let Some(until) = until else { return };
+        tokio::select! {
+            () = shared.stop.notified() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep_until(until) => {
+                shared.good_until.send_replace(None);
+                return;
+            }
+        }
+        let renewal = async {
+            if let Err(error) = shared.renew().await {
+                tracing::warn!(%error, "the lease was not renewed");
+            }
+        };
+        tokio::select! {
+            () = renewal => {}
+            () = tokio::time::sleep_until(until) => {
+                shared.good_until.send_replace(None);
+                return;
+            }
+        }
+    }
+}
+
+/// How long until the lease is free if its holder never comes back.
+pub(crate) fn until_free(info: &LeaseInfo, now: Timestamp) -> Duration {
+    between(now, later(info.expires, SKEW))
+}

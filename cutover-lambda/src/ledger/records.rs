@@ -1,0 +1,127 @@
+//! Reads and writes the records of runs. A record belongs to one writer until that writer's lease is gone; each write
+//! names the version that it replaces, so a writer that was thought dead cannot overwrite what was decided since.
+//! Must not know what is in a record but its writer and whether it is final.
+
+use super::store::{ObjectStore, StoreError, When};
+use super::{Ledger, keys};
+use crate::Record;
+
+/// A record could not be read or written.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RecordError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored is not a record that this version understands.
+    #[error("the record of run {id} cannot be read: {cause}")]
+    Unreadable {
+        /// The run.
+        id: String,
+        /// Why.
+        cause: String,
+    },
+    /// There is a record of this run already, or another writer has taken it over. Boxed for its size.
+    #[error("run {} has a record already", .0.id)]
+    Taken(Box<Record>),
+    /// The record is gone.
+    #[error("the record of run {id} was deleted")]
+    Gone {
+        /// The run.
+        id: String,
+    },
+}
+
+/// Writes one run's record, version after version.
+#[derive(Debug)]
+pub struct RecordWriter<S> {
+    ledger: Ledger<S>,
+    etag: Option<String>,
+}
+
+/// Tries of one write where the store does not answer.
+const TRIES: u32 = 3;
+
+impl<S: ObjectStore> Ledger<S> {
+    pub(super) async fn load_version(
+        &self,
+        id: &str,
+    ) -> Result<Option<(Record, String)>, RecordError> {
+        let Some(object) = self.store.get(&keys::run(id)).await? else {
+            return Ok(None);
+        };
+        let record =
+            serde_json::from_slice(&object.body).map_err(|error| RecordError::Unreadable {
+                id: id.to_owned(),
+                cause: error.to_string(),
+            })?;
+        Ok(Some((record, object.etag)))
+    }
+
+    /// A writer of a record that does not exist yet.
+    pub fn create(&self) -> RecordWriter<S> {
+        RecordWriter {
+            ledger: self.clone(),
+            etag: None,
+        }
+    }
+
+    /// A writer of an unfinished record that someone else began. The caller holds the lease.
+    pub async fn adopt(&self, id: &str) -> Result<Option<(Record, RecordWriter<S>)>, RecordError> {
+        let Some((record, etag)) = self.load_version(id).await? else {
+            return Ok(None);
+        };
+        let writer = RecordWriter {
+            ledger: self.clone(),
+            etag: Some(etag),
+        };
+        Ok(Some((record, writer)))
+    }
+}
+
+impl<S: ObjectStore> RecordWriter<S> {
+    /// Writes the record, unless another writer has written it since. A write whose answer was lost is looked up.
+    pub async fn save(&mut self, record: &Record) -> Result<(), RecordError> {
+        let body = serde_json::to_vec_pretty(record).map_err(|error| RecordError::Unreadable {
+            id: record.id.clone(),
+            cause: error.to_string(),
+        })?;
+        let key = keys::run(&record.id);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let when = self.etag.as_deref().map_or(When::Absent, When::Unchanged);
+            let error = match self.ledger.store.put(&key, body.clone(), when).await {
+                Ok(etag) => {
+                    self.etag = Some(etag);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // Either somebody else wrote, or an earlier write of ours landed whose answer was lost.
+            match self.ledger.load_version(&record.id).await {
+                Ok(Some((stored, etag))) if stored == *record => {
+                    self.etag = Some(etag);
+                    return Ok(());
+                }
+                Ok(Some((stored, etag)))
+                    if stored.writer == record.writer && !stored.is_final() =>
+                {
+                    self.etag = Some(etag);
+                }
+                Ok(Some((stored, _))) if matches!(error, StoreError::Conflict { .. }) => {
+                    return Err(RecordError::Taken(Box::new(stored)));
+                }
+                Ok(None) if self.etag.is_some() => {
+                    return Err(RecordError::Gone {
+                        id: record.id.clone(),
+                    });
+                }
+                Err(unreadable @ RecordError::Unreadable { .. }) => return Err(unreadable),
+                _ => {}
+            }
+            if tries >= TRIES {
+                return Err(error.into());
+            }
+        }
+    }
+}

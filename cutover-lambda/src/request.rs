@@ -1,0 +1,447 @@
+//! The event: what a caller asks for. Its JSON is hostile: unknown fields, wrong types and values out of range are
+//! refused with the field's name. Must not know how a request is carried out.
+
+use crate::Color;
+use crate::request::fields::Fields;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+mod fields;
+
+/// Limits of the numbers in a request. Durations are in milliseconds.
+pub mod limits {
+    use super::RangeInclusive;
+
+    /// Probes in one run.
+    pub const COUNT: RangeInclusive<u32> = 1..=3000;
+    /// Milliseconds between probes.
+    pub const INTERVAL_MS: RangeInclusive<u32> = 20..=5000;
+    /// Milliseconds that a probe may take.
+    pub const TIMEOUT_MS: RangeInclusive<u32> = 100..=10_000;
+    /// Failed probes that are put up with.
+    pub const MAX_FAILURES: RangeInclusive<u32> = 0..=3000;
+    /// Probes on prod before the first write.
+    pub const BASELINE: RangeInclusive<u32> = 0..=3000;
+    /// Probes under way at once.
+    pub const MAX_IN_FLIGHT: RangeInclusive<u32> = 1..=512;
+    /// Probes of the target environment before anything is written.
+    pub const GATE: RangeInclusive<u32> = 0..=100;
+    /// Milliseconds from the last write until only the new version is right.
+    pub const SETTLE_MS: RangeInclusive<u32> = 0..=60_000;
+    /// HTTP status codes.
+    pub const STATUS: RangeInclusive<u32> = 100..=599;
+    /// Longest path, id, header name and value, in bytes.
+    pub const TEXT: usize = 1024;
+    /// Longest id, in bytes.
+    pub const ID: usize = 64;
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    /// Swap the listeners, so that `to` is prod.
+    #[default]
+    Cutover,
+    /// Swap back to where the last successful cutover came from.
+    Rollback,
+    /// Bring the listeners to a consistent state after an interrupted run.
+    Reconcile,
+    /// Tell who is prod and dev; changes nothing.
+    Status,
+    /// Everything that a cutover does but the writes; says what would happen.
+    Plan,
+}
+
+impl Op {
+    /// All operations.
+    pub const ALL: [Self; 5] = [
+        Self::Cutover,
+        Self::Rollback,
+        Self::Reconcile,
+        Self::Status,
+        Self::Plan,
+    ];
+
+    /// The name in events and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cutover => "cutover",
+            Self::Rollback => "rollback",
+            Self::Reconcile => "reconcile",
+            Self::Status => "status",
+            Self::Plan => "plan",
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What to do with the traffic when probes fail after prod was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFail {
+    /// Send it back.
+    #[default]
+    Rollback,
+    /// Leave it where it is and say so.
+    Hold,
+}
+
+/// A request, complete with defaults. [`Request::parse`] makes one from an event; a Rust caller starts from
+/// `Request::default()` and calls [`Request::check`] when done. Serialized, it is an event again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// What to do.
+    pub op: Op,
+    /// The environment that becomes prod; the idle one where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Color>,
+    /// Idempotency id: the same id twice gives the stored outcome. Made where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Refuse where prod is another environment than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Color>,
+    /// Refuse after this time (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// How prod is probed.
+    pub probe: ProbeOptions,
+    /// How the target environment is tried before anything is written.
+    pub gate: GateOptions,
+    /// Time from the last write until only the new version is right: `settle_ms`, 0–60000, default 1000.
+    #[serde(rename = "settle_ms", serialize_with = "as_ms")]
+    pub settle: Duration,
+    /// What to do when probes fail after prod was written.
+    pub on_fail: OnFail,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            op: Op::default(),
+            to: None,
+            id: None,
+            expect: None,
+            not_after: None,
+            probe: ProbeOptions::default(),
+            gate: GateOptions::default(),
+            settle: Duration::from_secs(1),
+            on_fail: OnFail::default(),
+        }
+    }
+}
+
+/// How prod is probed. The default is the sample's own: 150 probes, one every 100 ms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbeOptions {
+    /// Path to ask for; the function's default (`/` where it has none) if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Probes in all, 1–3000, default 150.
+    pub count: u32,
+    /// Time between two probes: `interval_ms`, 20–5000, default 100.
+    #[serde(rename = "interval_ms", serialize_with = "as_ms")]
+    pub interval: Duration,
+    /// Time from a probe's scheduled instant within which its answer must be complete: `timeout_ms`, 100–10000,
+    /// default 2000.
+    #[serde(rename = "timeout_ms", serialize_with = "as_ms")]
+    pub timeout: Duration,
+    /// Status codes that are a success, default 200–299.
+    pub ok: StatusSet,
+    /// Failed probes that are put up with, default 0.
+    pub max_failures: u32,
+    /// How many of the probes come before the first write, default 10; fewer than `count`.
+    pub baseline: u32,
+    /// The version that must answer once settled.
+    pub version: VersionExpectation,
+    /// Most probes under way at once, 1–512, default 128. A probe that finds no place is a failure, "not sent".
+    pub max_in_flight: u32,
+}
+
+impl Default for ProbeOptions {
+    fn default() -> Self {
+        Self {
+            path: None,
+            count: 150,
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_secs(2),
+            ok: StatusSet::default(),
+            max_failures: 0,
+            baseline: 10,
+            version: VersionExpectation::default(),
+            max_in_flight: 128,
+        }
+    }
+}
+
+/// The version that must answer once settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VersionExpectation {
+    /// Response header that tells the version; the function's default (`x-app-version`) if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Its expected value; if absent, what the target environment answered at the gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// How the target environment is tried before anything is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GateOptions {
+    /// Probes through the dev listener's header rule, 0–100, default 5; all must succeed.
+    pub count: u32,
+}
+
+impl Default for GateOptions {
+    fn default() -> Self {
+        Self { count: 5 }
+    }
+}
+
+/// A set of HTTP status codes. In JSON an array of codes and of inclusive ranges such as `"200-299"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSet(Vec<RangeInclusive<u16>>);
+
+impl StatusSet {
+    /// The codes in these ranges.
+    pub fn new(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
+        Self(ranges.into_iter().collect())
+    }
+
+    /// Whether the set holds this code.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&status))
+    }
+}
+
+impl Default for StatusSet {
+    fn default() -> Self {
+        Self::new([200..=299])
+    }
+}
+
+impl Serialize for StatusSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|range| {
+            if range.start() == range.end() {
+                Value::from(*range.start())
+            } else {
+                Value::from(format!("{}-{}", range.start(), range.end()))
+            }
+        }))
+    }
+}
+
+/// A field of the event that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct RequestError {
+    /// The field, such as `probe.count`; `event` for the whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl RequestError {
+    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Request {
+    /// Reads an event. Every field is optional; anything unknown or out of range is an error that names the field.
+    pub fn parse(event: &Value) -> Result<Self, RequestError> {
+        let defaults = Self::default();
+        let mut event = Fields::of("", event)?;
+        let request = Self {
+            op: event
+                .name("op", &Op::ALL.map(|op| (op.as_str(), op)))?
+                .unwrap_or_default(),
+            to: event.name("to", &COLORS)?,
+            id: event.text("id", limits::ID)?,
+            expect: event.name("expect", &COLORS)?,
+            not_after: event.timestamp("not_after")?,
+            probe: event.object("probe", parse_probe)?.unwrap_or_default(),
+            gate: event.object("gate", parse_gate)?.unwrap_or_default(),
+            settle: event
+                .duration("settle_ms", &limits::SETTLE_MS)?
+                .unwrap_or(defaults.settle),
+            on_fail: event
+                .name(
+                    "on_fail",
+                    &[("rollback", OnFail::Rollback), ("hold", OnFail::Hold)],
+                )?
+                .unwrap_or_default(),
+        };
+        event.finish()?;
+        request.check()?;
+        Ok(request)
+    }
+
+    /// Checks the limits that a value of this type could still break.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let probe = &self.probe;
+        for (field, value, limits) in [
+            ("probe.count", probe.count, &limits::COUNT),
+            (
+                "probe.interval_ms",
+                whole_ms(probe.interval),
+                &limits::INTERVAL_MS,
+            ),
+            (
+                "probe.timeout_ms",
+                whole_ms(probe.timeout),
+                &limits::TIMEOUT_MS,
+            ),
+            (
+                "probe.max_failures",
+                probe.max_failures,
+                &limits::MAX_FAILURES,
+            ),
+            ("probe.baseline", probe.baseline, &limits::BASELINE),
+            (
+                "probe.max_in_flight",
+                probe.max_in_flight,
+                &limits::MAX_IN_FLIGHT,
+            ),
+            ("gate.count", self.gate.count, &limits::GATE),
+            ("settle_ms", whole_ms(self.settle), &limits::SETTLE_MS),
+        ] {
+            fields::in_range(field, u64::from(value), limits)?;
+        }
+        if probe.baseline >= probe.count {
+            let problem = format!(
+                "{} leaves none of {} probes for after the swap",
+                probe.baseline, probe.count
+            );
+            return Err(RequestError::new("probe.baseline", problem));
+        }
+        check_path(probe.path.as_deref())?;
+        check_header(&probe.version)?;
+        check_id(self.id.as_deref())
+    }
+
+    /// The id: the caller's, or a new one that sorts by time (UUID version 7).
+    pub fn id_or_new(&self) -> String {
+        self.id.clone().unwrap_or_else(new_id)
+    }
+}
+
+/// A new id that sorts by time (UUID version 7).
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+const COLORS: [(&str, Color); 2] = [("blue", Color::Blue), ("green", Color::Green)];
+
+fn parse_probe(mut fields: Fields<'_>) -> Result<ProbeOptions, RequestError> {
+    let defaults = ProbeOptions::default();
+    let count = fields
+        .number("count", &limits::COUNT)?
+        .unwrap_or(defaults.count);
+    let options = ProbeOptions {
+        path: fields.text("path", limits::TEXT)?,
+        count,
+        interval: fields
+            .duration("interval_ms", &limits::INTERVAL_MS)?
+            .unwrap_or(defaults.interval),
+        timeout: fields
+            .duration("timeout_ms", &limits::TIMEOUT_MS)?
+            .unwrap_or(defaults.timeout),
+        ok: fields.statuses("ok")?.unwrap_or(defaults.ok),
+        max_failures: fields
+            .number("max_failures", &limits::MAX_FAILURES)?
+            .unwrap_or_default(),
+        // A short run has a short baseline, so that {"probe":{"count":5}} works.
+        baseline: fields
+            .number("baseline", &limits::BASELINE)?
+            .unwrap_or_else(|| defaults.baseline.min(count / 2)),
+        version: fields.object("version", parse_version)?.unwrap_or_default(),
+        max_in_flight: fields
+            .number("max_in_flight", &limits::MAX_IN_FLIGHT)?
+            .unwrap_or(defaults.max_in_flight),
+    };
+    fields.finish()?;
+    Ok(options)
+}
+
+fn parse_version(mut fields: Fields<'_>) -> Result<VersionExpectation, RequestError> {
+    let version = VersionExpectation {
+        header: fields.text("header", limits::TEXT)?,
+        value: fields.text("value", limits::TEXT)?,
+    };
+    fields.finish()?;
+    Ok(version)
+}
+
+fn parse_gate(mut fields: Fields<'_>) -> Result<GateOptions, RequestError> {
+    let count = fields.number("count", &limits::GATE)?;
+    fields.finish()?;
+    Ok(count.map_or_else(GateOptions::default, |count| GateOptions { count }))
+}
+
+fn check_path(path: Option<&str>) -> Result<(), RequestError> {
+    let bad = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'#';
+    match path {
+        Some(path) if !path.starts_with('/') || path.starts_with("//") || path.bytes().any(bad) => {
+            Err(RequestError::new(
+                "probe.path",
+                "it must start with one / and hold visible ASCII only, without #",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_header(version: &VersionExpectation) -> Result<(), RequestError> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match &version.header {
+        Some(name) if name.is_empty() || !name.bytes().all(token) => Err(RequestError::new(
+            "probe.version.header",
+            "it is not a header name",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_id(id: Option<&str>) -> Result<(), RequestError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    match id {
+        Some(id) if id.is_empty() || id.len() > limits::ID || !id.bytes().all(allowed) => {
+            let problem = format!("it must be 1–{} letters, digits, - or _", limits::ID);
+            Err(RequestError::new("id", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Milliseconds, rounded up, so that a part of one counts.
+fn whole_ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(whole_ms(*duration))
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;
