@@ -1,1 +1,12 @@
-//! Skeleton.
+//! Blue/green deployment for Amazon ECS Fargate: the construct kit, this system's stack, and the deployment engine.
+//!
+//! The library knows no terminal: what happens is told as events, and errors carry their hints. `main.rs` is the
+//! `bluegreen` command.
+
+pub mod cdk;
+pub mod cloud;
+pub mod deploy;
+pub mod error;
+pub mod image;
+pub mod resources;
+pub mod stack;

@@ -1,2 +1,4 @@
-//! Skeleton.
-fn main() {}
+//! The `bluegreen` command.
+fn main() {
+    print!("{}", infra::stack::synthesize(&infra::stack::Settings::default()).unwrap().to_pretty_json().unwrap());
+}

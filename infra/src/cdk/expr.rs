@@ -1,0 +1,238 @@
+//! Values that CloudFormation computes at deployment, with the Rust type they will have.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::stack::Resource;
+
+/// The physical id of a resource of type `R` (what `Ref` gives for most resources).
+#[derive(Debug)]
+pub struct Id<R>(PhantomData<R>);
+
+/// The Amazon Resource Name of a resource of type `R`.
+#[derive(Debug)]
+pub struct Arn<R>(PhantomData<R>);
+
+/// The name of a resource of type `R`.
+#[derive(Debug)]
+pub struct Name<R>(PhantomData<R>);
+
+/// A value of type `T` that is either written in the template or computed by CloudFormation.
+///
+/// `T` is a plain type (`String`, `u16`) or one of the markers [`Id`], [`Arn`], [`Name`].
+pub struct Expr<T> {
+    json: Value,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Expr<T> {
+    /// The expression with this JSON. The caller vouches for the type, so this stays inside the crate's kit and
+    /// resource modules.
+    pub(crate) fn from_json(json: Value) -> Self {
+        Self { json, kind: PhantomData }
+    }
+
+    /// `then` where `condition` holds in a deployment, `otherwise` where it does not.
+    pub fn when(condition: &Condition, then: Self, otherwise: Self) -> Self {
+        Self::from_json(json!({ "Fn::If": [condition.0, then.json, otherwise.json] }))
+    }
+
+    /// `then` where `condition` holds, and no value at all (as if the property had not been written) elsewhere.
+    pub fn when_some(condition: &Condition, then: Self) -> Self {
+        Self::from_json(json!({ "Fn::If": [condition.0, then.json, { "Ref": "AWS::NoValue" }] }))
+    }
+
+    /// The same value as plain text, for places that take any string (environment variables, outputs).
+    pub fn text(&self) -> Expr<String> {
+        Expr::from_json(self.json.clone())
+    }
+
+    pub(crate) fn json(&self) -> &Value {
+        &self.json
+    }
+}
+
+impl Expr<String> {
+    /// The region of the deployment.
+    pub fn region() -> Self {
+        Self::from_json(json!({ "Ref": "AWS::Region" }))
+    }
+
+    /// The name of the stack.
+    pub fn stack_name() -> Self {
+        Self::from_json(json!({ "Ref": "AWS::StackName" }))
+    }
+
+    /// The `index`th availability zone of the region, from 0.
+    pub fn availability_zone(index: usize) -> Self {
+        Self::from_json(json!({ "Fn::Select": [index, { "Fn::GetAZs": "" }] }))
+    }
+}
+
+impl<T> Clone for Expr<T> {
+    fn clone(&self) -> Self {
+        Self::from_json(self.json.clone())
+    }
+}
+
+impl<T> fmt::Debug for Expr<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.json)
+    }
+}
+
+impl<T> Serialize for Expr<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl From<&str> for Expr<String> {
+    fn from(text: &str) -> Self {
+        Self::from_json(text.into())
+    }
+}
+
+impl From<String> for Expr<String> {
+    fn from(text: String) -> Self {
+        Self::from_json(text.into())
+    }
+}
+
+/// `parts` one after the other, with nothing between them.
+pub fn join(parts: &[Expr<String>]) -> Expr<String> {
+    let mut text = String::new();
+    let mut variables = serde_json::Map::new();
+    for part in parts {
+        match placeholder(&part.json) {
+            Piece::Literal(literal) => text.push_str(&literal.replace("${", "${!")),
+            Piece::Named(name) => text.push_str(&format!("${{{name}}}")),
+            Piece::Computed => {
+                let name = format!("Part{}", variables.len());
+                text.push_str(&format!("${{{name}}}"));
+                variables.insert(name, part.json.clone());
+            }
+        }
+    }
+    Expr::from_json(if variables.is_empty() {
+        json!({ "Fn::Sub": text })
+    } else {
+        json!({ "Fn::Sub": [text, variables] })
+    })
+}
+
+/// How `Fn::Sub` takes a value.
+enum Piece<'a> {
+    /// As it is.
+    Literal(&'a str),
+    /// By the name it has in the template.
+    Named(String),
+    /// Through a variable of its own.
+    Computed,
+}
+
+fn placeholder(value: &Value) -> Piece<'_> {
+    if let Some(literal) = value.as_str() {
+        return Piece::Literal(literal);
+    }
+    if let Some(id) = value.get("Ref").and_then(Value::as_str) {
+        return Piece::Named(id.to_owned());
+    }
+    match value.get("Fn::GetAtt").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([Value::String(id), Value::String(attribute)]) => Piece::Named(format!("{id}.{attribute}")),
+        _ => Piece::Computed,
+    }
+}
+
+/// Text in which `${AWS::…}` pseudo parameters are replaced at deployment.
+pub fn sub(text: &str) -> Expr<String> {
+    Expr::from_json(json!({ "Fn::Sub": text }))
+}
+
+/// A reference to a resource of type `R` in the same stack.
+pub struct Ref<R> {
+    logical_id: String,
+    kind: PhantomData<fn() -> R>,
+}
+
+impl<R> Ref<R> {
+    pub(super) fn new(logical_id: &str) -> Self {
+        Self { logical_id: logical_id.to_owned(), kind: PhantomData }
+    }
+
+    /// The resource's logical id in the template.
+    pub fn logical_id(&self) -> &str {
+        &self.logical_id
+    }
+
+    /// `Ref`: what it gives is up to the resource type, so each type's module says it with a name (`id`, `arn`, …).
+    pub(crate) fn reference<T>(&self) -> Expr<T> {
+        Expr::from_json(json!({ "Ref": self.logical_id }))
+    }
+}
+
+impl<R: Resource> Ref<R> {
+    /// `Fn::GetAtt`: the type's module gives each attribute a name and a type.
+    pub(crate) fn attribute<T>(&self, name: &str) -> Expr<T> {
+        Expr::from_json(json!({ "Fn::GetAtt": [self.logical_id, name] }))
+    }
+}
+
+impl<R> Clone for Ref<R> {
+    fn clone(&self) -> Self {
+        Self::new(&self.logical_id)
+    }
+}
+
+impl<R> fmt::Debug for Ref<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref({})", self.logical_id)
+    }
+}
+
+/// A condition declared in the stack.
+#[derive(Clone, Debug)]
+pub struct Condition(pub(super) String);
+
+/// What a condition tests.
+#[derive(Clone, Debug, Serialize)]
+pub enum Test {
+    /// Both values are the same text.
+    #[serde(rename = "Fn::Equals")]
+    Equals(Expr<String>, Expr<String>),
+    /// The test inside does not hold.
+    #[serde(rename = "Fn::Not")]
+    Not([Box<Test>; 1]),
+}
+
+impl Test {
+    /// Holds where `value` is not empty.
+    pub fn is_given(value: &Expr<String>) -> Self {
+        Self::Not([Box::new(Self::Equals(value.clone(), "".into()))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_parts_become_one_substitution() {
+        let parts = [
+            Expr::stack_name(),
+            "-${x}-".into(),
+            Expr::from_json(json!({ "Fn::GetAtt": ["A", "Arn"] })),
+        ];
+        assert_eq!(join(&parts).json, json!({ "Fn::Sub": "${AWS::StackName}-${!x}-${A.Arn}" }));
+    }
+
+    #[test]
+    fn a_computed_part_goes_through_a_variable() {
+        let zone = Expr::availability_zone(1);
+        let expected = json!({ "Fn::Sub": ["zone ${Part0}", { "Part0": zone.json }] });
+        assert_eq!(join(&["zone ".into(), zone]).json, expected);
+    }
+}

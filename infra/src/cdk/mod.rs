@@ -1,0 +1,38 @@
+//! The construct kit: typed CloudFormation templates as Rust values.
+//!
+//! A [`Stack`] collects parameters, conditions, resources and outputs and is finished into a [`Template`], whose
+//! JSON is the same bytes for the same input. References are typed: [`Ref<R>`] names a resource of type `R`, and an
+//! [`Expr<T>`] is a value known only at deployment, so a subnet id does not fit where a target group's ARN belongs.
+//! The kit knows nothing of this product's stack.
+
+mod expr;
+mod policy;
+mod stack;
+mod template;
+
+pub use expr::{Arn, Condition, Expr, Id, Name, Ref, Test, join, sub};
+pub use policy::{Effect, PolicyDocument, Principal, Statement};
+pub use stack::{Parameter, Resource, Stack, SynthError};
+pub use template::{Output, Template};
+
+/// A tag as CloudFormation writes it.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    /// The key, at most 128 characters.
+    pub key: String,
+    /// The value, at most 256 characters.
+    pub value: Expr<String>,
+}
+
+impl Tag {
+    /// A tag with this key and value.
+    pub fn new(key: impl Into<String>, value: impl Into<Expr<String>>) -> Self {
+        Self { key: key.into(), value: value.into() }
+    }
+
+    /// The `Name` tag, which the console shows as the resource's name.
+    pub fn name(value: impl Into<Expr<String>>) -> Self {
+        Self::new("Name", value)
+    }
+}

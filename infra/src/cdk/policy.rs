@@ -1,0 +1,109 @@
+//! IAM policy documents.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::expr::Expr;
+
+/// A policy document: what an identity may do, or who may use a resource.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PolicyDocument {
+    version: &'static str,
+    statement: Vec<Statement>,
+}
+
+impl PolicyDocument {
+    /// A document with these statements, in the current policy language (2012-10-17).
+    pub fn new(statement: Vec<Statement>) -> Self {
+        Self { version: "2012-10-17", statement }
+    }
+}
+
+/// Whether a statement allows or denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Effect {
+    /// Allows what the statement names.
+    Allow,
+    /// Denies it, whatever else allows it.
+    Deny,
+}
+
+/// Who a statement is about, in policies that are attached to a resource or that say who may assume a role.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Principal {
+    /// An AWS service, for example `ecs-tasks.amazonaws.com`.
+    Service {
+        /// The service's host name.
+        #[serde(rename = "Service")]
+        service: &'static str,
+    },
+    /// Anybody (for denials).
+    Anyone(&'static str),
+}
+
+impl Principal {
+    /// Anybody: only sensible in a statement that denies.
+    pub const ANYONE: Self = Self::Anyone("*");
+
+    /// An AWS service by its host name.
+    pub const fn service(service: &'static str) -> Self {
+        Self::Service { service }
+    }
+}
+
+/// One statement of a policy.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Statement {
+    sid: &'static str,
+    effect: Effect,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<Principal>,
+    action: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resource: Vec<Expr<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    condition: BTreeMap<&'static str, BTreeMap<&'static str, Value>>,
+}
+
+impl Statement {
+    /// Allows `action` on `resource`.
+    pub fn allow(sid: &'static str, action: &[&'static str], resource: Vec<Expr<String>>) -> Self {
+        Self {
+            sid,
+            effect: Effect::Allow,
+            principal: None,
+            action: action.to_vec(),
+            resource,
+            condition: BTreeMap::new(),
+        }
+    }
+
+    /// Denies `action` on `resource`.
+    pub fn deny(sid: &'static str, action: &[&'static str], resource: Vec<Expr<String>>) -> Self {
+        Self { effect: Effect::Deny, ..Self::allow(sid, action, resource) }
+    }
+
+    /// Lets an AWS service assume the role that this statement's document trusts.
+    pub fn trust(service: &'static str) -> Self {
+        Self::allow("Assume", &["sts:AssumeRole"], Vec::new()).by(Principal::service(service))
+    }
+
+    /// Says who the statement is about.
+    #[must_use]
+    pub fn by(mut self, principal: Principal) -> Self {
+        self.principal = Some(principal);
+        self
+    }
+
+    /// Applies the statement only where the request's `key` stands in the relation `operator` to `value`.
+    #[must_use]
+    pub fn only_if(mut self, operator: &'static str, key: &'static str, value: impl Into<Expr<String>>) -> Self {
+        self.condition.entry(operator).or_default().insert(key, value.into().json().clone());
+        self
+    }
+}

@@ -1,0 +1,187 @@
+//! The stack under construction: what constructs add to, and what is checked when it is finished.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::expr::{Condition, Expr, Ref, Test};
+use super::template::{Output, ParameterBody, ResourceBody, Template};
+
+/// CloudFormation's limit on a logical id's length.
+const LOGICAL_ID_MAX: usize = 255;
+
+/// A CloudFormation resource type: its properties, and the name CloudFormation knows it by.
+pub trait Resource: Serialize {
+    /// The type's name, for example `AWS::EC2::VPC`.
+    const TYPE: &'static str;
+}
+
+/// A parameter of the template. All parameters here are strings: how numbers are passed differs between engines.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// What it is for, shown in the console.
+    pub description: &'static str,
+    /// Its value where none is given.
+    pub default: &'static str,
+    /// The values it can have; empty for any.
+    pub allowed: &'static [&'static str],
+    /// A regular expression that the value matches.
+    pub pattern: Option<&'static str>,
+}
+
+/// Why a stack cannot become a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SynthError {
+    /// Two things have the same logical id.
+    #[error("logical id {0} is used twice; every resource, parameter, condition and output needs its own")]
+    DuplicateId(String),
+    /// A logical id with characters that CloudFormation does not accept.
+    #[error("logical id {0:?} is not made of 1 to 255 letters and digits")]
+    BadId(String),
+    /// A resource's properties could not be written as JSON.
+    #[error("the properties of {id} cannot be written as JSON: {reason}")]
+    Properties {
+        /// The resource's logical id.
+        id: String,
+        /// What the serializer said.
+        reason: String,
+    },
+}
+
+/// A stack under construction.
+///
+/// Mistakes (an id used twice, say) are collected, not thrown: [`Stack::finish`] reports them all.
+#[derive(Debug, Default)]
+pub struct Stack {
+    description: String,
+    parameters: BTreeMap<String, ParameterBody>,
+    conditions: BTreeMap<String, Test>,
+    resources: BTreeMap<String, ResourceBody>,
+    outputs: BTreeMap<String, Output>,
+    groups: Vec<(&'static str, Vec<&'static str>)>,
+    errors: Vec<SynthError>,
+}
+
+impl Stack {
+    /// An empty stack with a description (at most 1,024 bytes) that the console shows.
+    pub fn new(description: impl Into<String>) -> Self {
+        Self { description: description.into(), ..Self::default() }
+    }
+
+    /// Declares a parameter and gives its value.
+    pub fn parameter(&mut self, id: &'static str, parameter: &Parameter) -> Expr<String> {
+        self.claim(id);
+        self.parameters.insert(id.to_owned(), ParameterBody::new(parameter));
+        Expr::from_json(serde_json::json!({ "Ref": id }))
+    }
+
+    /// Shows these parameters together under `label` in the console.
+    pub fn parameter_group(&mut self, label: &'static str, parameters: &[&'static str]) {
+        self.groups.push((label, parameters.to_vec()));
+    }
+
+    /// Declares a condition.
+    pub fn condition(&mut self, id: &str, test: Test) -> Condition {
+        self.claim(id);
+        self.conditions.insert(id.to_owned(), test);
+        Condition(id.to_owned())
+    }
+
+    /// Adds a resource.
+    pub fn add<R: Resource>(&mut self, id: &str, resource: R) -> Ref<R> {
+        self.claim(id);
+        match serde_json::to_value(resource) {
+            Ok(properties) => {
+                self.resources.insert(id.to_owned(), ResourceBody::new(R::TYPE, properties));
+            }
+            Err(error) => {
+                self.errors.push(SynthError::Properties { id: id.to_owned(), reason: error.to_string() });
+            }
+        }
+        Ref::new(id)
+    }
+
+    /// Creates `resource` only in deployments in which `condition` holds.
+    pub fn when<R>(&mut self, resource: &Ref<R>, condition: &Condition) {
+        self.edit(resource, |body| body.condition = Some(condition.0.clone()));
+    }
+
+    /// Creates `resource` after `other`, where no reference says so already.
+    pub fn after<R, O>(&mut self, resource: &Ref<R>, other: &Ref<O>) {
+        let other = other.logical_id().to_owned();
+        self.edit(resource, |body| body.depends_on.push(other));
+    }
+
+    /// Says that the resource goes with the stack, or with its replacement: for resources that hold something, where
+    /// a reader should see that this is meant.
+    pub fn delete_with_stack<R>(&mut self, resource: &Ref<R>) {
+        self.edit(resource, |body| {
+            body.deletion_policy = Some("Delete");
+            body.update_replace_policy = Some("Delete");
+        });
+    }
+
+    /// Attaches metadata to a resource, for example the reason why a validator's finding is accepted.
+    pub fn metadata<R>(&mut self, resource: &Ref<R>, key: &str, value: Value) {
+        self.edit(resource, |body| {
+            body.metadata.insert(key.to_owned(), value);
+        });
+    }
+
+    /// Declares an output.
+    pub fn output<T>(&mut self, id: &str, description: &str, value: &Expr<T>) {
+        self.claim_output(id);
+        self.outputs.insert(id.to_owned(), Output::new(description, value.json().clone()));
+    }
+
+    /// Declares an output that exists only in deployments in which `condition` holds.
+    pub fn output_when<T>(&mut self, id: &str, condition: &Condition, description: &str, value: &Expr<T>) {
+        self.claim_output(id);
+        let output = Output::new(description, value.json().clone()).when(&condition.0);
+        self.outputs.insert(id.to_owned(), output);
+    }
+
+    /// The finished template, or every mistake that was made.
+    pub fn finish(self) -> Result<Template, Vec<SynthError>> {
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        Ok(Template::new(
+            self.description,
+            &self.groups,
+            self.parameters,
+            self.conditions,
+            self.resources,
+            self.outputs,
+        ))
+    }
+
+    fn edit<R>(&mut self, resource: &Ref<R>, change: impl FnOnce(&mut ResourceBody)) {
+        // A resource that could not be added has its error recorded already.
+        if let Some(body) = self.resources.get_mut(resource.logical_id()) {
+            change(body);
+        }
+    }
+
+    fn claim(&mut self, id: &str) {
+        if self.parameters.contains_key(id) || self.conditions.contains_key(id) || self.resources.contains_key(id) {
+            self.errors.push(SynthError::DuplicateId(id.to_owned()));
+        }
+        self.check(id);
+    }
+
+    fn claim_output(&mut self, id: &str) {
+        if self.outputs.contains_key(id) {
+            self.errors.push(SynthError::DuplicateId(id.to_owned()));
+        }
+        self.check(id);
+    }
+
+    fn check(&mut self, id: &str) {
+        let fits = (1..=LOGICAL_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !fits {
+            self.errors.push(SynthError::BadId(id.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The finished template and its JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::expr::Test;
+use super::stack::Parameter;
+
+/// A CloudFormation template. Everything is ordered, so the same stack gives the same bytes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Template {
+    #[serde(rename = "AWSTemplateFormatVersion")]
+    version: &'static str,
+    description: String,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    metadata: Value,
+    parameters: BTreeMap<String, ParameterBody>,
+    conditions: BTreeMap<String, Test>,
+    resources: BTreeMap<String, ResourceBody>,
+    outputs: BTreeMap<String, Output>,
+}
+
+impl Template {
+    pub(super) fn new(
+        description: String,
+        groups: &[(&'static str, Vec<&'static str>)],
+        parameters: BTreeMap<String, ParameterBody>,
+        conditions: BTreeMap<String, Test>,
+        resources: BTreeMap<String, ResourceBody>,
+        outputs: BTreeMap<String, Output>,
+    ) -> Self {
+        let groups: Vec<Value> = groups
+            .iter()
+            .map(|(label, parameters)| json!({ "Label": { "default": label }, "Parameters": parameters }))
+            .collect();
+        let metadata = match groups.as_slice() {
+            [] => Value::Null,
+            groups => json!({ "AWS::CloudFormation::Interface": { "ParameterGroups": groups } }),
+        };
+        Self { version: "2010-09-09", description, metadata, parameters, conditions, resources, outputs }
+    }
+
+    /// The template as indented JSON with a final newline: for people and validators.
+    pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+
+    /// The template as JSON without white space: for the API, which limits a template body to 51,200 bytes.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ParameterBody {
+    r#type: &'static str,
+    description: &'static str,
+    default: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    allowed_values: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_pattern: Option<&'static str>,
+}
+
+impl ParameterBody {
+    pub(super) fn new(parameter: &Parameter) -> Self {
+        Self {
+            r#type: "String",
+            description: parameter.description,
+            default: parameter.default,
+            allowed_values: parameter.allowed,
+            allowed_pattern: parameter.pattern,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ResourceBody {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) condition: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) depends_on: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deletion_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) update_replace_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) metadata: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "is_empty_object")]
+    properties: Value,
+}
+
+impl ResourceBody {
+    pub(super) fn new(r#type: &'static str, properties: Value) -> Self {
+        Self {
+            r#type,
+            condition: None,
+            depends_on: Vec::new(),
+            deletion_policy: None,
+            update_replace_policy: None,
+            metadata: BTreeMap::new(),
+            properties,
+        }
+    }
+}
+
+fn is_empty_object(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// An output of the stack: what other programs and people read from a deployment.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
+    description: String,
+    value: Value,
+}
+
+impl Output {
+    pub(super) fn new(description: &str, value: Value) -> Self {
+        Self { condition: None, description: description.to_owned(), value }
+    }
+
+    pub(super) fn when(mut self, condition: &str) -> Self {
+        self.condition = Some(condition.to_owned());
+        self
+    }
+}

@@ -1,0 +1,207 @@
+//! The AWS clients that commands use, made once from the standard AWS configuration.
+
+use std::collections::BTreeMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, Listener};
+use cutover_lambda::color::Color;
+use cutover_lambda::connect_to::ConnectTo;
+
+use crate::error::{Calling, Doing, Error, Result};
+use crate::stack::outputs::Outputs;
+
+/// Clients for every AWS service that the commands call, and how to reach what they print.
+pub struct Cloud {
+    /// The configuration they were made from.
+    pub config: SdkConfig,
+    /// CloudFormation.
+    pub cloudformation: aws_sdk_cloudformation::Client,
+    /// The image registry.
+    pub ecr: aws_sdk_ecr::Client,
+    /// Services and tasks.
+    pub ecs: aws_sdk_ecs::Client,
+    /// The load balancer.
+    pub elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    /// The cutover function.
+    pub lambda: aws_sdk_lambda::Client,
+    /// The stack's bucket.
+    pub s3: aws_sdk_s3::Client,
+    /// Logs.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Where names and ports are reached (`BLUEGREEN_CONNECT_TO`).
+    pub connect_to: ConnectTo,
+}
+
+impl Cloud {
+    /// Reads the standard AWS configuration. No call is made yet.
+    pub async fn connect() -> Result<Self> {
+        let connect_to = ConnectTo::from_env().map_err(|error| {
+            Error::usage("BLUEGREEN_CONNECT_TO cannot be understood")
+                .because(error)
+                .hint("write it as curl's --connect-to: HOST1:PORT1:HOST2:PORT2, several separated by commas")
+        })?;
+        let config = cutover_lambda::aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
+        if config.region().is_none() {
+            return Err(Error::usage("no AWS region is set")
+                .hint("set AWS_REGION (for example AWS_REGION=eu-central-1) or use CLOUD=local"));
+        }
+        // Path-style addresses work with every bucket name and every endpoint.
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        Ok(Self {
+            cloudformation: aws_sdk_cloudformation::Client::new(&config),
+            ecr: aws_sdk_ecr::Client::new(&config),
+            ecs: aws_sdk_ecs::Client::new(&config),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            lambda: aws_sdk_lambda::Client::new(&config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            config,
+            connect_to,
+        })
+    }
+
+    /// The region of the configuration.
+    pub fn region(&self) -> &str {
+        self.config.region().map_or("", |region| region.as_ref())
+    }
+
+    /// Which environment each listener forwards to at this moment.
+    pub async fn traffic(&self, outputs: &Outputs) -> Result<Traffic> {
+        let answer = self
+            .elbv2
+            .describe_listeners()
+            .listener_arns(&outputs.prod_listener)
+            .listener_arns(&outputs.dev_listener)
+            .send()
+            .await
+            .calling(|| "read the listeners".to_owned())?;
+        let color = |arn: &str| {
+            let listener = answer.listeners().iter().find(|listener| listener.listener_arn() == Some(arn))?;
+            outputs.color_of(target_group(listener)?)
+        };
+        Ok(Traffic { prod: color(&outputs.prod_listener), dev: color(&outputs.dev_listener) })
+    }
+}
+
+/// The one target group that a listener forwards everything to, if there is one.
+fn target_group(listener: &Listener) -> Option<&str> {
+    let [action] = listener.default_actions() else { return None };
+    if action.r#type() != Some(&ActionTypeEnum::Forward) {
+        return None;
+    }
+    match action.forward_config().map(|forward| forward.target_groups()) {
+        Some([only]) => only.target_group_arn(),
+        Some([]) | None => action.target_group_arn(),
+        Some(_) => None,
+    }
+}
+
+/// Which environment each listener forwards to; `None` where it is neither, or something other than one target group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Of the prod listener.
+    pub prod: Option<Color>,
+    /// Of the dev listener.
+    pub dev: Option<Color>,
+}
+
+impl Traffic {
+    /// The live environment; an error where prod forwards to something that is not one environment.
+    pub fn live(self) -> Result<Color> {
+        self.prod.ok_or_else(|| {
+            Error::refused("prod does not forward to one of this stack's environments")
+                .because("somebody changed the listener's default action by hand")
+                .hint("set the prod listener's default action to the blue or the green target group, then try again")
+        })
+    }
+
+    /// The role of an environment in words.
+    pub fn role(self, color: Color) -> &'static str {
+        match (self.prod == Some(color), self.dev == Some(color)) {
+            (true, true) => "prod+dev",
+            (true, false) => "prod",
+            (false, true) => "dev",
+            (false, false) => "no traffic",
+        }
+    }
+}
+
+/// A stack as CloudFormation describes it.
+#[derive(Clone, Debug)]
+pub struct DeployedStack {
+    /// Its name.
+    pub name: String,
+    /// Its id, which stays valid after deletion.
+    pub id: String,
+    /// Its status, for example `UPDATE_COMPLETE`.
+    pub status: String,
+    /// Why it has this status, where CloudFormation says so.
+    pub reason: Option<String>,
+    /// Its parameters' values.
+    pub parameters: BTreeMap<String, String>,
+    outputs: BTreeMap<String, String>,
+}
+
+impl DeployedStack {
+    /// The stack, or `None` where there is none of this name.
+    pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Self>> {
+        let answer = cloud.cloudformation.describe_stacks().stack_name(name).send().await;
+        let answer = match answer {
+            Err(error) if is_missing(&error) => return Ok(None),
+            other => other.calling(|| format!("look up stack {name}"))?,
+        };
+        Ok(answer.stacks().first().map(|stack| Self {
+            name: name.to_owned(),
+            id: stack.stack_id().unwrap_or(name).to_owned(),
+            status: stack.stack_status().map_or_else(String::new, |status| status.as_str().to_owned()),
+            reason: stack.stack_status_reason().map(str::to_owned),
+            parameters: pairs(stack.parameters(), |it| (it.parameter_key(), it.parameter_value())),
+            outputs: pairs(stack.outputs(), |it| (it.output_key(), it.output_value())),
+        }))
+    }
+
+    /// The stack, or an error that says how to make it.
+    pub async fn require(cloud: &Cloud, name: &str) -> Result<Self> {
+        Self::find(cloud, name).await?.filter(|stack| stack.status != "DELETE_COMPLETE").ok_or_else(|| {
+            Error::usage(format!("there is no stack {name} in {}", cloud.region()))
+                .hint("make it first: make deploy-stack (CLOUD=local for the local cloud)")
+        })
+    }
+
+    /// What the stack says of itself to other programs.
+    pub fn outputs(&self) -> Result<Outputs> {
+        Outputs::read(self.outputs.clone()).map_err(|missing| {
+            Error::failed(format!("stack {} has no output {missing}", self.name))
+                .because(format!("its status is {}", self.status))
+                .hint("finish its deployment: make deploy-stack")
+        })
+    }
+
+    /// Whether an operation on it is under way.
+    pub fn in_progress(&self) -> bool {
+        self.status.ends_with("_IN_PROGRESS") && self.status != "REVIEW_IN_PROGRESS"
+    }
+
+    /// A parameter's value; empty where it has none.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map_or("", String::as_str)
+    }
+}
+
+/// CloudFormation has no error code of its own for a stack that does not exist.
+fn is_missing<E>(error: &E) -> bool
+where
+    E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
+{
+    error.code() == Some("ValidationError") && error.message().is_some_and(|text| text.contains("does not exist"))
+}
+
+fn pairs<T>(items: &[T], pair: impl Fn(&T) -> (Option<&str>, Option<&str>)) -> BTreeMap<String, String> {
+    items
+        .iter()
+        .filter_map(|item| match pair(item) {
+            (Some(key), Some(value)) => Some((key.to_owned(), value.to_owned())),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,114 @@
+//! What the engine tells while it works. One type for everything, so every renderer sees the same.
+
+use std::time::{Duration, Instant};
+
+use cutover_lambda::color::Color;
+use serde::Serialize;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A step began.
+    Started {
+        /// The step in words, for example `build greeter-v2`.
+        step: String,
+    },
+    /// A step ended well.
+    Finished {
+        /// The step in words.
+        step: String,
+        /// What came of it.
+        detail: String,
+        /// How long it took, in milliseconds.
+        #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+        elapsed: Duration,
+    },
+    /// A resource of the stack changed its status.
+    Resource {
+        /// Its logical id in the template.
+        id: String,
+        /// Its type, for example `AWS::ECS::Service`.
+        kind: String,
+        /// Its status, for example `CREATE_COMPLETE`.
+        status: String,
+        /// Why, where CloudFormation says so.
+        reason: Option<String>,
+    },
+    /// A service came nearer to its new version, or not.
+    Rollout {
+        /// The environment.
+        color: Color,
+        /// Tasks of the expected version that run.
+        running: i32,
+        /// Tasks that should.
+        desired: i32,
+        /// Targets that the load balancer finds healthy.
+        healthy: usize,
+    },
+    /// A task ended that should not have.
+    TaskFailed {
+        /// The environment.
+        color: Color,
+        /// The task's short id.
+        task: String,
+        /// Why, in ECS's words.
+        reason: String,
+        /// Its last lines of output.
+        output: Vec<String>,
+    },
+    /// Something worth knowing.
+    Note {
+        /// In words.
+        text: String,
+    },
+    /// Something worth worrying about.
+    Warning {
+        /// In words.
+        text: String,
+    },
+}
+
+fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Who is told what happens.
+pub trait Listener: Send + Sync {
+    /// Takes an event.
+    fn on(&self, event: Event);
+}
+
+impl dyn Listener + '_ {
+    /// Tells that something is worth knowing.
+    pub fn note(&self, text: impl Into<String>) {
+        self.on(Event::Note { text: text.into() });
+    }
+
+    /// Tells that something is worth worrying about.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.on(Event::Warning { text: text.into() });
+    }
+
+    /// Tells that a step begins; the timer tells its end.
+    pub fn start(&self, step: impl Into<String>) -> Timer {
+        let step = step.into();
+        self.on(Event::Started { step: step.clone() });
+        Timer { step, began: Instant::now() }
+    }
+}
+
+/// A step that has begun.
+#[derive(Debug)]
+#[must_use = "a step that began must end"]
+pub struct Timer {
+    step: String,
+    began: Instant,
+}
+
+impl Timer {
+    /// Tells that the step ended well.
+    pub fn finish(self, listener: &dyn Listener, detail: impl Into<String>) {
+        listener.on(Event::Finished { step: self.step, detail: detail.into(), elapsed: self.began.elapsed() });
+    }
+}

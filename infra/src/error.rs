@@ -1,0 +1,238 @@
+//! What goes wrong, in words: what failed, on what, why, and what to do next. Knows no terminal.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// What an error means to who ran the command; it becomes the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something failed: exit code 1.
+    Failed,
+    /// The command was not understood or names something that does not exist: exit code 2.
+    Usage,
+    /// The command was understood and is not safe to do now; nothing was changed: exit code 3.
+    Refused,
+    /// A cutover or deployment was begun, failed, and was taken back: exit code 4.
+    RolledBack,
+}
+
+impl Kind {
+    /// The process exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::RolledBack => 4,
+        }
+    }
+}
+
+/// An error with its causes and with hints that say what to do next.
+#[derive(Debug)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+}
+
+/// A result with this crate's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { inner: Box::new(Inner { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }) }
+    }
+
+    /// Something failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// The command was not understood.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// The command is not safe to do now.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+    }
+
+    /// Adds a cause, the nearest first.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.inner.causes.push(cause.to_string());
+        self
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hints.push(hint.into());
+        self
+    }
+
+    /// Says what was being done; what was said before becomes the cause.
+    #[must_use]
+    pub fn while_doing(mut self, what: impl Into<String>) -> Self {
+        let inner = &mut self.inner;
+        let before = std::mem::replace(&mut inner.message, what.into());
+        inner.causes.insert(0, before);
+        self
+    }
+
+    /// What it means.
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// What failed.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// Why, the nearest cause first.
+    pub fn causes(&self) -> &[String] {
+        &self.inner.causes
+    }
+
+    /// What to do next.
+    pub fn hints(&self) -> &[String] {
+        &self.inner.hints
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl StdError for Error {}
+
+/// Says what an operation was for, where it can fail.
+pub trait Doing<T> {
+    /// Turns the error into ours: `what` failed, and why.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: StdError> Doing<T> for std::result::Result<T, E> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| {
+            let mut ours = Error::failed(format!("cannot {}", what()));
+            for cause in chain(&error) {
+                ours = ours.because(cause);
+            }
+            ours
+        })
+    }
+}
+
+/// Says what a call to AWS was for, where it can fail.
+pub trait Calling<T> {
+    /// Turns the SDK's error into ours, with a hint where the reason is a known one.
+    fn calling(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: StdError + ProvideErrorMetadata> Calling<T> for std::result::Result<T, E> {
+    fn calling(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| {
+            let message = format!("cannot {}", what());
+            match error.code() {
+                Some(code) => service_error(message, code, error.message().unwrap_or_default()),
+                None => transport_error(message, &chain(&error)),
+            }
+        })
+    }
+}
+
+/// What a service answered.
+fn service_error(message: String, code: &str, text: &str) -> Error {
+    let error = Error::failed(message).because(format!("{code}: {text}"));
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            error.hint("the credentials have expired: log in again (for example aws sso login) and repeat the command")
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" | "InvalidAccessKeyId" => {
+            error.hint("AWS does not accept these credentials: check AWS_PROFILE or the access key")
+        }
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
+            error.hint("the credentials in use do not allow this call: ask for the permission it names")
+        }
+        _ => error,
+    }
+}
+
+/// A call that got no answer.
+fn transport_error(message: String, chain: &[String]) -> Error {
+    let all = chain.join(": ").to_lowercase();
+    let mut error = Error::failed(message);
+    // The SDK's outermost words ("dispatch failure") say nothing that the causes do not say better.
+    for cause in chain.iter().skip(usize::from(chain.len() > 1)) {
+        error = error.because(cause);
+    }
+    if all.contains("credential") {
+        error.hint("no AWS credentials were found: set AWS_PROFILE, log in with aws sso login, or use CLOUD=local")
+    } else if all.contains("region") {
+        error.hint("no AWS region is set: set AWS_REGION, for example AWS_REGION=eu-central-1")
+    } else if all.contains("connect") || all.contains("dns") {
+        match std::env::var("AWS_ENDPOINT_URL") {
+            Ok(endpoint) => error.hint(format!(
+                "nothing answers at {endpoint} (AWS_ENDPOINT_URL): is the local cloud running? make local-status"
+            )),
+            Err(_) => error.hint("AWS cannot be reached: check the network and the region"),
+        }
+    } else {
+        error
+    }
+}
+
+/// An error's own words and those of its sources, without repetitions.
+fn chain(error: &dyn StdError) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !words.iter().any(|said| said.contains(&text)) {
+            words.push(text);
+        }
+        next = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_doing_keeps_what_was_said_as_the_cause() {
+        let error = Error::refused("the lease is held").because("by a cutover").while_doing("cannot deploy");
+        assert_eq!(error.message(), "cannot deploy");
+        assert_eq!(error.causes(), ["the lease is held", "by a cutover"]);
+        assert_eq!(error.kind().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_chain_says_everything_once() {
+        let inner = std::io::Error::other("connection refused");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(chain(&outer), ["connection refused"]);
+    }
+
+    #[test]
+    fn missing_credentials_have_a_hint() {
+        let error = transport_error("cannot x".to_owned(), &["dispatch failure".into(), "no credentials".into()]);
+        assert!(error.hints()[0].contains("AWS_PROFILE"));
+    }
+}

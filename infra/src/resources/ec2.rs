@@ -1,0 +1,232 @@
+//! Amazon EC2: networks and security groups.
+
+use serde::Serialize;
+
+use crate::cdk::{Expr, Id, Ref, Resource, Tag};
+
+/// A virtual network.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Vpc {
+    /// The address range in CIDR notation, /16 to /28.
+    pub cidr_block: String,
+    /// Whether instances get DNS names.
+    pub enable_dns_hostnames: bool,
+    /// Whether the network resolves names.
+    pub enable_dns_support: bool,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for Vpc {
+    const TYPE: &'static str = "AWS::EC2::VPC";
+}
+
+impl Ref<Vpc> {
+    /// The network's id.
+    pub fn id(&self) -> Expr<Id<Vpc>> {
+        self.reference()
+    }
+}
+
+/// The way from a network to the internet.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InternetGateway {
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for InternetGateway {
+    const TYPE: &'static str = "AWS::EC2::InternetGateway";
+}
+
+impl Ref<InternetGateway> {
+    /// The gateway's id.
+    pub fn id(&self) -> Expr<Id<InternetGateway>> {
+        self.reference()
+    }
+}
+
+/// Joins an internet gateway to a network.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VpcGatewayAttachment {
+    /// The network.
+    pub vpc_id: Expr<Id<Vpc>>,
+    /// The gateway.
+    pub internet_gateway_id: Expr<Id<InternetGateway>>,
+}
+
+impl Resource for VpcGatewayAttachment {
+    const TYPE: &'static str = "AWS::EC2::VPCGatewayAttachment";
+}
+
+/// A part of a network that lies in one availability zone.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Subnet {
+    /// The network.
+    pub vpc_id: Expr<Id<Vpc>>,
+    /// The part of the network's range that is the subnet's.
+    pub cidr_block: String,
+    /// The zone.
+    pub availability_zone: Expr<String>,
+    /// Whether what starts here gets a public address without asking for one.
+    pub map_public_ip_on_launch: bool,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for Subnet {
+    const TYPE: &'static str = "AWS::EC2::Subnet";
+}
+
+impl Ref<Subnet> {
+    /// The subnet's id.
+    pub fn id(&self) -> Expr<Id<Subnet>> {
+        self.reference()
+    }
+}
+
+/// A table of routes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RouteTable {
+    /// The network.
+    pub vpc_id: Expr<Id<Vpc>>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for RouteTable {
+    const TYPE: &'static str = "AWS::EC2::RouteTable";
+}
+
+impl Ref<RouteTable> {
+    /// The table's id.
+    pub fn id(&self) -> Expr<Id<RouteTable>> {
+        self.reference()
+    }
+}
+
+/// One route of a table, through an internet gateway.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Route {
+    /// The table.
+    pub route_table_id: Expr<Id<RouteTable>>,
+    /// Where to, in CIDR notation.
+    pub destination_cidr_block: String,
+    /// Through which gateway.
+    pub gateway_id: Expr<Id<InternetGateway>>,
+}
+
+impl Resource for Route {
+    const TYPE: &'static str = "AWS::EC2::Route";
+}
+
+/// Says which table a subnet uses.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SubnetRouteTableAssociation {
+    /// The subnet.
+    pub subnet_id: Expr<Id<Subnet>>,
+    /// The table.
+    pub route_table_id: Expr<Id<RouteTable>>,
+}
+
+impl Resource for SubnetRouteTableAssociation {
+    const TYPE: &'static str = "AWS::EC2::SubnetRouteTableAssociation";
+}
+
+/// A set of allowed connections. Rules that name another group are resources of their own, so two groups can name
+/// each other.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SecurityGroup {
+    /// What it is for. A change replaces the group.
+    pub group_description: String,
+    /// The network.
+    pub vpc_id: Expr<Id<Vpc>>,
+    /// Connections let in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_group_ingress: Vec<CidrRule>,
+    /// Connections let out. Where it is empty EC2 lets everything out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_group_egress: Vec<CidrRule>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for SecurityGroup {
+    const TYPE: &'static str = "AWS::EC2::SecurityGroup";
+}
+
+impl Ref<SecurityGroup> {
+    /// The group's id.
+    pub fn id(&self) -> Expr<Id<SecurityGroup>> {
+        self.attribute("GroupId")
+    }
+}
+
+/// A transport protocol in a security group rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Lets an address range in, or lets connections to it out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CidrRule {
+    /// What it is for.
+    pub description: String,
+    /// The protocol.
+    pub ip_protocol: IpProtocol,
+    /// The first port.
+    pub from_port: u16,
+    /// The last port.
+    pub to_port: u16,
+    /// The range in CIDR notation.
+    pub cidr_ip: String,
+}
+
+impl CidrRule {
+    /// TCP to one port from or to an IPv4 range.
+    pub fn tcp(port: u16, cidr_ip: &str, description: &str) -> Self {
+        Self {
+            description: description.to_owned(),
+            ip_protocol: IpProtocol::Tcp,
+            from_port: port,
+            to_port: port,
+            cidr_ip: cidr_ip.to_owned(),
+        }
+    }
+}
+
+/// Lets another security group's members in.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SecurityGroupIngress {
+    /// What it is for.
+    pub description: String,
+    /// The group that lets in.
+    pub group_id: Expr<Id<SecurityGroup>>,
+    /// The group that is let in.
+    pub source_security_group_id: Expr<Id<SecurityGroup>>,
+    /// The protocol.
+    pub ip_protocol: IpProtocol,
+    /// The first port.
+    pub from_port: u16,
+    /// The last port.
+    pub to_port: u16,
+}
+
+impl Resource for SecurityGroupIngress {
+    const TYPE: &'static str = "AWS::EC2::SecurityGroupIngress";
+}

@@ -1,0 +1,79 @@
+//! Amazon ECR: the image registry.
+
+use serde::Serialize;
+
+use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
+
+/// A repository of container images.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Repository {
+    /// Whether a tag can be moved to another image.
+    pub image_tag_mutability: TagMutability,
+    /// Whether an image is scanned when it arrives.
+    pub image_scanning_configuration: ScanningConfiguration,
+    /// How images are encrypted at rest.
+    pub encryption_configuration: EncryptionConfiguration,
+    /// Which images expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle_policy: Option<LifecyclePolicy>,
+    /// Whether deleting the repository deletes the images in it; without it the deletion fails.
+    pub empty_on_delete: bool,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for Repository {
+    const TYPE: &'static str = "AWS::ECR::Repository";
+}
+
+impl Ref<Repository> {
+    /// The repository's name.
+    pub fn name(&self) -> Expr<Name<Repository>> {
+        self.reference()
+    }
+
+    /// The repository's ARN.
+    pub fn arn(&self) -> Expr<Arn<Repository>> {
+        self.attribute("Arn")
+    }
+
+    /// What image references start with: registry host and repository name.
+    pub fn uri(&self) -> Expr<String> {
+        self.attribute("RepositoryUri")
+    }
+}
+
+/// Whether tags can be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TagMutability {
+    /// A tag stays with its image.
+    Immutable,
+    /// A tag can be moved.
+    Mutable,
+}
+
+/// When images are scanned.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ScanningConfiguration {
+    /// On arrival.
+    pub scan_on_push: bool,
+}
+
+/// How images are encrypted.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EncryptionConfiguration {
+    /// `AES256` (a key of the service's) or `KMS`.
+    pub encryption_type: &'static str,
+}
+
+/// Which images expire.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LifecyclePolicy {
+    /// The policy as JSON text.
+    pub lifecycle_policy_text: String,
+}

@@ -1,0 +1,207 @@
+//! Elastic Load Balancing v2: the Application Load Balancer, its listeners and target groups.
+
+use serde::Serialize;
+
+use super::ec2::{SecurityGroup, Subnet, Vpc};
+use crate::cdk::{Arn, Expr, Id, Ref, Resource, Tag};
+
+/// A setting that has a name and a value in text, as load balancers and target groups have many.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attribute {
+    /// Its name, for example `deregistration_delay.timeout_seconds`.
+    pub key: &'static str,
+    /// Its value in text.
+    pub value: String,
+}
+
+impl Attribute {
+    /// The attribute `key` with this value.
+    pub fn new(key: &'static str, value: impl ToString) -> Self {
+        Self { key, value: value.to_string() }
+    }
+}
+
+/// Who reaches a load balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Everybody.
+    InternetFacing,
+    /// Only the network.
+    Internal,
+}
+
+/// An Application Load Balancer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LoadBalancer {
+    /// `application`.
+    pub r#type: &'static str,
+    /// Who reaches it.
+    pub scheme: Scheme,
+    /// At least two subnets, in different zones.
+    pub subnets: Vec<Expr<Id<Subnet>>>,
+    /// Its security groups.
+    pub security_groups: Vec<Expr<Id<SecurityGroup>>>,
+    /// Settings.
+    pub load_balancer_attributes: Vec<Attribute>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for LoadBalancer {
+    const TYPE: &'static str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
+}
+
+impl Ref<LoadBalancer> {
+    /// The load balancer's ARN.
+    pub fn arn(&self) -> Expr<Arn<LoadBalancer>> {
+        self.reference()
+    }
+
+    /// The name that resolves to its addresses.
+    pub fn dns_name(&self) -> Expr<String> {
+        self.attribute("DNSName")
+    }
+}
+
+/// A listener's protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// Sends a request on to a target group.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Forward {
+    r#type: &'static str,
+    target_group_arn: Expr<Arn<TargetGroup>>,
+}
+
+impl Forward {
+    /// Forwards to this target group.
+    pub fn to(target_group: Expr<Arn<TargetGroup>>) -> Self {
+        Self { r#type: "forward", target_group_arn: target_group }
+    }
+}
+
+/// A port that a load balancer listens on.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listener {
+    /// The load balancer.
+    pub load_balancer_arn: Expr<Arn<LoadBalancer>>,
+    /// The port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// What happens to a request that no rule matches.
+    pub default_actions: Vec<Forward>,
+}
+
+impl Resource for Listener {
+    const TYPE: &'static str = "AWS::ElasticLoadBalancingV2::Listener";
+}
+
+impl Ref<Listener> {
+    /// The listener's ARN.
+    pub fn arn(&self) -> Expr<Arn<Listener>> {
+        self.reference()
+    }
+}
+
+/// A rule of a listener.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListenerRule {
+    /// The listener.
+    pub listener_arn: Expr<Arn<Listener>>,
+    /// Lower comes first; each rule of a listener has its own (1 to 50,000).
+    pub priority: u16,
+    /// What a request must look like.
+    pub conditions: Vec<HeaderCondition>,
+    /// What happens to it.
+    pub actions: Vec<Forward>,
+}
+
+impl Resource for ListenerRule {
+    const TYPE: &'static str = "AWS::ElasticLoadBalancingV2::ListenerRule";
+}
+
+/// Holds where a request header has one of some values.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HeaderCondition {
+    field: &'static str,
+    http_header_config: HeaderConfig,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HeaderConfig {
+    http_header_name: String,
+    values: Vec<String>,
+}
+
+impl HeaderCondition {
+    /// Header `name` is `value` (compared without regard to case; `*` and `?` are wildcards).
+    pub fn new(name: &str, value: &str) -> Self {
+        let http_header_config = HeaderConfig { http_header_name: name.to_owned(), values: vec![value.to_owned()] };
+        Self { field: "http-header", http_header_config }
+    }
+}
+
+/// Which statuses of a health check's answer are good.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Matcher {
+    /// For example `200` or `200-299`.
+    pub http_code: String,
+}
+
+/// A set of targets with a health check.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TargetGroup {
+    /// The network.
+    pub vpc_id: Expr<Id<Vpc>>,
+    /// `ip`: what tasks with a network interface of their own are registered as.
+    pub target_type: &'static str,
+    /// The port that targets listen on where their registration names none.
+    pub port: u16,
+    /// The protocol to the targets.
+    pub protocol: Protocol,
+    /// The path that is asked for.
+    pub health_check_path: String,
+    /// Seconds between two checks of a target, 5 to 300.
+    pub health_check_interval_seconds: u16,
+    /// Seconds after which a check without an answer has failed, 2 to 120, less than the interval.
+    pub health_check_timeout_seconds: u16,
+    /// Good answers in a row that make a target healthy, 2 to 10.
+    pub healthy_threshold_count: u8,
+    /// Bad answers in a row that make a target unhealthy, 2 to 10.
+    pub unhealthy_threshold_count: u8,
+    /// What a good answer is.
+    pub matcher: Matcher,
+    /// Settings.
+    pub target_group_attributes: Vec<Attribute>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for TargetGroup {
+    const TYPE: &'static str = "AWS::ElasticLoadBalancingV2::TargetGroup";
+}
+
+impl Ref<TargetGroup> {
+    /// The target group's ARN.
+    pub fn arn(&self) -> Expr<Arn<TargetGroup>> {
+        self.reference()
+    }
+}

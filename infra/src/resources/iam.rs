@@ -1,0 +1,48 @@
+//! AWS Identity and Access Management.
+
+use serde::Serialize;
+
+use crate::cdk::{Arn, Expr, PolicyDocument, Ref, Resource, Tag};
+
+/// A role that AWS services assume.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Role {
+    /// What it is for.
+    pub description: String,
+    /// Who may assume it.
+    pub assume_role_policy_document: PolicyDocument,
+    /// What it may do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for Role {
+    const TYPE: &'static str = "AWS::IAM::Role";
+}
+
+impl Ref<Role> {
+    /// The role's ARN.
+    pub fn arn(&self) -> Expr<Arn<Role>> {
+        self.attribute("Arn")
+    }
+}
+
+/// A policy inside a role.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Policy {
+    /// Its name, its own within the role.
+    pub policy_name: String,
+    /// What it allows.
+    pub policy_document: PolicyDocument,
+}
+
+impl Policy {
+    /// The policy with this name.
+    pub fn new(policy_name: &str, policy_document: PolicyDocument) -> Self {
+        Self { policy_name: policy_name.to_owned(), policy_document }
+    }
+}

@@ -1,0 +1,111 @@
+//! AWS Lambda.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::iam::Role;
+use super::logs::LogGroup;
+use super::s3::Bucket;
+use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
+
+/// A function from a zip in S3.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Function {
+    /// What it does.
+    pub description: String,
+    /// The runtime, for example `provided.al2023`.
+    pub runtime: &'static str,
+    /// The processor it runs on.
+    pub architectures: [Architecture; 1],
+    /// The name of the entry point; a custom runtime's is `bootstrap`.
+    pub handler: &'static str,
+    /// The zip.
+    pub code: Code,
+    /// The role it runs as.
+    pub role: Expr<Arn<Role>>,
+    /// Memory in MiB, 128 to 10,240; the share of a processor grows with it.
+    pub memory_size: u16,
+    /// Seconds after which an invocation is ended, at most 900.
+    pub timeout: u16,
+    /// Environment variables.
+    pub environment: Environment,
+    /// Where its log goes.
+    pub logging_config: LoggingConfig,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for Function {
+    const TYPE: &'static str = "AWS::Lambda::Function";
+}
+
+impl Ref<Function> {
+    /// The function's name.
+    pub fn name(&self) -> Expr<Name<Function>> {
+        self.reference()
+    }
+
+    /// The function's ARN.
+    pub fn arn(&self) -> Expr<Arn<Function>> {
+        self.attribute("Arn")
+    }
+}
+
+/// The processor a function runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Architecture {
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit ARM (Graviton).
+    #[serde(rename = "arm64")]
+    Arm64,
+}
+
+/// Where a function's zip is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Code {
+    /// The bucket.
+    pub s3_bucket: Expr<Name<Bucket>>,
+    /// The key in it.
+    pub s3_key: Expr<String>,
+}
+
+/// A function's environment.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Environment {
+    /// Variables by name.
+    pub variables: BTreeMap<&'static str, Expr<String>>,
+}
+
+/// Where a function's log goes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LoggingConfig {
+    /// The log group.
+    pub log_group: Expr<Name<LogGroup>>,
+    /// `JSON` or `Text`.
+    pub log_format: &'static str,
+}
+
+/// How often and how long Lambda tries an asynchronous invocation.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EventInvokeConfig {
+    /// The function.
+    pub function_name: Expr<Name<Function>>,
+    /// The version or alias; `$LATEST` for the unpublished one.
+    pub qualifier: &'static str,
+    /// Further tries after an error, 0 to 2.
+    pub maximum_retry_attempts: u8,
+    /// Seconds an event may wait, 60 to 21,600.
+    pub maximum_event_age_in_seconds: u16,
+}
+
+impl Resource for EventInvokeConfig {
+    const TYPE: &'static str = "AWS::Lambda::EventInvokeConfig";
+}

@@ -1,0 +1,31 @@
+//! Amazon CloudWatch Logs.
+
+use serde::Serialize;
+
+use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
+
+/// A group of log streams that are kept for the same time.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogGroup {
+    /// Days after which an entry is deleted: 1, 3, 5, 7, 14, 30, 60, 90, … (the service's list).
+    pub retention_in_days: u16,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for LogGroup {
+    const TYPE: &'static str = "AWS::Logs::LogGroup";
+}
+
+impl Ref<LogGroup> {
+    /// The group's name.
+    pub fn name(&self) -> Expr<Name<LogGroup>> {
+        self.reference()
+    }
+
+    /// The group's ARN with `:*` behind it, which covers its streams.
+    pub fn arn(&self) -> Expr<Arn<LogGroup>> {
+        self.attribute("Arn")
+    }
+}

@@ -1,0 +1,13 @@
+//! CloudFormation resource types, one file per AWS service.
+//!
+//! Each type is a struct of its properties in CloudFormation's own names, so a typing mistake does not compile. What
+//! `Ref` and `Fn::GetAtt` give has a method with a name and a type on the type's `Ref`.
+
+pub mod ec2;
+pub mod ecr;
+pub mod ecs;
+pub mod elbv2;
+pub mod iam;
+pub mod lambda;
+pub mod logs;
+pub mod s3;

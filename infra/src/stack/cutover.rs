@@ -1,0 +1,138 @@
+//! The cutover function with its role: what may move traffic.
+
+use std::collections::BTreeMap;
+
+use cutover_lambda::color::Color;
+
+use super::environment::{Environment, Fleet};
+use super::load_balancer::LoadBalancing;
+use super::storage::Storage;
+use super::{Both, Settings, tags};
+use crate::cdk::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join};
+use crate::resources::iam::{Policy, Role};
+use crate::resources::lambda::{Code, Environment as Variables, EventInvokeConfig, Function, LoggingConfig};
+use crate::resources::logs::LogGroup;
+
+/// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
+const TIMEOUT: u16 = 900;
+
+/// What the function is made from and works on.
+pub struct Parts<'a> {
+    /// The SHA-256 of its zip.
+    pub code: &'a Expr<String>,
+    /// What it moves.
+    pub balancer: &'a LoadBalancing,
+    /// The cluster whose services it looks at.
+    pub fleet: &'a Fleet,
+    /// What it moves traffic between.
+    pub environments: &'a Both<Environment>,
+    /// Where its code and ledger are.
+    pub storage: &'a Storage,
+}
+
+/// The cutover function.
+pub struct Cutover {
+    /// The function.
+    pub function: Ref<Function>,
+    /// Holds where its code is there.
+    pub deployed: Condition,
+}
+
+impl Cutover {
+    /// Adds the function to the stack; it exists only where its code is given.
+    pub fn new(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Self {
+        let deployed = stack.condition("CutoverDeployed", Test::is_given(parts.code));
+        let log_group = stack.add(
+            "CutoverLogGroup",
+            LogGroup { retention_in_days: settings.log_retention_days, tags: tags("cutover") },
+        );
+        stack.delete_with_stack(&log_group);
+        let role = stack.add(
+            "CutoverRole",
+            Role {
+                description: "The cutover function: swaps two listeners and looks at two services".to_owned(),
+                assume_role_policy_document: PolicyDocument::new(vec![Statement::trust("lambda.amazonaws.com")]),
+                policies: vec![Policy::new("cut-over", PolicyDocument::new(permissions(parts, &log_group)))],
+                tags: tags("cutover"),
+            },
+        );
+        let function = stack.add(
+            "CutoverFunction",
+            Function {
+                description: "Swaps prod and dev under probes and rolls back by itself. Test event: {\"to\":\"blue\"}"
+                    .to_owned(),
+                runtime: "provided.al2023",
+                architectures: [settings.architecture],
+                handler: "bootstrap",
+                code: Code { s3_bucket: parts.storage.bucket.name(), s3_key: join(&["code/".into(), parts.code.clone(), ".zip".into()]) },
+                role: role.arn(),
+                memory_size: 512,
+                timeout: TIMEOUT,
+                environment: Variables { variables: variables(settings, parts) },
+                logging_config: LoggingConfig { log_group: log_group.name(), log_format: "JSON" },
+                tags: tags("cutover"),
+            },
+        );
+        stack.when(&function, &deployed);
+        // Lambda would repeat a failed cutover twice and keep a throttled one for hours: it must do neither.
+        let invocation = stack.add(
+            "CutoverInvocation",
+            EventInvokeConfig {
+                function_name: function.name(),
+                qualifier: "$LATEST",
+                maximum_retry_attempts: 0,
+                maximum_event_age_in_seconds: 60,
+            },
+        );
+        stack.when(&invocation, &deployed);
+        Self { function, deployed }
+    }
+}
+
+/// What the function calls, on what; nothing more. `Describe*` of the load balancer accepts only `*`.
+fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
+    let services = [Color::Blue, Color::Green].map(|color| parts.environments.of(color).service_arn().text());
+    let mut may = vec![
+        Statement::allow(
+            "MoveTraffic",
+            &["elasticloadbalancing:ModifyListener"],
+            vec![parts.balancer.prod.arn().text(), parts.balancer.dev.arn().text()],
+        ),
+        Statement::allow(
+            "SeeTraffic",
+            &[
+                "elasticloadbalancing:DescribeListeners",
+                "elasticloadbalancing:DescribeTargetGroupAttributes",
+                "elasticloadbalancing:DescribeTargetHealth",
+            ],
+            vec!["*".into()],
+        ),
+        Statement::allow("SeeServices", &["ecs:DescribeServices"], services.to_vec()),
+        Statement::allow(
+            "WriteLog",
+            &["logs:CreateLogStream", "logs:PutLogEvents"],
+            vec![log_group.arn().text()],
+        ),
+    ];
+    may.extend(parts.storage.grant_ledger());
+    may
+}
+
+/// The function's configuration, as `cutover_lambda::config` reads it.
+fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, Expr<String>> {
+    let balancer = parts.balancer;
+    BTreeMap::from([
+        ("BLUEGREEN_PROD_LISTENER", balancer.prod.arn().text()),
+        ("BLUEGREEN_DEV_LISTENER", balancer.dev.arn().text()),
+        ("BLUEGREEN_BLUE_TARGET_GROUP", balancer.target_groups.blue.arn().text()),
+        ("BLUEGREEN_GREEN_TARGET_GROUP", balancer.target_groups.green.arn().text()),
+        ("BLUEGREEN_CLUSTER", parts.fleet.cluster.name().text()),
+        ("BLUEGREEN_BLUE_SERVICE", parts.environments.blue.service_arn().text()),
+        ("BLUEGREEN_GREEN_SERVICE", parts.environments.green.service_arn().text()),
+        ("BLUEGREEN_BUCKET", parts.storage.bucket.name().text()),
+        ("BLUEGREEN_PROD_URL", balancer.prod_url.clone()),
+        ("BLUEGREEN_DEV_URL", balancer.dev_url.clone()),
+        ("BLUEGREEN_PROBE_PATH", settings.probe_path.as_str().into()),
+        ("BLUEGREEN_VERSION_HEADER", settings.version_header.as_str().into()),
+    ])
+}

@@ -1,0 +1,203 @@
+//! An environment: the service that runs one version, used twice, as blue and as green.
+
+use cutover_lambda::color::Color;
+
+use super::load_balancer::{LoadBalancing, title};
+use super::network::Network;
+use super::storage::Storage;
+use super::{Release, Settings, tags};
+use crate::cdk::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, sub};
+use crate::resources::ec2::Subnet;
+use crate::resources::ecs::{
+    AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
+    DeploymentConfiguration, LinuxParameters, LogConfiguration, NetworkConfiguration, PortMapping, RuntimePlatform,
+    Service, ServiceLoadBalancer, TaskDefinition, Variable,
+};
+use crate::resources::iam::{Policy, Role};
+use crate::resources::lambda::Architecture;
+use crate::resources::logs::LogGroup;
+
+/// The name of the service's container in its task.
+const CONTAINER: &str = "app";
+
+/// The user that containers run as: the number that distroless images call `nonroot`.
+const USER: &str = "65532:65532";
+
+/// What both environments share: the cluster, and the roles of its tasks.
+pub struct Fleet {
+    /// The cluster.
+    pub cluster: Ref<Cluster>,
+    log_groups: super::Both<Ref<LogGroup>>,
+    execution_role: Ref<Role>,
+    task_role: Ref<Role>,
+    network: AwsvpcConfiguration,
+}
+
+impl Fleet {
+    /// Adds the cluster and the roles to the stack.
+    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, storage: &Storage) -> Self {
+        let cluster = stack.add(
+            "Cluster",
+            Cluster { cluster_settings: vec![ClusterSetting::CONTAINER_INSIGHTS], tags: tags("cluster") },
+        );
+        let log_groups = super::Both::make(|color| {
+            let log_group = stack.add(
+                &format!("{}LogGroup", title(color)),
+                LogGroup { retention_in_days: settings.log_retention_days, tags: tags(color.as_str()) },
+            );
+            stack.delete_with_stack(&log_group);
+            log_group
+        });
+        let mut may = storage.grant_pull();
+        may.push(Statement::allow(
+            "WriteLogs",
+            &["logs:CreateLogStream", "logs:PutLogEvents"],
+            vec![log_groups.blue.arn().text(), log_groups.green.arn().text()],
+        ));
+        let execution_role = stack.add(
+            "ExecutionRole",
+            Role {
+                description: "Amazon ECS itself: pulls the image and writes the log of a task".to_owned(),
+                assume_role_policy_document: tasks_only(),
+                policies: vec![Policy::new("start-tasks", PolicyDocument::new(may))],
+                tags: tags("execution"),
+            },
+        );
+        let task_role = stack.add(
+            "TaskRole",
+            Role {
+                description: "The service in its tasks: may do nothing in AWS".to_owned(),
+                assume_role_policy_document: tasks_only(),
+                policies: Vec::new(),
+                tags: tags("task"),
+            },
+        );
+        let network = AwsvpcConfiguration {
+            subnets: network.subnets.iter().map(Ref::<Subnet>::id).collect(),
+            security_groups: vec![network.task_group.id()],
+            assign_public_ip: "ENABLED",
+        };
+        Self { cluster, log_groups, execution_role, task_role, network }
+    }
+}
+
+/// Trusts tasks of this account's own clusters and no others (the confused-deputy conditions of the ECS manual).
+fn tasks_only() -> PolicyDocument {
+    PolicyDocument::new(vec![
+        Statement::trust("ecs-tasks.amazonaws.com")
+            .only_if("StringEquals", "aws:SourceAccount", sub("${AWS::AccountId}"))
+            .only_if(
+                "ArnLike",
+                "aws:SourceArn",
+                sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:*"),
+            ),
+    ])
+}
+
+/// One environment.
+pub struct Environment {
+    /// Its service.
+    pub service: Ref<Service>,
+    /// Its log.
+    pub log_group: Ref<LogGroup>,
+    /// Holds where an image is deployed to it.
+    pub deployed: Condition,
+}
+
+impl Environment {
+    /// Adds the environment to the stack; its service exists only where an image is given.
+    pub(super) fn new(
+        stack: &mut Stack,
+        settings: &Settings,
+        color: Color,
+        fleet: &Fleet,
+        release: &Release,
+        balancer: &LoadBalancing,
+    ) -> Self {
+        let log_group = fleet.log_groups.of(color).clone();
+        let task_definition =
+            stack.add(&format!("{}TaskDefinition", title(color)), task_definition(settings, color, fleet, release));
+        stack.when(&task_definition, &release.deployed);
+
+        let service = stack.add(
+            &format!("{}Service", title(color)),
+            Service {
+                cluster: fleet.cluster.arn(),
+                launch_type: "FARGATE",
+                platform_version: "LATEST",
+                task_definition: task_definition.arn(),
+                desired_count: Some(settings.desired_count),
+                // Every old task stays until the new ones are healthy, so a deployment to the live environment
+                // loses no capacity.
+                deployment_configuration: DeploymentConfiguration {
+                    minimum_healthy_percent: 100,
+                    maximum_percent: 200,
+                    deployment_circuit_breaker: DeploymentCircuitBreaker { enable: true, rollback: true },
+                },
+                health_check_grace_period_seconds: 30,
+                network_configuration: NetworkConfiguration { awsvpc_configuration: fleet.network.clone() },
+                load_balancers: vec![ServiceLoadBalancer {
+                    container_name: CONTAINER,
+                    container_port: settings.container_port,
+                    target_group_arn: balancer.target_groups.of(color).arn(),
+                }],
+                enable_ecs_managed_tags: true,
+                propagate_tags: "SERVICE",
+                tags: version_tags(color, &release.version),
+            },
+        );
+        stack.when(&service, &release.deployed);
+        // ECS refuses a target group that no listener refers to yet.
+        stack.after(&service, &balancer.prod);
+        stack.after(&service, balancer.rules.of(color));
+        Self { service, log_group, deployed: release.deployed.clone() }
+    }
+
+    /// The service's ARN, or nothing where no image is deployed.
+    pub fn service_arn(&self) -> Expr<Arn<Service>> {
+        Expr::when_some(&self.deployed, self.service.arn())
+    }
+}
+
+fn version_tags(color: Color, version: &Expr<String>) -> Vec<Tag> {
+    let mut tags = tags(color.as_str());
+    tags.push(Tag::new("bluegreen:color", color.as_str()));
+    tags.push(Tag::new("bluegreen:version", version.clone()));
+    tags
+}
+
+fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &Release) -> TaskDefinition {
+    let (cpu, memory) = settings.size.units();
+    TaskDefinition {
+        family: join(&[Expr::stack_name(), format!("-{color}").into()]),
+        cpu,
+        memory,
+        network_mode: "awsvpc",
+        requires_compatibilities: ["FARGATE"],
+        runtime_platform: RuntimePlatform {
+            operating_system_family: "LINUX",
+            cpu_architecture: match settings.architecture {
+                Architecture::X86_64 => "X86_64",
+                Architecture::Arm64 => "ARM64",
+            },
+        },
+        execution_role_arn: fleet.execution_role.arn(),
+        task_role_arn: fleet.task_role.arn(),
+        container_definitions: vec![ContainerDefinition {
+            name: CONTAINER,
+            image: release.image.clone(),
+            essential: true,
+            port_mappings: vec![PortMapping { container_port: settings.container_port, protocol: "tcp" }],
+            environment: vec![Variable { name: "PORT".to_owned(), value: settings.container_port.to_string().into() }],
+            user: USER.to_owned(),
+            readonly_root_filesystem: true,
+            linux_parameters: LinuxParameters {
+                capabilities: Capabilities { drop: vec!["ALL"] },
+                init_process_enabled: true,
+            },
+            stop_timeout: 30,
+            log_configuration: LogConfiguration::awslogs(fleet.log_groups.of(color).name(), CONTAINER),
+        }],
+        tags: version_tags(color, &release.version),
+    }
+}

@@ -1,0 +1,183 @@
+//! This system as constructs: what a user edits to change what is deployed.
+//!
+//! ```text
+//! network ── load balancer (prod, dev) ── environment blue ─┐
+//!    └────────────────────────────────── environment green ─┤── cutover function
+//! storage (bucket, registry) ───────────────────────────────┘
+//! ```
+
+mod cutover;
+mod environment;
+mod load_balancer;
+mod network;
+pub mod outputs;
+mod settings;
+pub mod storage;
+
+use cutover_lambda::color::Color;
+
+use crate::cdk::{Condition, Expr, Parameter, Stack, SynthError, Tag, Template, Test};
+
+pub use settings::Settings;
+
+/// Names of the template's parameters.
+pub mod parameter {
+    use cutover_lambda::color::Color;
+
+    /// The environment that the prod listener forwards to.
+    pub const PROD_COLOR: &str = "ProdColor";
+    /// The SHA-256 of the cutover function's zip, or empty.
+    pub const CUTOVER_CODE: &str = "CutoverCode";
+
+    /// The image of an environment by digest, or empty.
+    pub const fn image(color: Color) -> &'static str {
+        match color {
+            Color::Blue => "BlueImage",
+            Color::Green => "GreenImage",
+        }
+    }
+
+    /// The version label of an environment's image, or empty.
+    pub const fn version(color: Color) -> &'static str {
+        match color {
+            Color::Blue => "BlueVersion",
+            Color::Green => "GreenVersion",
+        }
+    }
+
+    /// Every parameter of the template.
+    pub const ALL: [&str; 6] = [
+        PROD_COLOR,
+        CUTOVER_CODE,
+        image(Color::Blue),
+        version(Color::Blue),
+        image(Color::Green),
+        version(Color::Green),
+    ];
+}
+
+/// Both colors' values of something.
+#[derive(Clone, Debug)]
+pub struct Both<T> {
+    /// Blue's.
+    pub blue: T,
+    /// Green's.
+    pub green: T,
+}
+
+impl<T> Both<T> {
+    /// Makes a value for each color.
+    pub fn make(mut make: impl FnMut(Color) -> T) -> Self {
+        Self { blue: make(Color::Blue), green: make(Color::Green) }
+    }
+
+    /// The value of `color`.
+    pub const fn of(&self, color: Color) -> &T {
+        match color {
+            Color::Blue => &self.blue,
+            Color::Green => &self.green,
+        }
+    }
+}
+
+/// The parameters that an environment is made from.
+struct Release {
+    image: Expr<String>,
+    version: Expr<String>,
+    deployed: Condition,
+}
+
+/// The whole stack as a template.
+///
+/// Pure: the same settings give the same bytes.
+pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
+    let stack = &mut Stack::new(
+        "Blue/green deployment of one web service on Amazon ECS Fargate: two environments behind one load balancer, \
+         and the function that swaps them.",
+    );
+
+    let prod_color = stack.parameter(
+        parameter::PROD_COLOR,
+        &Parameter {
+            description: "The environment that prod forwards to. The bluegreen command sets it to what is live before \
+                          every update; a cutover changes it, an update never does.",
+            default: "green",
+            allowed: &["blue", "green"],
+            pattern: None,
+        },
+    );
+    let green_is_prod = stack.condition("GreenIsProd", Test::Equals(prod_color, "green".into()));
+    let releases = Both::make(|color| release(stack, color));
+    let cutover_code = stack.parameter(
+        parameter::CUTOVER_CODE,
+        &Parameter {
+            description: "SHA-256 of the cutover function's zip, which is code/<this>.zip in the stack's bucket. Empty \
+                          at first, before the bucket exists.",
+            default: "",
+            allowed: &[],
+            pattern: Some("^([0-9a-f]{64})?$"),
+        },
+    );
+    stack.parameter_group("Traffic", &[parameter::PROD_COLOR]);
+    for (label, color) in [("Blue environment", Color::Blue), ("Green environment", Color::Green)] {
+        stack.parameter_group(label, &[parameter::image(color), parameter::version(color)]);
+    }
+    stack.parameter_group("Cutover function", &[parameter::CUTOVER_CODE]);
+
+    let network = network::Network::new(stack, settings);
+    let storage = storage::Storage::new(stack);
+    let balancer = load_balancer::LoadBalancing::new(stack, settings, &network, &green_is_prod);
+    let fleet = environment::Fleet::new(stack, settings, &network, &storage);
+    let environments = Both::make(|color| {
+        environment::Environment::new(stack, settings, color, &fleet, releases.of(color), &balancer)
+    });
+    let function = cutover::Cutover::new(
+        stack,
+        settings,
+        &cutover::Parts {
+            code: &cutover_code,
+            balancer: &balancer,
+            fleet: &fleet,
+            environments: &environments,
+            storage: &storage,
+        },
+    );
+    outputs::declare(stack, &storage, &balancer, &fleet, &environments, &function);
+    std::mem::take(stack).finish()
+}
+
+fn release(stack: &mut Stack, color: Color) -> Release {
+    let (image, version, condition) = match color {
+        Color::Blue => (
+            "Image of the blue environment by digest (registry/repository@sha256:...). Empty: nothing runs there.",
+            "Version label of the blue environment's image, for people.",
+            "BlueDeployed",
+        ),
+        Color::Green => (
+            "Image of the green environment by digest (registry/repository@sha256:...). Empty: nothing runs there.",
+            "Version label of the green environment's image, for people.",
+            "GreenDeployed",
+        ),
+    };
+    let image = stack.parameter(
+        parameter::image(color),
+        &Parameter {
+            description: image,
+            default: "",
+            allowed: &[],
+            pattern: Some("^([^@ ]+@sha256:[0-9a-f]{64})?$"),
+        },
+    );
+    let version = stack.parameter(
+        parameter::version(color),
+        &Parameter { description: version, default: "", allowed: &[], pattern: Some("^[A-Za-z0-9._-]{0,64}$") },
+    );
+    let deployed = stack.condition(condition, Test::is_given(&image));
+    Release { image, version, deployed }
+}
+
+/// The tags of a resource: its name in the console, and what the whole stack carries.
+fn tags(name: &str) -> Vec<Tag> {
+    let name = crate::cdk::join(&[Expr::stack_name(), format!("-{name}").into()]);
+    vec![Tag::name(name), Tag::new("bluegreen:stack", Expr::stack_name())]
+}

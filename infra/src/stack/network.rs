@@ -1,0 +1,121 @@
+//! The network: a VPC with two public subnets in two zones, and who may connect to whom.
+
+use super::{Settings, tags};
+use crate::cdk::{Expr, Ref, Stack};
+use crate::resources::ec2::{
+    CidrRule, InternetGateway, IpProtocol, Route, RouteTable, SecurityGroup, SecurityGroupIngress, Subnet,
+    SubnetRouteTableAssociation, Vpc, VpcGatewayAttachment,
+};
+
+/// The VPC's address range: 65,536 addresses.
+const VPC_CIDR: &str = "10.0.0.0/16";
+const ANYWHERE: &str = "0.0.0.0/0";
+
+/// The network of the stack.
+pub struct Network {
+    /// The VPC.
+    pub vpc: Ref<Vpc>,
+    /// The public subnets, one in each zone.
+    pub subnets: [Ref<Subnet>; 2],
+    /// The route to the internet: what is to be reached from outside depends on it.
+    pub internet_route: Ref<Route>,
+    /// Of the load balancer: everybody in on the listeners' ports, out to the tasks only.
+    pub balancer_group: Ref<SecurityGroup>,
+    /// Of the tasks: in from the load balancer only, out to HTTPS (registry, logs).
+    pub task_group: Ref<SecurityGroup>,
+}
+
+impl Network {
+    /// Adds the network to the stack.
+    pub fn new(stack: &mut Stack, settings: &Settings) -> Self {
+        let vpc = stack.add(
+            "Vpc",
+            Vpc {
+                cidr_block: VPC_CIDR.to_owned(),
+                enable_dns_hostnames: true,
+                enable_dns_support: true,
+                tags: tags("vpc"),
+            },
+        );
+        let (route_table, internet_route) = Self::internet(stack, &vpc);
+        let subnets = [0, 1].map(|zone| Self::public_subnet(stack, &vpc, &route_table, zone));
+        let (balancer_group, task_group) = Self::groups(stack, settings, &vpc);
+        Self { vpc, subnets, internet_route, balancer_group, task_group }
+    }
+
+    fn internet(stack: &mut Stack, vpc: &Ref<Vpc>) -> (Ref<RouteTable>, Ref<Route>) {
+        let gateway = stack.add("InternetGateway", InternetGateway { tags: tags("internet") });
+        let attachment = stack.add(
+            "InternetGatewayAttachment",
+            VpcGatewayAttachment { vpc_id: vpc.id(), internet_gateway_id: gateway.id() },
+        );
+        let table = stack.add("PublicRouteTable", RouteTable { vpc_id: vpc.id(), tags: tags("public") });
+        let route = stack.add(
+            "InternetRoute",
+            Route {
+                route_table_id: table.id(),
+                destination_cidr_block: ANYWHERE.to_owned(),
+                gateway_id: gateway.id(),
+            },
+        );
+        stack.after(&route, &attachment);
+        (table, route)
+    }
+
+    fn public_subnet(stack: &mut Stack, vpc: &Ref<Vpc>, table: &Ref<RouteTable>, zone: usize) -> Ref<Subnet> {
+        let letter = ["A", "B"][zone];
+        let subnet = stack.add(
+            &format!("PublicSubnet{letter}"),
+            Subnet {
+                vpc_id: vpc.id(),
+                cidr_block: format!("10.0.{zone}.0/24"),
+                availability_zone: Expr::availability_zone(zone),
+                map_public_ip_on_launch: false,
+                tags: tags(&format!("public-{}", letter.to_lowercase())),
+            },
+        );
+        stack.add(
+            &format!("PublicSubnet{letter}Routes"),
+            SubnetRouteTableAssociation { subnet_id: subnet.id(), route_table_id: table.id() },
+        );
+        subnet
+    }
+
+    fn groups(stack: &mut Stack, settings: &Settings, vpc: &Ref<Vpc>) -> (Ref<SecurityGroup>, Ref<SecurityGroup>) {
+        let balancer = stack.add(
+            "LoadBalancerSecurityGroup",
+            SecurityGroup {
+                group_description: "The load balancer: everybody in on prod and dev, out to the tasks only".to_owned(),
+                vpc_id: vpc.id(),
+                security_group_ingress: vec![
+                    CidrRule::tcp(settings.prod_port, ANYWHERE, "Users of prod"),
+                    CidrRule::tcp(settings.dev_port, ANYWHERE, "Users of dev"),
+                ],
+                security_group_egress: vec![CidrRule::tcp(settings.container_port, VPC_CIDR, "The tasks")],
+                tags: tags("load-balancer"),
+            },
+        );
+        let tasks = stack.add(
+            "TaskSecurityGroup",
+            SecurityGroup {
+                group_description: "The tasks: in from the load balancer only, out to HTTPS".to_owned(),
+                vpc_id: vpc.id(),
+                security_group_ingress: Vec::new(),
+                security_group_egress: vec![CidrRule::tcp(443, ANYWHERE, "Registry and logs")],
+                tags: tags("tasks"),
+            },
+        );
+        stack.add(
+            "TasksFromLoadBalancer",
+            SecurityGroupIngress {
+                description: "The load balancer".to_owned(),
+                group_id: tasks.id(),
+                source_security_group_id: balancer.id(),
+                ip_protocol: IpProtocol::Tcp,
+                from_port: settings.container_port,
+                to_port: settings.container_port,
+            },
+        );
+        (balancer, tasks)
+    }
+}

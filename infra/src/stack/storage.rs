@@ -1,0 +1,102 @@
+//! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
+
+use super::tags;
+use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
+use crate::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
+use crate::resources::s3::{
+    AbortIncompleteMultipartUpload, Bucket, BucketEncryption, BucketPolicy, Lifecycle, LifecycleRule,
+    NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
+};
+
+/// Key prefix of everything the cutover engine keeps in the bucket.
+pub const LEDGER_PREFIX: &str = "cutover/";
+
+/// The S3 key of the cutover function's zip whose content has this hash.
+pub fn code_key(hash: &str) -> String {
+    format!("code/{hash}.zip")
+}
+
+/// The stack's storage.
+pub struct Storage {
+    /// Images.
+    pub registry: Ref<Repository>,
+    /// The function's code and the ledger.
+    pub bucket: Ref<Bucket>,
+}
+
+impl Storage {
+    /// Adds the registry and the bucket to the stack.
+    pub fn new(stack: &mut Stack) -> Self {
+        let registry = stack.add(
+            "Registry",
+            Repository {
+                image_tag_mutability: TagMutability::Immutable,
+                image_scanning_configuration: ScanningConfiguration { scan_on_push: true },
+                encryption_configuration: EncryptionConfiguration { encryption_type: "AES256" },
+                lifecycle_policy: None,
+                empty_on_delete: true,
+                tags: tags("registry"),
+            },
+        );
+        let bucket = stack.add(
+            "Bucket",
+            Bucket {
+                bucket_encryption: BucketEncryption::s3_managed(),
+                public_access_block_configuration: PublicAccessBlock::ALL,
+                ownership_controls: OwnershipControls::bucket_owner_enforced(),
+                versioning_configuration: Versioning { status: "Enabled" },
+                lifecycle_configuration: Lifecycle {
+                    rules: vec![LifecycleRule {
+                        id: "expire-old-versions",
+                        status: "Enabled",
+                        noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days: 30 },
+                        abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },
+                    }],
+                },
+                tags: tags("bucket"),
+            },
+        );
+        stack.delete_with_stack(&registry);
+        stack.delete_with_stack(&bucket);
+        let only_tls = Statement::deny("OnlyTls", &["s3:*"], vec![bucket.arn().text(), objects(&bucket.arn(), "")])
+            .by(Principal::ANYONE)
+            .only_if("Bool", "aws:SecureTransport", "false");
+        stack.add(
+            "BucketPolicy",
+            BucketPolicy { bucket: bucket.name(), policy_document: PolicyDocument::new(vec![only_tls]) },
+        );
+        Self { registry, bucket }
+    }
+
+    /// Lets its holder pull images from the registry. Logging in accepts no narrower resource than `*`.
+    pub fn grant_pull(&self) -> Vec<Statement> {
+        vec![
+            Statement::allow("RegistryLogin", &["ecr:GetAuthorizationToken"], vec!["*".into()]),
+            Statement::allow(
+                "PullImages",
+                &["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                vec![self.registry.arn().text()],
+            ),
+        ]
+    }
+
+    /// Lets its holder read and write the cutover ledger, and nothing else in the bucket.
+    pub fn grant_ledger(&self) -> Vec<Statement> {
+        vec![
+            Statement::allow(
+                "LedgerObjects",
+                &["s3:GetObject", "s3:PutObject"],
+                vec![objects(&self.bucket.arn(), LEDGER_PREFIX)],
+            ),
+            Statement::allow("LedgerList", &["s3:ListBucket"], vec![self.bucket.arn().text()]).only_if(
+                "StringLike",
+                "s3:prefix",
+                format!("{LEDGER_PREFIX}*"),
+            ),
+        ]
+    }
+}
+
+fn objects(bucket: &Expr<Arn<Bucket>>, prefix: &str) -> Expr<String> {
+    join(&[bucket.text(), format!("/{prefix}*").into()])
+}
