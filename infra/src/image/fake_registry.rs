@@ -1,0 +1,242 @@
+//! A registry in this process, for tests: it stores what it is sent, counts it, and can be told to misbehave. It knows
+//! the parts of the OCI distribution specification that a push uses.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{Credentials, Registry};
+
+/// How one request goes wrong.
+#[derive(Clone, Copy)]
+pub enum Fault {
+    /// Answers with this status and nothing else.
+    Status(u16),
+    /// Closes the connection instead of answering.
+    HangUp,
+}
+
+/// What the registry has and how it behaves.
+#[derive(Default)]
+pub struct State {
+    /// Blobs and manifests by digest.
+    pub stored: BTreeMap<String, Vec<u8>>,
+    /// Digests by tag.
+    pub tags: BTreeMap<String, String>,
+    /// `METHOD path` of each request, in order.
+    pub requests: Vec<String>,
+    /// The bytes of all request bodies.
+    pub bytes_received: usize,
+    /// What happens to the next uploads of blobs.
+    pub upload_faults: VecDeque<Fault>,
+    /// Whether a tag may not be moved.
+    pub immutable_tags: bool,
+    /// Whether the repository is missing.
+    pub no_repository: bool,
+    /// Whether logging in is allowed, but pushing is not.
+    pub read_only: bool,
+    /// What the registry says a manifest's digest is, where it lies.
+    pub wrong_digest: Option<String>,
+}
+
+/// A registry with one repository, `test`, for the user `AWS` with the password `secret`.
+pub struct FakeRegistry {
+    pub state: Arc<Mutex<State>>,
+    address: String,
+}
+
+struct Request {
+    method: String,
+    path: String,
+    authorization: String,
+    body: Vec<u8>,
+}
+
+struct Response {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl FakeRegistry {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || serve(&stream.unwrap(), &state));
+            }
+        });
+        Self { state, address }
+    }
+
+    pub fn registry(&self, password: &str) -> Registry {
+        Registry::new("registry.example/test", Credentials::new("AWS", password))
+            .unwrap()
+            .reached_at(self.address.parse().unwrap())
+    }
+}
+
+fn serve(stream: &TcpStream, state: &Mutex<State>) {
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read_request(&mut reader) {
+        let mut state = state.lock().unwrap();
+        state
+            .requests
+            .push(format!("{} {}", request.method, request.path));
+        state.bytes_received += request.body.len();
+        let Some(response) = answer(&mut state, &request) else {
+            return;
+        };
+        let head = request.method == "HEAD";
+        drop(state);
+        let length = if head { 0 } else { response.body.len() };
+        let headers: String = response
+            .headers
+            .iter()
+            .map(|(name, value)| [*name, ": ", value, "\r\n"].concat())
+            .collect();
+        let mut text = format!(
+            "HTTP/1.1 {} Status\r\n{headers}content-length: {length}\r\n\r\n",
+            response.status
+        );
+        if !head {
+            text += &response.body;
+        }
+        let mut stream = stream;
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let (mut length, mut authorization) = (0, String::new());
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        let Some((name, value)) = header.trim_end().split_once(": ") else {
+            break;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap(),
+            "authorization" => value.clone_into(&mut authorization),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request {
+        method,
+        path,
+        authorization,
+        body,
+    })
+}
+
+fn status(status: u16) -> Response {
+    Response {
+        status,
+        headers: Vec::new(),
+        body: String::new(),
+    }
+}
+
+fn error(code: u16, name: &str, message: &str) -> Response {
+    let body = format!(r#"{{"errors":[{{"code":"{name}","message":"{message}"}}]}}"#);
+    Response {
+        body,
+        ..status(code)
+    }
+}
+
+/// The answer, or nothing where the connection is to be closed.
+fn answer(state: &mut State, request: &Request) -> Option<Response> {
+    let expected = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
+    if request.authorization != expected {
+        let challenge = vec![("www-authenticate", r#"Basic realm="test""#.to_owned())];
+        return Some(Response {
+            headers: challenge,
+            ..error(401, "UNAUTHORIZED", "authentication required")
+        });
+    }
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    let Some(path) = path.strip_prefix("/v2/test/") else {
+        return Some(status(404));
+    };
+    if state.no_repository {
+        return Some(error(404, "NAME_UNKNOWN", "The repository does not exist"));
+    }
+    let part = path.split_once('/').unwrap_or((path, ""));
+    Some(match (request.method.as_str(), part) {
+        ("POST", ("blobs", "uploads/")) if state.read_only => {
+            error(403, "DENIED", "not authorized to push")
+        }
+        ("POST", ("blobs", "uploads/")) => Response {
+            headers: location("blobs/uploads/1"),
+            ..status(202)
+        },
+        ("PUT", ("blobs", _)) => return put_blob(state, query, &request.body),
+        ("HEAD", ("blobs", digest)) => status(if state.stored.contains_key(digest) {
+            200
+        } else {
+            404
+        }),
+        ("PUT", ("manifests", tag)) => put_manifest(state, tag, &request.body),
+        ("HEAD" | "GET", ("manifests", tag)) => match state.tags.get(tag) {
+            Some(digest) => {
+                let digest = state.wrong_digest.as_ref().unwrap_or(digest).clone();
+                Response {
+                    headers: vec![("docker-content-digest", digest)],
+                    ..status(200)
+                }
+            }
+            None => error(404, "MANIFEST_UNKNOWN", "no such image"),
+        },
+        _ => status(405),
+    })
+}
+
+fn location(path: &str) -> Vec<(&'static str, String)> {
+    vec![("location", format!("/v2/test/{path}"))]
+}
+
+fn put_blob(state: &mut State, query: &str, body: &[u8]) -> Option<Response> {
+    match state.upload_faults.pop_front() {
+        Some(Fault::HangUp) => return None,
+        Some(Fault::Status(code)) => return Some(status(code)),
+        None => {}
+    }
+    let digest = query.trim_start_matches("digest=").replace("%3A", ":");
+    state.stored.insert(digest.clone(), body.to_vec());
+    Some(Response {
+        headers: location(&format!("blobs/{digest}")),
+        ..status(201)
+    })
+}
+
+fn put_manifest(state: &mut State, tag: &str, body: &[u8]) -> Response {
+    let digest = super::oci::sha256(body);
+    if state.immutable_tags && state.tags.get(tag).is_some_and(|there| *there != digest) {
+        return error(
+            400,
+            "TAG_INVALID",
+            "The image tag already exists and cannot be overwritten",
+        );
+    }
+    state.stored.insert(digest.clone(), body.to_vec());
+    state.tags.insert(tag.to_owned(), digest);
+    // As ECR does, without a location.
+    status(201)
+}

@@ -1,0 +1,32 @@
+//! A static binary becomes a reproducible OCI image and goes into a registry, without Docker. Must not know this
+//! system's stack, nor how a registry's address and password were found.
+//!
+//! ```no_run
+//! # async fn example() -> infra::error::Result<()> {
+//! use infra::image::{Architecture, Credentials, Image, ImageSpec, Registry, push};
+//!
+//! let spec = ImageSpec { name: "greeter-v1", version: "1", architecture: Architecture::Amd64, port: 8080 };
+//! let binary = std::fs::read("target/x86_64-unknown-linux-gnu/release/greeter-v1").unwrap_or_default();
+//! let image = Image::from_static_binary(&spec, &binary)?;
+//!
+//! let credentials = Credentials::from_ecr_token("QVdTOnBhc3N3b3Jk")?;
+//! let registry = Registry::new("123456789012.dkr.ecr.us-east-1.amazonaws.com/greeter", credentials)?;
+//! let pushed = push(&image, &registry, &image.tag("1")).await?;
+//! println!("{} ({} bytes sent)", pushed.reference, pushed.bytes_sent);
+//! # Ok(())
+//! # }
+//! ```
+
+mod elf;
+mod oci;
+mod push;
+mod refusal;
+mod registry;
+
+#[cfg(test)]
+mod fake_registry;
+
+pub use elf::Architecture;
+pub use oci::{Image, ImageSpec};
+pub use push::{Pushed, push};
+pub use registry::{Credentials, Registry, RegistryEndpoint};

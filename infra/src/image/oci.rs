@@ -1,0 +1,371 @@
+//! Builds an image in memory: one layer with one program, a config, a manifest (OCI image specification 1.1). The same
+//! input gives the same bytes on every machine. Must not know where the image goes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use flate2::{Compression, GzBuilder};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::elf::{self, Architecture};
+use crate::error::{Doing as _, Result};
+
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Who the program runs as: "nonroot" by number, as an image from scratch has no names.
+const USER: &str = "65532:65532";
+/// Readable and executable for all, writable for nobody.
+const MODE: u32 = 0o555;
+/// The gzip header's operating system: "unknown", whatever builds the image.
+const GZIP_UNKNOWN_SYSTEM: u8 = 255;
+/// Enough of a digest to tell images apart in a tag.
+const TAG_DIGEST_CHARS: usize = 12;
+
+/// What an image is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageSpec<'a> {
+    /// The program: it becomes `/name`, the entrypoint, and the image's title.
+    pub name: &'a str,
+    /// The version that the image's label carries.
+    pub version: &'a str,
+    /// The processor that the program was built for.
+    pub architecture: Architecture,
+    /// The TCP port that the program listens on.
+    pub port: u16,
+}
+
+/// Bytes that a registry knows by their digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Blob {
+    pub digest: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Blob {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            digest: sha256(&bytes),
+            bytes,
+        }
+    }
+}
+
+/// An OCI image in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub(super) config: Blob,
+    pub(super) layer: Blob,
+    pub(super) manifest: Blob,
+}
+
+impl Image {
+    /// Makes an image that holds a statically linked program and nothing else: owned by root, run as user 65532.
+    /// Refuses a file that would not start in it.
+    pub fn from_static_binary(spec: &ImageSpec<'_>, binary: &[u8]) -> Result<Self> {
+        let name = spec.name;
+        elf::require_static_program(name, spec.architecture, binary)?;
+        let tar = tar(name, binary).doing(|| format!("make the layer of the image of {name}"))?;
+        let layer =
+            Blob::new(gzip(&tar).doing(|| format!("compress the layer of the image of {name}"))?);
+        let config = ConfigFile::new(spec, sha256(&tar));
+        let config = Blob::new(
+            serde_json::to_vec(&config).doing(|| format!("write the image config of {name}"))?,
+        );
+        let manifest = Manifest::new(&config, &layer);
+        let manifest = Blob::new(
+            serde_json::to_vec(&manifest).doing(|| format!("write the manifest of {name}"))?,
+        );
+        Ok(Self {
+            config,
+            layer,
+            manifest,
+        })
+    }
+
+    /// The digest that identifies the image, `sha256:` and 64 hexadecimal digits: that of its manifest.
+    pub fn digest(&self) -> &str {
+        &self.manifest.digest
+    }
+
+    /// What the layer takes in a registry, in bytes, compressed.
+    pub fn layer_size(&self) -> usize {
+        self.layer.bytes.len()
+    }
+
+    /// What the whole image takes in a registry, in bytes.
+    pub fn size(&self) -> usize {
+        self.layer.bytes.len() + self.config.bytes.len() + self.manifest.bytes.len()
+    }
+
+    /// A tag for this content in this version, such as `v2-0123456789ab`. Other content gets another tag, so a
+    /// repository with immutable tags takes it.
+    pub fn tag(&self, version: &str) -> String {
+        let hex = self.digest().trim_start_matches("sha256:");
+        format!("v{version}-{}", hex.get(..TAG_DIGEST_CHARS).unwrap_or(hex))
+    }
+}
+
+/// One file in a tar archive, without a clock, a user or a group in it.
+fn tar(name: &str, binary: &[u8]) -> io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_size(binary.len() as u64);
+    header.set_mode(MODE);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_cksum();
+    let mut archive = tar::Builder::new(Vec::with_capacity(binary.len() + 4096));
+    archive.append(&header, binary)?;
+    archive.into_inner()
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let header = GzBuilder::new()
+        .mtime(0)
+        .operating_system(GZIP_UNKNOWN_SYSTEM);
+    let mut encoder = header.write(Vec::with_capacity(bytes.len() / 2), Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold("sha256:".to_owned(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[derive(Serialize)]
+struct ConfigFile<'a> {
+    architecture: &'static str,
+    os: &'static str,
+    config: Config<'a>,
+    rootfs: RootFs,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config<'a> {
+    user: &'static str,
+    exposed_ports: serde_json::Value,
+    entrypoint: [String; 1],
+    working_dir: &'static str,
+    labels: BTreeMap<&'static str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct RootFs {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    diff_ids: [String; 1],
+}
+
+impl<'a> ConfigFile<'a> {
+    fn new(spec: &ImageSpec<'a>, layer_diff_id: String) -> Self {
+        Self {
+            architecture: spec.architecture.name(),
+            os: "linux",
+            config: Config {
+                user: USER,
+                exposed_ports: json!({ format!("{}/tcp", spec.port): {} }),
+                entrypoint: [format!("/{}", spec.name)],
+                working_dir: "/",
+                labels: BTreeMap::from([
+                    ("org.opencontainers.image.title", spec.name),
+                    ("org.opencontainers.image.version", spec.version),
+                ]),
+            },
+            rootfs: RootFs {
+                kind: "layers",
+                diff_ids: [layer_diff_id],
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    config: Descriptor<'a>,
+    layers: [Descriptor<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor<'a> {
+    media_type: &'static str,
+    digest: &'a str,
+    size: usize,
+}
+
+impl<'a> Manifest<'a> {
+    fn new(config: &'a Blob, layer: &'a Blob) -> Self {
+        let describe = |media_type, blob: &'a Blob| Descriptor {
+            media_type,
+            digest: &blob.digest,
+            size: blob.bytes.len(),
+        };
+        Self {
+            schema_version: 2,
+            media_type: MANIFEST_TYPE,
+            config: describe(CONFIG_TYPE, config),
+            layers: [describe(LAYER_TYPE, layer)],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::elf::tests::program;
+    use super::*;
+    use std::io::Read as _;
+
+    const SPEC: ImageSpec<'_> = ImageSpec {
+        name: "greeter-v1",
+        version: "1",
+        architecture: Architecture::Amd64,
+        port: 8080,
+    };
+
+    fn image() -> Image {
+        Image::from_static_binary(&SPEC, &program(Architecture::Amd64, None)).unwrap()
+    }
+
+    fn json(blob: &Blob) -> serde_json::Value {
+        serde_json::from_slice(&blob.bytes).unwrap()
+    }
+
+    #[test]
+    fn the_same_program_gives_the_same_image() {
+        assert_eq!(image(), image());
+        assert_eq!(
+            image().digest(),
+            "sha256:843cc33c4321410e49efa4e275a1e06e95c151bc7c442cdcb73b56cc64f96bf8",
+            "the bytes have changed: every image in use will be pushed again"
+        );
+    }
+
+    #[test]
+    fn another_program_gives_another_image() {
+        let mut other = program(Architecture::Amd64, None);
+        other.push(0);
+        assert_ne!(
+            Image::from_static_binary(&SPEC, &other).unwrap().tag("1"),
+            image().tag("1")
+        );
+    }
+
+    #[test]
+    fn the_config_says_how_to_run_it() {
+        insta::assert_json_snapshot!(json(&image().config), @r#"
+        {
+          "architecture": "amd64",
+          "config": {
+            "Entrypoint": [
+              "/greeter-v1"
+            ],
+            "ExposedPorts": {
+              "8080/tcp": {}
+            },
+            "Labels": {
+              "org.opencontainers.image.title": "greeter-v1",
+              "org.opencontainers.image.version": "1"
+            },
+            "User": "65532:65532",
+            "WorkingDir": "/"
+          },
+          "os": "linux",
+          "rootfs": {
+            "diff_ids": [
+              "sha256:729b3041def5391eca4f1958a2294a05dd875f0705755c12c9a9eb22a907ff39"
+            ],
+            "type": "layers"
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_manifest_names_config_and_layer() {
+        insta::assert_json_snapshot!(json(&image().manifest), @r#"
+        {
+          "config": {
+            "digest": "sha256:2c0a60c3e33d7153ec64b062fa59e985b2dc3c0c0b45886aee4cfae424405937",
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "size": 356
+          },
+          "layers": [
+            {
+              "digest": "sha256:e457ff66fd190155d84662cee23acf69b42c14b236ee56306afbf70847727a73",
+              "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+              "size": 111
+            }
+          ],
+          "mediaType": "application/vnd.oci.image.manifest.v1+json",
+          "schemaVersion": 2
+        }
+        "#);
+    }
+
+    #[test]
+    fn the_config_knows_the_layer_by_its_uncompressed_digest() {
+        let image = image();
+        let mut tar = Vec::new();
+        flate2::read::GzDecoder::new(image.layer.bytes.as_slice())
+            .read_to_end(&mut tar)
+            .unwrap();
+        assert_eq!(
+            json(&image.config)["rootfs"]["diff_ids"],
+            json!([sha256(&tar)])
+        );
+    }
+
+    #[test]
+    fn the_layer_holds_the_program_readable_and_executable_for_all() {
+        let image = image();
+        let mut archive =
+            tar::Archive::new(flate2::read::GzDecoder::new(image.layer.bytes.as_slice()));
+        let mut files = archive.entries().unwrap();
+        let mut file = files.next().unwrap().unwrap();
+        let header = file.header().clone();
+        assert_eq!(file.path().unwrap().to_str(), Some("greeter-v1"));
+        assert_eq!(
+            (header.mode().unwrap(), header.mtime().unwrap()),
+            (0o555, 0)
+        );
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
+        assert_eq!(content, program(Architecture::Amd64, None));
+        assert!(files.next().is_none());
+    }
+
+    #[test]
+    fn the_gzip_header_names_no_time_and_no_system() {
+        assert_eq!(
+            image().layer.bytes[..10],
+            [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]
+        );
+    }
+
+    #[test]
+    fn a_tag_is_the_version_and_the_start_of_the_digest() {
+        let image = image();
+        assert_eq!(
+            image.tag("2"),
+            format!("v2-{}", &image.digest()["sha256:".len()..][..12])
+        );
+    }
+}
