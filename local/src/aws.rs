@@ -1,0 +1,138 @@
+//! What the local cloud asks the AWS APIs of its own MiniStack, through the same SDK as everybody else.
+
+use crate::engine::placement::{Placement, TaskRef};
+use crate::engine::probe::{HealthCheck, Matcher};
+use crate::error::{Context, Error, Result, chain};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_cloudwatchlogs::types::InputLogEvent;
+use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetGroup};
+use std::time::Duration;
+
+/// Clients of the services that the local cloud follows.
+#[derive(Debug, Clone)]
+pub(crate) struct Cloud {
+    ecs: aws_sdk_ecs::Client,
+    balancers: aws_sdk_elasticloadbalancingv2::Client,
+    logs: aws_sdk_cloudwatchlogs::Client,
+}
+
+impl Cloud {
+    /// Clients for the MiniStack at `endpoint`.
+    pub(crate) fn new(endpoint: &str, region: &str) -> Self {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .endpoint_url(endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "local")))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        Self {
+            ecs: aws_sdk_ecs::Client::new(&config),
+            balancers: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+        }
+    }
+
+    /// The service and the target groups of a task's container.
+    pub(crate) async fn placement(&self, task: &TaskRef) -> Result<Placement> {
+        let described = self.ecs.describe_tasks().cluster(&task.cluster).tasks(&task.task).send().await;
+        let described = described.context(|| format!("cannot describe the task {}", task.task_id()))?;
+        let group = described.tasks().first().and_then(|found| found.group());
+        let Some(service) = group.and_then(|group| group.strip_prefix("service:")) else {
+            return Ok(Placement::default());
+        };
+        let described = self.ecs.describe_services().cluster(&task.cluster).services(service).send().await;
+        let described = described.context(|| format!("cannot describe the service {service}"))?;
+        let found = described.services().iter().find(|found| found.status() == Some("ACTIVE"));
+        let Some(found) = found else {
+            return Err(Error::new(format!("the service {service} is not active any more")));
+        };
+        let seconds = u64::try_from(found.health_check_grace_period_seconds().unwrap_or(0)).unwrap_or(0);
+        let mut placement =
+            Placement { service: Some(service.to_owned()), checks: Vec::new(), grace: Duration::from_secs(seconds) };
+        for balancer in found.load_balancers() {
+            let Some(arn) = balancer.target_group_arn() else { continue };
+            if balancer.container_name().is_some_and(|name| name != task.container) {
+                continue;
+            }
+            let port = balancer.container_port().and_then(|port| u16::try_from(port).ok()).unwrap_or(80);
+            placement.checks.extend(self.health_check(arn, port).await?);
+        }
+        Ok(placement)
+    }
+
+    async fn health_check(&self, arn: &str, port: u16) -> Result<Option<HealthCheck>> {
+        let described = self.balancers.describe_target_groups().target_group_arns(arn).send().await;
+        let described = described.context(|| format!("cannot describe the target group {arn}"))?;
+        Ok(described.target_groups().first().and_then(|group| health_check(group, port)))
+    }
+
+    /// Whether ECS still wants this task to run. A question that gets no answer is not a no.
+    pub(crate) async fn wanted(&self, task: &TaskRef) -> bool {
+        let described = self.ecs.describe_tasks().cluster(&task.cluster).tasks(&task.task).send().await;
+        let Ok(described) = described else { return true };
+        described.tasks().first().is_some_and(|found| found.desired_status() != Some("STOPPED"))
+    }
+
+    /// Puts the output of a container that never became a running task into its log group.
+    /// MiniStack forwards output only from the moment at which a start succeeded.
+    pub(crate) async fn put_output(&self, task: &TaskRef, lines: Vec<String>) -> Result<()> {
+        let described = self.ecs.describe_task_definition().task_definition(&task.definition).send().await;
+        let described = described.context(|| format!("cannot describe the task definition {}", task.definition))?;
+        let definition = described.task_definition();
+        let containers = definition.map(aws_sdk_ecs::types::TaskDefinition::container_definitions).unwrap_or_default();
+        let container = containers.iter().find(|found| found.name() == Some(task.container.as_str()));
+        let options = container.and_then(|found| found.log_configuration()).and_then(|logs| logs.options());
+        let Some(options) = options else { return Ok(()) };
+        let (Some(group), Some(prefix)) = (options.get("awslogs-group"), options.get("awslogs-stream-prefix")) else {
+            return Ok(());
+        };
+        let stream = format!("{prefix}/{}/{}", task.container, task.task_id());
+        // It may exist already; whether it does shows in the next call.
+        let _ = self.logs.create_log_stream().log_group_name(group).log_stream_name(&stream).send().await;
+        let now = jiff::Timestamp::now().as_millisecond();
+        let events = lines.into_iter().filter(|line| !line.is_empty()).map(|line| {
+            InputLogEvent::builder().timestamp(now).message(line).build().context(|| "a log event is incomplete".into())
+        });
+        let events = events.collect::<Result<Vec<_>>>()?;
+        let put = self.logs.put_log_events().log_group_name(group).log_stream_name(&stream);
+        put.set_log_events(Some(events)).send().await.context(|| format!("cannot write to the log group {group}"))?;
+        Ok(())
+    }
+
+    /// The DNS name of the load balancer that has a listener on this port, the oldest where there are several.
+    pub(crate) async fn balancer_with_listener(&self, port: u16) -> Result<Option<String>> {
+        let described = self.balancers.describe_load_balancers().send().await;
+        let described = described.map_err(|error| Error::new(format!("cannot list load balancers: {}", chain(&error))))?;
+        for balancer in described.load_balancers() {
+            let (Some(arn), Some(name)) = (balancer.load_balancer_arn(), balancer.dns_name()) else { continue };
+            let listeners = self.balancers.describe_listeners().load_balancer_arn(arn).send().await;
+            let listeners = listeners.context(|| format!("cannot list the listeners of {name}"))?;
+            if listeners.listeners().iter().any(|listener| listener.port() == Some(i32::from(port))) {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn health_check(group: &TargetGroup, container_port: u16) -> Option<HealthCheck> {
+    if group.health_check_enabled() == Some(false) {
+        return None;
+    }
+    let seconds = |value: Option<i32>, default| Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default));
+    let http = matches!(group.health_check_protocol().unwrap_or(&ProtocolEnum::Http), ProtocolEnum::Http);
+    let matcher = group.matcher().and_then(|matcher| matcher.http_code()).unwrap_or("200");
+    Some(HealthCheck {
+        target_group: group.target_group_name().unwrap_or("?").to_owned(),
+        // "traffic-port" is the port that the target was registered with.
+        port: group.health_check_port().and_then(|port| port.parse().ok()).unwrap_or(container_port),
+        path: http.then(|| group.health_check_path().unwrap_or("/").to_owned()),
+        matcher: Matcher::parse(matcher),
+        interval: seconds(group.health_check_interval_seconds(), 30),
+        timeout: seconds(group.health_check_timeout_seconds(), 5),
+        unhealthy_threshold: group.unhealthy_threshold_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(2).max(1),
+    })
+}

@@ -1,0 +1,69 @@
+//! `down`: ends what this state directory's daemon started, and only that.
+
+use super::print;
+use crate::error::{Error, Result};
+use crate::instance::{Child, Layout, ProcessLedger, Record};
+use rustix::process::Signal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long the daemon may take to end its tasks, MiniStack and itself.
+const DAEMON_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a process left behind may take before it is killed.
+const CHILD_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Ends the local cloud. That it does not run is a success.
+pub(crate) fn down(layout: &Layout) -> Result<ExitCode> {
+    let record = Record::read(layout)?;
+    let running = record.as_ref().filter(|record| record.daemon_alive());
+    if let Some(record) = running {
+        record.daemon.signal_group(Signal::TERM);
+        if !ends(|| !record.daemon.alive(), DAEMON_PATIENCE) {
+            record.daemon.signal_group(Signal::KILL);
+            ends(|| !record.daemon.alive(), CHILD_PATIENCE);
+        }
+    }
+    let leftovers = end_leftovers(layout)?;
+    let text = match (running, leftovers) {
+        (Some(_), _) => "The local cloud has ended.\n".to_owned(),
+        (None, 0) => "The local cloud is not running.\n".to_owned(),
+        (None, count) => format!("The local cloud's daemon was gone; {count} processes that it left behind have ended.\n"),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the processes of a daemon that is gone, and removes its record. Answers how many there were.
+pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
+    let children = ProcessLedger::left_behind(layout)?;
+    for child in &children {
+        child.process.signal_group(Signal::TERM);
+    }
+    let gone = |children: &[Child]| children.iter().all(|child| !child.process.alive());
+    if !ends(|| gone(&children), CHILD_PATIENCE) {
+        for child in &children {
+            child.process.signal_group(Signal::KILL);
+        }
+        if !ends(|| gone(&children), CHILD_PATIENCE) {
+            let left: Vec<String> =
+                children.iter().filter(|child| child.process.alive()).map(|child| format!("{} (pid {})", child.what, child.process.pid)).collect();
+            return Err(Error::new(format!("cannot end {}", left.join(", "))).hint("end them by hand, as the user who started them"));
+        }
+    }
+    for file in [layout.record(), layout.processes(), layout.socket()] {
+        // What is not there needs no removal; what cannot be removed is overwritten by the next start.
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(children.len())
+}
+
+fn ends(condition: impl Fn() -> bool, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}

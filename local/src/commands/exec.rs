@@ -1,0 +1,35 @@
+//! `exec` and `env`: the environment that points a program at the local cloud.
+
+use super::print;
+use crate::environment::{REMOVED, variables};
+use crate::error::{Error, Result};
+use crate::instance::{Layout, Record};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+/// Becomes the command.
+pub(crate) fn exec(layout: &Layout, command: &[OsString]) -> Result<ExitCode> {
+    let record = Record::running(layout)?;
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::new("there is no command to run").hint("local-cloud exec -- COMMAND ARGUMENTS"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables(&record));
+    for name in REMOVED {
+        command.env_remove(name);
+    }
+    let error = command.exec();
+    Err(Error::new(format!("cannot run {}: {error}", program.to_string_lossy())))
+}
+
+/// Prints it for a shell.
+pub(crate) fn env(layout: &Layout) -> Result<ExitCode> {
+    let record = Record::running(layout)?;
+    let mut text = format!("unset {}\n", REMOVED.join(" "));
+    for (name, value) in variables(&record) {
+        text.push_str(&format!("export {name}='{}'\n", value.replace('\'', r"'\''")));
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

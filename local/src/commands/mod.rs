@@ -1,0 +1,57 @@
+//! One file per verb.
+
+mod down;
+mod exec;
+mod logs;
+mod status;
+mod up;
+
+pub(crate) use down::down;
+pub(crate) use exec::{env, exec};
+pub(crate) use logs::logs;
+pub(crate) use status::status;
+pub(crate) use up::{serve, up};
+
+use crate::error::{Context, Error, Result};
+use crate::instance::{Forward, Record};
+use std::future::Future;
+
+/// Runs something asynchronous to its end.
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context(|| "cannot start the asynchronous runtime".into())?;
+    let outcome = runtime.block_on(future);
+    // What is still blocked by then has nothing left to say.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    outcome
+}
+
+/// What a forwarded port is for, in this system's words.
+fn listener_name(forward: Forward) -> String {
+    match forward.listener {
+        80 => "prod, listener port 80".to_owned(),
+        81 => "dev, listener port 81".to_owned(),
+        port => format!("listener port {port}"),
+    }
+}
+
+/// The lines that say what runs where.
+fn overview(record: &Record) -> Vec<String> {
+    let mut lines = vec![format!("  AWS endpoint  {}  (region {})", record.endpoint(), record.region)];
+    for forward in &record.forwards {
+        lines.push(format!("  forward       http://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
+    }
+    lines
+}
+
+/// Prints to standard output; a reader that went away ends the command without noise.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

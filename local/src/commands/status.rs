@@ -1,0 +1,179 @@
+//! `status`: what runs where, and why what does not run does not.
+
+use super::{block_on, listener_name, overview, print};
+use crate::aws::Cloud;
+use crate::engine::{self, EngineStatus, TaskReport};
+use crate::environment::connect_to;
+use crate::error::{Context, Error, Result};
+use crate::instance::{Layout, Phase, ProcessLedger, Record};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long an answer may take before the local cloud counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prints the status. Exit code 1 where it does not run.
+pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
+    let record = match Record::read(layout)? {
+        Some(record) if record.daemon_alive() && record.phase == Phase::Ready => record,
+        other => return not_running(layout, other.as_ref(), as_json),
+    };
+    let engine = engine_status(layout, &record)?;
+    let balancers = balancers(&record)?;
+    if as_json {
+        let forwards: Vec<Value> = record.forwards.iter().zip(&balancers).map(|(forward, balancer)| json!({
+            "url": format!("http://127.0.0.1:{}", forward.local),
+            "listener": forward.listener,
+            "load_balancer": balancer,
+        })).collect();
+        let all = json!({
+            "state": "running",
+            "endpoint": record.endpoint(),
+            "region": record.region,
+            "forwards": forwards,
+            "connect_to": connect_to(&record.forwards),
+            "tasks": engine.tasks,
+            "pull_failures": engine.pull_failures,
+            "logs": { "daemon": layout.daemon_log(), "ministack": layout.ministack_log() },
+        });
+        print(&format!("{all:#}\n"))?;
+    } else {
+        print(&render(&record, &balancers, &engine))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Result<ExitCode> {
+    let alive = record.is_some_and(Record::daemon_alive);
+    let why = match record.map(|record| &record.phase) {
+        Some(Phase::Failed(why)) => Some(why.clone()),
+        Some(Phase::Starting) if alive => Some("it is starting".to_owned()),
+        Some(_) => Some("its daemon is gone".to_owned()),
+        None => None,
+    };
+    let left: Vec<String> = if alive { Vec::new() } else {
+        ProcessLedger::left_behind(layout)?.iter().map(|child| format!("{} (pid {})", child.what, child.process.pid)).collect()
+    };
+    if as_json {
+        print(&format!("{:#}\n", json!({ "state": "stopped", "reason": why, "left_behind": left })))?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut text = "The local cloud is not running".to_owned();
+    text.push_str(&why.map_or_else(|| ".".to_owned(), |why| format!(": {why}")));
+    if !left.is_empty() {
+        let _ = write!(text, "\nIt left behind: {}\nEnd them: local-cloud down", left.join(", "));
+    }
+    print(&format!("{text}\nStart it: local-cloud up (or make local-up)\n"))?;
+    Ok(ExitCode::FAILURE)
+}
+
+/// Asks the engine.
+pub(super) fn engine_status(layout: &Layout, record: &Record) -> Result<EngineStatus> {
+    let socket = layout.socket();
+    let ask = async {
+        let stream = tokio::net::UnixStream::connect(&socket).await.context(|| format!("cannot reach {}", socket.display()))?;
+        let failed = || format!("no answer from {}", socket.display());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context(failed)?;
+        tokio::spawn(connection);
+        let request = http::Request::get(engine::STATUS_PATH).header(http::header::HOST, "local-cloud");
+        let request = request.body(Empty::<bytes::Bytes>::new()).context(failed)?;
+        let body = sender.send_request(request).await.context(failed)?.into_body().collect().await.context(failed)?;
+        serde_json::from_slice(&body.to_bytes()).context(|| "the engine's status cannot be read".into())
+    };
+    block_on(async {
+        tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| {
+            Err(Error::new(format!("the daemon (pid {}) does not answer", record.daemon.pid)).hint("local-cloud down, then local-cloud up"))
+        })
+    })
+}
+
+fn balancers(record: &Record) -> Result<Vec<Option<String>>> {
+    let cloud = Cloud::new(&record.endpoint(), &record.region);
+    block_on(async {
+        let mut names = Vec::new();
+        for forward in &record.forwards {
+            let asked = tokio::time::timeout(PATIENCE, cloud.balancer_with_listener(forward.listener)).await;
+            names.push(asked.unwrap_or_else(|_| Err(Error::new("MiniStack does not answer").hint("local-cloud logs ministack")))?);
+        }
+        Ok(names)
+    })
+}
+
+fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) -> String {
+    let mut lines = vec!["The local cloud is running.".to_owned()];
+    lines.push(overview(record).swap_remove(0));
+    for (forward, balancer) in record.forwards.iter().zip(balancers) {
+        let target = balancer.as_deref().unwrap_or("no load balancer yet");
+        lines.push(format!("  forward       http://127.0.0.1:{} -> {target} ({})", forward.local, listener_name(*forward)));
+    }
+    if engine.tasks.is_empty() {
+        lines.push("No tasks.".to_owned());
+    } else {
+        lines.push(format!("{:<9} {:<24} {:<13} {:<15} STATE", "TASK", "SERVICE", "IMAGE", "ADDRESS"));
+    }
+    for task in &engine.tasks {
+        lines.extend(render_task(task));
+    }
+    for failure in &engine.pull_failures {
+        lines.push(format!("pull failed: {failure}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn render_task(task: &TaskReport) -> Vec<String> {
+    let short = |text: &str, length: usize| text.chars().take(length).collect::<String>();
+    let mut state = match task.state {
+        engine::Phase::Created => "created",
+        engine::Phase::Starting => "starting",
+        engine::Phase::Healthy => "healthy",
+        engine::Phase::Unhealthy => "unhealthy",
+        engine::Phase::Draining => "draining",
+        engine::Phase::Exited => "exited",
+    }
+    .to_owned();
+    if let Some(code) = task.exit_code {
+        let _ = write!(state, " ({code})");
+    }
+    if let Some(reason) = &task.reason {
+        let _ = write!(state, ": {reason}");
+    }
+    let service = task.service.as_deref().or(task.definition.as_deref()).unwrap_or("-");
+    let id = short(task.task.as_deref().unwrap_or(&task.id), 8);
+    let mut lines = vec![format!("{id:<9} {:<24} {:<13} {:<15} {state}", short(service, 24), task.image, task.address.to_string())];
+    lines.extend(task.output.iter().map(|line| format!("          | {line}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_failed_task_shows_its_code_its_reason_and_its_last_words() {
+        let task = TaskReport {
+            id: "0123456789ab".into(),
+            task: Some("4711aabbccdd".into()),
+            service: Some("blue".into()),
+            definition: Some("blue:2".into()),
+            image: "deadbeef0123".into(),
+            address: Ipv4Addr::new(127, 64, 0, 7),
+            state: engine::Phase::Exited,
+            exit_code: Some(3),
+            reason: Some("the task exited with code 3 before it was healthy".into()),
+            output: vec!["cannot bind".into()],
+            log: "/state/containers/0123456789ab/output.log".into(),
+        };
+        assert_eq!(
+            render_task(&task),
+            [
+                "4711aabb  blue                     deadbeef0123  127.64.0.7      exited (3): the task exited with code 3 before it was healthy",
+                "          | cannot bind",
+            ]
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! `up`: check what can be checked, start the daemon, wait until everything answers. And `serve`, the daemon.
+
+use super::{block_on, overview, print};
+use crate::cli::UpArgs;
+use crate::commands::down::end_leftovers;
+use crate::daemon::{self, Options};
+use crate::error::{Context, Error, Result};
+use crate::instance::{Layout, Phase, Record};
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than the daemon's own limit for MiniStack, so that its message comes first.
+const UP_LIMIT: Duration = Duration::from_secs(75);
+
+/// Starts the local cloud, or says that it runs already.
+pub(crate) fn up(layout: &Layout, project: &Path, args: &UpArgs) -> Result<ExitCode> {
+    if let Some(record) = Record::read(layout)?
+        && record.daemon_alive()
+    {
+        let record = wait(layout, None)?;
+        return report("The local cloud is already running.", &record, layout);
+    }
+    let python = args.python(project)?;
+    check_python(&python)?;
+    std::fs::create_dir_all(layout.dir()).context(|| format!("cannot create {}", layout.dir().display()))?;
+    end_leftovers(layout)?;
+    let mut daemon = spawn(layout, &python, args)?;
+    let record = wait(layout, Some(&mut daemon))?;
+    report("The local cloud is running.", &record, layout)
+}
+
+/// The daemon, in this process.
+pub(crate) fn serve(layout: Layout, project: &Path, args: UpArgs) -> Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LOCAL_CLOUD_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "info,aws_smithy_runtime=error".into()))
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    let python = args.python(project)?;
+    let options =
+        Options { layout, python, endpoint_port: args.endpoint_port, forwards: args.forwards, region: args.region };
+    block_on(daemon::serve(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(headline: &str, record: &Record, layout: &Layout) -> Result<ExitCode> {
+    let mut lines = vec![headline.to_owned()];
+    lines.extend(overview(record));
+    lines.push(format!("  state, logs   {}", layout.dir().display()));
+    lines.push("Use it: local-cloud exec -- COMMAND, or make VERB CLOUD=local. End it: local-cloud down".to_owned());
+    print(&format!("{}\n", lines.join("\n")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Python and its packages, before anything is started: this is what is missing on a new machine.
+fn check_python(python: &Path) -> Result<()> {
+    let hint = "make the Python environment: python3 -m venv .venv && .venv/bin/pip install -r local/requirements.txt";
+    let shown = python.display();
+    let script = "import importlib.util as u, sys\n\
+                  print(' '.join(m for m in ('ministack', 'hypercorn', 'docker') if u.find_spec(m) is None))";
+    let checked = Command::new(python).args(["-c", script]).stdin(Stdio::null()).output();
+    let checked = checked.map_err(|error| Error::new(format!("MiniStack's Python {shown} cannot be run: {error}")).hint(hint))?;
+    if !checked.status.success() {
+        let why = String::from_utf8_lossy(&checked.stderr);
+        return Err(Error::new(format!("{shown} does not work: {}", why.trim())).hint(hint));
+    }
+    match String::from_utf8_lossy(&checked.stdout).trim() {
+        "" => Ok(()),
+        missing => Err(Error::new(format!("{shown} has no module {}", missing.replace(' ', ", "))).hint(hint)),
+    }
+}
+
+fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
+    let program = std::env::current_exe().context(|| "cannot find this program's own file".into())?;
+    let log = layout.daemon_log();
+    let file = File::create(&log).context(|| format!("cannot write {}", log.display()))?;
+    let errors = file.try_clone().context(|| format!("cannot write {}", log.display()))?;
+    let mut command = Command::new(&program);
+    command.arg("--state").arg(layout.dir()).arg("serve");
+    command.arg("--endpoint-port").arg(args.endpoint_port.to_string());
+    for forward in &args.forwards {
+        command.arg("--forward").arg(format!("{}:{}", forward.local, forward.listener));
+    }
+    command.arg("--region").arg(&args.region).arg("--python").arg(python);
+    // The daemon outlives this directory's being current.
+    command.current_dir("/").stdin(Stdio::null()).stdout(file).stderr(errors);
+    command.spawn().context(|| format!("cannot start {}", program.display()))
+}
+
+/// Waits until the daemon is ready or has failed.
+fn wait(layout: &Layout, mut daemon: Option<&mut Child>) -> Result<Record> {
+    let deadline = Instant::now() + UP_LIMIT;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let ended = daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten());
+        let ours = |record: &Record| daemon.as_ref().is_none_or(|daemon| u32::try_from(record.daemon.pid) == Ok(daemon.id()));
+        if let Some(record) = Record::read(layout)?.filter(ours) {
+            match &record.phase {
+                Phase::Ready => return Ok(record),
+                Phase::Failed(why) => return Err(Error::new(why.clone())),
+                Phase::Starting if ended.is_none() && !record.daemon_alive() => {
+                    return Err(Error::new("the daemon ended while it was starting").hint(log_hint(layout)));
+                }
+                Phase::Starting => {}
+            }
+        }
+        if let Some(status) = ended {
+            let log = std::fs::read_to_string(layout.daemon_log()).unwrap_or_default();
+            let last = log.lines().filter_map(|line| line.strip_prefix("error: ")).next_back();
+            return Err(match last {
+                Some(message) => Error::new(message),
+                None => Error::new(format!("the daemon ended at once, with {status}")).hint(log_hint(layout)),
+            });
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(format!("the local cloud did not become ready within {} s", UP_LIMIT.as_secs()))
+                .hint(log_hint(layout)));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(Duration::from_millis(200));
+    }
+}
+
+fn log_hint(layout: &Layout) -> String {
+    format!("see {} and {}", layout.daemon_log().display(), layout.ministack_log().display())
+}

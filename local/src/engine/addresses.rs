@@ -1,0 +1,101 @@
+//! A loopback address for every task, as `awsvpc` gives each its own, from a range that no other instance uses.
+
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::Ipv4Addr;
+
+/// Second octets of 127.64.0.0/10; every instance holds one.
+const RANGES: std::ops::RangeInclusive<u8> = 64..=127;
+
+/// The addresses of one instance: 127.X.0.1 to 127.X.255.254.
+#[derive(Debug)]
+pub(crate) struct AddressPool {
+    range: u8,
+    next: u16,
+    taken: BTreeMap<String, Ipv4Addr>,
+    /// Locked while this instance lives; the lock ends with the process, however that ends.
+    _lock: Option<File>,
+}
+
+impl AddressPool {
+    /// Takes the first range that no instance on this machine holds.
+    pub(crate) fn claim() -> Result<Self> {
+        for range in RANGES {
+            let path = std::env::temp_dir().join(format!("local-cloud-127.{range}.lock"));
+            let opened = File::options().create(true).truncate(false).write(true).open(&path);
+            // A file of another user cannot be opened: that range is then theirs.
+            let Ok(file) = opened else { continue };
+            if file.try_lock().is_ok() {
+                return Ok(Self::new(range, Some(file)));
+            }
+        }
+        Err(Error::new("every loopback range of 127.64.0.0/10 is held by another local cloud")
+            .hint("stop some of them: local-cloud down --state DIR"))
+    }
+
+    fn new(range: u8, lock: Option<File>) -> Self {
+        Self { range, next: 1, taken: BTreeMap::new(), _lock: lock }
+    }
+
+    /// The address of a task: the same for all of its containers. A released one comes back last, so that
+    /// nothing that still knows the old task reaches the new one.
+    pub(crate) fn of(&mut self, task: &str) -> Option<Ipv4Addr> {
+        if let Some(address) = self.taken.get(task) {
+            return Some(*address);
+        }
+        for _ in 0..u16::MAX {
+            let [high, low] = self.next.to_be_bytes();
+            self.next = if self.next >= 0xfffe { 1 } else { self.next + 1 };
+            let address = Ipv4Addr::new(127, self.range, high, low);
+            if !matches!(low, 0 | 255) && !self.taken.values().any(|taken| *taken == address) {
+                self.taken.insert(task.to_owned(), address);
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// Gives a task's address back.
+    pub(crate) fn release(&mut self, task: &str) {
+        self.taken.remove(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_one_task_share_an_address_and_tasks_do_not() {
+        let mut pool = AddressPool::new(70, None);
+        assert_eq!(pool.of("a"), Some(Ipv4Addr::new(127, 70, 0, 1)));
+        assert_eq!(pool.of("a"), pool.of("a"));
+        assert_eq!(pool.of("b"), Some(Ipv4Addr::new(127, 70, 0, 2)));
+    }
+
+    #[test]
+    fn a_released_address_is_not_the_next_one_given() {
+        let mut pool = AddressPool::new(70, None);
+        let first = pool.of("a");
+        pool.release("a");
+        assert_ne!(pool.of("b"), first);
+    }
+
+    #[test]
+    fn addresses_never_end_in_0_or_255_and_go_round() {
+        let mut pool = AddressPool::new(70, None);
+        for task in 0..70_000 {
+            let name = task.to_string();
+            let address = pool.of(&name).unwrap();
+            assert!(!matches!(address.octets()[3], 0 | 255), "{address}");
+            pool.release(&name);
+        }
+    }
+
+    #[test]
+    fn two_instances_get_two_ranges() {
+        let (one, two) = (AddressPool::claim().unwrap(), AddressPool::claim().unwrap());
+        assert_ne!(one.range, two.range);
+    }
+}

@@ -1,0 +1,175 @@
+//! One container: what it is made of, and the state that its supervisor, its callers and the status read.
+
+use super::output::Output;
+use super::placement::TaskRef;
+use crate::image::Image;
+use crate::process::ProcessId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    Created,
+    /// Waiting for its turn after earlier failures, or running without having passed its health checks.
+    Starting,
+    Healthy,
+    /// It failed its health checks and is being ended.
+    Unhealthy,
+    /// It gets no new requests and finishes those it has.
+    Draining,
+    Exited,
+}
+
+/// What changes in a container's life.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) process: Option<ProcessId>,
+    pub(crate) exit_code: Option<i32>,
+    /// Why it is in this phase, where that needs saying.
+    pub(crate) reason: Option<String>,
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) finished: Option<Timestamp>,
+    /// When its process was started, on the clock that only goes forward.
+    pub(crate) since: Option<Instant>,
+}
+
+/// What a container is created from.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) image: Arc<Image>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// `NAME=value`, from the task definition.
+    pub(crate) env: Vec<String>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) cmd: Option<Vec<String>>,
+    pub(crate) task: Option<TaskRef>,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) created: Timestamp,
+    /// Its root file system and its output.
+    pub(crate) dir: PathBuf,
+    pub(crate) output: Arc<Output>,
+    /// The service that runs it, known once it starts.
+    pub(crate) service: OnceLock<String>,
+    pub(crate) state: watch::Sender<State>,
+}
+
+/// A container as `status` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TaskReport {
+    /// The first characters of the container's id.
+    pub(crate) id: String,
+    /// The ECS task's id.
+    pub(crate) task: Option<String>,
+    pub(crate) service: Option<String>,
+    /// `family:revision`
+    pub(crate) definition: Option<String>,
+    /// The first characters of the image's digest.
+    pub(crate) image: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) state: Phase,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    /// The last lines of output of a task that failed.
+    pub(crate) output: Vec<String>,
+    /// Where all of its output is.
+    pub(crate) log: PathBuf,
+}
+
+impl Container {
+    /// The state a container begins with.
+    pub(crate) fn initial() -> watch::Sender<State> {
+        watch::Sender::new(State {
+            phase: Phase::Created,
+            process: None,
+            exit_code: None,
+            reason: None,
+            started: None,
+            finished: None,
+            since: None,
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.borrow().phase
+    }
+
+    /// Enters a phase, unless it has ended already.
+    pub(crate) fn enter(&self, phase: Phase, reason: Option<String>) -> bool {
+        self.state.send_if_modified(|state| {
+            let open = state.phase != Phase::Exited;
+            if open {
+                state.phase = phase;
+                state.reason = reason.or(state.reason.take());
+            }
+            open
+        })
+    }
+
+    /// Ends its life. The first reason stays: what happens while it is being ended follows from it.
+    pub(crate) fn exited(&self, exit_code: Option<i32>, reason: Option<String>) {
+        self.state.send_modify(|state| {
+            state.phase = Phase::Exited;
+            state.process = None;
+            state.exit_code = state.exit_code.or(exit_code);
+            state.reason = state.reason.take().or(reason);
+            state.finished = state.finished.or_else(|| Some(Timestamp::now()));
+        });
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&self) -> State {
+        let mut watch = self.state.subscribe();
+        match watch.wait_for(|state| state.phase == Phase::Exited).await {
+            Ok(state) => state.clone(),
+            // The sender lives in `self`, so this cannot be.
+            Err(_) => self.state.borrow().clone(),
+        }
+    }
+
+    /// What consecutive failures are counted by.
+    pub(crate) fn kind(&self) -> String {
+        self.task.as_ref().map_or_else(|| self.image.name.clone(), |task| task.definition.clone())
+    }
+
+    pub(crate) fn short_id(&self) -> &str {
+        &self.id[..12]
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("output.log")
+    }
+
+    /// The container for `status`.
+    pub(crate) fn report(&self) -> TaskReport {
+        let state = self.state.borrow().clone();
+        let failed = state.phase == Phase::Exited && (state.exit_code != Some(0) || state.reason.is_some());
+        TaskReport {
+            id: self.short_id().to_owned(),
+            task: self.task.as_ref().map(|task| task.task_id().to_owned()),
+            service: self.service.get().cloned(),
+            definition: self.task.as_ref().map(|task| task.definition.clone()),
+            image: self.image.digest.trim_start_matches("sha256:").chars().take(12).collect(),
+            address: self.address,
+            state: state.phase,
+            exit_code: state.exit_code,
+            reason: state.reason,
+            output: if failed { self.output.tail(5) } else { Vec::new() },
+            log: self.log(),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A container's life: start and become healthy, stay healthy, drain and stop; and why it ended.
+
+use super::container::{Container, Phase};
+use super::drain::drain;
+use super::launch;
+use super::placement::{Placement, startup_budget};
+use super::probe::{HealthCheck, Matcher};
+use super::{Engine, lock};
+use crate::error::{Error, Result};
+use crate::process::{ProcessId, end_stragglers};
+use jiff::Timestamp;
+use rustix::process::Signal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a starting task is asked whether it is healthy: a good one shall be used at once.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+/// How often ECS is asked whether a starting task is still wanted.
+const WANTED_EVERY: Duration = Duration::from_secs(1);
+/// How long output may still come after the process has ended.
+const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// How much output goes into a message.
+const LINES_IN_MESSAGE: usize = 5;
+
+impl Engine {
+    /// Starts a container and answers when it is healthy or has failed.
+    pub(super) async fn start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        if let Some(earlier) = self.same_start_failed(container) {
+            container.exited(None, Some(earlier.clone()));
+            return Err(Error::new(earlier));
+        }
+        let Err(error) = self.try_start(container).await else { return Ok(()) };
+        let mut reason = error.message().to_owned();
+        container.enter(Phase::Starting, Some(reason.clone()));
+        self.kill(container).await;
+        let lines = container.output.tail(LINES_IN_MESSAGE);
+        container.output.close();
+        container.exited(None, Some(reason.clone()));
+        self.clear(container);
+        if !self.closing() {
+            self.note_failure(container, Duration::ZERO);
+            self.keep_output(container);
+        }
+        if !lines.is_empty() {
+            reason = format!("{reason}; last output: {}", lines.join(" | "));
+        }
+        tracing::warn!("task {} failed to start: {reason}", container.name);
+        Err(Error::new(reason))
+    }
+
+    /// MiniStack starts a container again, without a platform, after it failed to start with one: the answer is the same.
+    fn same_start_failed(&self, container: &Container) -> Option<String> {
+        let others = self.list();
+        let same = others.iter().find(|other| {
+            other.id != container.id
+                && other.name == container.name
+                && other.image.digest == container.image.digest
+                && other.phase() == Phase::Exited
+        })?;
+        let reason = same.state.borrow().reason.clone();
+        let lines = same.output.tail(LINES_IN_MESSAGE);
+        reason.map(|reason| if lines.is_empty() { reason } else { format!("{reason}; last output: {}", lines.join(" | ")) })
+    }
+
+    async fn try_start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        container.enter(Phase::Starting, None);
+        self.wait_turn(container).await?;
+        let placement = match &container.task {
+            Some(task) => self.cloud.placement(task).await?,
+            None => Placement::default(),
+        };
+        if let Some(service) = &placement.service {
+            // It is set once, by the only start there is.
+            let _ = container.service.set(service.clone());
+        }
+        let mut child = launch::launch(container, &self.isolation).await?;
+        let Some(process) = child.id().and_then(ProcessId::of) else {
+            return Err(Error::new(format!("{} ended before it could be watched", container.image.name)));
+        };
+        self.ledger.started(process, &container.name);
+        container.state.send_modify(|state| {
+            state.process = Some(process);
+            state.started = Some(Timestamp::now());
+            state.since = Some(Instant::now());
+        });
+        let (engine, watched) = (Arc::clone(self), Arc::clone(container));
+        tokio::spawn(async move {
+            let capture = tokio::spawn({
+                let (watched, streams) = (Arc::clone(&watched), (child.stdout.take(), child.stderr.take()));
+                async move { launch::capture(streams, &watched).await }
+            });
+            let status = child.wait().await;
+            end_stragglers(process.pid);
+            engine.ledger.ended(process);
+            if tokio::time::timeout(LAST_OUTPUT, capture).await.is_err() {
+                tracing::debug!("{} still has its output open", watched.name);
+            }
+            engine.after_exit(&watched, status.ok().as_ref().map(exit_code));
+        });
+        self.become_healthy(container, &placement).await?;
+        if !container.enter(Phase::Healthy, None) {
+            return Err(self.exited_early(container));
+        }
+        tracing::info!("task {} is healthy at {}", container.name, container.address);
+        for check in placement.checks {
+            tokio::spawn(Arc::clone(self).monitor(Arc::clone(container), check));
+        }
+        Ok(())
+    }
+
+    /// Waits as long as earlier failures of the same task definition demand.
+    async fn wait_turn(&self, container: &Container) -> Result<()> {
+        let delay = lock(&self.backoff).delay(&container.kind(), Instant::now());
+        let until = Instant::now() + delay;
+        while Instant::now() < until {
+            self.still_wanted(container).await?;
+            tokio::time::sleep((until - Instant::now()).min(WANTED_EVERY)).await;
+        }
+        self.still_wanted(container).await
+    }
+
+    async fn still_wanted(&self, container: &Container) -> Result<()> {
+        let wanted = match &container.task {
+            Some(task) => self.cloud.wanted(task).await,
+            None => true,
+        };
+        if wanted && !self.closing() { Ok(()) } else { Err(Error::new("the task was stopped while it was starting")) }
+    }
+
+    async fn become_healthy(&self, container: &Container, placement: &Placement) -> Result<()> {
+        if placement.service.is_none() {
+            return Ok(());
+        }
+        let own_port;
+        let checks = if placement.checks.is_empty() {
+            own_port = container.image.ports().into_iter().map(accepts).collect::<Vec<_>>();
+            &own_port
+        } else {
+            &placement.checks
+        };
+        let budget = startup_budget(placement.grace, checks);
+        let deadline = Instant::now() + budget;
+        let mut asked = Instant::now();
+        for check in checks {
+            loop {
+                let sick = tokio::select! {
+                    _ = container.ended() => return Err(self.exited_early(container)),
+                    probed = check.probe(container.address) => match probed {
+                        Ok(()) => break,
+                        Err(sick) => sick,
+                    },
+                };
+                if Instant::now() >= deadline {
+                    return Err(Error::new(unhealthy(check, container, &format!("{sick} for {} s", budget.as_secs()))));
+                }
+                if asked.elapsed() >= WANTED_EVERY {
+                    asked = Instant::now();
+                    self.still_wanted(container).await?;
+                }
+                tokio::time::sleep(PROBE_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn exited_early(&self, container: &Container) -> Error {
+        let code = container.state.borrow().exit_code.map_or_else(|| "an unknown code".to_owned(), |code| format!("code {code}"));
+        Error::new(format!("the task exited with {code} before it was healthy"))
+    }
+
+    /// Keeps asking a healthy task, and ends one that stays unhealthy, as ECS does; MiniStack then replaces it.
+    async fn monitor(self: Arc<Self>, container: Arc<Container>, check: HealthCheck) {
+        let mut failures = 0;
+        while container.phase() == Phase::Healthy {
+            tokio::select! {
+                _ = container.ended() => return,
+                () = tokio::time::sleep(check.interval) => {}
+            }
+            match check.probe(container.address).await {
+                Ok(()) => failures = 0,
+                Err(_) if container.phase() != Phase::Healthy => return,
+                Err(sick) => {
+                    failures += 1;
+                    tracing::info!("task {}: {} {sick}", container.name, check.describe(container.address));
+                    if failures >= check.unhealthy_threshold {
+                        let reason = unhealthy(&check, &container, &format!("{sick}, {failures} times in a row"));
+                        tracing::warn!("task {}: {reason}", container.name);
+                        container.enter(Phase::Unhealthy, Some(reason));
+                        self.kill(&container).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops a container as ECS stops a task: drain, SIGTERM, and SIGKILL after `patience`.
+    pub(super) async fn stop(&self, container: &Arc<Container>, patience: Duration) {
+        let was = container.phase();
+        if was == Phase::Exited || !container.enter(Phase::Draining, None) {
+            return;
+        }
+        if was == Phase::Healthy && !self.closing() {
+            drain(container.address, &self.flights).await;
+        }
+        let process = container.state.borrow().process;
+        let Some(process) = process else {
+            if was == Phase::Created {
+                container.exited(Some(0), None);
+            }
+            return;
+        };
+        process.signal_group(stop_signal(container));
+        if tokio::time::timeout(patience, container.ended()).await.is_err() {
+            tracing::warn!("task {} did not end within {} s of its signal", container.name, patience.as_secs());
+            self.kill(container).await;
+        }
+    }
+
+    /// Ends a container's process at once, if it has one.
+    pub(super) async fn kill(&self, container: &Container) {
+        let process = container.state.borrow().process;
+        if let Some(process) = process {
+            process.signal_group(Signal::KILL);
+            container.ended().await;
+        }
+    }
+
+    /// What follows when the process has ended, for whatever reason.
+    fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
+        let before = container.state.borrow().clone();
+        container.output.close();
+        let unasked = before.phase == Phase::Healthy;
+        let reason = (unasked && exit_code != Some(0))
+            .then(|| exit_code.map_or_else(|| "the task ended".to_owned(), |code| format!("the task exited with code {code}")));
+        container.exited(exit_code, reason);
+        if matches!(before.phase, Phase::Healthy | Phase::Unhealthy) && before.started.is_some() && !self.closing() {
+            let lived = before.since.map(|since| since.elapsed()).unwrap_or_default();
+            self.note_failure(container, lived);
+        }
+        self.clear(container);
+    }
+
+    /// Output of a failed start belongs into the task's log group, where people look first.
+    fn keep_output(self: &Arc<Self>, container: &Container) {
+        let Some(task) = container.task.clone() else { return };
+        let (lines, engine) = (container.output.tail(1000), Arc::clone(self));
+        if lines.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            if let Err(error) = engine.cloud.put_output(&task, lines).await {
+                tracing::warn!("{error}");
+            }
+        });
+    }
+}
+
+fn accepts(port: u16) -> HealthCheck {
+    HealthCheck {
+        target_group: String::new(),
+        port,
+        path: None,
+        matcher: Matcher::parse("200"),
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        unhealthy_threshold: 2,
+    }
+}
+
+fn unhealthy(check: &HealthCheck, container: &Container, what: &str) -> String {
+    let asked = check.describe(container.address);
+    if check.target_group.is_empty() {
+        return format!("the task does not listen on the port its image exposes ({asked} {what})");
+    }
+    format!("failed ELB health checks in target-group {} (health check {asked} {what})", check.target_group)
+}
+
+/// The image's stop signal, SIGTERM where it names none that we know.
+fn stop_signal(container: &Container) -> Signal {
+    match container.image.config.stop_signal.as_deref() {
+        Some("SIGINT" | "INT" | "2") => Signal::INT,
+        Some("SIGQUIT" | "QUIT" | "3") => Signal::QUIT,
+        _ => Signal::TERM,
+    }
+}
+
+/// The shell's convention: 128 and the signal's number for a process that a signal ended.
+fn exit_code(status: &std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}

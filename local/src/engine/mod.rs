@@ -1,0 +1,256 @@
+//! The Fargate that MiniStack lacks without Docker: containers that are processes, behind a minimal Docker Engine API.
+//!
+//! MiniStack's own ECS schedules, rolls out and rolls back; it asks this engine for containers as it would ask Docker.
+//! `start` answers only when the task is healthy or has failed, which is Fargate and the load balancer's health check
+//! in one: MiniStack registers a task in its target groups when `start` has succeeded.
+
+mod addresses;
+mod api;
+mod backoff;
+mod container;
+mod drain;
+mod launch;
+mod lifecycle;
+mod output;
+pub(crate) mod placement;
+pub(crate) mod probe;
+mod wire;
+
+pub(crate) use api::{EngineStatus, STATUS_PATH, bind, serve};
+pub(crate) use container::{Phase, TaskReport};
+
+use crate::aws::Cloud;
+use crate::error::{Context, Error, Result};
+use crate::forward::Flights;
+use crate::image::ImageStore;
+use crate::instance::{Layout, ProcessLedger};
+use addresses::AddressPool;
+use backoff::Backoff;
+use container::Container;
+use launch::Isolation;
+use output::Output;
+use placement::TaskRef;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many failed tasks `status` remembers.
+const FAILURES_KEPT: usize = 10;
+/// How many ended containers stay before the oldest goes; MiniStack removes the ones it knows by itself.
+const ENDED_KEPT: usize = 30;
+
+/// All containers of one instance, and what running them takes.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    containers: Mutex<BTreeMap<String, Arc<Container>>>,
+    failures: Mutex<VecDeque<TaskReport>>,
+    pull_failures: Mutex<VecDeque<String>>,
+    addresses: Mutex<AddressPool>,
+    backoff: Mutex<Backoff>,
+    images: ImageStore,
+    cloud: Cloud,
+    flights: Flights,
+    ledger: Arc<ProcessLedger>,
+    isolation: Isolation,
+    containers_dir: PathBuf,
+    next: AtomicU64,
+    closing: AtomicBool,
+}
+
+/// What a new container shall be.
+#[derive(Debug, Default)]
+struct Wish {
+    name: String,
+    image: String,
+    labels: BTreeMap<String, String>,
+    env: Vec<String>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+}
+
+impl Engine {
+    /// An engine without containers for the MiniStack at `endpoint`.
+    pub(crate) async fn new(
+        layout: &Layout,
+        endpoint: String,
+        cloud: Cloud,
+        flights: Flights,
+        ledger: Arc<ProcessLedger>,
+    ) -> Result<Self> {
+        let containers_dir = layout.containers();
+        if containers_dir.exists() {
+            std::fs::remove_dir_all(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
+        }
+        std::fs::create_dir_all(&containers_dir).context(|| format!("cannot create {}", containers_dir.display()))?;
+        Ok(Self {
+            containers: Mutex::default(),
+            failures: Mutex::default(),
+            pull_failures: Mutex::default(),
+            addresses: Mutex::new(AddressPool::claim()?),
+            backoff: Mutex::default(),
+            images: ImageStore::new(&layout.images(), endpoint)?,
+            cloud,
+            flights,
+            ledger,
+            isolation: Isolation::detect().await,
+            containers_dir,
+            next: AtomicU64::new(1),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// What `status` shows: the containers there are, and the last tasks that failed.
+    pub(crate) fn reports(&self) -> Vec<TaskReport> {
+        let mut reports: Vec<TaskReport> = lock(&self.containers).values().map(|found| found.report()).collect();
+        for failure in lock(&self.failures).iter() {
+            if !reports.iter().any(|report| report.id == failure.id) {
+                reports.push(failure.clone());
+            }
+        }
+        reports
+    }
+
+    fn pull_failures(&self) -> Vec<String> {
+        lock(&self.pull_failures).iter().cloned().collect()
+    }
+
+    /// Pulls an image and answers its digest. Repeated failures take longer, as a restart for ever would repeat them.
+    async fn pull(&self, name: &str) -> Result<String> {
+        let delay = lock(&self.backoff).delay(name, Instant::now());
+        tokio::time::sleep(delay).await;
+        match self.images.pull(name).await {
+            Ok(image) => Ok(image.digest.clone()),
+            Err(error) => {
+                tracing::warn!("cannot pull {name}: {error}");
+                lock(&self.backoff).failed(name, Duration::ZERO, Instant::now());
+                let mut failures = lock(&self.pull_failures);
+                failures.retain(|known| known != error.message());
+                failures.push_back(error.message().to_owned());
+                while failures.len() > FAILURES_KEPT {
+                    failures.pop_front();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends every container, without draining: the load balancer goes away with them.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        self.closing.store(true, Ordering::Release);
+        let all: Vec<Arc<Container>> = lock(&self.containers).values().cloned().collect();
+        let stops = all.iter().map(|container| self.stop(container, Duration::from_secs(2)));
+        futures_util::future::join_all(stops).await;
+    }
+
+    fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    fn create(&self, wish: Wish) -> Result<Arc<Container>, CreateError> {
+        let image = self.images.find(&wish.image).ok_or_else(|| CreateError::NoSuchImage(wish.image.clone()))?;
+        let id = self.new_id();
+        let task = TaskRef::from_labels(&wish.labels);
+        let owner = task.as_ref().map_or(id.as_str(), |task| task.task.as_str());
+        let address = lock(&self.addresses)
+            .of(owner)
+            .ok_or_else(|| CreateError::Other(Error::new("no loopback address is free for another task")))?;
+        let dir = self.containers_dir.join(&id[..12]);
+        std::fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display())).map_err(CreateError::Other)?;
+        let output = Arc::new(Output::new(Some(&dir.join("output.log"))));
+        let container = Arc::new(Container {
+            id: id.clone(),
+            name: wish.name,
+            image,
+            labels: wish.labels,
+            env: wish.env,
+            entrypoint: wish.entrypoint,
+            cmd: wish.cmd,
+            task,
+            address,
+            created: jiff::Timestamp::now(),
+            dir,
+            output,
+            service: OnceLock::new(),
+            state: Container::initial(),
+        });
+        lock(&self.containers).insert(id, Arc::clone(&container));
+        self.prune();
+        Ok(container)
+    }
+
+    /// Docker's ids are 64 hexadecimal digits; the first twelve tell containers apart.
+    fn new_id(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let started = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
+        let mixed = (started ^ number.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{mixed:016x}{number:048x}")
+    }
+
+    /// A container by id, by the beginning of its id, or by name.
+    fn find(&self, key: &str) -> Option<Arc<Container>> {
+        let containers = lock(&self.containers);
+        let by_prefix = || containers.values().find(|found| key.len() >= 12 && found.id.starts_with(key));
+        let by_name = || containers.values().rev().find(|found| found.name == key.trim_start_matches('/'));
+        containers.get(key).or_else(by_prefix).or_else(by_name).cloned()
+    }
+
+    fn list(&self) -> Vec<Arc<Container>> {
+        lock(&self.containers).values().cloned().collect()
+    }
+
+    fn remove(&self, container: &Container) {
+        let mut containers = lock(&self.containers);
+        containers.remove(&container.id);
+        let owner = container.task.as_ref().map_or(container.id.as_str(), |task| task.task.as_str());
+        let shared = containers.values().any(|other| other.address == container.address);
+        drop(containers);
+        if !shared {
+            lock(&self.addresses).release(owner);
+        }
+        self.clear(container);
+    }
+
+    /// The root file system goes with the container. Its output stays: that is what people look for.
+    fn clear(&self, container: &Container) {
+        let root = container.root();
+        if let Err(error) = std::fs::remove_dir_all(&root)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove {}: {error}", root.display());
+        }
+    }
+
+    fn prune(&self) {
+        let mut ended: Vec<Arc<Container>> = self.list();
+        ended.retain(|found| found.phase() == Phase::Exited);
+        ended.sort_by_key(|found| found.created);
+        let surplus = ended.len().saturating_sub(ENDED_KEPT);
+        for container in &ended[..surplus] {
+            self.remove(container);
+        }
+    }
+
+    /// Notes a failure for `status` and for the pace of further starts.
+    fn note_failure(&self, container: &Container, lived: Duration) {
+        lock(&self.backoff).failed(&container.kind(), lived, Instant::now());
+        let mut failures = lock(&self.failures);
+        failures.push_back(container.report());
+        while failures.len() > FAILURES_KEPT {
+            failures.pop_front();
+        }
+    }
+}
+
+/// Why a container could not be created.
+#[derive(Debug)]
+enum CreateError {
+    NoSuchImage(String),
+    Other(Error),
+}
+
+/// A poisoned lock means that another task panicked while it held plain data: the data is still usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,109 @@
+//! What a container belongs to, and how much time it has to become healthy. Pure.
+
+use super::probe::HealthCheck;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The labels by which MiniStack says what a container is for.
+const TASK: &str = "com.amazonaws.ecs.task-arn";
+const CLUSTER: &str = "com.amazonaws.ecs.cluster";
+const CONTAINER: &str = "com.amazonaws.ecs.container-name";
+const FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
+const REVISION: &str = "com.amazonaws.ecs.task-definition-version";
+
+/// The least and the most time a task gets, whatever its target group says: a slow first answer must not
+/// fail it, and a deployment must not seem to hang.
+const LEAST: Duration = Duration::from_secs(10);
+const MOST: Duration = Duration::from_secs(60);
+
+/// The ECS task a container is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaskRef {
+    pub(crate) task: String,
+    pub(crate) cluster: String,
+    pub(crate) container: String,
+    /// `family:revision`
+    pub(crate) definition: String,
+}
+
+impl TaskRef {
+    /// Reads a container's labels; `None` for one that is not part of an ECS task.
+    pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
+        let label = |name: &str| labels.get(name).cloned();
+        Some(Self {
+            task: label(TASK)?,
+            cluster: label(CLUSTER)?,
+            container: label(CONTAINER)?,
+            definition: format!("{}:{}", label(FAMILY)?, label(REVISION)?),
+        })
+    }
+
+    /// The task's id: the last part of its ARN.
+    pub(crate) fn task_id(&self) -> &str {
+        self.task.rsplit('/').next().unwrap_or(&self.task)
+    }
+}
+
+/// What ECS and the load balancer say about a task.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Placement {
+    /// The service that runs it, if one does.
+    pub(crate) service: Option<String>,
+    /// The checks of the target groups that its container is registered in.
+    pub(crate) checks: Vec<HealthCheck>,
+    /// The service's health check grace period.
+    pub(crate) grace: Duration,
+}
+
+/// How long a new task may take until its health checks pass: what ECS and the load balancer would
+/// give it (the grace period, then the failures that make it unhealthy), within bounds.
+pub(crate) fn startup_budget(grace: Duration, checks: &[HealthCheck]) -> Duration {
+    let failing = checks.iter().map(|check| check.interval * check.unhealthy_threshold).max().unwrap_or_default();
+    (grace + failing).clamp(LEAST, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::probe::Matcher;
+    use super::*;
+
+    fn check(interval: u64, unhealthy_threshold: u32) -> HealthCheck {
+        HealthCheck {
+            target_group: "web".into(),
+            port: 8080,
+            path: None,
+            matcher: Matcher::parse("200"),
+            interval: Duration::from_secs(interval),
+            timeout: Duration::from_secs(2),
+            unhealthy_threshold,
+        }
+    }
+
+    #[test]
+    fn the_budget_is_the_grace_period_and_the_slowest_target_groups_failures() {
+        let budget = startup_budget(Duration::from_secs(5), &[check(5, 2), check(10, 3)]);
+        assert_eq!(budget, Duration::from_secs(35));
+    }
+
+    #[test]
+    fn the_budget_has_bounds() {
+        assert_eq!(startup_budget(Duration::ZERO, &[]), LEAST);
+        assert_eq!(startup_budget(Duration::ZERO, &[check(1, 2)]), LEAST);
+        assert_eq!(startup_budget(Duration::from_secs(300), &[check(30, 5)]), MOST);
+    }
+
+    #[test]
+    fn a_task_is_read_from_the_labels_of_its_container() {
+        let labels = [
+            (TASK, "arn:aws:ecs:us-east-1:000000000000:task/demo/4711"),
+            (CLUSTER, "arn:aws:ecs:us-east-1:000000000000:cluster/demo"),
+            (CONTAINER, "web"),
+            (FAMILY, "blue"),
+            (REVISION, "3"),
+        ];
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let task = TaskRef::from_labels(&labels).unwrap();
+        assert_eq!((task.task_id(), task.definition.as_str()), ("4711", "blue:3"));
+        assert_eq!(TaskRef::from_labels(&BTreeMap::new()), None);
+    }
+}

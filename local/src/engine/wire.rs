@@ -1,0 +1,220 @@
+//! The shapes of the Docker Engine API that MiniStack's client (docker-py) sends and reads. Pure.
+
+use super::container::{Container, Phase};
+use super::Wish;
+use crate::image::Image;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The API version that docker-py 7 speaks.
+pub(super) const API_VERSION: &str = "1.44";
+/// The name and the network of MiniStack itself, so that tasks are told to reach it on the loopback.
+pub(super) const SELF_NAME: &str = "local-cloud";
+
+/// The body of `POST /containers/create`, as far as a process can honour it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct CreateBody {
+    image: String,
+    #[serde(default)]
+    cmd: Option<Vec<String>>,
+    #[serde(default)]
+    entrypoint: Option<Vec<String>>,
+    #[serde(default)]
+    env: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl CreateBody {
+    pub(super) fn wish(self, name: String) -> Wish {
+        Wish {
+            name,
+            image: self.image,
+            labels: self.labels.unwrap_or_default(),
+            env: self.env.unwrap_or_default(),
+            entrypoint: self.entrypoint,
+            cmd: self.cmd,
+        }
+    }
+}
+
+/// Docker's word for a container's state.
+pub(super) fn status(phase: Phase) -> &'static str {
+    match phase {
+        // MiniStack asks only after `start` has answered, so a starting container was not started for it.
+        Phase::Created | Phase::Starting => "created",
+        Phase::Healthy | Phase::Unhealthy | Phase::Draining => "running",
+        Phase::Exited => "exited",
+    }
+}
+
+/// `GET /containers/{id}/json`
+pub(super) fn inspect(container: &Container) -> Value {
+    let state = container.state.borrow().clone();
+    let status = status(state.phase);
+    let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string());
+    json!({
+        "Id": container.id,
+        "Created": container.created.to_string(),
+        "Name": format!("/{}", container.name),
+        "Image": container.image.id,
+        "RestartCount": 0,
+        "State": {
+            "Status": status,
+            "Running": status == "running",
+            "Paused": false, "Restarting": false, "OOMKilled": false, "Dead": false,
+            "Pid": state.process.map_or(0, |process| process.pid),
+            "ExitCode": state.exit_code.unwrap_or(0),
+            "Error": state.reason.unwrap_or_default(),
+            "StartedAt": time(state.started),
+            "FinishedAt": time(state.finished),
+        },
+        "Config": {
+            "Image": container.image.name,
+            "Labels": container.labels,
+            "Env": container.env,
+            "Cmd": container.cmd,
+            "Tty": false,
+        },
+        "HostConfig": { "LogConfig": { "Type": "json-file", "Config": {} } },
+        "Mounts": [],
+        "NetworkSettings": networks(&container.address.to_string()),
+    })
+}
+
+/// One entry of `GET /containers/json`
+pub(super) fn listed(container: &Container) -> Value {
+    let status = status(container.phase());
+    json!({
+        "Id": container.id,
+        "Names": [format!("/{}", container.name)],
+        "Image": container.image.name,
+        "ImageID": container.image.id,
+        "Command": container.cmd.clone().unwrap_or_default().join(" "),
+        "Created": container.created.as_second(),
+        "State": status,
+        "Status": status,
+        "Labels": container.labels,
+        "Ports": [],
+        "Mounts": [],
+        "HostConfig": { "NetworkMode": SELF_NAME },
+        "NetworkSettings": networks(&container.address.to_string()),
+    })
+}
+
+/// MiniStack asking for itself: it runs on the loopback, which is where tasks find its endpoint.
+pub(super) fn inspect_self() -> Value {
+    json!({
+        "Id": SELF_NAME,
+        "Name": format!("/{SELF_NAME}"),
+        "Image": SELF_NAME,
+        "State": { "Status": "running", "Running": true, "ExitCode": 0 },
+        "Config": { "Labels": {}, "Tty": false },
+        "Mounts": [],
+        "NetworkSettings": networks("127.0.0.1"),
+    })
+}
+
+fn networks(address: &str) -> Value {
+    json!({ "IPAddress": address, "Networks": { SELF_NAME: { "IPAddress": address, "NetworkID": SELF_NAME } } })
+}
+
+/// `GET /images/{name}/json`
+pub(super) fn image(image: &Image) -> Value {
+    json!({
+        "Id": image.id,
+        "RepoTags": if image.name.contains('@') { json!([]) } else { json!([image.name]) },
+        "RepoDigests": [image.digest],
+        "Os": "linux",
+        "Architecture": std::env::consts::ARCH,
+        "Config": { "Labels": {} },
+    })
+}
+
+/// `GET /version`
+pub(super) fn version() -> Value {
+    json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": "1.24",
+        "Os": "linux",
+        "Arch": std::env::consts::ARCH,
+        "Platform": { "Name": "local-cloud" },
+        "Components": [],
+    })
+}
+
+/// The filters of `GET /containers/json`: docker-py sends an object of lists, older clients an object of objects.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    labels: Vec<String>,
+}
+
+impl Filters {
+    pub(super) fn parse(text: &str) -> Self {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let labels = match value.get("label") {
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Some(Value::Object(map)) => map.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        Self { labels }
+    }
+
+    /// Whether the labels of a container satisfy every filter, each `name` or `name=value`.
+    pub(super) fn match_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|wanted| match wanted.split_once('=') {
+            Some((name, value)) => labels.get(name).is_some_and(|found| found == value),
+            None => labels.contains_key(wanted),
+        })
+    }
+}
+
+/// Decodes `%41` and, in queries, `+`.
+pub(super) fn decode(text: &str, query: bool) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let (byte, after) = match (first, hex) {
+            (b'%', Some(byte)) => (byte, &tail[2..]),
+            (b'+', _) if query => (b' ', tail),
+            (byte, _) => (*byte, tail),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The parameters of a query.
+pub(super) fn parameters(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name, true), decode(value, true))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_queries_are_decoded() {
+        assert_eq!(decode("host/repo%40sha256:ab", false), "host/repo@sha256:ab");
+        assert_eq!(decode("100%", false), "100%");
+        let parameters = parameters("fromImage=a%2Fb&tag=sha256%3A12&x");
+        assert_eq!(parameters["fromImage"], "a/b");
+        assert_eq!(parameters["tag"], "sha256:12");
+        assert_eq!(parameters["x"], "");
+    }
+
+    #[test]
+    fn label_filters_are_names_or_pairs_and_all_must_match() {
+        let labels = BTreeMap::from([("ministack".to_owned(), "ecs".to_owned())]);
+        assert!(Filters::parse(r#"{"label":["ministack=ecs"]}"#).match_labels(&labels));
+        assert!(Filters::parse(r#"{"label":{"ministack":true}}"#).match_labels(&labels));
+        assert!(!Filters::parse(r#"{"label":["ministack=ecs","other"]}"#).match_labels(&labels));
+        assert!(Filters::parse("").match_labels(&labels));
+    }
+}

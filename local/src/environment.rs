@@ -1,0 +1,50 @@
+//! The environment that points a program at the local cloud: the standard AWS variables and ours.
+
+use crate::instance::{Forward, Record};
+
+/// Variables that would lead the standard AWS configuration elsewhere, and must be absent.
+pub(crate) const REMOVED: [&str; 7] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_CA_BUNDLE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ENDPOINT_URL_S3",
+];
+
+/// How to reach the load balancer's listeners: curl's `--connect-to`, comma separated.
+/// The host is left empty, since no DNS name of a load balancer resolves here.
+pub(crate) fn connect_to(forwards: &[Forward]) -> String {
+    forwards
+        .iter()
+        .map(|forward| format!(":{}:127.0.0.1:{}", forward.listener, forward.local))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The variables for a program that shall use this instance.
+pub(crate) fn variables(record: &Record) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ENDPOINT_URL", record.endpoint()),
+        ("AWS_ACCESS_KEY_ID", "test".into()),
+        ("AWS_SECRET_ACCESS_KEY", "test".into()),
+        ("AWS_REGION", record.region.clone()),
+        ("AWS_DEFAULT_REGION", record.region.clone()),
+        ("AWS_EC2_METADATA_DISABLED", "true".into()),
+        ("BLUEGREEN_CONNECT_TO", connect_to(&record.forwards)),
+        ("BLUEGREEN_REGISTRY", record.endpoint()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_forward_becomes_one_connect_to_entry_for_any_host() {
+        let forwards = [Forward { local: 8080, listener: 80 }, Forward { local: 8081, listener: 81 }];
+        assert_eq!(connect_to(&forwards), ":80:127.0.0.1:8080,:81:127.0.0.1:8081");
+        assert_eq!(connect_to(&[]), "");
+    }
+}

@@ -1,0 +1,8 @@
+//! Images: their names, the registry they come from, a store by digest, and unpacking their layers.
+
+mod reference;
+mod registry;
+mod store;
+mod unpack;
+
+pub(crate) use store::{Image, ImageStore};

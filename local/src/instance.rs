@@ -1,0 +1,300 @@
+//! One running local cloud on disk: where its files are, what its record says, and which processes it started.
+
+use crate::error::{Context, Error, Result};
+use crate::process::{ProcessId, boot_id};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// The longest path that fits into a Unix socket address on Linux, with its final zero.
+const SOCKET_PATH_LIMIT: usize = 107;
+
+/// The files of one instance, all below its state directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a state directory, which is made absolute but not created.
+    pub(crate) fn new(dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir).context(|| format!("cannot use the state directory {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What runs where, written by the daemon.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.dir.join("instance.json")
+    }
+
+    /// The processes the daemon started, so that they can be ended without it.
+    pub(crate) fn processes(&self) -> PathBuf {
+        self.dir.join("processes.json")
+    }
+
+    /// Locked for as long as the daemon lives.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    pub(crate) fn daemon_log(&self) -> PathBuf {
+        self.dir.join("daemon.log")
+    }
+
+    pub(crate) fn ministack_log(&self) -> PathBuf {
+        self.dir.join("ministack.log")
+    }
+
+    /// MiniStack's temporary files and data.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.dir.join("ministack")
+    }
+
+    /// Image layers by digest; survives `down`.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.dir.join("images")
+    }
+
+    /// Root file systems and output of the containers of this run.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.dir.join("containers")
+    }
+
+    /// The engine's socket. A state directory with a long path gets one in the temporary directory instead.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let path = self.dir.join("engine.sock");
+        if path.as_os_str().len() <= SOCKET_PATH_LIMIT {
+            return path;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.dir.hash(&mut hasher);
+        std::env::temp_dir().join(format!("local-cloud-{:016x}.sock", hasher.finish()))
+    }
+}
+
+/// One forwarded port: what arrives at the local port goes to the load balancer's listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forward {
+    /// The port on 127.0.0.1; 0 asks for any free one.
+    pub(crate) local: u16,
+    /// The load balancer's listener port.
+    pub(crate) listener: u16,
+}
+
+impl std::str::FromStr for Forward {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (local, listener) = text.split_once(':')?;
+            Some(Self { local: local.parse().ok()?, listener: listener.parse().ok().filter(|port| *port != 0)? })
+        };
+        parse().ok_or_else(|| "expected LOCAL_PORT:LISTENER_PORT, for example 8080:80".to_owned())
+    }
+}
+
+/// How far the daemon has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// Not everything answers yet.
+    Starting,
+    /// Everything answers.
+    Ready,
+    /// It gave up, and this is why.
+    Failed(String),
+}
+
+/// What one instance runs where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The boot of the machine in which the daemon was started.
+    pub(crate) boot: String,
+    pub(crate) daemon: ProcessId,
+    pub(crate) endpoint_port: u16,
+    pub(crate) forwards: Vec<Forward>,
+    pub(crate) region: String,
+    pub(crate) phase: Phase,
+}
+
+impl Record {
+    /// The record in a state directory, `None` where there is none.
+    pub(crate) fn read(layout: &Layout) -> Result<Option<Self>> {
+        read_json(&layout.record())
+    }
+
+    pub(crate) fn write(&self, layout: &Layout) -> Result<()> {
+        write_json(&layout.record(), self)
+    }
+
+    /// Whether the daemon of this record still runs.
+    pub(crate) fn daemon_alive(&self) -> bool {
+        self.boot == boot_id() && self.daemon.alive()
+    }
+
+    /// Where the AWS APIs answer.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.endpoint_port)
+    }
+
+    /// The record of a running instance, or the error that says that there is none.
+    pub(crate) fn running(layout: &Layout) -> Result<Self> {
+        match Self::read(layout)? {
+            Some(record) if record.daemon_alive() && record.phase == Phase::Ready => Ok(record),
+            _ => Err(Error::new(format!("the local cloud is not running (state directory {})", layout.dir().display()))
+                .hint("local-cloud up (or make local-up)")),
+        }
+    }
+}
+
+/// A process of ours that must not outlive the daemon unnoticed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Child {
+    pub(crate) process: ProcessId,
+    /// What it is, for people.
+    pub(crate) what: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Children {
+    boot: String,
+    children: Vec<Child>,
+}
+
+/// The processes that the daemon started, kept on disk as they come and go.
+#[derive(Debug)]
+pub(crate) struct ProcessLedger {
+    path: PathBuf,
+    children: Mutex<Vec<Child>>,
+}
+
+impl ProcessLedger {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self { path: layout.processes(), children: Mutex::new(Vec::new()) }
+    }
+
+    /// Records a process that was just started.
+    pub(crate) fn started(&self, process: ProcessId, what: &str) {
+        self.change(|children| children.push(Child { process, what: what.to_owned() }));
+    }
+
+    /// Forgets a process that has ended.
+    pub(crate) fn ended(&self, process: ProcessId) {
+        self.change(|children| children.retain(|child| child.process != process));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Child>)) {
+        let mut children = self.children.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        change(&mut children);
+        let file = Children { boot: boot_id(), children: children.clone() };
+        if let Err(error) = write_json(&self.path, &file) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// The processes of a daemon, alive or dead, that still run.
+    pub(crate) fn left_behind(layout: &Layout) -> Result<Vec<Child>> {
+        let file: Children = read_json(&layout.processes())?.unwrap_or_default();
+        if file.boot != boot_id() {
+            return Ok(Vec::new());
+        }
+        Ok(file.children.into_iter().filter(|child| child.process.alive()).collect())
+    }
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::new(format!("cannot read {}: {error}", path.display()))),
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        Error::new(format!("{} is not a state file of this version: {error}", path.display()))
+            .hint("delete it if no local cloud runs from this directory")
+    })
+}
+
+/// Writes through a rename, so that a reader never sees half a file.
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).context(|| format!("cannot encode {}", path.display()))?;
+    let staged = path.with_extension("json.new");
+    fs::write(&staged, text).context(|| format!("cannot write {}", staged.display()))?;
+    fs::rename(&staged, path).context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(daemon: ProcessId) -> Record {
+        Record {
+            boot: boot_id(),
+            daemon,
+            endpoint_port: 4566,
+            forwards: vec![Forward { local: 8080, listener: 80 }],
+            region: "us-east-1".into(),
+            phase: Phase::Ready,
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path()).unwrap();
+        assert!(Record::read(&layout).unwrap().is_none());
+        record(ProcessId::current().unwrap()).write(&layout).unwrap();
+        let read = Record::read(&layout).unwrap().unwrap();
+        assert!(read.daemon_alive());
+        assert_eq!(read.forwards, vec![Forward { local: 8080, listener: 80 }]);
+    }
+
+    #[test]
+    fn a_record_of_another_boot_or_of_a_recycled_pid_is_not_running() {
+        let me = ProcessId::current().unwrap();
+        assert!(!Record { boot: "another".into(), ..record(me) }.daemon_alive());
+        assert!(!record(ProcessId { started: me.started + 1, ..me }).daemon_alive());
+    }
+
+    #[test]
+    fn a_damaged_record_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path()).unwrap();
+        fs::write(layout.record(), "{").unwrap();
+        assert!(Record::read(&layout).unwrap_err().to_string().contains("hint: delete it"));
+    }
+
+    #[test]
+    fn processes_left_behind_are_those_that_still_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path()).unwrap();
+        let me = ProcessId::current().unwrap();
+        let ledger = ProcessLedger::new(&layout);
+        ledger.started(me, "this test");
+        ledger.started(ProcessId { started: me.started + 1, ..me }, "a recycled pid");
+        let left = ProcessLedger::left_behind(&layout).unwrap();
+        assert_eq!(left.iter().map(|child| child.what.as_str()).collect::<Vec<_>>(), ["this test"]);
+        ledger.ended(me);
+        assert!(ProcessLedger::left_behind(&layout).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_long_state_directory_still_has_a_socket_that_fits() {
+        let layout = Layout::new(Path::new(&format!("/{}", "long/".repeat(40)))).unwrap();
+        assert!(layout.socket().as_os_str().len() <= SOCKET_PATH_LIMIT);
+    }
+
+    #[test]
+    fn forwards_are_local_port_and_listener_port() {
+        assert_eq!("8080:80".parse(), Ok(Forward { local: 8080, listener: 80 }));
+        assert_eq!("0:81".parse(), Ok(Forward { local: 0, listener: 81 }));
+        for wrong in ["8080", "8080:", "a:80", "8080:0", "99999:80"] {
+            assert!(wrong.parse::<Forward>().is_err(), "{wrong}");
+        }
+    }
+}

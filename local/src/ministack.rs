@@ -1,0 +1,119 @@
+//! MiniStack as a child process: its environment, its start, and when it answers.
+
+use crate::environment::connect_to;
+use crate::error::{Context, Error, Result, chain};
+use crate::http_client;
+use crate::instance::{Forward, Layout};
+use crate::process::port_owner;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// What a healthy start takes at most, on a slow and busy machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any start or stop of a task that the engine answers.
+const DOCKER_TIMEOUT_SECONDS: u32 = 180;
+/// What MiniStack and the functions it runs keep of the environment they are started from.
+const INHERITED: [&str; 8] = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "RUST_LOG"];
+
+/// How MiniStack is started.
+#[derive(Debug)]
+pub(crate) struct Settings<'a> {
+    pub(crate) python: &'a Path,
+    pub(crate) port: u16,
+    pub(crate) region: &'a str,
+    pub(crate) forwards: &'a [Forward],
+}
+
+/// Starts MiniStack on the loopback, as leader of a process group of its own.
+pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
+    let log = layout.ministack_log();
+    let file = File::create(&log).context(|| format!("cannot write {}", log.display()))?;
+    let errors = file.try_clone().context(|| format!("cannot write {}", log.display()))?;
+    for dir in [layout.scratch().join("tmp"), layout.scratch().join("state"), layout.scratch().join("s3")] {
+        std::fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
+    }
+    Command::new(settings.python)
+        .args(["-m", "hypercorn", "ministack.app:app", "--bind"])
+        .arg(format!("127.0.0.1:{}", settings.port))
+        .env_clear()
+        .envs(environment(settings, layout))
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors)
+        .process_group(0)
+        .spawn()
+        .context(|| format!("cannot start {}", settings.python.display()))
+}
+
+fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> =
+        INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+    let scratch = |name: &str| layout.scratch().join(name).display().to_string();
+    let own = [
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("GATEWAY_PORT", settings.port.to_string()),
+        // Requests of the data plane and of the registry carry no region.
+        ("MINISTACK_REGION", settings.region.to_owned()),
+        ("AWS_REGION", settings.region.to_owned()),
+        ("AWS_DEFAULT_REGION", settings.region.to_owned()),
+        // The functions that MiniStack runs inherit these.
+        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", settings.port)),
+        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("BLUEGREEN_CONNECT_TO", connect_to(settings.forwards)),
+        // Tasks run in our engine, functions as processes of MiniStack.
+        ("DOCKER_HOST", format!("unix://{}", layout.socket().display())),
+        ("MINISTACK_DOCKER_TIMEOUT", DOCKER_TIMEOUT_SECONDS.to_string()),
+        ("HOSTNAME", "local-cloud".to_owned()),
+        ("LAMBDA_EXECUTOR", "local".to_owned()),
+        // In memory and within the state directory; no listeners beside the endpoint.
+        ("PERSIST_STATE", "0".to_owned()),
+        ("STATE_DIR", scratch("state")),
+        ("S3_DATA_DIR", scratch("s3")),
+        ("TMPDIR", scratch("tmp")),
+        ("SFTP_ENABLED", "0".to_owned()),
+        ("IOT_MTLS_ENABLED", "0".to_owned()),
+    ];
+    all.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    all
+}
+
+/// Waits until MiniStack answers.
+pub(crate) async fn ready(child: &mut Child, port: u16, layout: &Layout) -> Result<()> {
+    let client = http_client::client();
+    let url = format!("http://127.0.0.1:{port}/_ministack/health");
+    let deadline = Instant::now() + START_LIMIT;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            let owner = port_owner(port).map(|owner| format!("; port {port} is held by {owner}")).unwrap_or_default();
+            return Err(Error::new(format!("MiniStack ended while starting, with {status}{owner}:\n{}", log_tail(layout)))
+                .hint(format!("all of its output: {}", layout.ministack_log().display())));
+        }
+        let request = http::Request::get(&url).body(http_client::empty()).context(|| format!("cannot ask {url}"))?;
+        let answer = match tokio::time::timeout(Duration::from_secs(2), client.request(request)).await {
+            Ok(Ok(response)) if response.status().is_success() => return Ok(()),
+            Ok(Ok(response)) => format!("answered {}", response.status()),
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "no answer within 2 s".to_owned(),
+        };
+        if Instant::now() >= deadline {
+            return Err(Error::new(format!("MiniStack did not become ready within {} s: {answer}", START_LIMIT.as_secs()))
+                .hint(format!("see its output: {}", layout.ministack_log().display())));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_millis(250));
+    }
+}
+
+/// The last lines of MiniStack's output.
+pub(crate) fn log_tail(layout: &Layout) -> String {
+    let text = std::fs::read_to_string(layout.ministack_log()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}

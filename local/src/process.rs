@@ -1,0 +1,123 @@
+//! Processes by identity: a pid together with its start time, so that a recycled pid is never signalled.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+/// One particular process: a pid alone is reused by the system, a pid with its start time is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessId {
+    /// The process id.
+    pub(crate) pid: i32,
+    /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
+    pub(crate) started: u64,
+}
+
+impl ProcessId {
+    /// The process that has this pid now, if any.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok()?;
+        let stat = Stat::read(pid)?;
+        Some(Self { pid, started: stat.started })
+    }
+
+    /// This very program.
+    pub(crate) fn current() -> Option<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// Whether exactly this process still runs; a zombie no longer does.
+    pub(crate) fn alive(self) -> bool {
+        Stat::read(self.pid)
+            .is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    /// Signals the process group that this process leads, if it is still this process.
+    pub(crate) fn signal_group(self, signal: Signal) {
+        if Stat::read(self.pid).is_some_and(|stat| stat.started == self.started)
+            && let Some(pid) = Pid::from_raw(self.pid)
+        {
+            // It can only fail because the group has gone, which is what a signal is for.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+/// What is left of a group after its leader ended. Call it right after reaping the leader.
+pub(crate) fn end_stragglers(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// This boot of the machine: start times from another one mean nothing.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Who listens on a TCP port of the loopback, as far as `/proc` lets us see: `python3 (pid 4711)`.
+pub(crate) fn port_owner(port: u16) -> Option<String> {
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let inode = table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let local_port = u16::from_str_radix(fields.get(1)?.split_once(':')?.1, 16).ok()?;
+        (local_port == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(ToString::to_string))?
+    })?;
+    let wanted = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let owns = descriptors
+            .flatten()
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.to_string_lossy() == wanted));
+        if owns {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            return Some(format!("{} (pid {pid})", name.trim()));
+        }
+    }
+    None
+}
+
+struct Stat {
+    state: char,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The command in the second field may hold spaces and parentheses, so fields count from the last `)`.
+    fn parse(stat: &str) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        Some(Self { state: fields.first()?.chars().next()?, started: fields.get(19)?.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
+        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 1 0 0 0 1 1 0 0 20 0 1 0 987654 0 0";
+        let parsed = Stat::parse(stat).unwrap();
+        assert_eq!((parsed.state, parsed.started), ('S', 987_654));
+    }
+
+    #[test]
+    fn this_process_is_alive_and_one_with_another_start_time_is_not() {
+        let me = ProcessId::current().unwrap();
+        assert!(me.alive());
+        assert!(!ProcessId { started: me.started + 1, ..me }.alive());
+    }
+
+    #[test]
+    fn the_owner_of_a_port_is_named() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let owner = port_owner(socket.local_addr().unwrap().port()).unwrap();
+        assert!(owner.contains(&format!("pid {}", std::process::id())), "{owner}");
+    }
+}
