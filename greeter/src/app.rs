@@ -34,9 +34,7 @@ pub fn app(
     App::new()
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
         .service(get("/", move |request| {
-            HttpResponse::Ok()
-                .content_type(ContentType::html())
-                .body(page::render(version, &name(&request)))
+            HttpResponse::Ok().content_type(ContentType::html()).body(page::render(version, &name(&request)))
         }))
         .service(get("/api", move |request| {
             let message = version.greeting(&name(&request));
@@ -48,17 +46,12 @@ pub fn app(
             }
         }))
         .service(get("/healthz", |_| text(StatusCode::OK, "ok")))
-        .default_service(web::to(|| async {
-            text(StatusCode::NOT_FOUND, "not found\n")
-        }))
+        .default_service(web::to(|| async { text(StatusCode::NOT_FOUND, "not found\n") }))
         .wrap(from_fn(within_limits))
         .wrap(
             DefaultHeaders::new()
                 .add(("x-app-version", version.number))
-                .add((
-                    header::CONTENT_SECURITY_POLICY,
-                    version.content_security_policy(),
-                ))
+                .add((header::CONTENT_SECURITY_POLICY, version.content_security_policy()))
                 .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
                 .add((header::REFERRER_POLICY, "no-referrer"))
                 .add((header::CACHE_CONTROL, "no-store")),
@@ -72,16 +65,10 @@ fn get(path: &str, answer: impl Fn(HttpRequest) -> HttpResponse + Clone + 'stati
         async move { response }
     };
     web::resource(path)
-        .route(
-            web::route()
-                .guard(guard::Any(guard::Get()).or(guard::Head()))
-                .to(handler),
-        )
+        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
         .default_service(web::to(|| async {
             let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-            refusal
-                .headers_mut()
-                .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
             refusal
         }))
 }
@@ -91,9 +78,7 @@ fn name(request: &HttpRequest) -> Name {
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> HttpResponse {
-    HttpResponse::build(status)
-        .content_type(ContentType::plaintext())
-        .body(body.into())
+    HttpResponse::build(status).content_type(ContentType::plaintext()).body(body.into())
 }
 
 /// Refuses what is too large or too slow. Reading the body to its end also keeps the connection usable for the next
@@ -103,26 +88,15 @@ async fn within_limits(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let refusal = if head_bytes(&request) > MAX_HEAD_BYTES {
-        text(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "request header too large\n",
-        )
+        text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request header too large\n")
     } else {
         match rt::time::timeout(BODY_TIMEOUT, request.extract::<web::Bytes>()).await {
             Ok(Ok(_)) => {
-                return next
-                    .call(request)
-                    .await
-                    .map(ServiceResponse::map_into_boxed_body);
+                return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
             }
-            Ok(Err(error)) if is_too_large(&error) => {
-                text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n")
-            }
+            Ok(Err(error)) if is_too_large(&error) => text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"),
             Ok(Err(_)) => text(StatusCode::BAD_REQUEST, "request body is broken\n"),
-            Err(_) => text(
-                StatusCode::REQUEST_TIMEOUT,
-                "request body came too slowly\n",
-            ),
+            Err(_) => text(StatusCode::REQUEST_TIMEOUT, "request body came too slowly\n"),
         }
     };
     Ok(request.into_response(refusal))
@@ -130,14 +104,8 @@ async fn within_limits(
 
 /// The size of the request's target and header fields as they were sent.
 fn head_bytes(request: &ServiceRequest) -> usize {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    let fields = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     target + fields.sum::<usize>()
 }
 

@@ -25,15 +25,9 @@ pub fn run(version: &'static Version) -> ExitCode {
         Ok(Command::Help) => print(&help(version)),
         Ok(Command::Version) => print(&format!("greeter {}\n", version.number)),
         Ok(command @ (Command::Serve | Command::Healthcheck)) => with_address(version, &command),
-        Err(argument) => fail(
-            version,
-            USAGE_ERROR,
-            &format!(
-                "unknown argument {}\n\n{}",
-                argument.display(),
-                help(version)
-            ),
-        ),
+        Err(argument) => {
+            fail(version, USAGE_ERROR, &format!("unknown argument {}\n\n{}", argument.display(), help(version)))
+        }
     }
 }
 
@@ -90,12 +84,7 @@ fn print(text: &str) -> ExitCode {
 
 fn fail(version: &Version, code: u8, error: &str) -> ExitCode {
     // Where standard error is closed the exit code still tells.
-    let _ = writeln!(
-        io::stderr(),
-        "greeter-v{}: {}",
-        version.number,
-        error.trim_end()
-    );
+    let _ = writeln!(io::stderr(), "greeter-v{}: {}", version.number, error.trim_end());
     ExitCode::from(code)
 }
 

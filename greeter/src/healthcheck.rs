@@ -22,9 +22,7 @@ pub fn check(address: SocketAddr) -> Result<(), String> {
     if status_line.starts_with("HTTP/1.1 200 ") {
         Ok(())
     } else {
-        Err(format!(
-            "GET http://{address}/healthz: expected status 200, got {status_line:?}"
-        ))
+        Err(format!("GET http://{address}/healthz: expected status 200, got {status_line:?}"))
     }
 }
 
@@ -52,11 +50,7 @@ fn ask(address: SocketAddr, deadline: Instant) -> io::Result<String> {
 /// What is left until the deadline, never zero (which would mean "no limit" to a socket).
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(io::ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]
@@ -85,27 +79,17 @@ mod tests {
     #[test]
     fn another_status_is_unhealthy_and_named() {
         let error = check(server("HTTP/1.1 503 Service Unavailable\r\n\r\n")).unwrap_err();
-        assert!(
-            error.contains("got \"HTTP/1.1 503 Service Unavailable\""),
-            "{error}"
-        );
+        assert!(error.contains("got \"HTTP/1.1 503 Service Unavailable\""), "{error}");
     }
 
     #[test]
     fn a_closed_connection_is_unhealthy() {
-        assert!(
-            check(server(""))
-                .unwrap_err()
-                .contains("expected status 200")
-        );
+        assert!(check(server("")).unwrap_err().contains("expected status 200"));
     }
 
     #[test]
     fn nobody_listening_is_unhealthy() {
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(check(address).unwrap_err().contains("refused"));
     }
 
@@ -114,12 +98,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let error = ask(address, Instant::now() + Duration::from_millis(50)).unwrap_err();
-        assert!(
-            matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            ),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{error}");
     }
 }

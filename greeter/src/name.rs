@@ -18,21 +18,15 @@ impl Name {
     /// The first `name` of a query string, whatever else the query holds: bytes that are not UTF-8 become
     /// replacement characters, a stray `%` stays a `%`.
     pub fn from_query(query: &str) -> Self {
-        let pairs = Query::<Vec<(String, String)>>::from_query(query)
-            .map_or_else(|_| Vec::new(), Query::into_inner);
-        let name = pairs
-            .into_iter()
-            .find_map(|(key, value)| (key == "name").then_some(value));
+        let pairs = Query::<Vec<(String, String)>>::from_query(query).map_or_else(|_| Vec::new(), Query::into_inner);
+        let name = pairs.into_iter().find_map(|(key, value)| (key == "name").then_some(value));
         Self::new(&name.unwrap_or_default())
     }
 
     /// Cleans a name: no control characters, no surrounding blanks, at most [`MAX_NAME_CHARS`]; `World` where
     /// nothing is left.
     pub fn new(raw: &str) -> Self {
-        let printable: String = raw
-            .chars()
-            .filter(|c| !c.is_control() && !is_direction_control(*c))
-            .collect();
+        let printable: String = raw.chars().filter(|c| !c.is_control() && !is_direction_control(*c)).collect();
         let short: String = printable.trim().chars().take(MAX_NAME_CHARS).collect();
         match short.trim_end() {
             "" => Self(DEFAULT.to_owned()),
@@ -62,15 +56,7 @@ mod tests {
 
     #[test]
     fn without_a_name_the_world_is_greeted() {
-        for query in [
-            "",
-            "name",
-            "name=",
-            "name=%20%09",
-            "other=Ada",
-            "=&&&=",
-            "name=%00%0a",
-        ] {
+        for query in ["", "name", "name=", "name=%20%09", "other=Ada", "=&&&=", "name=%00%0a"] {
             assert_eq!(name(query), "World", "query {query:?}");
         }
     }
@@ -98,10 +84,7 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_between_characters() {
         assert_eq!(Name::new(&"é".repeat(500)).to_string(), "é".repeat(64));
-        assert_eq!(
-            Name::new(&format!("{} b", "a".repeat(63))).to_string(),
-            "a".repeat(63)
-        );
+        assert_eq!(Name::new(&format!("{} b", "a".repeat(63))).to_string(), "a".repeat(63));
     }
 
     #[test]

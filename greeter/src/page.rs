@@ -4,12 +4,7 @@ use crate::{Name, Version};
 
 /// The whole page. It loads nothing: the style is inline, the icon a dot in the version's colour.
 pub fn render(version: &Version, name: &Name) -> String {
-    let Version {
-        language,
-        background,
-        style,
-        ..
-    } = version;
+    let Version { language, background, style, .. } = version;
     let greeting = escape(&version.greeting(name));
     let icon_colour = background.replace('#', "%23");
     format!(
@@ -53,9 +48,6 @@ mod tests {
 
     #[test]
     fn markup_in_text_is_escaped() {
-        assert_eq!(
-            escape(r#"<b a="1" c='2'>&amp;"#),
-            "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;"
-        );
+        assert_eq!(escape(r#"<b a="1" c='2'>&amp;"#), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;");
     }
 }

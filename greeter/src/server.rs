@@ -43,9 +43,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Listen(address, error) => {
                 let hint = match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        "stop the program that uses the port, or choose another with PORT"
-                    }
+                    io::ErrorKind::AddrInUse => "stop the program that uses the port, or choose another with PORT",
                     io::ErrorKind::PermissionDenied => "choose a port from 1024 up with PORT",
                     _ => "choose an address of this machine with HOST",
                 };
@@ -62,19 +60,12 @@ pub fn serve(version: &'static Version, address: SocketAddr) -> Result<(), Serve
     rt::System::new().block_on(serve_until_signal(version, address))
 }
 
-async fn serve_until_signal(
-    version: &'static Version,
-    address: SocketAddr,
-) -> Result<(), ServeError> {
+async fn serve_until_signal(version: &'static Version, address: SocketAddr) -> Result<(), ServeError> {
     let stop = stop_signal().map_err(ServeError::Signals)?;
     let connections = Connections::default();
     let counted = connections.clone();
     let server = HttpServer::new(move || app(version))
-        .workers(
-            thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(MAX_WORKERS),
-        )
+        .workers(thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS))
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
@@ -86,10 +77,7 @@ async fn serve_until_signal(
         .bind(address)
         .map_err(|error| ServeError::Listen(address, error))?;
     for bound in server.addrs() {
-        log(&format!(
-            "greeter {} listening on http://{bound}",
-            version.number
-        ));
+        log(&format!("greeter {} listening on http://{bound}", version.number));
     }
 
     let server = server.run();
@@ -108,10 +96,7 @@ async fn serve_until_signal(
     drop(stopped);
     let left = match connections.count() {
         0 => String::new(),
-        left => format!(
-            ", cutting {left} connections that were still busy after {} s",
-            DRAIN_TIMEOUT.as_secs()
-        ),
+        left => format!(", cutting {left} connections that were still busy after {} s", DRAIN_TIMEOUT.as_secs()),
     };
     log(&format!("greeter {} stopped{left}", version.number));
     Ok(())
@@ -122,11 +107,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
     Ok(async move {
-        let _ = select(
-            std::pin::pin!(terminate.recv()),
-            std::pin::pin!(interrupt.recv()),
-        )
-        .await;
+        let _ = select(std::pin::pin!(terminate.recv()), std::pin::pin!(interrupt.recv())).await;
     })
 }
 

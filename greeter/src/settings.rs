@@ -16,25 +16,16 @@ pub struct SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            variable,
-            value,
-            wanted,
-        } = self;
+        let Self { variable, value, wanted } = self;
         write!(f, "{variable}={value:?} in the environment is not {wanted}")
     }
 }
 
 /// Where to listen: `HOST` (an IP address, default `0.0.0.0`) and `PORT` (default 8080; 0 lets the system choose).
 /// A variable that is set but empty counts as not set. `variable` looks one up, so tests need no real environment.
-pub fn listen_address(
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<SocketAddr, SettingsError> {
-    let lookup = |name| {
-        variable(name)
-            .map(|value| value.to_string_lossy().into_owned())
-            .filter(|value| !value.is_empty())
-    };
+pub fn listen_address(variable: impl Fn(&str) -> Option<OsString>) -> Result<SocketAddr, SettingsError> {
+    let lookup =
+        |name| variable(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
     let host = match lookup("HOST") {
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Some(value) => value.parse().map_err(|_| SettingsError {
@@ -74,17 +65,12 @@ mod tests {
             "PORT" => Some(OsString::from(port)),
             _ => None,
         };
-        listen_address(variable)
-            .map(|address| address.to_string())
-            .map_err(|error| error.to_string())
+        listen_address(variable).map(|address| address.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn by_default_every_address_is_served_on_port_8080() {
-        assert_eq!(
-            listen_address(|_| None).unwrap().to_string(),
-            "0.0.0.0:8080"
-        );
+        assert_eq!(listen_address(|_| None).unwrap().to_string(), "0.0.0.0:8080");
         assert_eq!(address("", "").unwrap(), "0.0.0.0:8080");
     }
 
@@ -101,12 +87,7 @@ mod tests {
             r#"HOST="localhost" in the environment is not an IP address, such as 0.0.0.0, 127.0.0.1 or ::"#
         );
         for port in ["65536", "-1", "http", " 80"] {
-            assert!(
-                address("", port)
-                    .unwrap_err()
-                    .starts_with(&format!("PORT={port:?}")),
-                "port {port:?}"
-            );
+            assert!(address("", port).unwrap_err().starts_with(&format!("PORT={port:?}")), "port {port:?}");
         }
     }
 

@@ -94,11 +94,7 @@ mod tests {
     fn the_policy_allows_exactly_the_style_that_the_page_has() {
         for version in [&V1, &V2] {
             let hash = BASE64_STANDARD.encode(Sha256::digest(version.style));
-            assert_eq!(
-                version.style_sha256, hash,
-                "style_sha256 of version {}",
-                version.number
-            );
+            assert_eq!(version.style_sha256, hash, "style_sha256 of version {}", version.number);
         }
     }
 }

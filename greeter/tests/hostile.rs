@@ -10,20 +10,10 @@ use support::Server;
 
 /// The status and the body that come back for a request line with these bytes in the query.
 fn ask(server: &Server, path: &str, query: &[u8]) -> (u16, String) {
-    let request = [
-        b"GET ",
-        path.as_bytes(),
-        b"?",
-        query,
-        b" HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
-    ]
-    .concat();
+    let request =
+        [b"GET ", path.as_bytes(), b"?", query, b" HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"].concat();
     let answer = String::from_utf8(server.exchange(&request)).unwrap();
-    let status = answer
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .unwrap_or_default();
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     (status, body.to_owned())
 }
@@ -41,10 +31,7 @@ fn percent_encoded(bytes: &[u8]) -> String {
 }
 
 fn config() -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(200)
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) }
 }
 
 #[test]

@@ -14,9 +14,7 @@ struct Answer {
 
 impl Answer {
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The text of the first element with this tag.
@@ -32,11 +30,7 @@ fn ask(version: &'static Version, request: web::TestRequest) -> Answer {
         let response = web::call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = String::from_utf8(web::read_body(response).await.to_vec()).unwrap();
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     })
 }
 
@@ -81,29 +75,20 @@ fn the_api_of_version_2_answers_with_a_json_string() {
 #[test]
 fn a_name_with_markup_is_shown_as_text() {
     let page = get(&V1, "/?name=%3Cscript%3Ealert(1)%3C/script%3E");
-    assert_eq!(
-        page.element("h1"),
-        "Hello &lt;script&gt;alert(1)&lt;/script&gt;!"
-    );
+    assert_eq!(page.element("h1"), "Hello &lt;script&gt;alert(1)&lt;/script&gt;!");
     assert_eq!(page.element("title"), page.element("h1"));
 }
 
 #[test]
 fn the_load_balancer_is_told_ok() {
     let answer = get(&V1, "/healthz");
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (StatusCode::OK, "ok")
-    );
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "ok"));
 }
 
 #[test]
 fn head_is_answered_like_get() {
     for path in ["/", "/api", "/healthz"] {
-        let answer = ask(
-            &V1,
-            web::TestRequest::default().method(Method::HEAD).uri(path),
-        );
+        let answer = ask(&V1, web::TestRequest::default().method(Method::HEAD).uri(path));
         assert_eq!(answer.status, StatusCode::OK, "HEAD {path}");
     }
 }
@@ -111,37 +96,27 @@ fn head_is_answered_like_get() {
 #[test]
 fn an_unknown_path_is_not_found() {
     let answer = get(&V1, "/nowhere");
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (StatusCode::NOT_FOUND, "not found\n")
-    );
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_FOUND, "not found\n"));
 }
 
 #[test]
 fn a_method_that_changes_things_is_refused_with_those_that_are_allowed() {
     for method in [Method::POST, Method::DELETE, Method::OPTIONS, Method::TRACE] {
         let answer = ask(&V2, web::TestRequest::default().method(method).uri("/api"));
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n")
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"));
         assert_eq!(answer.header("allow"), "GET, HEAD");
     }
 }
 
 #[test]
 fn a_body_within_the_limit_is_ignored() {
-    let request = web::TestRequest::get()
-        .uri("/api")
-        .set_payload(vec![b'x'; MAX_BODY_BYTES]);
+    let request = web::TestRequest::get().uri("/api").set_payload(vec![b'x'; MAX_BODY_BYTES]);
     assert_eq!(ask(&V1, request).body, "Hello World!");
 }
 
 #[test]
 fn a_body_beyond_the_limit_is_refused() {
-    let request = web::TestRequest::post()
-        .uri("/api")
-        .set_payload(vec![b'x'; MAX_BODY_BYTES + 1]);
+    let request = web::TestRequest::post().uri("/api").set_payload(vec![b'x'; MAX_BODY_BYTES + 1]);
     assert_eq!(ask(&V1, request).status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
@@ -153,10 +128,7 @@ fn a_header_beyond_the_limit_is_refused() {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     );
     let target = format!("/?name={}", "x".repeat(MAX_HEAD_BYTES));
-    assert_eq!(
-        get(&V1, &target).status,
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    );
+    assert_eq!(get(&V1, &target).status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[test]
@@ -168,29 +140,16 @@ fn every_answer_names_its_version_and_carries_the_security_headers() {
             get(version, "/healthz"),
             get(version, "/nowhere"),
             ask(version, web::TestRequest::post().uri("/")),
-            ask(
-                version,
-                web::TestRequest::post()
-                    .uri("/")
-                    .set_payload(vec![0; MAX_BODY_BYTES + 1]),
-            ),
+            ask(version, web::TestRequest::post().uri("/").set_payload(vec![0; MAX_BODY_BYTES + 1])),
             get(version, &format!("/?{}", "x".repeat(MAX_HEAD_BYTES))),
         ];
         for answer in answers {
             let status = answer.status;
             assert_eq!(answer.header("x-app-version"), version.number, "{status}");
-            assert_eq!(
-                answer.header("x-content-type-options"),
-                "nosniff",
-                "{status}"
-            );
+            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{status}");
             assert_eq!(answer.header("referrer-policy"), "no-referrer", "{status}");
             assert_eq!(answer.header("cache-control"), "no-store", "{status}");
-            assert_eq!(
-                answer.header("content-security-policy"),
-                version.content_security_policy(),
-                "{status}"
-            );
+            assert_eq!(answer.header("content-security-policy"), version.content_security_policy(), "{status}");
             assert_eq!(answer.header("server"), "", "{status}");
         }
     }
@@ -199,12 +158,7 @@ fn every_answer_names_its_version_and_carries_the_security_headers() {
 #[test]
 fn the_policy_forbids_scripts_and_frames() {
     let policy = V1.content_security_policy();
-    for part in [
-        "default-src 'none'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ] {
+    for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"] {
         assert!(policy.contains(part), "{policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");

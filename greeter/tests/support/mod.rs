@@ -23,16 +23,8 @@ pub fn program(version: u8) -> Command {
 
 /// Runs a program to its end: exit code, standard output, standard error.
 pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 /// A server that runs; ended with the test.
@@ -48,28 +40,13 @@ pub struct Server {
 impl Server {
     /// Starts a version on a free loopback port and waits until it listens.
     pub fn start(version: u8) -> Self {
-        let mut child = program(version)
-            .env("HOST", "127.0.0.1")
-            .env("PORT", "0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            program(version).env("HOST", "127.0.0.1").env("PORT", "0").stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut first_line = String::new();
         stdout.read_line(&mut first_line).unwrap();
-        let address = first_line
-            .trim_end()
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .parse()
-            .expect(&first_line);
-        Self {
-            child,
-            stdout,
-            first_line,
-            address,
-        }
+        let address = first_line.trim_end().rsplit('/').next().unwrap().parse().expect(&first_line);
+        Self { child, stdout, first_line, address }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -90,10 +67,7 @@ impl Server {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -126,21 +100,11 @@ pub fn read_response(stream: &mut TcpStream) -> String {
     let mut response = Vec::new();
     let mut byte = [0];
     while !response.ends_with(b"\r\n\r\n") {
-        assert_eq!(
-            stream.read(&mut byte).unwrap(),
-            1,
-            "closed after {:?}",
-            String::from_utf8_lossy(&response)
-        );
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "closed after {:?}", String::from_utf8_lossy(&response));
         response.push(byte[0]);
     }
     let head = String::from_utf8(response).unwrap();
-    let length = head.lines().find_map(|line| {
-        line.to_ascii_lowercase()
-            .strip_prefix("content-length: ")?
-            .parse()
-            .ok()
-    });
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap()];
     stream.read_exact(&mut body).unwrap();
     head + &String::from_utf8(body).unwrap()
