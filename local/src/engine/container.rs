@@ -154,10 +154,15 @@ impl Container {
         self.dir.join("output.log")
     }
 
+    /// Whether it ended other than by success or by being stopped.
+    pub(crate) fn failed(&self) -> bool {
+        let state = self.state.borrow();
+        state.phase == Phase::Exited && (state.exit_code != Some(0) || state.reason.is_some())
+    }
+
     /// The container for `status`.
     pub(crate) fn report(&self) -> TaskReport {
-        let state = self.state.borrow().clone();
-        let failed = state.phase == Phase::Exited && (state.exit_code != Some(0) || state.reason.is_some());
+        let (state, failed) = (self.state.borrow().clone(), self.failed());
         TaskReport {
             id: self.short_id().to_owned(),
             task: self.task.as_ref().map(|task| task.task_id().to_owned()),

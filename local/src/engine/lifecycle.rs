@@ -26,7 +26,8 @@ impl Engine {
     /// Starts a container and answers when it is healthy or has failed.
     pub(super) async fn start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         if let Some(earlier) = self.same_start_failed(container) {
-            container.exited(None, Some(earlier.clone()));
+            container.exited(None, None);
+            self.remove(container);
             return Err(Error::new(earlier));
         }
         let Err(error) = self.try_start(container).await else { return Ok(()) };

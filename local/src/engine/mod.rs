@@ -101,14 +101,15 @@ impl Engine {
         })
     }
 
-    /// What `status` shows: the containers there are, and the last tasks that failed.
+    /// What `status` shows: the containers there are, oldest first, and the last tasks that failed.
     pub(crate) fn reports(&self) -> Vec<TaskReport> {
-        let mut reports: Vec<TaskReport> = lock(&self.containers).values().map(|found| found.report()).collect();
-        for failure in lock(&self.failures).iter() {
-            if !reports.iter().any(|report| report.id == failure.id) {
-                reports.push(failure.clone());
-            }
-        }
+        let mut containers = self.list();
+        containers.sort_by_key(|found| found.created);
+        let mut reports: Vec<TaskReport> = lock(&self.failures).iter().cloned().collect();
+        let known = |id: &str| reports.iter().any(|report| report.id == id);
+        let others: Vec<TaskReport> =
+            containers.iter().filter(|found| !known(found.short_id()) && !found.failed()).map(|found| found.report()).collect();
+        reports.extend(others);
         reports
     }
 

@@ -1,6 +1,6 @@
 //! Unpacks image layers. A layer is not trusted: nothing is written or deleted outside the root directory.
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, chain};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -25,7 +25,7 @@ pub(super) fn unpack_layer(media_type: &str, layer: &Path, root: &Path) -> Resul
     } else {
         unpack_tar(file, root)
     }
-    .map_err(|error| Error::new(error.to_string()))
+    .map_err(|error| Error::new(chain(&error)))
 }
 
 fn unpack_tar(layer: impl Read, root: &Path) -> io::Result<()> {
