@@ -98,10 +98,7 @@ fn tls_context(bundle: Option<PathBuf>) -> Result<tls::TlsContext, AwsConfigErro
     tls::TlsContext::builder()
         .with_trust_store(trust)
         .build()
-        .map_err(|error| AwsConfigError::NotCertificates {
-            path,
-            problem: error.to_string(),
-        })
+        .map_err(|error| AwsConfigError::NotCertificates { path, problem: error.to_string() })
 }
 
 /// The HTTP client panics on a bad certificate, so every one is parsed here first.
@@ -125,9 +122,7 @@ mod tests {
     fn a_bundle_that_is_absent_is_named() {
         let error = tls_context(Some("/nonexistent/ca.pem".into())).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("AWS_CA_BUNDLE names /nonexistent/ca.pem, which cannot be read"),
+            error.to_string().starts_with("AWS_CA_BUNDLE names /nonexistent/ca.pem, which cannot be read"),
             "{error}"
         );
     }
@@ -135,10 +130,7 @@ mod tests {
     #[test]
     fn a_bundle_without_certificates_is_refused() {
         assert!(check_certificates(b"hello").is_err());
-        assert!(
-            check_certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-                .is_err()
-        );
+        assert!(check_certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
     }
 
     #[test]

@@ -21,10 +21,7 @@ impl Clock {
 
     /// A clock that shows `wall` now.
     pub fn starting_at(wall: Timestamp) -> Self {
-        Self {
-            wall,
-            mono: Instant::now(),
-        }
+        Self { wall, mono: Instant::now() }
     }
 
     /// The wall time.
@@ -34,17 +31,13 @@ impl Clock {
 
     /// The wall time at `instant`.
     pub fn at(&self, instant: Instant) -> Timestamp {
-        self.wall
-            .saturating_add(signed(instant.saturating_duration_since(self.mono)))
-            .unwrap_or(Timestamp::MAX)
+        self.wall.saturating_add(signed(instant.saturating_duration_since(self.mono))).unwrap_or(Timestamp::MAX)
     }
 }
 
 /// `timestamp + duration`, or the end of time.
 pub fn later(timestamp: Timestamp, duration: Duration) -> Timestamp {
-    timestamp
-        .saturating_add(signed(duration))
-        .unwrap_or(Timestamp::MAX)
+    timestamp.saturating_add(signed(duration)).unwrap_or(Timestamp::MAX)
 }
 
 /// Time from `from` until `to`; zero where `to` is not after it.
@@ -65,14 +58,8 @@ mod tests {
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
         tokio::time::advance(Duration::from_millis(1500)).await;
         assert_eq!(clock.now().as_millisecond(), 1500);
-        assert_eq!(
-            between(Timestamp::UNIX_EPOCH, clock.now()),
-            Duration::from_millis(1500)
-        );
+        assert_eq!(between(Timestamp::UNIX_EPOCH, clock.now()), Duration::from_millis(1500));
         assert_eq!(between(clock.now(), Timestamp::UNIX_EPOCH), Duration::ZERO);
-        assert_eq!(
-            later(clock.now(), Duration::from_millis(500)).as_second(),
-            2
-        );
+        assert_eq!(later(clock.now(), Duration::from_millis(500)).as_second(), 2);
     }
 }

@@ -87,10 +87,7 @@ impl Config {
 
     /// Reads the variables through `lookup`. An empty value counts as absent.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader {
-            lookup,
-            problems: Vec::new(),
-        };
+        let mut reader = Reader { lookup, problems: Vec::new() };
         let config = Self {
             prod_listener: reader.required(names::PROD_LISTENER),
             dev_listener: reader.required(names::DEV_LISTENER),
@@ -106,23 +103,13 @@ impl Config {
             bucket: reader.required(names::BUCKET),
             prod_url: reader.required(names::PROD_URL),
             dev_url: reader.required(names::DEV_URL),
-            version_header: reader
-                .optional(names::VERSION_HEADER)
-                .unwrap_or_else(|| "x-app-version".to_owned()),
-            probe_path: reader
-                .optional(names::PROBE_PATH)
-                .unwrap_or_else(|| "/".to_owned()),
+            version_header: reader.optional(names::VERSION_HEADER).unwrap_or_else(|| "x-app-version".to_owned()),
+            probe_path: reader.optional(names::PROBE_PATH).unwrap_or_else(|| "/".to_owned()),
             connect_to: reader.connect_to(),
         };
         reader.check_url(names::PROD_URL, &config.prod_url);
         reader.check_url(names::DEV_URL, &config.dev_url);
-        if reader.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError {
-                problems: reader.problems,
-            })
-        }
+        if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }
     }
 
     /// The resources of one environment.
@@ -152,19 +139,16 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     fn check_url(&mut self, name: &str, value: &str) {
-        let good = Url::parse(value)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let good = Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if !good && !value.is_empty() {
-            self.problems
-                .push(format!("{name} is not an http or https URL: {value:?}"));
+            self.problems.push(format!("{name} is not an http or https URL: {value:?}"));
         }
     }
 
     fn connect_to(&mut self) -> ConnectTo {
         let text = self.optional(names::CONNECT_TO).unwrap_or_default();
         text.parse().unwrap_or_else(|error| {
-            self.problems
-                .push(format!("{}: {error}", names::CONNECT_TO));
+            self.problems.push(format!("{}: {error}", names::CONNECT_TO));
             ConnectTo::default()
         })
     }
@@ -190,10 +174,7 @@ mod tests {
         assert_eq!(config.version_header, "x-app-version");
         assert_eq!(config.probe_path, "/");
         assert_eq!(config.environment(Color::Green).service, None);
-        assert_eq!(
-            config.environment(Color::Blue).service.as_deref(),
-            Some("bluegreen_blue_service")
-        );
+        assert_eq!(config.environment(Color::Blue).service.as_deref(), Some("bluegreen_blue_service"));
     }
 
     #[test]

@@ -33,9 +33,7 @@ pub struct Target {
 
 /// The setting could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not HOST1:PORT1:HOST2:PORT2 (IPv6 in brackets, an empty HOST1 or PORT1 matches any)"
-)]
+#[error("{0:?} is not HOST1:PORT1:HOST2:PORT2 (IPv6 in brackets, an empty HOST1 or PORT1 matches any)")]
 pub struct ConnectToError(pub String);
 
 /// The URL has no host or port to connect to.
@@ -81,16 +79,11 @@ fn split_fields(text: &str) -> Option<Vec<Option<String>>> {
             other => fields.last_mut()?.push(other),
         }
     }
-    let whole = fields
-        .into_iter()
-        .map(|field| (!field.is_empty()).then_some(field));
+    let whole = fields.into_iter().map(|field| (!field.is_empty()).then_some(field));
     (!bracketed).then(|| whole.collect())
 }
 
-#[expect(
-    clippy::option_option,
-    reason = "absent is a valid port here, unreadable is not"
-)]
+#[expect(clippy::option_option, reason = "absent is a valid port here, unreadable is not")]
 fn port(field: Option<String>) -> Option<Option<u16>> {
     match field {
         None => Some(None),
@@ -101,9 +94,7 @@ fn port(field: Option<String>) -> Option<Option<u16>> {
 impl ConnectTo {
     /// The process's own setting, from `BLUEGREEN_CONNECT_TO`; empty where it is not set.
     pub fn from_env() -> Result<Self, ConnectToError> {
-        std::env::var(crate::config::names::CONNECT_TO)
-            .unwrap_or_default()
-            .parse()
+        std::env::var(crate::config::names::CONNECT_TO).unwrap_or_default().parse()
     }
 
     /// Where to connect for `url`.
@@ -112,14 +103,10 @@ impl ConnectTo {
             return Err(NoAuthority(url.to_string()));
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let authority = url
-            .port()
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let rule = self.rules.iter().find(|rule| rule.matches(bare, port));
         Ok(Target {
-            host: rule
-                .and_then(|rule| rule.to_host.clone())
-                .unwrap_or_else(|| bare.to_owned()),
+            host: rule.and_then(|rule| rule.to_host.clone()).unwrap_or_else(|| bare.to_owned()),
             port: rule.and_then(|rule| rule.to_port).unwrap_or(port),
             authority,
         })
@@ -134,16 +121,11 @@ impl ConnectTo {
         let Ok(target) = self.apply(&parsed) else {
             return url.to_owned();
         };
-        let same_host = parsed.host_str().map(|host| host.trim_matches(['[', ']']))
-            == Some(target.host.as_str());
+        let same_host = parsed.host_str().map(|host| host.trim_matches(['[', ']'])) == Some(target.host.as_str());
         if same_host && parsed.port_or_known_default() == Some(target.port) {
             return url.to_owned();
         }
-        let host = if target.host.contains(':') {
-            format!("[{}]", target.host)
-        } else {
-            target.host
-        };
+        let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host };
         let mut shown = format!("{}://{host}", parsed.scheme());
         let default_port = if parsed.scheme() == "https" { 443 } else { 80 };
         if target.port != default_port {
@@ -161,9 +143,7 @@ impl ConnectTo {
 
 impl Rule {
     fn matches(&self, host: &str, port: u16) -> bool {
-        self.from_host
-            .as_deref()
-            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+        self.from_host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
             && self.from_port.is_none_or(|wanted| wanted == port)
     }
 }
@@ -178,93 +158,48 @@ mod tests {
     use super::*;
 
     fn target(rules: &str, url: &str) -> (String, u16, String) {
-        let target = rules
-            .parse::<ConnectTo>()
-            .unwrap()
-            .apply(&Url::parse(url).unwrap())
-            .unwrap();
+        let target = rules.parse::<ConnectTo>().unwrap().apply(&Url::parse(url).unwrap()).unwrap();
         (target.host, target.port, target.authority)
     }
 
     #[test]
     fn without_rules_a_url_is_reached_as_written() {
-        assert_eq!(
-            target("", "http://alb.example:81/x"),
-            ("alb.example".into(), 81, "alb.example:81".into())
-        );
-        assert_eq!(
-            target("", "https://alb.example/"),
-            ("alb.example".into(), 443, "alb.example".into())
-        );
+        assert_eq!(target("", "http://alb.example:81/x"), ("alb.example".into(), 81, "alb.example:81".into()));
+        assert_eq!(target("", "https://alb.example/"), ("alb.example".into(), 443, "alb.example".into()));
     }
 
     #[test]
     fn the_first_matching_rule_wins_and_the_authority_stays() {
         let rules = "ALB.example:80:127.0.0.1:8080, :81:127.0.0.1:8081,::h:1";
-        assert_eq!(
-            target(rules, "http://alb.example/"),
-            ("127.0.0.1".into(), 8080, "alb.example".into())
-        );
-        assert_eq!(
-            target(rules, "http://other:81/"),
-            ("127.0.0.1".into(), 8081, "other:81".into())
-        );
-        assert_eq!(
-            target(rules, "http://other:82/"),
-            ("h".into(), 1, "other:82".into())
-        );
+        assert_eq!(target(rules, "http://alb.example/"), ("127.0.0.1".into(), 8080, "alb.example".into()));
+        assert_eq!(target(rules, "http://other:81/"), ("127.0.0.1".into(), 8081, "other:81".into()));
+        assert_eq!(target(rules, "http://other:82/"), ("h".into(), 1, "other:82".into()));
     }
 
     #[test]
     fn empty_destinations_keep_the_original() {
-        assert_eq!(
-            target("a:80::8080", "http://a/"),
-            ("a".into(), 8080, "a".into())
-        );
+        assert_eq!(target("a:80::8080", "http://a/"), ("a".into(), 8080, "a".into()));
         assert_eq!(target("a:80:b:", "http://a/"), ("b".into(), 80, "a".into()));
     }
 
     #[test]
     fn ipv6_stands_in_brackets() {
-        assert_eq!(
-            target("[::1]:80:[fe80::2]:8080", "http://[::1]/"),
-            ("fe80::2".into(), 8080, "[::1]".into())
-        );
+        assert_eq!(target("[::1]:80:[fe80::2]:8080", "http://[::1]/"), ("fe80::2".into(), 8080, "[::1]".into()));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in [
-            "a",
-            "a:80",
-            "a:80:b",
-            "a:80:b:c",
-            "a:80:b:1:2",
-            "a:0:b:1",
-            "[::1:80:b:1",
-            "a:70000:b:1",
-        ] {
+        for text in ["a", "a:80", "a:80:b", "a:80:b:c", "a:80:b:1:2", "a:0:b:1", "[::1:80:b:1", "a:70000:b:1"] {
             assert!(text.parse::<ConnectTo>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn urls_are_shown_as_a_person_can_open_them() {
-        let rules: ConnectTo = ":80:127.0.0.1:8080,:81:127.0.0.1:8081,six:443:[::1]:443"
-            .parse()
-            .unwrap();
-        assert_eq!(
-            rules.display_url("http://alb.example:81/"),
-            "http://127.0.0.1:8081/"
-        );
-        assert_eq!(
-            rules.display_url("http://alb.example"),
-            "http://127.0.0.1:8080/"
-        );
-        assert_eq!(
-            rules.display_url("http://alb.example/a?b=c"),
-            "http://127.0.0.1:8080/a?b=c"
-        );
+        let rules: ConnectTo = ":80:127.0.0.1:8080,:81:127.0.0.1:8081,six:443:[::1]:443".parse().unwrap();
+        assert_eq!(rules.display_url("http://alb.example:81/"), "http://127.0.0.1:8081/");
+        assert_eq!(rules.display_url("http://alb.example"), "http://127.0.0.1:8080/");
+        assert_eq!(rules.display_url("http://alb.example/a?b=c"), "http://127.0.0.1:8080/a?b=c");
         assert_eq!(rules.display_url("https://six/"), "https://[::1]/");
         assert_eq!(rules.display_url("http://other:9/x"), "http://other:9/x");
         assert_eq!(rules.display_url("not a url"), "not a url");

@@ -38,10 +38,7 @@ pub struct Ledger<S> {
 
 impl<S> Clone for Ledger<S> {
     fn clone(&self) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-            clock: self.clock,
-        }
+        Self { store: Arc::clone(&self.store), clock: self.clock }
     }
 }
 
@@ -70,9 +67,7 @@ impl<S: ObjectStore> Ledger<S> {
     pub async fn list(&self, limit: usize) -> Result<Vec<Record>, RecordError> {
         let mut listed = self.store.list(keys::RUNS).await?;
         listed.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
-        let ids = listed
-            .iter()
-            .filter_map(|object| object.key.strip_prefix(keys::RUNS)?.strip_suffix(".json"));
+        let ids = listed.iter().filter_map(|object| object.key.strip_prefix(keys::RUNS)?.strip_suffix(".json"));
         let mut records = Vec::new();
         for id in ids.take(limit) {
             match self.load(id).await {

@@ -6,11 +6,13 @@
 //! Nothing here may know what a deployment is, nor whether it talks to AWS or to something that answers like it.
 
 pub mod aws;
+pub mod balancer;
 pub mod clock;
 pub mod color;
 pub mod config;
 pub mod connect_to;
 pub mod ledger;
+pub mod machine;
 pub mod report;
 pub mod request;
 pub mod status;

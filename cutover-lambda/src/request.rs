@@ -59,13 +59,7 @@ pub enum Op {
 
 impl Op {
     /// All operations.
-    pub const ALL: [Self; 5] = [
-        Self::Cutover,
-        Self::Rollback,
-        Self::Reconcile,
-        Self::Status,
-        Self::Plan,
-    ];
+    pub const ALL: [Self; 5] = [Self::Cutover, Self::Rollback, Self::Reconcile, Self::Status, Self::Plan];
 
     /// The name in events and records.
     pub const fn as_str(self) -> &'static str {
@@ -254,10 +248,7 @@ pub struct RequestError {
 
 impl RequestError {
     fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            problem: problem.into(),
-        }
+        Self { field: field.into(), problem: problem.into() }
     }
 }
 
@@ -267,23 +258,16 @@ impl Request {
         let defaults = Self::default();
         let mut event = Fields::of("", event)?;
         let request = Self {
-            op: event
-                .name("op", &Op::ALL.map(|op| (op.as_str(), op)))?
-                .unwrap_or_default(),
+            op: event.name("op", &Op::ALL.map(|op| (op.as_str(), op)))?.unwrap_or_default(),
             to: event.name("to", &COLORS)?,
             id: event.text("id", limits::ID)?,
             expect: event.name("expect", &COLORS)?,
             not_after: event.timestamp("not_after")?,
             probe: event.object("probe", parse_probe)?.unwrap_or_default(),
             gate: event.object("gate", parse_gate)?.unwrap_or_default(),
-            settle: event
-                .duration("settle_ms", &limits::SETTLE_MS)?
-                .unwrap_or(defaults.settle),
+            settle: event.duration("settle_ms", &limits::SETTLE_MS)?.unwrap_or(defaults.settle),
             on_fail: event
-                .name(
-                    "on_fail",
-                    &[("rollback", OnFail::Rollback), ("hold", OnFail::Hold)],
-                )?
+                .name("on_fail", &[("rollback", OnFail::Rollback), ("hold", OnFail::Hold)])?
                 .unwrap_or_default(),
         };
         event.finish()?;
@@ -296,37 +280,18 @@ impl Request {
         let probe = &self.probe;
         for (field, value, limits) in [
             ("probe.count", probe.count, &limits::COUNT),
-            (
-                "probe.interval_ms",
-                whole_ms(probe.interval),
-                &limits::INTERVAL_MS,
-            ),
-            (
-                "probe.timeout_ms",
-                whole_ms(probe.timeout),
-                &limits::TIMEOUT_MS,
-            ),
-            (
-                "probe.max_failures",
-                probe.max_failures,
-                &limits::MAX_FAILURES,
-            ),
+            ("probe.interval_ms", whole_ms(probe.interval), &limits::INTERVAL_MS),
+            ("probe.timeout_ms", whole_ms(probe.timeout), &limits::TIMEOUT_MS),
+            ("probe.max_failures", probe.max_failures, &limits::MAX_FAILURES),
             ("probe.baseline", probe.baseline, &limits::BASELINE),
-            (
-                "probe.max_in_flight",
-                probe.max_in_flight,
-                &limits::MAX_IN_FLIGHT,
-            ),
+            ("probe.max_in_flight", probe.max_in_flight, &limits::MAX_IN_FLIGHT),
             ("gate.count", self.gate.count, &limits::GATE),
             ("settle_ms", whole_ms(self.settle), &limits::SETTLE_MS),
         ] {
             fields::in_range(field, u64::from(value), limits)?;
         }
         if probe.baseline >= probe.count {
-            let problem = format!(
-                "{} leaves none of {} probes for after the swap",
-                probe.baseline, probe.count
-            );
+            let problem = format!("{} leaves none of {} probes for after the swap", probe.baseline, probe.count);
             return Err(RequestError::new("probe.baseline", problem));
         }
         check_path(probe.path.as_deref())?;
@@ -349,40 +314,26 @@ const COLORS: [(&str, Color); 2] = [("blue", Color::Blue), ("green", Color::Gree
 
 fn parse_probe(mut fields: Fields<'_>) -> Result<ProbeOptions, RequestError> {
     let defaults = ProbeOptions::default();
-    let count = fields
-        .number("count", &limits::COUNT)?
-        .unwrap_or(defaults.count);
+    let count = fields.number("count", &limits::COUNT)?.unwrap_or(defaults.count);
     let options = ProbeOptions {
         path: fields.text("path", limits::TEXT)?,
         count,
-        interval: fields
-            .duration("interval_ms", &limits::INTERVAL_MS)?
-            .unwrap_or(defaults.interval),
-        timeout: fields
-            .duration("timeout_ms", &limits::TIMEOUT_MS)?
-            .unwrap_or(defaults.timeout),
+        interval: fields.duration("interval_ms", &limits::INTERVAL_MS)?.unwrap_or(defaults.interval),
+        timeout: fields.duration("timeout_ms", &limits::TIMEOUT_MS)?.unwrap_or(defaults.timeout),
         ok: fields.statuses("ok")?.unwrap_or(defaults.ok),
-        max_failures: fields
-            .number("max_failures", &limits::MAX_FAILURES)?
-            .unwrap_or_default(),
+        max_failures: fields.number("max_failures", &limits::MAX_FAILURES)?.unwrap_or_default(),
         // A short run has a short baseline, so that {"probe":{"count":5}} works.
-        baseline: fields
-            .number("baseline", &limits::BASELINE)?
-            .unwrap_or_else(|| defaults.baseline.min(count / 2)),
+        baseline: fields.number("baseline", &limits::BASELINE)?.unwrap_or_else(|| defaults.baseline.min(count / 2)),
         version: fields.object("version", parse_version)?.unwrap_or_default(),
-        max_in_flight: fields
-            .number("max_in_flight", &limits::MAX_IN_FLIGHT)?
-            .unwrap_or(defaults.max_in_flight),
+        max_in_flight: fields.number("max_in_flight", &limits::MAX_IN_FLIGHT)?.unwrap_or(defaults.max_in_flight),
     };
     fields.finish()?;
     Ok(options)
 }
 
 fn parse_version(mut fields: Fields<'_>) -> Result<VersionExpectation, RequestError> {
-    let version = VersionExpectation {
-        header: fields.text("header", limits::TEXT)?,
-        value: fields.text("value", limits::TEXT)?,
-    };
+    let version =
+        VersionExpectation { header: fields.text("header", limits::TEXT)?, value: fields.text("value", limits::TEXT)? };
     fields.finish()?;
     Ok(version)
 }
@@ -397,10 +348,7 @@ fn check_path(path: Option<&str>) -> Result<(), RequestError> {
     let bad = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'#';
     match path {
         Some(path) if !path.starts_with('/') || path.starts_with("//") || path.bytes().any(bad) => {
-            Err(RequestError::new(
-                "probe.path",
-                "it must start with one / and hold visible ASCII only, without #",
-            ))
+            Err(RequestError::new("probe.path", "it must start with one / and hold visible ASCII only, without #"))
         }
         _ => Ok(()),
     }
@@ -409,10 +357,9 @@ fn check_path(path: Option<&str>) -> Result<(), RequestError> {
 fn check_header(version: &VersionExpectation) -> Result<(), RequestError> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match &version.header {
-        Some(name) if name.is_empty() || !name.bytes().all(token) => Err(RequestError::new(
-            "probe.version.header",
-            "it is not a header name",
-        )),
+        Some(name) if name.is_empty() || !name.bytes().all(token) => {
+            Err(RequestError::new("probe.version.header", "it is not a header name"))
+        }
         _ => Ok(()),
     }
 }

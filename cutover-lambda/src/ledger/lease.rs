@@ -104,12 +104,7 @@ impl<S> Drop for Lease<S> {
 
 impl<S: ObjectStore> Ledger<S> {
     /// Takes the lease for `id`, for `ttl` at a time. Fails at once where someone else holds it.
-    pub async fn acquire(
-        &self,
-        purpose: Purpose,
-        id: &str,
-        ttl: Duration,
-    ) -> Result<Lease<S>, LeaseError> {
+    pub async fn acquire(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
         let asked = Instant::now();
         let now = self.clock.now();
         let before = self.read_lease().await?;
@@ -140,11 +135,7 @@ impl<S: ObjectStore> Ledger<S> {
             good_until,
         });
         let heartbeat = tokio::spawn(beat(Arc::clone(&shared)));
-        Ok(Lease {
-            shared,
-            heartbeat,
-            interrupted,
-        })
+        Ok(Lease { shared, heartbeat, interrupted })
     }
 
     /// The live lease, whoever holds it; none where it is free.
@@ -157,21 +148,16 @@ impl<S: ObjectStore> Ledger<S> {
         let Some(object) = self.store.get(keys::LOCK).await? else {
             return Ok(None);
         };
-        let info =
-            serde_json::from_slice(&object.body).map_err(|error| StoreError::Unavailable {
-                doing: "understand",
-                key: keys::LOCK.to_owned(),
-                cause: error.to_string(),
-            })?;
+        let info = serde_json::from_slice(&object.body).map_err(|error| StoreError::Unavailable {
+            doing: "understand",
+            key: keys::LOCK.to_owned(),
+            cause: error.to_string(),
+        })?;
         Ok(Some((info, object.etag)))
     }
 
     /// Writes the lease where it is still in version `etag`; finds out where the answer was lost.
-    async fn write_lease(
-        &self,
-        info: &LeaseInfo,
-        etag: Option<&str>,
-    ) -> Result<String, LeaseError> {
+    async fn write_lease(&self, info: &LeaseInfo, etag: Option<&str>) -> Result<String, LeaseError> {
         let body = serde_json::to_vec_pretty(info).map_err(|error| StoreError::Unavailable {
             doing: "write",
             key: keys::LOCK.to_owned(),
@@ -184,9 +170,7 @@ impl<S: ObjectStore> Ledger<S> {
         };
         match self.read_lease().await? {
             Some((stored, etag)) if stored == *info => Ok(etag),
-            Some((stored, _))
-                if stored.writer != info.writer && stored.is_live(self.clock.now()) =>
-            {
+            Some((stored, _)) if stored.writer != info.writer && stored.is_live(self.clock.now()) => {
                 Err(LeaseError::Held(Box::new(stored)))
             }
             _ => Err(error.into()),
@@ -216,9 +200,7 @@ impl<S: ObjectStore> Lease<S> {
     /// How long the lease certainly still holds; zero once it is lost.
     pub fn remaining(&self) -> Duration {
         let until = *self.shared.good_until.borrow();
-        until.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(Instant::now())
-        })
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Waits until the lease is lost: taken over, or not renewed in time.
@@ -255,10 +237,7 @@ impl<S: ObjectStore> Shared<S> {
     async fn renew(&self) -> Result<(), LeaseError> {
         let mut current = self.current.lock().await;
         let asked = Instant::now();
-        let renewed = LeaseInfo {
-            expires: later(self.ledger.clock.at(asked), self.ttl),
-            ..current.0.clone()
-        };
+        let renewed = LeaseInfo { expires: later(self.ledger.clock.at(asked), self.ttl), ..current.0.clone() };
         match self.write(&renewed, &current.1).await {
             Ok(etag) => {
                 *current = (renewed, etag);
@@ -283,15 +262,13 @@ impl<S: ObjectStore> Shared<S> {
     /// Writes; where an earlier write of ours landed whose answer was lost, writes over that.
     async fn write(&self, info: &LeaseInfo, etag: &str) -> Result<String, LeaseError> {
         match self.ledger.write_lease(info, Some(etag)).await {
-            Err(LeaseError::Store(StoreError::Conflict { .. })) => {
-                match self.ledger.read_lease().await? {
-                    Some((stored, etag)) if stored.writer == info.writer => {
-                        self.ledger.write_lease(info, Some(&etag)).await
-                    }
-                    Some((stored, _)) => Err(LeaseError::Held(Box::new(stored))),
-                    None => self.ledger.write_lease(info, None).await,
+            Err(LeaseError::Store(StoreError::Conflict { .. })) => match self.ledger.read_lease().await? {
+                Some((stored, etag)) if stored.writer == info.writer => {
+                    self.ledger.write_lease(info, Some(&etag)).await
                 }
-            }
+                Some((stored, _)) => Err(LeaseError::Held(Box::new(stored))),
+                None => self.ledger.write_lease(info, None).await,
+            },
             other => other,
         }
     }

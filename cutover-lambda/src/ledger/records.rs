@@ -42,27 +42,18 @@ pub struct RecordWriter<S> {
 const TRIES: u32 = 3;
 
 impl<S: ObjectStore> Ledger<S> {
-    pub(super) async fn load_version(
-        &self,
-        id: &str,
-    ) -> Result<Option<(Record, String)>, RecordError> {
+    pub(super) async fn load_version(&self, id: &str) -> Result<Option<(Record, String)>, RecordError> {
         let Some(object) = self.store.get(&keys::run(id)).await? else {
             return Ok(None);
         };
-        let record =
-            serde_json::from_slice(&object.body).map_err(|error| RecordError::Unreadable {
-                id: id.to_owned(),
-                cause: error.to_string(),
-            })?;
+        let record = serde_json::from_slice(&object.body)
+            .map_err(|error| RecordError::Unreadable { id: id.to_owned(), cause: error.to_string() })?;
         Ok(Some((record, object.etag)))
     }
 
     /// A writer of a record that does not exist yet.
     pub fn create(&self) -> RecordWriter<S> {
-        RecordWriter {
-            ledger: self.clone(),
-            etag: None,
-        }
+        RecordWriter { ledger: self.clone(), etag: None }
     }
 
     /// A writer of an unfinished record that someone else began. The caller holds the lease.
@@ -70,10 +61,7 @@ impl<S: ObjectStore> Ledger<S> {
         let Some((record, etag)) = self.load_version(id).await? else {
             return Ok(None);
         };
-        let writer = RecordWriter {
-            ledger: self.clone(),
-            etag: Some(etag),
-        };
+        let writer = RecordWriter { ledger: self.clone(), etag: Some(etag) };
         Ok(Some((record, writer)))
     }
 }
@@ -81,10 +69,8 @@ impl<S: ObjectStore> Ledger<S> {
 impl<S: ObjectStore> RecordWriter<S> {
     /// Writes the record, unless another writer has written it since. A write whose answer was lost is looked up.
     pub async fn save(&mut self, record: &Record) -> Result<(), RecordError> {
-        let body = serde_json::to_vec_pretty(record).map_err(|error| RecordError::Unreadable {
-            id: record.id.clone(),
-            cause: error.to_string(),
-        })?;
+        let body = serde_json::to_vec_pretty(record)
+            .map_err(|error| RecordError::Unreadable { id: record.id.clone(), cause: error.to_string() })?;
         let key = keys::run(&record.id);
         let mut tries = 0;
         loop {
@@ -103,18 +89,14 @@ impl<S: ObjectStore> RecordWriter<S> {
                     self.etag = Some(etag);
                     return Ok(());
                 }
-                Ok(Some((stored, etag)))
-                    if stored.writer == record.writer && !stored.is_final() =>
-                {
+                Ok(Some((stored, etag))) if stored.writer == record.writer && !stored.is_final() => {
                     self.etag = Some(etag);
                 }
                 Ok(Some((stored, _))) if matches!(error, StoreError::Conflict { .. }) => {
                     return Err(RecordError::Taken(Box::new(stored)));
                 }
                 Ok(None) if self.etag.is_some() => {
-                    return Err(RecordError::Gone {
-                        id: record.id.clone(),
-                    });
+                    return Err(RecordError::Gone { id: record.id.clone() });
                 }
                 Err(unreadable @ RecordError::Unreadable { .. }) => return Err(unreadable),
                 _ => {}

@@ -24,18 +24,10 @@ pub struct S3Store {
 impl S3Store {
     /// This bucket.
     pub fn new(config: &SdkConfig, bucket: &str) -> Self {
-        Self {
-            client: s3_client(config),
-            bucket: bucket.to_owned(),
-        }
+        Self { client: s3_client(config), bucket: bucket.to_owned() }
     }
 
-    fn unavailable(
-        &self,
-        doing: &'static str,
-        key: &str,
-        error: impl std::error::Error,
-    ) -> StoreError {
+    fn unavailable(&self, doing: &'static str, key: &str, error: impl std::error::Error) -> StoreError {
         StoreError::Unavailable {
             doing,
             key: format!("s3://{}/{key}", self.bucket),
@@ -46,27 +38,16 @@ impl S3Store {
 
 impl ObjectStore for S3Store {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        let answer = match self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .send()
-            .await
-        {
+        let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(answer) => answer,
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), GetObjectError::NoSuchKey(_)) =>
-            {
+            Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
                 return Ok(None);
             }
             Err(error) => return Err(self.unavailable("read", key, error)),
         };
         let etag = answer.e_tag.unwrap_or_default();
         let body = answer.body.collect().await;
-        let body = body
-            .map_err(|error| self.unavailable("read", key, error))?
-            .to_vec();
+        let body = body.map_err(|error| self.unavailable("read", key, error))?.to_vec();
         Ok(Some(Object { body, etag }))
     }
 
@@ -76,22 +57,16 @@ impl ObjectStore for S3Store {
             When::Absent => request.if_none_match("*"),
             When::Unchanged(etag) => request.if_match(etag),
         };
-        let request = request
-            .content_type("application/json")
-            .body(ByteStream::from(body));
+        let request = request.content_type("application/json").body(ByteStream::from(body));
         match request.send().await {
             Ok(answer) => Ok(answer.e_tag.unwrap_or_default()),
             Err(error) => {
-                let status = error
-                    .raw_response()
-                    .map(|response| response.status().as_u16());
+                let status = error.raw_response().map(|response| response.status().as_u16());
                 match (status, when) {
                     // 412 the condition does not hold; 409 another conditional write was under way; 404 the object
                     // that should be unchanged is gone (a missing bucket is a 404 too, but then it was not read).
                     (Some(409 | 412), _) | (Some(404), When::Unchanged(_)) => {
-                        Err(StoreError::Conflict {
-                            key: key.to_owned(),
-                        })
+                        Err(StoreError::Conflict { key: key.to_owned() })
                     }
                     _ => Err(self.unavailable("write", key, error)),
                 }
@@ -100,26 +75,14 @@ impl ObjectStore for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let request = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix);
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let mut pages = request.into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.unavailable("list", prefix, error))?;
-            listed.extend(
-                page.contents
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|object| {
-                        Some(Listed {
-                            key: object.key?,
-                            modified: object.last_modified.map_or(0, |time| time.secs()),
-                        })
-                    }),
-            );
+            listed.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                Some(Listed { key: object.key?, modified: object.last_modified.map_or(0, |time| time.secs()) })
+            }));
         }
         Ok(listed)
     }

@@ -59,12 +59,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Object>, StoreError>> + Send;
 
     /// Writes an object and returns its new version.
-    fn put(
-        &self,
-        key: &str,
-        body: Vec<u8>,
-        when: When<'_>,
-    ) -> impl Future<Output = Result<String, StoreError>> + Send;
+    fn put(&self, key: &str, body: Vec<u8>, when: When<'_>) -> impl Future<Output = Result<String, StoreError>> + Send;
 
     /// Lists all objects below a prefix.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
@@ -96,34 +91,22 @@ impl MemoryStore {
 
 impl ObjectStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        Ok(self
-            .lock()
-            .objects
-            .get(key)
-            .map(|(object, _)| object.clone()))
+        Ok(self.lock().objects.get(key).map(|(object, _)| object.clone()))
     }
 
     async fn put(&self, key: &str, body: Vec<u8>, when: When<'_>) -> Result<String, StoreError> {
         let mut state = self.lock();
-        let current = state
-            .objects
-            .get(key)
-            .map(|(object, _)| object.etag.as_str());
+        let current = state.objects.get(key).map(|(object, _)| object.etag.as_str());
         let allowed = match when {
             When::Absent => current.is_none(),
             When::Unchanged(etag) => current == Some(etag),
         };
         if !allowed {
-            return Err(StoreError::Conflict {
-                key: key.to_owned(),
-            });
+            return Err(StoreError::Conflict { key: key.to_owned() });
         }
         state.writes += 1;
         let etag = format!("\"{}\"", state.writes);
-        let object = Object {
-            body,
-            etag: etag.clone(),
-        };
+        let object = Object { body, etag: etag.clone() };
         let modified = state.writes;
         state.objects.insert(key.to_owned(), (object, modified));
         Ok(etag)
@@ -131,15 +114,7 @@ impl ObjectStore for MemoryStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         let state = self.lock();
-        let below = state
-            .objects
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix));
-        Ok(below
-            .map(|(key, (_, modified))| Listed {
-                key: key.clone(),
-                modified: *modified,
-            })
-            .collect())
+        let below = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(below.map(|(key, (_, modified))| Listed { key: key.clone(), modified: *modified }).collect())
     }
 }

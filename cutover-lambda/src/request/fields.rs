@@ -21,20 +21,12 @@ impl<'a> Fields<'a> {
             let field = if path.is_empty() { "event" } else { path };
             RequestError::new(field, format!("it must be an object, not {}", kind(value)))
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            object,
-            known: BTreeSet::new(),
-        })
+        Ok(Self { path: path.to_owned(), object, known: BTreeSet::new() })
     }
 
     /// Refuses the fields that nobody asked for.
     pub(super) fn finish(self) -> Result<(), RequestError> {
-        match self
-            .object
-            .keys()
-            .find(|key| !self.known.contains(key.as_str()))
-        {
+        match self.object.keys().find(|key| !self.known.contains(key.as_str())) {
             None => Ok(()),
             Some(unknown) => {
                 let shown: String = unknown.chars().take(60).collect();
@@ -46,11 +38,7 @@ impl<'a> Fields<'a> {
     }
 
     fn at(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     fn get(&mut self, name: &'static str) -> Option<&'a Value> {
@@ -59,59 +47,35 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, name: &str, wanted: &str, value: &Value) -> RequestError {
-        RequestError::new(
-            self.at(name),
-            format!("it must be {wanted}, not {}", kind(value)),
-        )
+        RequestError::new(self.at(name), format!("it must be {wanted}, not {}", kind(value)))
     }
 
-    pub(super) fn text(
-        &mut self,
-        name: &'static str,
-        longest: usize,
-    ) -> Result<Option<String>, RequestError> {
+    pub(super) fn text(&mut self, name: &'static str, longest: usize) -> Result<Option<String>, RequestError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        let text = value
-            .as_str()
-            .ok_or_else(|| self.wrong(name, "a text", value))?;
+        let text = value.as_str().ok_or_else(|| self.wrong(name, "a text", value))?;
         if text.len() > longest {
             let problem = format!("it is {} bytes long, the limit is {longest}", text.len());
             return Err(RequestError::new(self.at(name), problem));
         }
         if text.chars().any(char::is_control) {
-            return Err(RequestError::new(
-                self.at(name),
-                "it holds control characters",
-            ));
+            return Err(RequestError::new(self.at(name), "it holds control characters"));
         }
         Ok(Some(text.to_owned()))
     }
 
     /// A text that is one of these names.
-    pub(super) fn name<T: Copy>(
-        &mut self,
-        name: &'static str,
-        known: &[(&str, T)],
-    ) -> Result<Option<T>, RequestError> {
+    pub(super) fn name<T: Copy>(&mut self, name: &'static str, known: &[(&str, T)]) -> Result<Option<T>, RequestError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        let text = value
-            .as_str()
-            .ok_or_else(|| self.wrong(name, "a text", value))?;
-        let found = known
-            .iter()
-            .find(|(known, _)| *known == text)
-            .map(|(_, value)| *value);
+        let text = value.as_str().ok_or_else(|| self.wrong(name, "a text", value))?;
+        let found = known.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
         found.map(Some).ok_or_else(|| {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
             let shown: String = text.chars().take(40).collect();
-            RequestError::new(
-                self.at(name),
-                format!("{shown:?} is not one of {}", names.join(", ")),
-            )
+            RequestError::new(self.at(name), format!("{shown:?} is not one of {}", names.join(", ")))
         })
     }
 
@@ -126,11 +90,7 @@ impl<'a> Fields<'a> {
         match value.as_u64() {
             Some(number) => in_range(&self.at(name), number, limits).map(Some),
             None if value.is_number() => {
-                let problem = format!(
-                    "{value} is not a whole number from {} to {}",
-                    limits.start(),
-                    limits.end()
-                );
+                let problem = format!("{value} is not a whole number from {} to {}", limits.start(), limits.end());
                 Err(RequestError::new(self.at(name), problem))
             }
             None => Err(self.wrong(name, "a whole number", value)),
@@ -147,10 +107,7 @@ impl<'a> Fields<'a> {
         Ok(milliseconds.map(|ms| Duration::from_millis(u64::from(ms))))
     }
 
-    pub(super) fn timestamp(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Option<Timestamp>, RequestError> {
+    pub(super) fn timestamp(&mut self, name: &'static str) -> Result<Option<Timestamp>, RequestError> {
         let Some(text) = self.text(name, limits::TEXT)? else {
             return Ok(None);
         };
@@ -172,26 +129,16 @@ impl<'a> Fields<'a> {
     }
 
     /// An array of status codes and of inclusive ranges such as "200-299".
-    pub(super) fn statuses(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Option<StatusSet>, RequestError> {
+    pub(super) fn statuses(&mut self, name: &'static str) -> Result<Option<StatusSet>, RequestError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
         let wanted = "an array of status codes (100–599) or ranges such as \"200-299\"";
-        let items = value
-            .as_array()
-            .ok_or_else(|| self.wrong(name, wanted, value))?;
+        let items = value.as_array().ok_or_else(|| self.wrong(name, wanted, value))?;
         let ranges: Option<Vec<_>> = items.iter().map(status_range).collect();
         match ranges {
-            Some(ranges) if !ranges.is_empty() && ranges.len() <= 100 => {
-                Ok(Some(StatusSet::new(ranges)))
-            }
-            _ => Err(RequestError::new(
-                self.at(name),
-                format!("it must be {wanted}, with 1 to 100 of them"),
-            )),
+            Some(ranges) if !ranges.is_empty() && ranges.len() <= 100 => Ok(Some(StatusSet::new(ranges))),
+            _ => Err(RequestError::new(self.at(name), format!("it must be {wanted}, with 1 to 100 of them"))),
         }
     }
 }
@@ -215,22 +162,11 @@ fn status_range(item: &Value) -> Option<RangeInclusive<u16>> {
     }
 }
 
-pub(super) fn in_range(
-    field: &str,
-    number: u64,
-    limits: &RangeInclusive<u32>,
-) -> Result<u32, RequestError> {
-    u32::try_from(number)
-        .ok()
-        .filter(|number| limits.contains(number))
-        .ok_or_else(|| {
-            let problem = format!(
-                "{number} is out of range, {} to {}",
-                limits.start(),
-                limits.end()
-            );
-            RequestError::new(field, problem)
-        })
+pub(super) fn in_range(field: &str, number: u64, limits: &RangeInclusive<u32>) -> Result<u32, RequestError> {
+    u32::try_from(number).ok().filter(|number| limits.contains(number)).ok_or_else(|| {
+        let problem = format!("{number} is out of range, {} to {}", limits.start(), limits.end());
+        RequestError::new(field, problem)
+    })
 }
 
 fn kind(value: &Value) -> &'static str {

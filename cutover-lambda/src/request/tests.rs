@@ -13,18 +13,9 @@ fn refusal(event: &Value) -> RequestError {
 #[test]
 fn the_short_events_work() {
     assert_eq!(Request::parse(&json!({})).unwrap(), Request::default());
-    assert_eq!(
-        Request::parse(&json!({"to": "blue"})).unwrap().to,
-        Some(Color::Blue)
-    );
-    assert_eq!(
-        Request::parse(&json!({"op": "status"})).unwrap().op,
-        Op::Status
-    );
-    assert_eq!(
-        Request::parse(&json!({"to": null})).unwrap(),
-        Request::default()
-    );
+    assert_eq!(Request::parse(&json!({"to": "blue"})).unwrap().to, Some(Color::Blue));
+    assert_eq!(Request::parse(&json!({"op": "status"})).unwrap().op, Op::Status);
+    assert_eq!(Request::parse(&json!({"to": null})).unwrap(), Request::default());
     let short = Request::parse(&json!({"probe": {"count": 5}})).unwrap();
     assert_eq!((short.probe.count, short.probe.baseline), (5, 2));
 }
@@ -88,19 +79,13 @@ fn every_bad_field_is_refused_by_name() {
         ("probe.path", json!({"probe": {"path": "//evil.example/"}})),
         ("probe.path", json!({"probe": {"path": "/a b"}})),
         ("probe.path", json!({"probe": {"path": "/\r\nx: y"}})),
-        (
-            "probe.path",
-            json!({"probe": {"path": format!("/{}", "a".repeat(1024))}}),
-        ),
+        ("probe.path", json!({"probe": {"path": format!("/{}", "a".repeat(1024))}})),
         ("probe.count", json!({"probe": {"count": 0}})),
         ("probe.count", json!({"probe": {"count": 3001}})),
         ("probe.count", json!({"probe": {"count": -1}})),
         ("probe.count", json!({"probe": {"count": 1.5}})),
         ("probe.count", json!({"probe": {"count": "150"}})),
-        (
-            "probe.count",
-            json!({"probe": {"count": 99_999_999_999_u64}}),
-        ),
+        ("probe.count", json!({"probe": {"count": 99_999_999_999_u64}})),
         ("probe.interval_ms", json!({"probe": {"interval_ms": 19}})),
         ("probe.interval_ms", json!({"probe": {"interval_ms": 5001}})),
         ("probe.timeout_ms", json!({"probe": {"timeout_ms": 99}})),
@@ -109,29 +94,14 @@ fn every_bad_field_is_refused_by_name() {
         ("probe.ok", json!({"probe": {"ok": []}})),
         ("probe.ok", json!({"probe": {"ok": [99]}})),
         ("probe.ok", json!({"probe": {"ok": ["299-200"]}})),
-        (
-            "probe.max_failures",
-            json!({"probe": {"max_failures": 3001}}),
-        ),
+        ("probe.max_failures", json!({"probe": {"max_failures": 3001}})),
         ("probe.baseline", json!({"probe": {"baseline": 150}})),
-        (
-            "probe.baseline",
-            json!({"probe": {"count": 1, "baseline": 1}}),
-        ),
+        ("probe.baseline", json!({"probe": {"count": 1, "baseline": 1}})),
         ("probe.version", json!({"probe": {"version": "2"}})),
-        (
-            "probe.version.header",
-            json!({"probe": {"version": {"header": "a b"}}}),
-        ),
-        (
-            "probe.version.value",
-            json!({"probe": {"version": {"value": 2}}}),
-        ),
+        ("probe.version.header", json!({"probe": {"version": {"header": "a b"}}})),
+        ("probe.version.value", json!({"probe": {"version": {"value": 2}}})),
         ("probe.version.x", json!({"probe": {"version": {"x": 2}}})),
-        (
-            "probe.max_in_flight",
-            json!({"probe": {"max_in_flight": 0}}),
-        ),
+        ("probe.max_in_flight", json!({"probe": {"max_in_flight": 0}})),
         ("probe.nope", json!({"probe": {"nope": 1}})),
         ("gate.count", json!({"gate": {"count": 101}})),
         ("gate.x", json!({"gate": {"x": 1}})),
@@ -147,10 +117,7 @@ fn every_bad_field_is_refused_by_name() {
 
 #[test]
 fn a_refusal_says_the_limits() {
-    assert_eq!(
-        refusal(&json!({"probe": {"count": 0}})).to_string(),
-        "probe.count: 0 is out of range, 1 to 3000"
-    );
+    assert_eq!(refusal(&json!({"probe": {"count": 0}})).to_string(), "probe.count: 0 is out of range, 1 to 3000");
     assert_eq!(
         refusal(&json!({"gate": {"cuont": 1}})).to_string(),
         "gate.cuont: there is no such field; known are count"
@@ -159,14 +126,8 @@ fn a_refusal_says_the_limits() {
 
 #[test]
 fn a_request_made_in_rust_has_the_same_limits() {
-    for settle in [
-        Duration::from_secs(61),
-        Duration::from_nanos(60_000_000_001),
-    ] {
-        let request = Request {
-            settle,
-            ..Request::default()
-        };
+    for settle in [Duration::from_secs(61), Duration::from_nanos(60_000_000_001)] {
+        let request = Request { settle, ..Request::default() };
         assert_eq!(request.check().unwrap_err().field, "settle_ms");
     }
 }

@@ -1,0 +1,396 @@
+//! The decisions of a run: a pure function of state and event to state and effects. The function runs it, a model
+//! checker explores it, property tests drive it. Must not know clocks, I/O, randomness, or how an effect is done:
+//! time arrives as events, and errors arrive as one of a few kinds.
+//!
+//! One effect at a time waits for its answer; the others ([`Effect::answers`] is false) are done on the way. Events
+//! that nobody asked for ([`Event::ProbesFailed`], [`Event::DeadlineNear`], [`Event::LeaseLost`]) may arrive at any
+//! time: they interrupt a wait ([`Effect::is_wait`]), and are remembered while anything else is under way.
+
+mod goal;
+mod steps;
+
+use crate::Color;
+use crate::report::{Outcome, Phase};
+use crate::request::OnFail;
+pub use goal::Goal;
+
+/// Tries of one write, with a read after each that may not have happened.
+pub const TRIES: u8 = 3;
+/// Rounds of reading the listeners at the end and putting right what a late write changed.
+pub const CONFIRMATIONS: u8 = 3;
+
+/// One of the two listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Listener {
+    /// What users reach.
+    Prod,
+    /// Where a version is tried.
+    Dev,
+}
+
+impl Listener {
+    /// The name in records and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prod => "prod",
+            Self::Dev => "dev",
+        }
+    }
+}
+
+/// What kind of run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Swap to a target, or to the idle environment.
+    Cutover,
+    /// Swap to where the last successful one came from.
+    Rollback,
+    /// Only put right what was interrupted.
+    Reconcile,
+    /// A cutover without lease and writes.
+    Plan,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Asked {
+    /// The kind of run.
+    pub kind: Kind,
+    /// The environment that is to become prod; the idle one if absent.
+    pub to: Option<Color>,
+    /// The environment that the caller believes prod to be.
+    pub expect: Option<Color>,
+    /// What to do when probes fail after prod was written.
+    pub on_fail: OnFail,
+}
+
+/// An interrupted run that has to be put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The environment that was prod before it.
+    pub from: Color,
+    /// The environment that was to become prod.
+    pub to: Color,
+    /// Whether it had verified the new side.
+    pub verified: bool,
+}
+
+/// Why a run did not go ahead, or went back. The words are the report's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Someone else holds the lease.
+    LeaseHeld,
+    /// The ledger could not be read or written.
+    LedgerDown,
+    /// The listeners could not be read, or do not forward to exactly one of the two target groups.
+    ListenersNotUnderstood,
+    /// Prod is not what the caller believes.
+    NotExpected,
+    /// No successful cutover to go back from.
+    NoWayBack,
+    /// The target environment's service or targets are not fit.
+    Unfit,
+    /// The target environment failed its gate.
+    GateFailed,
+    /// Prod was failing before anything was written.
+    BaselineFailed,
+    /// Probes failed after the first write.
+    ProbesFailed,
+    /// Too little time is left.
+    DeadlineNear,
+    /// The lease was lost.
+    LeaseLost,
+    /// The load balancer refused a write.
+    WriteRejected,
+    /// A write did not take effect in [`TRIES`] tries.
+    WriteUnknown,
+    /// The side that was to get the traffic has no healthy targets, or its health could not be read.
+    Unhealthy,
+    /// The listeners are not as they should be at the end, again and again.
+    NotConfirmed,
+}
+
+/// Something that happened: an answer to an effect, or one of the three that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Begin.
+    Start,
+    /// There is no record under this id yet.
+    RunAbsent,
+    /// The record under this id is final.
+    RunFinal,
+    /// The record under this id is not final: it runs, or was interrupted.
+    RunUnfinished,
+    /// The lease is ours; an interrupted run has to be put right.
+    LeaseTaken(Option<Subject>),
+    /// Someone else has it.
+    LeaseHeld,
+    /// The ledger could not be read or written.
+    LedgerDown,
+    /// The record under this id is ours.
+    Claimed,
+    /// The id has a record already; if that was interrupted after its first write, this is what it was doing.
+    ClaimTaken(Option<Subject>),
+    /// Where the last successful cutover came from.
+    WayBack(Option<Color>),
+    /// What the listeners point at; absent where that is not exactly one of the two target groups.
+    Listeners(Option<Color>, Option<Color>),
+    /// The load balancer could not be read.
+    Unreadable,
+    /// The environment is fit for traffic.
+    Fit,
+    /// It is not.
+    Unfit,
+    /// All gate probes succeeded.
+    GatePassed,
+    /// A gate probe failed.
+    GateFailed,
+    /// Prod answered well before the first write.
+    BaselinePassed,
+    /// It did not.
+    BaselineFailed,
+    /// The record is written.
+    Saved,
+    /// The record could not be written.
+    SaveFailed,
+    /// The record belongs to another writer by now.
+    SaveTaken,
+    /// The environment's target group has a healthy target.
+    Healthy,
+    /// It has none.
+    Unhealthy,
+    /// The listener is written.
+    WriteDone,
+    /// It may be written, now or later, or not at all.
+    WriteUnknown,
+    /// It was not written and will not be.
+    WriteRejected,
+    /// The settling time is over.
+    SettleElapsed,
+    /// Every probe was answered, and not too many badly.
+    ProbesPassed,
+    /// No write whose fate was unknown can land any more.
+    QuietElapsed,
+    /// The lease is given back, or will expire.
+    Released,
+    /// More probes failed than are put up with.
+    ProbesFailed,
+    /// Only the time for a rollback is left.
+    DeadlineNear,
+    /// Someone else may have the lease now.
+    LeaseLost,
+}
+
+/// Something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Look for a record under this id.
+    LoadRun,
+    /// Take the lease; find what was interrupted.
+    AcquireLease,
+    /// Create the record under this id.
+    Claim,
+    /// Find where the last successful cutover came from.
+    FindWayBack,
+    /// Read both listeners.
+    ReadListeners,
+    /// Is this environment's service steady, its target group sound and its targets healthy?
+    Inspect(Color),
+    /// Probe this environment through the dev listener.
+    Gate(Color),
+    /// Begin to probe prod. No answer.
+    StartProbes,
+    /// Wait until the baseline is probed.
+    AwaitBaseline,
+    /// Write in the record that listeners will be written, before the first is.
+    SaveIntent,
+    /// Read whether this environment has healthy targets, now.
+    CheckHealth(Color),
+    /// Point a listener at an environment.
+    Write(Listener, Color),
+    /// Wait for the settling time.
+    AwaitSettle,
+    /// Wait until all probes are answered.
+    AwaitProbes,
+    /// Write in the record that the new side is verified.
+    SaveVerified,
+    /// End probing. No answer.
+    StopProbes,
+    /// Wait until no earlier write can land any more.
+    AwaitQuiet,
+    /// Write the outcome into the record of the interrupted run.
+    SaveRecovered(Outcome),
+    /// Write the outcome into this run's record.
+    SaveOutcome(Outcome),
+    /// Give the lease back.
+    Release,
+    /// The end. No answer.
+    Finish(Finish),
+}
+
+impl Effect {
+    /// Whether an event answers this effect.
+    pub const fn answers(self) -> bool {
+        !matches!(self, Self::StartProbes | Self::StopProbes | Self::Finish(_))
+    }
+
+    /// Whether this only waits: it may be dropped when the machine goes elsewhere.
+    pub const fn is_wait(self) -> bool {
+        matches!(self, Self::AwaitBaseline | Self::AwaitSettle | Self::AwaitProbes | Self::AwaitQuiet | Self::Gate(_))
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Finish {
+    /// With this outcome, which is in the record.
+    Recorded(Outcome),
+    /// The id has a record already: answer that.
+    Stored,
+    /// Without a recorded outcome: the lease or the ledger was lost. Whoever takes the lease next puts it right.
+    Abandoned,
+}
+
+/// What the machine is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Step {
+    Idle,
+    LoadRun,
+    AcquireLease,
+    Claim,
+    FindWayBack,
+    Preflight,
+    Inspect,
+    Gate,
+    Baseline,
+    SaveIntent,
+    Read,
+    Health,
+    Write(Listener, Color),
+    Settle,
+    Probes,
+    SaveVerified,
+    SettleBack,
+    Quiet,
+    Confirm,
+    SaveRecovered(Outcome),
+    SaveOutcome(Outcome),
+    Release(Finish),
+    Finished(Finish),
+}
+
+/// The state of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub(crate) asked: Asked,
+    pub(crate) step: Step,
+    pub(crate) phase: Phase,
+    pub(crate) goal: Goal,
+    pub(crate) subject: Option<Subject>,
+    /// The run whose writes are under way is the subject's, not this one's.
+    pub(crate) recovering: bool,
+    /// How the subject ended.
+    pub(crate) recovered: Option<Outcome>,
+    /// The id had a record already: answer that once the subject is put right.
+    pub(crate) stored: bool,
+    pub(crate) leased: bool,
+    pub(crate) prod: Option<Color>,
+    pub(crate) dev: Option<Color>,
+    pub(crate) from: Option<Color>,
+    pub(crate) to: Option<Color>,
+    pub(crate) wrote: bool,
+    /// A write of ours may still land.
+    pub(crate) unsettled: bool,
+    /// The fate of a write was unknown at some time.
+    pub(crate) doubted: bool,
+    pub(crate) verified: bool,
+    pub(crate) confirming: bool,
+    pub(crate) probing: bool,
+    /// Prod was failing before the first write of a rollback.
+    pub(crate) old_is_bad: bool,
+    pub(crate) tries: u8,
+    pub(crate) confirmations: u8,
+    /// Something that nobody asked for, to be heeded at the next answer.
+    pub(crate) alarm: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
+}
+
+impl State {
+    /// A run that has not begun.
+    pub const fn new(asked: Asked) -> Self {
+        Self {
+            asked,
+            step: Step::Idle,
+            phase: Phase::Idle,
+            goal: Goal::Forward,
+            subject: None,
+            recovering: false,
+            recovered: None,
+            stored: false,
+            leased: false,
+            prod: None,
+            dev: None,
+            from: None,
+            to: None,
+            wrote: false,
+            unsettled: false,
+            doubted: false,
+            verified: false,
+            confirming: false,
+            probing: false,
+            old_is_bad: false,
+            tries: 0,
+            confirmations: 0,
+            alarm: None,
+            reason: None,
+        }
+    }
+
+    /// Where the run is.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What the listeners point at, as far as known.
+    pub const fn listeners(&self) -> (Option<Color>, Option<Color>) {
+        (self.prod, self.dev)
+    }
+
+    /// Where this run takes the traffic from and to.
+    pub const fn swap(&self) -> (Option<Color>, Option<Color>) {
+        (self.from, self.to)
+    }
+
+    /// Whether this run may have written a listener for its own swap.
+    pub const fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    /// Whether the new side was verified.
+    pub const fn verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Why it did not go ahead, or went back.
+    pub const fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// How it ended.
+    pub const fn finish(&self) -> Option<Finish> {
+        match self.step {
+            Step::Finished(finish) => Some(finish),
+            _ => None,
+        }
+    }
+
+    /// Whether a failed probe would have a consequence now. A rollback away from a failing side begins to count
+    /// once the good side has had time to settle.
+    pub const fn heeds_probes(&self) -> bool {
+        match self.phase {
+            Phase::SwapDev | Phase::SwapProd | Phase::Settle => !self.old_is_bad,
+            Phase::Verify => true,
+            _ => false,
+        }
+    }
+}
