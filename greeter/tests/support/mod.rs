@@ -5,6 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// No step of a test may take longer; a broken program fails the test and does not hang it.
@@ -76,6 +77,8 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_ok() {
             assert!(Instant::now() < deadline, "still accepts connections");
+            // A flood of connections would keep the accepting thread from seeing that it is to stop.
+            thread::sleep(Duration::from_millis(2));
         }
     }
 
