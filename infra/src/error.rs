@@ -91,6 +91,13 @@ impl Error {
         self
     }
 
+    /// Gives it another meaning.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.inner.kind = kind;
+        self
+    }
+
     /// What it means.
     pub fn kind(&self) -> Kind {
         self.inner.kind

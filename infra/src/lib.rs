@@ -3,10 +3,13 @@
 //! The library knows no terminal: what happens is told as events, and errors carry their hints. `main.rs` is the
 //! `bluegreen` command.
 
+pub mod build;
 pub mod cdk;
 pub mod cloud;
+pub mod commands;
 pub mod deploy;
 pub mod error;
 pub mod image;
 pub mod resources;
 pub mod stack;
+pub mod ui;

@@ -1,6 +1,6 @@
 //! Amazon ECS on Fargate.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ec2::{SecurityGroup, Subnet};
 use super::elbv2::TargetGroup;
@@ -50,17 +50,22 @@ impl ClusterSetting {
 }
 
 /// A size that Fargate offers. Only pairs that exist can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum FargateSize {
     /// 0.25 vCPU, 512 MiB.
+    #[serde(rename = "256/512")]
     Cpu256Memory512,
     /// 0.25 vCPU, 1 GiB.
+    #[serde(rename = "256/1024")]
     Cpu256Memory1024,
     /// 0.5 vCPU, 1 GiB.
+    #[serde(rename = "512/1024")]
     Cpu512Memory1024,
     /// 1 vCPU, 2 GiB.
+    #[serde(rename = "1024/2048")]
     Cpu1024Memory2048,
     /// 2 vCPU, 4 GiB.
+    #[serde(rename = "2048/4096")]
     Cpu2048Memory4096,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::iam::Role;
 use super::logs::LogGroup;
@@ -54,7 +54,7 @@ impl Ref<Function> {
 }
 
 /// The processor a function runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Architecture {
     /// 64-bit x86.
     #[serde(rename = "x86_64")]
@@ -62,6 +62,15 @@ pub enum Architecture {
     /// 64-bit ARM (Graviton).
     #[serde(rename = "arm64")]
     Arm64,
+}
+
+impl From<Architecture> for crate::image::Architecture {
+    fn from(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::X86_64 => Self::Amd64,
+            Architecture::Arm64 => Self::Arm64,
+        }
+    }
 }
 
 /// Where a function's zip is.

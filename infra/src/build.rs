@@ -1,0 +1,180 @@
+//! Builds what is deployed: the sample app's static binaries and the cutover function's zip, both with Cargo.
+
+use std::ffi::OsStr;
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use crate::error::{Doing, Error, Result};
+use crate::image::Architecture;
+
+/// The package of the service.
+const APP: &str = "greeter";
+
+/// The package and the binary of the cutover function.
+const FUNCTION: (&str, &str) = ("cutover-lambda", "cutover");
+
+/// The oldest glibc that Lambda's `provided.al2023` has.
+const FUNCTION_GLIBC: &str = "2.34";
+
+/// Lines of a failed build that are shown.
+const LINES_SHOWN: usize = 30;
+
+/// The Cargo workspace that things are built from.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+/// A zip for Lambda.
+#[derive(Clone, Debug)]
+pub struct FunctionZip {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes in lower-case hexadecimal: the same function always has the same.
+    pub hash: String,
+}
+
+impl Workspace {
+    /// The workspace that the current folder is in.
+    pub fn find() -> Result<Self> {
+        let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
+        let root = here.ancestors().find(|folder| folder.join(APP).join("Cargo.toml").is_file());
+        root.map(|root| Self { root: root.to_owned() }).ok_or_else(|| {
+            Error::usage(format!("{} is not inside the project", here.display()))
+                .hint("run the command in the folder that holds Cargo.toml and greeter/")
+        })
+    }
+
+    /// The versions that there is a binary for, in order.
+    pub fn versions(&self) -> Result<Vec<String>> {
+        let folder = self.root.join(APP).join("src/bin");
+        let entries = std::fs::read_dir(&folder).doing(|| format!("list {}", folder.display()))?;
+        let mut versions: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.strip_prefix("greeter-v")?.to_owned()))
+            .collect();
+        versions.sort_by_key(|version| (version.len(), version.clone()));
+        Ok(versions)
+    }
+
+    /// Refuses a version without a binary, before anything is begun.
+    pub fn check_version(&self, version: &str) -> Result<()> {
+        let versions = self.versions()?;
+        if versions.iter().any(|known| known == version) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("there is no version {version:?} of {APP}"))
+            .because(format!("there are: {}", versions.join(", ")))
+            .hint(format!("add greeter/src/bin/greeter-v{version}.rs, or name one of those")))
+    }
+
+    /// Builds a version of the service as a static binary and returns its bytes.
+    pub async fn app(&self, version: &str, architecture: Architecture) -> Result<Vec<u8>> {
+        let binary = format!("{APP}-v{version}");
+        let target = architecture.rust_target();
+        // Naming the target keeps the flag away from build scripts and macros.
+        let flags = format!("target.{target}.rustflags=[\"-C\",\"target-feature=+crt-static\"]");
+        let arguments =
+            ["build", "--release", "--locked", "-p", APP, "--bin", &binary, "--target", target, "--config", &flags];
+        self.run("cargo", &arguments, &binary).await?;
+        let path = self.target_folder().join(target).join("release").join(&binary);
+        tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))
+    }
+
+    /// Builds the cutover function and packs it.
+    pub async fn function(&self, architecture: Architecture) -> Result<FunctionZip> {
+        let (package, binary) = FUNCTION;
+        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
+        let arguments = [
+            "lambda", "build", "--profile", "function", "--locked", "-p", package, "--bin", binary, "--target", &target,
+        ];
+        self.run("cargo", &arguments, "the cutover function").await?;
+        let path = self.target_folder().join("lambda").join(binary).join("bootstrap");
+        let bootstrap = tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))?;
+        tokio::task::spawn_blocking(move || pack(&bootstrap)).await.doing(|| "pack the cutover function".to_owned())?
+    }
+
+    fn target_folder(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
+    }
+
+    async fn run(&self, program: &str, arguments: &[&str], what: &str) -> Result<()> {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("PATH", path_with_tools(&self.root))
+            // What a caller set for its own builds must not change what is deployed.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|error| {
+                Error::failed(format!("cannot build {what}"))
+                    .because(format!("{program} does not start: {error}"))
+                    .hint("install Rust from rustup.rs")
+            })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let error = Error::failed(format!("cannot build {what}"))
+            .because(format!("{program} {} ended with {}", arguments.join(" "), output.status));
+        if text.contains("no such command: `lambda`") {
+            return Err(error.hint("cargo-lambda is missing: make setup installs it into .venv"));
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let shown = lines.len().saturating_sub(LINES_SHOWN);
+        Err(error.because(lines[shown..].join("\n")))
+    }
+}
+
+/// The search path with the project's own tools first.
+fn path_with_tools(root: &Path) -> std::ffi::OsString {
+    let own = root.join(".venv/bin");
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(own).chain(std::env::split_paths(&inherited));
+    std::env::join_paths(all).unwrap_or_else(|_| AsRef::<OsStr>::as_ref(&inherited).to_owned())
+}
+
+/// Packs the binary as Lambda wants it. No clock and no name of a builder goes in, so the same binary gives the same
+/// bytes.
+fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated)
+        .compression_level(Some(9))
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o755);
+    let doing = || "pack the cutover function".to_owned();
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file("bootstrap", options).doing(doing)?;
+    archive.write_all(bootstrap).doing(doing)?;
+    let bytes = archive.finish().doing(doing)?.into_inner();
+    let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(FunctionZip { bytes, hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_function_is_the_same_zip() {
+        let first = pack(b"binary").unwrap();
+        let second = pack(b"binary").unwrap();
+        assert_eq!(first.bytes, second.bytes);
+        assert_eq!(first.hash.len(), 64);
+        assert_ne!(first.hash, pack(b"other").unwrap().hash);
+    }
+
+    #[test]
+    fn a_version_without_a_binary_is_named_with_those_that_exist() {
+        let error = Workspace::find().unwrap().check_version("9").unwrap_err();
+        assert_eq!(error.kind().exit_code(), 2);
+        assert_eq!(error.causes(), ["there are: 1, 2"]);
+    }
+}

@@ -1,0 +1,465 @@
+//! `bluegreen deploy`: makes the stack and brings it up to date, and puts a version on the idle environment.
+//!
+//! Order matters here: things are built before the lock is taken, so a long build never keeps a cutover waiting; and
+//! the template's idea of prod is set to what is live before anything else is changed.
+
+use std::time::Duration;
+
+use cutover_lambda::color::Color;
+
+use super::{Context, synth};
+use crate::build::{FunctionZip, Workspace};
+use crate::cloud::{Cloud, DeployedStack, Traffic};
+use crate::deploy::{
+    ChangeSet, Expected, Parameters, Source, follow_deletion, follow_operation, refuse_live_changes, settle,
+    wait_until_steady,
+};
+use crate::error::{Calling, Error, Kind, Result};
+use crate::image::{Credentials, Image, ImageSpec, Registry, RegistryEndpoint, push};
+use crate::stack::outputs::Outputs;
+use crate::stack::storage::code_key;
+use crate::stack::{Both, parameter};
+
+/// The version that both environments get when the stack is made.
+const FIRST_VERSION: &str = "1";
+
+/// How long an environment may take to run what was deployed to it.
+const STEADY_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// What to deploy.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The version to deploy; without one only the stack itself is brought up to date.
+    pub version: Option<String>,
+    /// The environment to deploy it to; the idle one where none is named.
+    pub color: Option<Color>,
+    /// Deploys to the live environment too.
+    pub force: bool,
+    /// Executes changes that touch what users of prod go through.
+    pub allow_live_changes: bool,
+}
+
+/// What runs where after a deployment.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// What the stack says of itself.
+    pub outputs: Outputs,
+    /// Which environment each listener forwards to.
+    pub traffic: Traffic,
+    /// Version labels by environment.
+    pub versions: Both<String>,
+    /// Whether anything was changed.
+    pub changed: bool,
+}
+
+/// Something built: a version of the service.
+struct Built {
+    version: String,
+    image: Image,
+}
+
+/// An image and its version label, as they become parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Release {
+    image: String,
+    version: String,
+}
+
+/// Deploys.
+pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
+    let workspace = Workspace::find()?;
+    if let Some(version) = &request.version {
+        workspace.check_version(version)?;
+    }
+    let cloud = Cloud::connect().await?;
+    let template = synth::compact(&context.settings)?;
+    match usable_stack(context, &cloud).await? {
+        None if request.version.is_some() => {
+            Err(Error::usage(format!("there is no stack {} in {} yet", context.stack, cloud.region()))
+                .hint("make it first: make deploy-stack"))
+        }
+        None => {
+            let built = async { tokio::try_join!(app(context, &workspace, FIRST_VERSION), function(context, &workspace)) };
+            let ((app, function), ()) = tokio::try_join!(built, create(context, &cloud, &template))?;
+            let release = Wanted { app: Some(app), environments: vec![Color::Blue, Color::Green] };
+            update(context, &cloud, &template, &function, release, request).await
+        }
+        Some(stack) => {
+            let app = async {
+                match &request.version {
+                    Some(version) => app(context, &workspace, version).await.map(Some),
+                    None if lacks_images(&stack) => app(context, &workspace, FIRST_VERSION).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            // A deployment that will be refused should not build first.
+            let environments = environments(&cloud, &stack, request).await?;
+            let (app, function) = tokio::try_join!(app, function(context, &workspace))?;
+            update(context, &cloud, &template, &function, Wanted { app, environments }, request).await
+        }
+    }
+}
+
+/// What goes where.
+struct Wanted {
+    app: Option<Built>,
+    environments: Vec<Color>,
+}
+
+/// Whether the first deployment did not come to its second step.
+fn lacks_images(stack: &DeployedStack) -> bool {
+    Color::ALL.iter().any(|color| stack.parameter(parameter::image(*color)).is_empty())
+}
+
+/// The environments that the built version goes to.
+async fn environments(cloud: &Cloud, stack: &DeployedStack, request: &Request) -> Result<Vec<Color>> {
+    let Some(version) = &request.version else {
+        let empty = |color: &Color| stack.parameter(parameter::image(*color)).is_empty();
+        return Ok(Color::ALL.into_iter().filter(empty).collect());
+    };
+    let live = cloud.traffic(&stack.outputs()?).await?.live()?;
+    let color = request.color.unwrap_or(live.other());
+    if color == live && !request.force {
+        return Err(Error::refused(format!("{color} is live: users of prod would get version {version} at once"))
+            .hint(format!("deploy to the idle environment and cut over: make deploy VERSION={version}, make cutover"))
+            .hint("where that is meant (a fix that cannot wait): add --force"));
+    }
+    Ok(vec![color])
+}
+
+/// The stack in a state in which it can be updated, or `None` where it must be made.
+async fn usable_stack(context: &Context, cloud: &Cloud) -> Result<Option<DeployedStack>> {
+    let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(None) };
+    let Some(stack) = settle(cloud, stack, &*context.listener).await? else { return Ok(None) };
+    match stack.status.as_str() {
+        "DELETE_COMPLETE" => Ok(None),
+        // Nothing of these stacks runs, and CloudFormation lets them only be deleted.
+        status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" | "REVIEW_IN_PROGRESS") => {
+            context.listener.note(format!("stack {} is in {status}: removing it and starting again", stack.name));
+            super::destroy::delete(context, cloud, &stack).await?;
+            Ok(None)
+        }
+        "DELETE_FAILED" => Err(Error::refused(format!("stack {} is half deleted", stack.name))
+            .because(stack.reason.unwrap_or(stack.status))
+            .hint("finish its deletion first: make destroy")),
+        "UPDATE_ROLLBACK_FAILED" => Err(Error::refused(format!("stack {} is stuck in a failed rollback", stack.name))
+            .because(stack.reason.unwrap_or(stack.status))
+            .hint(format!(
+                "repair what it names, then: aws cloudformation continue-update-rollback --stack-name {}",
+                stack.name
+            ))),
+        _ => Ok(Some(stack)),
+    }
+}
+
+/// Builds a version of the service and its image.
+async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
+    let timer = context.listener.start(format!("build greeter-v{version}"));
+    let architecture = context.settings.architecture.into();
+    let binary = workspace.app(version, architecture).await?;
+    let name = format!("greeter-v{version}");
+    let spec = ImageSpec { name: &name, version, architecture, port: context.settings.container_port };
+    let image = Image::from_static_binary(&spec, &binary)?;
+    timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
+    Ok(Built { version: version.to_owned(), image })
+}
+
+/// Builds the cutover function.
+async fn function(context: &Context, workspace: &Workspace) -> Result<FunctionZip> {
+    let timer = context.listener.start("build the cutover function");
+    let zip = workspace.function(context.settings.architecture.into()).await?;
+    timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len())));
+    Ok(zip)
+}
+
+/// Makes the stack without what needs an image or a zip.
+async fn create(context: &Context, cloud: &Cloud, template: &str) -> Result<()> {
+    let timer = context.listener.start(format!("create stack {}", context.stack));
+    let empty = parameter::ALL.iter().filter(|name| **name != parameter::PROD_COLOR);
+    let mut parameters: Parameters = empty.map(|name| (*name, Some(String::new()))).collect();
+    parameters.insert(parameter::PROD_COLOR, Some(Color::Green.to_string()));
+    let change = ChangeSet::prepare(cloud, &context.stack, true, Source::Body(template), &parameters).await?;
+    let Some(change) = change else {
+        return Err(Error::failed("CloudFormation sees nothing to create in the template"));
+    };
+    let stack = DeployedStack::require(cloud, &context.stack).await?;
+    execute(context, cloud, &stack, &change).await?;
+    timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
+    Ok(())
+}
+
+async fn execute(context: &Context, cloud: &Cloud, stack: &DeployedStack, change: &ChangeSet) -> Result<()> {
+    let begin = change.execute(cloud, &stack.name);
+    follow_operation(cloud, &stack.name, &stack.id, &*context.listener, begin).await
+}
+
+/// Brings the stack up to date under the lock.
+async fn update(
+    context: &Context,
+    cloud: &Cloud,
+    template: &str,
+    function: &FunctionZip,
+    wanted: Wanted,
+    request: &Request,
+) -> Result<Deployed> {
+    let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
+    context.lock(cloud, &outputs).await?;
+    let result = update_locked(context, cloud, template, function, wanted, request).await;
+    // The first error is the one that matters.
+    let unlocked = context.unlock().await;
+    let deployed = result?;
+    unlocked?;
+    Ok(deployed)
+}
+
+async fn update_locked(
+    context: &Context,
+    cloud: &Cloud,
+    template: &str,
+    function: &FunctionZip,
+    wanted: Wanted,
+    request: &Request,
+) -> Result<Deployed> {
+    // Read again under the lock: a cutover may have ended since.
+    let stack = DeployedStack::require(cloud, &context.stack).await?;
+    let outputs = stack.outputs()?;
+    let live = cloud.traffic(&outputs).await?.live()?;
+    if request.version.is_some() && wanted.environments.contains(&live) && !request.force {
+        return Err(Error::refused(format!("{live} became live while this deployment was being built"))
+            .hint("run the command again"));
+    }
+    pin_prod(context, cloud, &stack, live).await?;
+    upload(context, cloud, &outputs, function).await?;
+    let pushed = match &wanted.app {
+        Some(app) => Some(push_image(context, cloud, &outputs, app).await?),
+        None => None,
+    };
+    let before = Both::make(|color| current(&stack, color));
+    let after = Both::make(|color| match &pushed {
+        Some(release) if wanted.environments.contains(&color) => Some(release.clone()),
+        _ => before.of(color).clone(),
+    });
+    let timer = context.listener.start(format!("update stack {}", context.stack));
+    let parameters = parameters(live, &function.hash, &after);
+    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(template), &parameters).await?;
+    let changed = change.is_some();
+    match change {
+        Some(change) => {
+            if !request.allow_live_changes {
+                if let Err(refusal) = refuse_live_changes(&change.changes, live) {
+                    ChangeSet::discard(cloud, &stack.name, &change.id).await?;
+                    return Err(refusal);
+                }
+            }
+            execute(context, cloud, &stack, &change).await?;
+            timer.finish(&*context.listener, format!("{} resources changed", change.changes.len()));
+        }
+        None => timer.finish(&*context.listener, "nothing to change"),
+    }
+    let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
+    if let Err(error) = all_steady(context, cloud, &outputs, &after).await {
+        if before.blue == after.blue && before.green == after.green {
+            return Err(error.hint("bluegreen status shows the environments; make deploy puts a version on the idle one"));
+        }
+        return Err(take_back(context, cloud, template, function, live, &before, error).await);
+    }
+    let traffic = cloud.traffic(&outputs).await?;
+    let versions = Both::make(|color| after.of(color).as_ref().map_or_else(String::new, |it| it.version.clone()));
+    Ok(Deployed { outputs, traffic, versions, changed })
+}
+
+/// What the stack says an environment runs.
+fn current(stack: &DeployedStack, color: Color) -> Option<Release> {
+    let image = stack.parameter(parameter::image(color));
+    (!image.is_empty())
+        .then(|| Release { image: image.to_owned(), version: stack.parameter(parameter::version(color)).to_owned() })
+}
+
+fn parameters(live: Color, code: &str, releases: &Both<Option<Release>>) -> Parameters {
+    let mut parameters = Parameters::from([
+        (parameter::PROD_COLOR, Some(live.to_string())),
+        (parameter::CUTOVER_CODE, Some(code.to_owned())),
+    ]);
+    for color in Color::ALL {
+        let (image, version) = releases
+            .of(color)
+            .as_ref()
+            .map_or_else(Default::default, |release| (release.image.clone(), release.version.clone()));
+        parameters.insert(parameter::image(color), Some(image));
+        parameters.insert(parameter::version(color), Some(version));
+    }
+    parameters
+}
+
+/// Sets the template's idea of prod to what is live, where a cutover has changed it since.
+///
+/// A separate update with the template as it was: the listeners are set to what they already do, so it moves nobody,
+/// and neither can the rollback of the update that follows.
+async fn pin_prod(context: &Context, cloud: &Cloud, stack: &DeployedStack, live: Color) -> Result<()> {
+    if stack.parameter(parameter::PROD_COLOR) == live.as_str() {
+        return Ok(());
+    }
+    let timer = context.listener.start(format!("tell the stack that {live} is prod"));
+    let mut parameters: Parameters = stack
+        .parameters
+        .keys()
+        .filter_map(|name| parameter::ALL.iter().find(|known| *known == name).map(|known| (*known, None)))
+        .collect();
+    parameters.insert(parameter::PROD_COLOR, Some(live.to_string()));
+    if let Some(change) = ChangeSet::prepare(cloud, &stack.name, false, Source::Previous, &parameters).await? {
+        execute(context, cloud, stack, &change).await?;
+    }
+    timer.finish(&*context.listener, "traffic stays where it is");
+    Ok(())
+}
+
+/// Uploads the function's zip, where the bucket does not have it.
+async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<()> {
+    let key = code_key(&function.hash);
+    let there = cloud.s3.head_object().bucket(&outputs.bucket).key(&key).send().await;
+    match there {
+        Ok(_) => return Ok(()),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {}
+        Err(error) => return Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
+    }
+    let timer = context.listener.start("upload the cutover function");
+    cloud
+        .s3
+        .put_object()
+        .bucket(&outputs.bucket)
+        .key(&key)
+        .body(function.bytes.clone().into())
+        .send()
+        .await
+        .calling(|| format!("upload {key} to bucket {}", outputs.bucket))?;
+    timer.finish(&*context.listener, kib(function.bytes.len()));
+    Ok(())
+}
+
+async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<Release> {
+    let timer = context.listener.start(format!("push greeter-v{}", app.version));
+    let answer = cloud.ecr.get_authorization_token().send().await.calling(|| "log in to the registry".to_owned())?;
+    let token = answer.authorization_data().first().and_then(|data| data.authorization_token()).unwrap_or_default();
+    let mut registry = Registry::new(&outputs.registry_uri, Credentials::from_ecr_token(token)?)?;
+    if let Some(endpoint) = registry_endpoint()? {
+        registry = registry.reached_at(endpoint);
+    }
+    let pushed = push(&app.image, &registry, &app.image.tag(&app.version)).await?;
+    let detail = match pushed.bytes_sent {
+        0 => "already there".to_owned(),
+        bytes => format!("{} sent", kib(bytes)),
+    };
+    timer.finish(&*context.listener, detail);
+    Ok(Release { image: pushed.reference, version: app.version.clone() })
+}
+
+/// Where the registry is reached, where that is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in
+/// front of it, or a cloud that resolves no names.
+fn registry_endpoint() -> Result<Option<RegistryEndpoint>> {
+    match std::env::var("BLUEGREEN_REGISTRY") {
+        Ok(address) if !address.is_empty() => address.parse().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Waits until every environment runs what it should.
+async fn all_steady(
+    context: &Context,
+    cloud: &Cloud,
+    outputs: &Outputs,
+    releases: &Both<Option<Release>>,
+) -> Result<()> {
+    let wait = |color: Color| async move {
+        let Some(release) = releases.of(color) else { return Ok(()) };
+        let timer = context.listener.start(format!("wait for {color}"));
+        let expected = Expected { color, image: release.image.clone() };
+        wait_until_steady(cloud, outputs, &expected, STEADY_LIMIT, &*context.listener).await?;
+        timer.finish(&*context.listener, format!("runs version {}, healthy", release.version));
+        Ok(())
+    };
+    tokio::try_join!(wait(Color::Blue), wait(Color::Green)).map(|_| ())
+}
+
+/// After a deployment that did not come up: makes the stack say again what was there before, and returns the error
+/// that tells it.
+async fn take_back(
+    context: &Context,
+    cloud: &Cloud,
+    template: &str,
+    function: &FunctionZip,
+    live: Color,
+    before: &Both<Option<Release>>,
+    error: Error,
+) -> Error {
+    let restore = async {
+        let timer = context.listener.start("take the deployment back");
+        let stack = DeployedStack::require(cloud, &context.stack).await?;
+        let parameters = parameters(live, &function.hash, before);
+        let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(template), &parameters).await?;
+        if let Some(change) = change {
+            execute(context, cloud, &stack, &change).await?;
+        }
+        let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
+        all_steady(context, cloud, &outputs, before).await?;
+        timer.finish(&*context.listener, "as it was before");
+        Ok::<_, Error>(())
+    };
+    match restore.await {
+        Ok(()) => error
+            .of_kind(Kind::RolledBack)
+            .hint("the deployment was taken back: every environment runs what it ran before; prod was not touched")
+            .hint("fix the cause and run the same command again"),
+        Err(second) => error
+            .because(format!("and taking it back failed: {second}"))
+            .hint("make status shows what runs; run the same command again to try once more"),
+    }
+}
+
+/// Deletes a stack of which nothing runs.
+pub(super) async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack) -> Result<()> {
+    let begin = async {
+        cloud
+            .cloudformation
+            .delete_stack()
+            .stack_name(&stack.id)
+            .send()
+            .await
+            .calling(|| format!("delete stack {}", stack.name))?;
+        Ok(())
+    };
+    follow_deletion(cloud, stack, &*context.listener, begin).await
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes for people, to one decimal")]
+fn kib(bytes: usize) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_name_what_each_environment_runs() {
+        let releases = Both {
+            blue: Some(Release { image: "app@sha256:2".to_owned(), version: "2".to_owned() }),
+            green: None,
+        };
+        let parameters = parameters(Color::Green, "abc", &releases);
+        assert_eq!(parameters.len(), parameter::ALL.len());
+        assert_eq!(parameters["BlueImage"].as_deref(), Some("app@sha256:2"));
+        assert_eq!(parameters["GreenImage"].as_deref(), Some(""));
+        assert_eq!(parameters["ProdColor"].as_deref(), Some("green"));
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(kib(12), "12 B");
+        assert_eq!(kib(1536), "1.5 KiB");
+        assert_eq!(kib(2_202_010), "2.1 MiB");
+    }
+}

@@ -1,0 +1,21 @@
+//! `bluegreen history`: the runs in the ledger, the newest first.
+
+use cutover_lambda::Record;
+use cutover_lambda::ledger::S3Ledger;
+
+use super::Context;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::error::{Error, Result};
+use crate::stack::outputs::Outputs;
+
+/// The last `limit` runs, the newest first.
+pub async fn run(context: &Context, limit: usize) -> Result<Vec<Record>> {
+    let cloud = Cloud::connect().await?;
+    let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
+    read(&cloud, &outputs, limit).await
+}
+
+pub(super) async fn read(cloud: &Cloud, outputs: &Outputs, limit: usize) -> Result<Vec<Record>> {
+    let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    ledger.list(limit).await.map_err(|error| Error::failed("cannot read the history of cutovers").because(error))
+}

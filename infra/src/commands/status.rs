@@ -1,0 +1,142 @@
+//! `bluegreen status`: who is prod, who is dev, what runs there and how well, and the last runs.
+
+use cutover_lambda::Record;
+use cutover_lambda::color::Color;
+use cutover_lambda::ledger::{LeaseInfo, S3Ledger};
+use serde::Serialize;
+
+use super::{Context, history};
+use crate::cloud::{Cloud, DeployedStack, Traffic};
+use crate::deploy::{Expected, describe, healthy_targets, service_fault};
+use crate::error::{Error, Result};
+use crate::stack::outputs::Outputs;
+use crate::stack::parameter;
+
+/// Runs shown.
+const RUNS: usize = 5;
+
+/// Everything that status shows. Stable: fields are added, never changed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The stack's name.
+    pub stack: String,
+    /// The region.
+    pub region: String,
+    /// The stack's status in CloudFormation's words.
+    pub state: String,
+    /// What users see, as it can be opened from here.
+    pub prod_url: String,
+    /// Where the next version is tried, as it can be opened from here.
+    pub dev_url: String,
+    /// The environments, blue first.
+    pub environments: Vec<Environment>,
+    /// What is not as it should be.
+    pub warnings: Vec<String>,
+    /// Who changes the stack or its traffic at the moment.
+    pub lock: Option<LeaseInfo>,
+    /// The last runs, the newest first.
+    pub runs: Vec<Record>,
+}
+
+/// One environment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Environment {
+    /// Which.
+    pub color: Color,
+    /// `prod`, `dev`, `prod+dev` or `no traffic`.
+    pub role: &'static str,
+    /// The version label; empty where nothing is deployed.
+    pub version: String,
+    /// The image by digest; empty where nothing is deployed.
+    pub image: String,
+    /// Tasks that run.
+    pub running: i32,
+    /// Tasks that should.
+    pub desired: i32,
+    /// Targets that the load balancer finds healthy.
+    pub healthy: usize,
+    /// What is not as the stack says, in words.
+    pub fault: Option<String>,
+}
+
+/// Reads the status.
+pub async fn run(context: &Context) -> Result<Status> {
+    let cloud = Cloud::connect().await?;
+    let stack = DeployedStack::require(&cloud, &context.stack).await?;
+    let outputs = stack.outputs()?;
+    let traffic = cloud.traffic(&outputs).await?;
+    let (blue, green, runs, lock) = tokio::try_join!(
+        environment(&cloud, &stack, &outputs, traffic, Color::Blue),
+        environment(&cloud, &stack, &outputs, traffic, Color::Green),
+        history::read(&cloud, &outputs, RUNS),
+        lock(&cloud, &outputs),
+    )?;
+    Ok(Status {
+        prod_url: cloud.connect_to.display_url(&outputs.prod_url),
+        dev_url: cloud.connect_to.display_url(&outputs.dev_url),
+        region: cloud.region().to_owned(),
+        state: stack.status.clone(),
+        warnings: warnings(&stack, traffic, &runs, lock.as_ref()),
+        environments: vec![blue, green],
+        lock,
+        runs,
+        stack: stack.name,
+    })
+}
+
+async fn environment(
+    cloud: &Cloud,
+    stack: &DeployedStack,
+    outputs: &Outputs,
+    traffic: Traffic,
+    color: Color,
+) -> Result<Environment> {
+    let image = stack.parameter(parameter::image(color)).to_owned();
+    let mut environment = Environment {
+        color,
+        role: traffic.role(color),
+        version: stack.parameter(parameter::version(color)).to_owned(),
+        image: image.clone(),
+        running: 0,
+        desired: 0,
+        healthy: healthy_targets(cloud, outputs.target_group(color)).await?,
+        fault: None,
+    };
+    if let Some(service) = outputs.service(color) {
+        let service = describe(cloud, outputs, service).await?;
+        environment.running = service.as_ref().map_or(0, |service| service.running_count());
+        environment.desired = service.as_ref().map_or(0, |service| service.desired_count());
+        environment.fault = match service {
+            Some(_) => service_fault(cloud, outputs, &Expected { color, image }).await?,
+            None => Some("the service is gone".to_owned()),
+        };
+    }
+    Ok(environment)
+}
+
+async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {
+    S3Ledger::in_bucket(&cloud.config, &outputs.bucket)
+        .holder()
+        .await
+        .map_err(|error| Error::failed("cannot read the lock").because(error))
+}
+
+fn warnings(stack: &DeployedStack, traffic: Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match (traffic.prod, traffic.dev) {
+        (None, _) => warnings.push("prod does not forward to one of this stack's environments".to_owned()),
+        (_, None) => warnings.push("dev does not forward to one of this stack's environments".to_owned()),
+        (Some(prod), Some(dev)) if prod == dev => {
+            warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
+        }
+        _ => {}
+    }
+    if !stack.status.ends_with("_COMPLETE") {
+        let reason = stack.reason.as_deref().unwrap_or("no reason given");
+        warnings.push(format!("stack {} is in {}: {reason}", stack.name, stack.status));
+    }
+    if lock.is_none() && runs.first().is_some_and(|run| !run.is_final()) {
+        warnings.push("the last run was interrupted: bluegreen reconcile puts the listeners in order".to_owned());
+    }
+    warnings
+}

@@ -1,0 +1,140 @@
+//! Events as lines: for people, one line for what matters; for programs, JSON.
+
+use std::time::Duration;
+
+use super::Style;
+use crate::deploy::{Event, Listener};
+
+/// Writes events for people to standard error.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines {
+    style: Style,
+}
+
+impl Lines {
+    /// Lines in this style.
+    pub const fn new(style: Style) -> Self {
+        Self { style }
+    }
+
+    /// The line of an event, if it is worth one.
+    pub fn line(self, event: &Event) -> Option<String> {
+        let style = self.style;
+        Some(match event {
+            Event::Started { step } => format!("{} {step} ...", style.dim(">")),
+            Event::Finished { step, detail, elapsed } => {
+                format!("{} {step}: {detail} {}", style.good("ok"), style.dim(&format!("({})", seconds(*elapsed))))
+            }
+            Event::Resource { id, kind, status, reason } => {
+                let reason = reason.as_deref().filter(|reason| !reason.is_empty());
+                let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                if status.contains("FAILED") || status.contains("ROLLBACK") {
+                    format!("  {} {id} {}{why}", style.bad(status), style.dim(kind))
+                } else if status.ends_with("_IN_PROGRESS") {
+                    // Each resource's end is told; its begin only makes the list twice as long.
+                    return None;
+                } else {
+                    format!("  {} {id} {}", style.dim(status), style.dim(kind))
+                }
+            }
+            Event::Rollout { color, running, desired, healthy } => {
+                let color = style.environment(*color, color.as_str());
+                format!("  {color}: {running} of {desired} tasks run, {healthy} healthy")
+            }
+            Event::TaskFailed { color, task, reason, output } => {
+                let mut text = format!("  {} task {task} of {color}: {reason}", style.bad("failed"));
+                for line in output {
+                    text.push_str(&format!("\n    {} {line}", style.dim("|")));
+                }
+                text
+            }
+            Event::Note { text } => format!("  {text}"),
+            Event::Warning { text } => format!("{} {text}", style.warn("warning:")),
+        })
+    }
+}
+
+impl Listener for Lines {
+    fn on(&self, event: Event) {
+        if let Some(line) = self.line(&event) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Writes events for programs to standard error, one JSON object a line.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLines;
+
+impl Listener for JsonLines {
+    fn on(&self, event: Event) {
+        // An event is made of text and numbers, which can always be written as JSON.
+        if let Ok(line) = serde_json::to_string(&event) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        whole => format!("{} min {:02} s", whole / 60, whole % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_lambda::color::Color;
+
+    use super::*;
+
+    fn line(event: &Event) -> String {
+        Lines::new(Style::PLAIN).line(event).unwrap_or_default()
+    }
+
+    #[test]
+    fn events_read_as_sentences() {
+        let finished = Event::Finished {
+            step: "build greeter-v2".to_owned(),
+            detail: "image of 0.9 MiB".to_owned(),
+            elapsed: Duration::from_millis(32_140),
+        };
+        assert_eq!(line(&finished), "ok build greeter-v2: image of 0.9 MiB (32.1 s)");
+        let rollout = Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 1 };
+        assert_eq!(line(&rollout), "  blue: 1 of 2 tasks run, 1 healthy");
+    }
+
+    #[test]
+    fn a_failed_task_shows_its_last_output() {
+        let failed = Event::TaskFailed {
+            color: Color::Blue,
+            task: "3f2a".to_owned(),
+            reason: "Essential container exited (exit code 3)".to_owned(),
+            output: vec!["cannot bind".to_owned()],
+        };
+        assert_eq!(
+            line(&failed),
+            "  failed task 3f2a of blue: Essential container exited (exit code 3)\n    | cannot bind"
+        );
+    }
+
+    #[test]
+    fn a_resource_in_progress_is_not_worth_a_line_and_a_failed_one_says_why() {
+        let resource = |status: &str, reason: Option<&str>| Event::Resource {
+            id: "BlueService".to_owned(),
+            kind: "AWS::ECS::Service".to_owned(),
+            status: status.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        assert_eq!(line(&resource("CREATE_IN_PROGRESS", None)), "");
+        assert_eq!(
+            line(&resource("CREATE_FAILED", Some("no such image"))),
+            "  CREATE_FAILED BlueService AWS::ECS::Service: no such image"
+        );
+    }
+
+    #[test]
+    fn minutes_are_minutes() {
+        assert_eq!(seconds(Duration::from_secs(187)), "3 min 07 s");
+    }
+}

@@ -1,0 +1,117 @@
+//! Status and history as tables.
+
+use std::fmt::Write as _;
+
+use cutover_lambda::Record;
+
+use super::Style;
+use crate::commands::status::{Environment, Status};
+
+/// The status on one screen.
+pub fn render(status: &Status, style: Style) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "stack {} in {}: {}", style.strong(&status.stack), status.region, status.state);
+    let _ = writeln!(text, "prod  {}", status.prod_url);
+    let _ = writeln!(text, "dev   {}\n", status.dev_url);
+    let _ = writeln!(text, "{}", style.dim("environment  role        version  tasks  healthy  image"));
+    for environment in &status.environments {
+        text.push_str(&row(environment, style));
+    }
+    for warning in &status.warnings {
+        let _ = writeln!(text, "\n{} {warning}", style.warn("warning:"));
+    }
+    if let Some(lock) = &status.lock {
+        let _ = writeln!(text, "\na {} is under way since {} ({})", lock.purpose, lock.since, lock.holder);
+    }
+    if !status.runs.is_empty() {
+        let _ = write!(text, "\n{}", runs(&status.runs, style));
+    }
+    text
+}
+
+fn row(environment: &Environment, style: Style) -> String {
+    let color = style.environment(environment.color, &format!("{:<11}", environment.color.as_str()));
+    let version = if environment.version.is_empty() { "-" } else { &environment.version };
+    let tasks = format!("{}/{}", environment.running, environment.desired);
+    // A digest's first twelve digits tell images apart.
+    let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
+    let mut row = format!(
+        "{color}  {:<10}  {version:<7}  {tasks:<5}  {:<7}  {image}\n",
+        environment.role, environment.healthy
+    );
+    if let Some(fault) = &environment.fault {
+        row.push_str(&format!("             {} {fault}\n", style.warn("!")));
+    }
+    row
+}
+
+/// Runs, one a line.
+pub fn runs(runs: &[Record], style: Style) -> String {
+    let mut text = format!("{}\n", style.dim("run                   what      from   to     outcome      probes  failed  p99"));
+    for run in runs {
+        let color = |color: Option<cutover_lambda::Color>| color.map_or("-", |color| color.as_str());
+        let outcome = run.outcome.map_or("running", |outcome| outcome.as_str());
+        let outcome = match run.outcome {
+            Some(outcome) if outcome.is_success() => style.good(&format!("{outcome:<11}")),
+            Some(_) => style.bad(&format!("{outcome:<11}")),
+            None => style.warn(&format!("{outcome:<11}")),
+        };
+        let counts = run.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();
+        let p99 = run.probes.as_ref().and_then(|probes| probes.during.p99);
+        let _ = writeln!(
+            text,
+            "{:<20}  {:<8}  {:<5}  {:<5}  {outcome}  {:>6}  {:>6}  {}",
+            run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            run.op.as_str(),
+            color(run.from),
+            color(run.to),
+            counts.sent,
+            counts.failed,
+            p99.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_lambda::color::Color;
+    use cutover_lambda::request::Request;
+    use cutover_lambda::{Outcome, Phase};
+
+    use super::*;
+
+    #[test]
+    fn status_fits_one_screen() {
+        let mut run = Record::begin("x".to_owned(), Request::default(), "2026-11-23T10:00:00Z".parse().unwrap(), String::new());
+        run.outcome = Some(Outcome::Done);
+        run.phase = Phase::Done;
+        run.from = Some(Color::Green);
+        run.to = Some(Color::Blue);
+        let environment = |color, role, version: &str| Environment {
+            color,
+            role,
+            version: version.to_owned(),
+            image: format!("registry/app@sha256:{version}23456789abcdef0"),
+            running: 2,
+            desired: 2,
+            healthy: 2,
+            fault: None,
+        };
+        let mut green = environment(Color::Green, "dev", "1");
+        green.fault = Some("1 of 2 running, 1 healthy".to_owned());
+        let status = Status {
+            stack: "bluegreen".to_owned(),
+            region: "us-east-1".to_owned(),
+            state: "UPDATE_COMPLETE".to_owned(),
+            prod_url: "http://127.0.0.1:8080".to_owned(),
+            dev_url: "http://127.0.0.1:8081".to_owned(),
+            environments: vec![environment(Color::Blue, "prod", "2"), green],
+            warnings: vec!["prod and dev both forward to blue".to_owned()],
+            lock: None,
+            runs: vec![run],
+        };
+        insta::assert_snapshot!(render(&status, Style::PLAIN));
+    }
+}
