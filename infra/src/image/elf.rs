@@ -63,23 +63,16 @@ const SEGMENT_INTERPRETER: u32 = 3;
 pub fn require_static_program(name: &str, architecture: Architecture, file: &[u8]) -> Result<()> {
     let target = architecture.rust_target();
     let refused = |why: &str| Error::failed(format!("cannot make an image of {name}")).because(why);
-    let build =
-        format!("build it with --target {target} and RUSTFLAGS=\"-C target-feature=+crt-static\"");
+    let build = format!("build it with --target {target} and RUSTFLAGS=\"-C target-feature=+crt-static\"");
 
     let Some(header) = Header::read(file) else {
         return Err(refused("the file is not a 64-bit Linux program (ELF)").hint(build));
     };
     if Architecture::from_machine(header.machine) != Some(architecture) {
-        let found = Architecture::from_machine(header.machine).map_or_else(
-            || format!("processor number {}", header.machine),
-            |found| found.to_string(),
-        );
-        return Err(refused(&format!(
-            "the program is for {found}, the image for {architecture}"
-        ))
-        .hint(format!(
-            "build it with --target {target}, or choose the other architecture"
-        )));
+        let found = Architecture::from_machine(header.machine)
+            .map_or_else(|| format!("processor number {}", header.machine), |found| found.to_string());
+        return Err(refused(&format!("the program is for {found}, the image for {architecture}"))
+            .hint(format!("build it with --target {target}, or choose the other architecture")));
     }
     match header.interpreter(file) {
         Ok(None) => Ok(()),
@@ -104,8 +97,7 @@ struct Truncated;
 impl Header {
     fn read(file: &[u8]) -> Option<Self> {
         let kind = u16_at(file, TYPE_AT)?;
-        if !file.starts_with(MAGIC) || ![TYPE_EXECUTABLE, TYPE_POSITION_INDEPENDENT].contains(&kind)
-        {
+        if !file.starts_with(MAGIC) || ![TYPE_EXECUTABLE, TYPE_POSITION_INDEPENDENT].contains(&kind) {
             return None;
         }
         Some(Self {
@@ -122,13 +114,8 @@ impl Header {
             let segment = self.segments.checked_add(index * self.segment_size);
             let segment = segment.and_then(|at| file.get(at..)).ok_or(Truncated)?;
             if u32_at(segment, 0).ok_or(Truncated)? == SEGMENT_INTERPRETER {
-                let (from, size) = usize_at(segment, 8)
-                    .zip(usize_at(segment, 32))
-                    .ok_or(Truncated)?;
-                let path = file
-                    .get(from..)
-                    .and_then(|rest| rest.get(..size))
-                    .ok_or(Truncated)?;
+                let (from, size) = usize_at(segment, 8).zip(usize_at(segment, 32)).ok_or(Truncated)?;
+                let path = file.get(from..).and_then(|rest| rest.get(..size)).ok_or(Truncated)?;
                 let path = String::from_utf8_lossy(path);
                 return Ok(Some(path.trim_end_matches('\0').to_owned()));
             }
@@ -138,24 +125,15 @@ impl Header {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|bytes| u16::from_le_bytes(*bytes))
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|bytes| u32::from_le_bytes(*bytes))
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 fn usize_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let value = bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|bytes| u64::from_le_bytes(*bytes))?;
+    let value = bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))?;
     usize::try_from(value).ok()
 }
 
@@ -168,11 +146,7 @@ pub mod tests {
         let mut file = vec![0; 64 + 56];
         file[..MAGIC.len()].copy_from_slice(MAGIC);
         file[TYPE_AT] = 3;
-        file[MACHINE_AT] = if architecture == Architecture::Amd64 {
-            62
-        } else {
-            183
-        };
+        file[MACHINE_AT] = if architecture == Architecture::Amd64 { 62 } else { 183 };
         file[SEGMENTS_AT] = 64;
         file[SEGMENT_SIZE_AT] = 56;
         file[SEGMENT_COUNT_AT] = 1;
@@ -194,42 +168,27 @@ pub mod tests {
     #[test]
     fn a_static_program_is_accepted_for_its_own_architecture() {
         for architecture in [Architecture::Amd64, Architecture::Arm64] {
-            assert!(
-                require_static_program("app", architecture, &program(architecture, None)).is_ok()
-            );
+            assert!(require_static_program("app", architecture, &program(architecture, None)).is_ok());
         }
     }
 
     #[test]
     fn a_dynamically_linked_program_is_refused_with_its_loader_and_how_to_build() {
-        let error = refusal(&program(
-            Architecture::Amd64,
-            Some("/lib64/ld-linux-x86-64.so.2"),
-        ));
+        let error = refusal(&program(Architecture::Amd64, Some("/lib64/ld-linux-x86-64.so.2")));
         assert_eq!(error.message(), "cannot make an image of greeter-v1");
-        assert!(
-            error.causes()[0].contains("it needs /lib64/ld-linux-x86-64.so.2,"),
-            "{error:?}"
-        );
+        assert!(error.causes()[0].contains("it needs /lib64/ld-linux-x86-64.so.2,"), "{error:?}");
         assert!(error.hints()[0].contains("+crt-static"), "{error:?}");
     }
 
     #[test]
     fn a_program_for_another_processor_is_refused() {
         let error = refusal(&program(Architecture::Arm64, None));
-        assert_eq!(
-            error.causes(),
-            ["the program is for arm64, the image for amd64"]
-        );
+        assert_eq!(error.causes(), ["the program is for arm64, the image for amd64"]);
     }
 
     #[test]
     fn what_is_no_program_is_refused() {
-        for file in [
-            &b""[..],
-            b"#!/bin/sh\necho hello, this is long enough to hold a whole header ....",
-            b"\x7fELF",
-        ] {
+        for file in [&b""[..], b"#!/bin/sh\necho hello, this is long enough to hold a whole header ....", b"\x7fELF"] {
             assert!(refusal(file).causes()[0].contains("not a 64-bit Linux program"));
         }
     }
@@ -243,9 +202,7 @@ pub mod tests {
     #[test]
     fn this_very_test_is_dynamically_linked() {
         let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let Some(header) = Header::read(&file) else {
-            panic!("not an ELF")
-        };
+        let Some(header) = Header::read(&file) else { panic!("not an ELF") };
         assert!(matches!(header.interpreter(&file), Ok(Some(loader)) if loader.contains("ld")));
     }
 }

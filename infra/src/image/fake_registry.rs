@@ -88,9 +88,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         let mut state = state.lock().unwrap();
-        state
-            .requests
-            .push(format!("{} {}", request.method, request.path));
+        state.requests.push(format!("{} {}", request.method, request.path));
         state.bytes_received += request.body.len();
         let Some(response) = answer(&mut state, &request) else {
             return;
@@ -98,15 +96,9 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         let head = request.method == "HEAD";
         drop(state);
         let length = if head { 0 } else { response.body.len() };
-        let headers: String = response
-            .headers
-            .iter()
-            .map(|(name, value)| [*name, ": ", value, "\r\n"].concat())
-            .collect();
-        let mut text = format!(
-            "HTTP/1.1 {} Status\r\n{headers}content-length: {length}\r\n\r\n",
-            response.status
-        );
+        let headers: String =
+            response.headers.iter().map(|(name, value)| [*name, ": ", value, "\r\n"].concat()).collect();
+        let mut text = format!("HTTP/1.1 {} Status\r\n{headers}content-length: {length}\r\n\r\n", response.status);
         if !head {
             text += &response.body;
         }
@@ -137,28 +129,16 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request {
-        method,
-        path,
-        authorization,
-        body,
-    })
+    Some(Request { method, path, authorization, body })
 }
 
 fn status(status: u16) -> Response {
-    Response {
-        status,
-        headers: Vec::new(),
-        body: String::new(),
-    }
+    Response { status, headers: Vec::new(), body: String::new() }
 }
 
 fn error(code: u16, name: &str, message: &str) -> Response {
     let body = format!(r#"{{"errors":[{{"code":"{name}","message":"{message}"}}]}}"#);
-    Response {
-        body,
-        ..status(code)
-    }
+    Response { body, ..status(code) }
 }
 
 /// The answer, or nothing where the connection is to be closed.
@@ -166,10 +146,7 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
     let expected = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
     if request.authorization != expected {
         let challenge = vec![("www-authenticate", r#"Basic realm="test""#.to_owned())];
-        return Some(Response {
-            headers: challenge,
-            ..error(401, "UNAUTHORIZED", "authentication required")
-        });
+        return Some(Response { headers: challenge, ..error(401, "UNAUTHORIZED", "authentication required") });
     }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let Some(path) = path.strip_prefix("/v2/test/") else {
@@ -180,27 +157,15 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
     }
     let part = path.split_once('/').unwrap_or((path, ""));
     Some(match (request.method.as_str(), part) {
-        ("POST", ("blobs", "uploads/")) if state.read_only => {
-            error(403, "DENIED", "not authorized to push")
-        }
-        ("POST", ("blobs", "uploads/")) => Response {
-            headers: location("blobs/uploads/1"),
-            ..status(202)
-        },
+        ("POST", ("blobs", "uploads/")) if state.read_only => error(403, "DENIED", "not authorized to push"),
+        ("POST", ("blobs", "uploads/")) => Response { headers: location("blobs/uploads/1"), ..status(202) },
         ("PUT", ("blobs", _)) => return put_blob(state, query, &request.body),
-        ("HEAD", ("blobs", digest)) => status(if state.stored.contains_key(digest) {
-            200
-        } else {
-            404
-        }),
+        ("HEAD", ("blobs", digest)) => status(if state.stored.contains_key(digest) { 200 } else { 404 }),
         ("PUT", ("manifests", tag)) => put_manifest(state, tag, &request.body),
         ("HEAD" | "GET", ("manifests", tag)) => match state.tags.get(tag) {
             Some(digest) => {
                 let digest = state.wrong_digest.as_ref().unwrap_or(digest).clone();
-                Response {
-                    headers: vec![("docker-content-digest", digest)],
-                    ..status(200)
-                }
+                Response { headers: vec![("docker-content-digest", digest)], ..status(200) }
             }
             None => error(404, "MANIFEST_UNKNOWN", "no such image"),
         },
@@ -220,20 +185,13 @@ fn put_blob(state: &mut State, query: &str, body: &[u8]) -> Option<Response> {
     }
     let digest = query.trim_start_matches("digest=").replace("%3A", ":");
     state.stored.insert(digest.clone(), body.to_vec());
-    Some(Response {
-        headers: location(&format!("blobs/{digest}")),
-        ..status(201)
-    })
+    Some(Response { headers: location(&format!("blobs/{digest}")), ..status(201) })
 }
 
 fn put_manifest(state: &mut State, tag: &str, body: &[u8]) -> Response {
     let digest = super::oci::sha256(body);
     if state.immutable_tags && state.tags.get(tag).is_some_and(|there| *there != digest) {
-        return error(
-            400,
-            "TAG_INVALID",
-            "The image tag already exists and cannot be overwritten",
-        );
+        return error(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten");
     }
     state.stored.insert(digest.clone(), body.to_vec());
     state.tags.insert(tag.to_owned(), digest);

@@ -48,10 +48,7 @@ pub(super) struct Blob {
 
 impl Blob {
     fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            digest: sha256(&bytes),
-            bytes,
-        }
+        Self { digest: sha256(&bytes), bytes }
     }
 }
 
@@ -70,21 +67,12 @@ impl Image {
         let name = spec.name;
         elf::require_static_program(name, spec.architecture, binary)?;
         let tar = tar(name, binary).doing(|| format!("make the layer of the image of {name}"))?;
-        let layer =
-            Blob::new(gzip(&tar).doing(|| format!("compress the layer of the image of {name}"))?);
+        let layer = Blob::new(gzip(&tar).doing(|| format!("compress the layer of the image of {name}"))?);
         let config = ConfigFile::new(spec, sha256(&tar));
-        let config = Blob::new(
-            serde_json::to_vec(&config).doing(|| format!("write the image config of {name}"))?,
-        );
+        let config = Blob::new(serde_json::to_vec(&config).doing(|| format!("write the image config of {name}"))?);
         let manifest = Manifest::new(&config, &layer);
-        let manifest = Blob::new(
-            serde_json::to_vec(&manifest).doing(|| format!("write the manifest of {name}"))?,
-        );
-        Ok(Self {
-            config,
-            layer,
-            manifest,
-        })
+        let manifest = Blob::new(serde_json::to_vec(&manifest).doing(|| format!("write the manifest of {name}"))?);
+        Ok(Self { config, layer, manifest })
     }
 
     /// The digest that identifies the image, `sha256:` and 64 hexadecimal digits: that of its manifest.
@@ -127,22 +115,18 @@ fn tar(name: &str, binary: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let header = GzBuilder::new()
-        .mtime(0)
-        .operating_system(GZIP_UNKNOWN_SYSTEM);
+    let header = GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM);
     let mut encoder = header.write(Vec::with_capacity(bytes.len() / 2), Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold("sha256:".to_owned(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[derive(Serialize)]
@@ -185,10 +169,7 @@ impl<'a> ConfigFile<'a> {
                     ("org.opencontainers.image.version", spec.version),
                 ]),
             },
-            rootfs: RootFs {
-                kind: "layers",
-                diff_ids: [layer_diff_id],
-            },
+            rootfs: RootFs { kind: "layers", diff_ids: [layer_diff_id] },
         }
     }
 }
@@ -212,11 +193,8 @@ struct Descriptor<'a> {
 
 impl<'a> Manifest<'a> {
     fn new(config: &'a Blob, layer: &'a Blob) -> Self {
-        let describe = |media_type, blob: &'a Blob| Descriptor {
-            media_type,
-            digest: &blob.digest,
-            size: blob.bytes.len(),
-        };
+        let describe =
+            |media_type, blob: &'a Blob| Descriptor { media_type, digest: &blob.digest, size: blob.bytes.len() };
         Self {
             schema_version: 2,
             media_type: MANIFEST_TYPE,
@@ -232,12 +210,8 @@ mod tests {
     use super::*;
     use std::io::Read as _;
 
-    const SPEC: ImageSpec<'_> = ImageSpec {
-        name: "greeter-v1",
-        version: "1",
-        architecture: Architecture::Amd64,
-        port: 8080,
-    };
+    const SPEC: ImageSpec<'_> =
+        ImageSpec { name: "greeter-v1", version: "1", architecture: Architecture::Amd64, port: 8080 };
 
     fn image() -> Image {
         Image::from_static_binary(&SPEC, &program(Architecture::Amd64, None)).unwrap()
@@ -261,10 +235,7 @@ mod tests {
     fn another_program_gives_another_image() {
         let mut other = program(Architecture::Amd64, None);
         other.push(0);
-        assert_ne!(
-            Image::from_static_binary(&SPEC, &other).unwrap().tag("1"),
-            image().tag("1")
-        );
+        assert_ne!(Image::from_static_binary(&SPEC, &other).unwrap().tag("1"), image().tag("1"));
     }
 
     #[test]
@@ -323,28 +294,19 @@ mod tests {
     fn the_config_knows_the_layer_by_its_uncompressed_digest() {
         let image = image();
         let mut tar = Vec::new();
-        flate2::read::GzDecoder::new(image.layer.bytes.as_slice())
-            .read_to_end(&mut tar)
-            .unwrap();
-        assert_eq!(
-            json(&image.config)["rootfs"]["diff_ids"],
-            json!([sha256(&tar)])
-        );
+        flate2::read::GzDecoder::new(image.layer.bytes.as_slice()).read_to_end(&mut tar).unwrap();
+        assert_eq!(json(&image.config)["rootfs"]["diff_ids"], json!([sha256(&tar)]));
     }
 
     #[test]
     fn the_layer_holds_the_program_readable_and_executable_for_all() {
         let image = image();
-        let mut archive =
-            tar::Archive::new(flate2::read::GzDecoder::new(image.layer.bytes.as_slice()));
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(image.layer.bytes.as_slice()));
         let mut files = archive.entries().unwrap();
         let mut file = files.next().unwrap().unwrap();
         let header = file.header().clone();
         assert_eq!(file.path().unwrap().to_str(), Some("greeter-v1"));
-        assert_eq!(
-            (header.mode().unwrap(), header.mtime().unwrap()),
-            (0o555, 0)
-        );
+        assert_eq!((header.mode().unwrap(), header.mtime().unwrap()), (0o555, 0));
         assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
         let mut content = Vec::new();
         file.read_to_end(&mut content).unwrap();
@@ -354,18 +316,12 @@ mod tests {
 
     #[test]
     fn the_gzip_header_names_no_time_and_no_system() {
-        assert_eq!(
-            image().layer.bytes[..10],
-            [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]
-        );
+        assert_eq!(image().layer.bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]);
     }
 
     #[test]
     fn a_tag_is_the_version_and_the_start_of_the_digest() {
         let image = image();
-        assert_eq!(
-            image.tag("2"),
-            format!("v2-{}", &image.digest()["sha256:".len()..][..12])
-        );
+        assert_eq!(image.tag("2"), format!("v2-{}", &image.digest()["sha256:".len()..][..12]));
     }
 }

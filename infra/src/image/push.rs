@@ -18,10 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer; a layer of some megabytes is stored within seconds.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Four tries within about 1.5 s: enough for a dropped connection or a throttled second, no more.
-const TRIES: Tries = Tries {
-    count: 4,
-    first_pause: Duration::from_millis(200),
-};
+const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };
 
 /// What a push did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +53,7 @@ struct Tries {
 async fn push_with(image: &Image, registry: &Registry, tag: &str, tries: Tries) -> Result<Pushed> {
     let session = Session::new(registry, tag, tries)
         .map_err(|error| Refusal::from(error).explain(Step::Connect, registry, tag))?;
-    session
-        .push(image)
-        .await
-        .map_err(|(step, error)| Refusal::from(error).explain(step, registry, tag))
+    session.push(image).await.map_err(|(step, error)| Refusal::from(error).explain(step, registry, tag))
 }
 
 type Failed = (Step, OciDistributionError);
@@ -75,18 +69,10 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(
-        registry: &'a Registry,
-        tag: &'a str,
-        tries: Tries,
-    ) -> std::result::Result<Self, OciDistributionError> {
+    fn new(registry: &'a Registry, tag: &'a str, tries: Tries) -> std::result::Result<Self, OciDistributionError> {
         let endpoint = &registry.endpoint;
         let client = Client::try_from(ClientConfig {
-            protocol: if endpoint.is_tls() {
-                ClientProtocol::Https
-            } else {
-                ClientProtocol::Http
-            },
+            protocol: if endpoint.is_tls() { ClientProtocol::Https } else { ClientProtocol::Http },
             // ECR does not take a blob in several pieces (aws/containers-roadmap#2831).
             use_monolithic_push: true,
             connect_timeout: Some(CONNECT_TIMEOUT),
@@ -94,27 +80,15 @@ impl<'a> Session<'a> {
             ..ClientConfig::default()
         })?;
         let repository = registry.repository().to_owned();
-        let target =
-            Reference::with_tag(endpoint.authority().to_owned(), repository, tag.to_owned());
+        let target = Reference::with_tag(endpoint.authority().to_owned(), repository, tag.to_owned());
         let credentials = registry.credentials.clone();
         let auth = RegistryAuth::Basic(credentials.username, credentials.password);
-        Ok(Self {
-            client,
-            target,
-            auth,
-            registry,
-            tag,
-            tries,
-        })
+        Ok(Self { client, target, auth, registry, tag, tries })
     }
 
     async fn push(&self, image: &Image) -> std::result::Result<Pushed, Failed> {
         // Asked for by itself, because the client takes a failure here for "no credentials needed".
-        self.attempt(Step::Connect, || {
-            self.client
-                .auth(&self.target, &self.auth, RegistryOperation::Push)
-        })
-        .await?;
+        self.attempt(Step::Connect, || self.client.auth(&self.target, &self.auth, RegistryOperation::Push)).await?;
 
         let mut pushed = Pushed {
             reference: self.registry.reference(image.digest()),
@@ -125,14 +99,9 @@ impl<'a> Session<'a> {
             manifest_present: false,
         };
         if self.digest_under_tag().await?.as_deref() == Some(image.digest()) {
-            return Ok(Pushed {
-                manifest_present: true,
-                blobs_present: 2,
-                ..pushed
-            });
+            return Ok(Pushed { manifest_present: true, blobs_present: 2, ..pushed });
         }
-        let (layer, config) =
-            try_join(self.push_blob(&image.layer), self.push_blob(&image.config)).await?;
+        let (layer, config) = try_join(self.push_blob(&image.layer), self.push_blob(&image.config)).await?;
         for sent in [layer, config] {
             pushed.bytes_sent += sent.unwrap_or_default();
             pushed.blobs_sent += usize::from(sent.is_some());
@@ -145,11 +114,7 @@ impl<'a> Session<'a> {
 
     /// The digest of the image that the tag names, where it names one.
     async fn digest_under_tag(&self) -> std::result::Result<Option<String>, Failed> {
-        let answer = self
-            .attempt(Step::Look, || {
-                self.client.fetch_manifest_digest(&self.target, &self.auth)
-            })
-            .await;
+        let answer = self.attempt(Step::Look, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await;
         match answer {
             Ok(digest) => Ok(Some(digest)),
             // Nothing under this tag, or no such repository: which of both the first upload will tell.
@@ -160,30 +125,20 @@ impl<'a> Session<'a> {
 
     /// Sends a blob that the registry does not have: how many bytes went, or none where it has it.
     async fn push_blob(&self, blob: &Blob) -> std::result::Result<Option<usize>, Failed> {
-        if self
-            .attempt(Step::Look, || {
-                self.client.blob_exists(&self.target, &blob.digest)
-            })
-            .await?
-        {
+        if self.attempt(Step::Look, || self.client.blob_exists(&self.target, &blob.digest)).await? {
             return Ok(None);
         }
-        let send = || {
-            self.client
-                .push_blob(&self.target, blob.bytes.clone(), &blob.digest)
-        };
+        let send = || self.client.push_blob(&self.target, blob.bytes.clone(), &blob.digest);
         self.attempt(Step::Upload, send).await?;
         Ok(Some(blob.bytes.len()))
     }
 
     async fn push_manifest(&self, manifest: &Blob) -> std::result::Result<usize, Failed> {
         let send = async || {
-            let media_type = MANIFEST_TYPE.parse().map_err(|_| {
-                OciDistributionError::UnsupportedMediaTypeError(MANIFEST_TYPE.to_owned())
-            })?;
-            self.client
-                .push_manifest_raw(&self.target, manifest.bytes.clone(), media_type)
-                .await
+            let media_type = MANIFEST_TYPE
+                .parse()
+                .map_err(|_| OciDistributionError::UnsupportedMediaTypeError(MANIFEST_TYPE.to_owned()))?;
+            self.client.push_manifest_raw(&self.target, manifest.bytes.clone(), media_type).await
         };
         self.attempt(Step::Manifest, send).await?;
         Ok(manifest.bytes.len())
@@ -191,18 +146,11 @@ impl<'a> Session<'a> {
 
     /// Makes sure that the registry names the image as we do, before anybody deploys it by that name.
     async fn require_digest(&self, ours: &str) -> std::result::Result<(), Failed> {
-        let theirs = self
-            .attempt(Step::Verify, || {
-                self.client.fetch_manifest_digest(&self.target, &self.auth)
-            })
-            .await?;
+        let theirs = self.attempt(Step::Verify, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await?;
         if theirs == ours {
             return Ok(());
         }
-        let mismatch = oci_client::errors::DigestError::VerificationError {
-            expected: ours.to_owned(),
-            actual: theirs,
-        };
+        let mismatch = oci_client::errors::DigestError::VerificationError { expected: ours.to_owned(), actual: theirs };
         Err((Step::Verify, mismatch.into()))
     }
 

@@ -57,19 +57,14 @@ impl Refusal {
     pub fn of(error: &OciDistributionError) -> Self {
         let text = chain(error);
         match error {
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => Self {
-                status: Some(401),
-                text,
-                ..Self::default()
-            },
+            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
+                Self { status: Some(401), text, ..Self::default() }
+            }
             OciDistributionError::ServerError { code, message, .. } => {
                 let envelope = serde_json::from_str(message).ok();
                 Self::answered(Some(*code), envelope.as_ref(), text)
             }
-            OciDistributionError::RegistryError { envelope, .. } => {
-                Self::answered(None, Some(envelope), text)
-            }
+            OciDistributionError::RegistryError { envelope, .. } => Self::answered(None, Some(envelope), text),
             OciDistributionError::RequestError(error) => Self {
                 status: error.status().map(|status| status.as_u16()),
                 unreachable: error.is_connect(),
@@ -77,15 +72,8 @@ impl Refusal {
                 text,
                 ..Self::default()
             },
-            OciDistributionError::DigestError(_) => Self {
-                digest_mismatch: true,
-                text,
-                ..Self::default()
-            },
-            _ => Self {
-                text,
-                ..Self::default()
-            },
+            OciDistributionError::DigestError(_) => Self { digest_mismatch: true, text, ..Self::default() },
+            _ => Self { text, ..Self::default() },
         }
     }
 
@@ -96,34 +84,21 @@ impl Refusal {
             .iter()
             .filter_map(|error| {
                 // The code has no `Clone`; it is read again from its own form.
-                serde_json::to_value(&error.code)
-                    .ok()
-                    .and_then(|code| serde_json::from_value(code).ok())
+                serde_json::to_value(&error.code).ok().and_then(|code| serde_json::from_value(code).ok())
             })
             .collect();
-        let said: Vec<_> = errors
-            .iter()
-            .map(|error| error.message.as_str())
-            .filter(|text| !text.is_empty())
-            .collect();
+        let said: Vec<_> = errors.iter().map(|error| error.message.as_str()).filter(|text| !text.is_empty()).collect();
         let text = match (said.is_empty(), status) {
             (true, _) => fallback,
             (false, Some(status)) => format!("{} (HTTP {status})", said.join("; ")),
             (false, None) => said.join("; "),
         };
-        Self {
-            status,
-            codes,
-            text,
-            ..Self::default()
-        }
+        Self { status, codes, text, ..Self::default() }
     }
 
     /// Whether the same request may well succeed a moment later.
     pub fn is_transient(&self) -> bool {
-        self.lost
-            || self.has(&OciErrorCode::Toomanyrequests)
-            || self.status.is_some_and(|s| s == 429 || s >= 500)
+        self.lost || self.has(&OciErrorCode::Toomanyrequests) || self.status.is_some_and(|s| s == 429 || s >= 500)
     }
 
     /// Whether the registry says that it does not have what was asked for.
@@ -143,23 +118,18 @@ impl Refusal {
 
     fn is_tag_taken(&self) -> bool {
         let text = self.text.to_lowercase();
-        self.has(&OciErrorCode::TagInvalid)
-            || text.contains("immutable")
-            || text.contains("imagetagalreadyexists")
+        self.has(&OciErrorCode::TagInvalid) || text.contains("immutable") || text.contains("imagetagalreadyexists")
     }
 
     /// The error for people: what failed on which image, why, and what to do next.
     pub fn explain(&self, step: Step, registry: &Registry, tag: &str) -> Error {
         let uri = registry.repository_uri();
         let endpoint = &registry.endpoint;
-        let failed = |why: String| {
-            Error::failed(format!("cannot push {uri}:{tag}"))
-                .because(why)
-                .because(&self.text)
-        };
+        let failed = |why: String| Error::failed(format!("cannot push {uri}:{tag}")).because(why).because(&self.text);
         if self.unreachable {
-            failed(format!("the registry cannot be reached at {endpoint}"))
-                .hint("check the network, the region and the registry's address; for the local cloud, that it is running")
+            failed(format!("the registry cannot be reached at {endpoint}")).hint(
+                "check the network, the region and the registry's address; for the local cloud, that it is running",
+            )
         } else if self.digest_mismatch || self.has(&OciErrorCode::DigestInvalid) {
             failed("the registry stored other bytes than were sent (digest mismatch)".to_owned())
                 .hint("something between here and the registry changes what passes: push again without a proxy")
@@ -167,23 +137,19 @@ impl Refusal {
             failed(format!("{endpoint} does not accept the credentials"))
                 .hint("a registry password is valid for 12 hours: get a new one (repeat the command), and check account and region")
         } else if self.status == Some(403) || self.has(&OciErrorCode::Denied) {
-            failed(format!("{endpoint} does not let these credentials {}", step.words()))
-                .hint("allow ecr:BatchCheckLayerAvailability, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload, \
-                       PutImage and BatchGetImage on the repository")
+            failed(format!("{endpoint} does not let these credentials {}", step.words())).hint(
+                "allow ecr:BatchCheckLayerAvailability, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload, \
+                       PutImage and BatchGetImage on the repository",
+            )
         } else if self.is_tag_taken() {
-            failed(format!(
-                "the tag {tag} already names another image, and tags here are immutable"
-            ))
-            .hint("use a tag of the image's own content, such as v1- and the start of its digest")
+            failed(format!("the tag {tag} already names another image, and tags here are immutable"))
+                .hint("use a tag of the image's own content, such as v1- and the start of its digest")
         } else if self.is_not_found() {
             failed(format!("{endpoint} has no repository {}", registry.repository()))
                 .hint("create the repository first (deploying the stack does), and check account and region")
         } else if self.is_transient() {
-            failed(format!(
-                "{endpoint} failed several times in a row to {}",
-                step.words()
-            ))
-            .hint("wait a moment and push again: what has arrived is not sent twice")
+            failed(format!("{endpoint} failed several times in a row to {}", step.words()))
+                .hint("wait a moment and push again: what has arrived is not sent twice")
         } else {
             failed(format!("{endpoint} refused to {}", step.words()))
         }

@@ -43,26 +43,15 @@ impl FromStr for RegistryEndpoint {
             return Err(bad_address(address, "it has no host"));
         }
         if authority.contains(|c: char| c.is_whitespace() || "/?#@".contains(c)) {
-            return Err(bad_address(
-                address,
-                "it has more than scheme, host and port",
-            ));
+            return Err(bad_address(address, "it has more than scheme, host and port"));
         }
-        Ok(Self {
-            tls,
-            authority: authority.to_owned(),
-        })
+        Ok(Self { tls, authority: authority.to_owned() })
     }
 }
 
 impl fmt::Display for RegistryEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}://{}",
-            if self.tls { "https" } else { "http" },
-            self.authority
-        )
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority)
     }
 }
 
@@ -82,18 +71,12 @@ pub struct Credentials {
 impl Credentials {
     /// A user and a password.
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self {
-            username: username.into(),
-            password: password.into(),
-        }
+        Self { username: username.into(), password: password.into() }
     }
 
     /// Reads the `authorizationToken` of ECR's `GetAuthorizationToken`: base64 of `user:password`, valid for 12 hours.
     pub fn from_ecr_token(token: &str) -> Result<Self> {
-        let decoded = BASE64_STANDARD
-            .decode(token.trim())
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = BASE64_STANDARD.decode(token.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         match decoded.as_deref().and_then(|text| text.split_once(':')) {
             Some((username, password)) => Ok(Self::new(username, password)),
             None => Err(Error::failed("cannot read the registry's authorization token")
@@ -105,9 +88,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -163,9 +144,7 @@ impl Registry {
 fn is_path(path: &str) -> bool {
     path.split('/').all(|part| {
         part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
     })
 }
 
@@ -180,63 +159,38 @@ mod tests {
             ("https://registry.example/", "https://registry.example"),
             ("registry.example:5000", "https://registry.example:5000"),
         ] {
-            assert_eq!(
-                address.parse::<RegistryEndpoint>().unwrap().to_string(),
-                shown
-            );
+            assert_eq!(address.parse::<RegistryEndpoint>().unwrap().to_string(), shown);
         }
     }
 
     #[test]
     fn an_address_with_more_or_less_is_refused() {
-        for address in [
-            "",
-            "http://",
-            "ftp://host",
-            "https://host/v2",
-            "https://user@host",
-        ] {
+        for address in ["", "http://", "ftp://host", "https://host/v2", "https://user@host"] {
             assert!(address.parse::<RegistryEndpoint>().is_err(), "{address:?}");
         }
     }
 
     #[test]
     fn a_repository_is_reached_at_its_own_host_unless_told_otherwise() {
-        let registry =
-            Registry::new("host.example/team/app", Credentials::new("AWS", "secret")).unwrap();
+        let registry = Registry::new("host.example/team/app", Credentials::new("AWS", "secret")).unwrap();
         assert_eq!(registry.endpoint.to_string(), "https://host.example");
         assert_eq!(registry.repository(), "team/app");
         let elsewhere = registry.reached_at("http://127.0.0.1:4566".parse().unwrap());
         assert_eq!(elsewhere.endpoint.to_string(), "http://127.0.0.1:4566");
-        assert_eq!(
-            elsewhere.reference("sha256:00"),
-            "host.example/team/app@sha256:00"
-        );
+        assert_eq!(elsewhere.reference("sha256:00"), "host.example/team/app@sha256:00");
     }
 
     #[test]
     fn a_repository_without_a_path_is_refused() {
-        for uri in [
-            "greeter",
-            "host.example/",
-            "/greeter",
-            "host.example/Greeter",
-            "host.example/a//b",
-        ] {
-            assert!(
-                Registry::new(uri, Credentials::new("", "")).is_err(),
-                "{uri:?}"
-            );
+        for uri in ["greeter", "host.example/", "/greeter", "host.example/Greeter", "host.example/a//b"] {
+            assert!(Registry::new(uri, Credentials::new("", "")).is_err(), "{uri:?}");
         }
     }
 
     #[test]
     fn the_token_of_ecr_is_read() {
         let token = BASE64_STANDARD.encode("AWS:pass:word");
-        assert_eq!(
-            Credentials::from_ecr_token(&token).unwrap(),
-            Credentials::new("AWS", "pass:word")
-        );
+        assert_eq!(Credentials::from_ecr_token(&token).unwrap(), Credentials::new("AWS", "pass:word"));
         assert!(Credentials::from_ecr_token("not base64").is_err());
     }
 

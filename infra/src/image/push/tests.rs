@@ -7,18 +7,10 @@ use super::*;
 use crate::error::Error;
 
 /// As in production, but without the pauses.
-const AT_ONCE: Tries = Tries {
-    first_pause: Duration::ZERO,
-    ..TRIES
-};
+const AT_ONCE: Tries = Tries { first_pause: Duration::ZERO, ..TRIES };
 
 fn image(content: &str) -> Image {
-    let spec = ImageSpec {
-        name: "app",
-        version: "1",
-        architecture: Architecture::Amd64,
-        port: 8080,
-    };
+    let spec = ImageSpec { name: "app", version: "1", architecture: Architecture::Amd64, port: 8080 };
     let mut binary = program(Architecture::Amd64, None);
     binary.extend_from_slice(content.as_bytes());
     Image::from_static_binary(&spec, &binary).unwrap()
@@ -30,12 +22,7 @@ async fn push(fake: &FakeRegistry, image: &Image, tag: &str) -> Result<Pushed> {
 }
 
 fn only_cause_and_hint(error: &Error) -> (&str, &str) {
-    assert!(
-        error
-            .message()
-            .starts_with("cannot push registry.example/test:v1"),
-        "{error:?}"
-    );
+    assert!(error.message().starts_with("cannot push registry.example/test:v1"), "{error:?}");
     (&error.causes()[0], &error.hints()[0])
 }
 
@@ -44,18 +31,8 @@ async fn a_first_push_sends_layer_config_and_manifest() {
     let (fake, image) = (FakeRegistry::start(), image(""));
     let pushed = push(&fake, &image, "v1").await.unwrap();
 
-    assert_eq!(
-        pushed.reference,
-        format!("registry.example/test@{}", image.digest())
-    );
-    assert_eq!(
-        (
-            pushed.blobs_sent,
-            pushed.blobs_present,
-            pushed.manifest_present
-        ),
-        (2, 0, false)
-    );
+    assert_eq!(pushed.reference, format!("registry.example/test@{}", image.digest()));
+    assert_eq!((pushed.blobs_sent, pushed.blobs_present, pushed.manifest_present), (2, 0, false));
     assert_eq!(pushed.bytes_sent, image.size());
     let state = fake.state.lock().unwrap();
     assert_eq!(state.bytes_received, image.size());
@@ -72,14 +49,7 @@ async fn a_second_push_sends_nothing() {
     let second = push(&fake, &image, "v1").await.unwrap();
 
     assert_eq!(second.reference, first.reference);
-    assert_eq!(
-        (
-            second.bytes_sent,
-            second.blobs_sent,
-            second.manifest_present
-        ),
-        (0, 0, true)
-    );
+    assert_eq!((second.bytes_sent, second.blobs_sent, second.manifest_present), (0, 0, true));
     assert_eq!(fake.state.lock().unwrap().bytes_received, first.bytes_sent);
 }
 
@@ -89,25 +59,14 @@ async fn another_tag_of_the_same_image_sends_only_the_manifest() {
     push(&fake, &image, "v1").await.unwrap();
     let other = push(&fake, &image, "v1-again").await.unwrap();
 
-    assert_eq!(
-        (
-            other.blobs_sent,
-            other.blobs_present,
-            other.manifest_present
-        ),
-        (0, 2, false)
-    );
+    assert_eq!((other.blobs_sent, other.blobs_present, other.manifest_present), (0, 2, false));
     assert_eq!(other.bytes_sent, image.manifest.bytes.len());
 }
 
 #[tokio::test]
 async fn a_push_that_broke_off_goes_on_where_it_was() {
     let (fake, image) = (FakeRegistry::start(), image(""));
-    fake.state
-        .lock()
-        .unwrap()
-        .stored
-        .insert(image.layer.digest.clone(), image.layer.bytes.clone());
+    fake.state.lock().unwrap().stored.insert(image.layer.digest.clone(), image.layer.bytes.clone());
 
     let pushed = push(&fake, &image, "v1").await.unwrap();
     assert_eq!((pushed.blobs_sent, pushed.blobs_present), (1, 1));
@@ -116,18 +75,9 @@ async fn a_push_that_broke_off_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_failure_of_a_moment_is_tried_again() {
-    for fault in [
-        Fault::HangUp,
-        Fault::Status(429),
-        Fault::Status(500),
-        Fault::Status(503),
-    ] {
+    for fault in [Fault::HangUp, Fault::Status(429), Fault::Status(500), Fault::Status(503)] {
         let fake = FakeRegistry::start();
-        fake.state
-            .lock()
-            .unwrap()
-            .upload_faults
-            .extend([fault, fault]);
+        fake.state.lock().unwrap().upload_faults.extend([fault, fault]);
         assert_eq!(push(&fake, &image(""), "v1").await.unwrap().blobs_sent, 2);
     }
 }
@@ -135,17 +85,10 @@ async fn a_failure_of_a_moment_is_tried_again() {
 #[tokio::test]
 async fn a_failure_that_stays_is_given_up() {
     let fake = FakeRegistry::start();
-    fake.state
-        .lock()
-        .unwrap()
-        .upload_faults
-        .extend([Fault::Status(503); 20]);
+    fake.state.lock().unwrap().upload_faults.extend([Fault::Status(503); 20]);
     let error = push(&fake, &image(""), "v1").await.unwrap_err();
     let (cause, hint) = only_cause_and_hint(&error);
-    assert!(
-        cause.contains("failed several times in a row to upload a blob"),
-        "{error:?}"
-    );
+    assert!(cause.contains("failed several times in a row to upload a blob"), "{error:?}");
     assert!(hint.contains("push again"), "{error:?}");
 }
 
@@ -153,20 +96,12 @@ async fn a_failure_that_stays_is_given_up() {
 async fn wrong_credentials_are_explained_and_not_tried_again() {
     let fake = FakeRegistry::start();
     cutover_lambda::aws::install_tls();
-    let error = push_with(&image(""), &fake.registry("wrong"), "v1", AT_ONCE)
-        .await
-        .unwrap_err();
+    let error = push_with(&image(""), &fake.registry("wrong"), "v1", AT_ONCE).await.unwrap_err();
     let (cause, hint) = only_cause_and_hint(&error);
-    assert!(
-        cause.contains("does not accept the credentials"),
-        "{error:?}"
-    );
+    assert!(cause.contains("does not accept the credentials"), "{error:?}");
     assert!(hint.contains("12 hours"), "{error:?}");
     let requests = &fake.state.lock().unwrap().requests;
-    assert!(
-        requests.len() <= 4 && !requests.iter().any(|request| request.starts_with("PUT")),
-        "{requests:?}"
-    );
+    assert!(requests.len() <= 4 && !requests.iter().any(|request| request.starts_with("PUT")), "{requests:?}");
 }
 
 #[tokio::test]
@@ -175,10 +110,7 @@ async fn credentials_that_may_not_push_are_explained() {
     fake.state.lock().unwrap().read_only = true;
     let error = push(&fake, &image(""), "v1").await.unwrap_err();
     let (cause, hint) = only_cause_and_hint(&error);
-    assert!(
-        cause.contains("does not let these credentials upload a blob"),
-        "{error:?}"
-    );
+    assert!(cause.contains("does not let these credentials upload a blob"), "{error:?}");
     assert!(hint.contains("PutImage"), "{error:?}");
 }
 
@@ -198,12 +130,7 @@ async fn an_immutable_tag_of_another_image_is_explained() {
     fake.state.lock().unwrap().immutable_tags = true;
     push(&fake, &image("one"), "v1").await.unwrap();
     let error = push(&fake, &image("two"), "v1").await.unwrap_err();
-    assert!(
-        only_cause_and_hint(&error)
-            .0
-            .contains("already names another image"),
-        "{error:?}"
-    );
+    assert!(only_cause_and_hint(&error).0.contains("already names another image"), "{error:?}");
 }
 
 #[tokio::test]
@@ -212,28 +139,19 @@ async fn a_registry_that_names_the_image_otherwise_is_not_trusted() {
     let other = format!("sha256:{}", "0".repeat(64));
     fake.state.lock().unwrap().wrong_digest = Some(other);
     let error = push(&fake, &image(""), "v1").await.unwrap_err();
-    assert!(
-        only_cause_and_hint(&error).0.contains("digest mismatch"),
-        "{error:?}"
-    );
+    assert!(only_cause_and_hint(&error).0.contains("digest mismatch"), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_registry_that_nobody_runs_is_explained_at_once() {
     cutover_lambda::aws::install_tls();
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let registry = Registry::new("registry.example/test", Credentials::new("AWS", "secret"))
         .unwrap()
         .reached_at(format!("http://{free}").parse().unwrap());
     let error = super::push(&image(""), &registry, "v1").await.unwrap_err();
     let (cause, hint) = only_cause_and_hint(&error);
-    assert_eq!(
-        cause,
-        format!("the registry cannot be reached at http://{free}")
-    );
+    assert_eq!(cause, format!("the registry cannot be reached at http://{free}"));
     assert!(hint.contains("running"), "{error:?}");
     assert!(error.causes()[1].contains("refused"), "{error:?}");
 }
