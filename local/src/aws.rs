@@ -105,7 +105,8 @@ impl Cloud {
     /// The DNS name of the load balancer that has a listener on this port, the oldest where there are several.
     pub(crate) async fn balancer_with_listener(&self, port: u16) -> Result<Option<String>> {
         let described = self.balancers.describe_load_balancers().send().await;
-        let described = described.map_err(|error| Error::new(format!("cannot list load balancers: {}", chain(&error))))?;
+        let described =
+            described.map_err(|error| Error::new(format!("cannot list load balancers: {}", chain(&error))))?;
         for balancer in described.load_balancers() {
             let (Some(arn), Some(name)) = (balancer.load_balancer_arn(), balancer.dns_name()) else { continue };
             let listeners = self.balancers.describe_listeners().load_balancer_arn(arn).send().await;
@@ -122,7 +123,8 @@ fn health_check(group: &TargetGroup, container_port: u16) -> Option<HealthCheck>
     if group.health_check_enabled() == Some(false) {
         return None;
     }
-    let seconds = |value: Option<i32>, default| Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default));
+    let seconds =
+        |value: Option<i32>, default| Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default));
     let http = matches!(group.health_check_protocol().unwrap_or(&ProtocolEnum::Http), ProtocolEnum::Http);
     let matcher = group.matcher().and_then(|matcher| matcher.http_code()).unwrap_or("200");
     Some(HealthCheck {

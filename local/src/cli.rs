@@ -103,7 +103,8 @@ fn project_root() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let is_root = |dir: &&Path| {
         dir.join(".venv").is_dir()
-            || std::fs::read_to_string(dir.join("Cargo.toml")).is_ok_and(|text| text.lines().any(|line| line.trim() == "[workspace]"))
+            || std::fs::read_to_string(dir.join("Cargo.toml"))
+                .is_ok_and(|text| text.lines().any(|line| line.trim() == "[workspace]"))
     };
     here.ancestors().find(is_root).map_or_else(|| here.clone(), Path::to_path_buf)
 }

@@ -38,7 +38,8 @@ pub(crate) async fn get(client: &HttpClient, url: &str, headers: &[(&str, &str)]
         request = request.header(*name, *value);
     }
     let request = request.body(empty()).context(|| format!("cannot ask for {url}"))?;
-    client.request(request).await.map_err(|error| {
-        crate::error::Error::new(format!("no answer from {url}: {}", chain(&error)))
-    })
+    client
+        .request(request)
+        .await
+        .map_err(|error| crate::error::Error::new(format!("no answer from {url}: {}", chain(&error))))
 }

@@ -147,8 +147,10 @@ impl Record {
     pub(crate) fn running(layout: &Layout) -> Result<Self> {
         match Self::read(layout)? {
             Some(record) if record.daemon_alive() && record.phase == Phase::Ready => Ok(record),
-            _ => Err(Error::new(format!("the local cloud is not running (state directory {})", layout.dir().display()))
-                .hint("local-cloud up (or make local-up)")),
+            _ => {
+                Err(Error::new(format!("the local cloud is not running (state directory {})", layout.dir().display()))
+                    .hint("local-cloud up (or make local-up)"))
+            }
         }
     }
 }

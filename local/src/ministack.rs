@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 /// What a healthy start takes at most, on a slow and busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// Longer than any start or stop of a task that the engine answers.
 const DOCKER_TIMEOUT_SECONDS: u32 = 180;
 /// What MiniStack and the functions it runs keep of the environment they are started from.
@@ -92,8 +92,11 @@ pub(crate) async fn ready(child: &mut Child, port: u16, layout: &Layout) -> Resu
     loop {
         if let Ok(Some(status)) = child.try_wait() {
             let owner = port_owner(port).map(|owner| format!("; port {port} is held by {owner}")).unwrap_or_default();
-            return Err(Error::new(format!("MiniStack ended while starting, with {status}{owner}:\n{}", log_tail(layout)))
-                .hint(format!("all of its output: {}", layout.ministack_log().display())));
+            return Err(Error::new(format!(
+                "MiniStack ended while starting, with {status}{owner}:\n{}",
+                log_tail(layout)
+            ))
+            .hint(format!("all of its output: {}", layout.ministack_log().display())));
         }
         let request = http::Request::get(&url).body(http_client::empty()).context(|| format!("cannot ask {url}"))?;
         let answer = match tokio::time::timeout(Duration::from_secs(2), client.request(request)).await {
@@ -103,8 +106,11 @@ pub(crate) async fn ready(child: &mut Child, port: u16, layout: &Layout) -> Resu
             Err(_) => "no answer within 2 s".to_owned(),
         };
         if Instant::now() >= deadline {
-            return Err(Error::new(format!("MiniStack did not become ready within {} s: {answer}", START_LIMIT.as_secs()))
-                .hint(format!("see its output: {}", layout.ministack_log().display())));
+            return Err(Error::new(format!(
+                "MiniStack did not become ready within {} s: {answer}",
+                START_LIMIT.as_secs()
+            ))
+            .hint(format!("see its output: {}", layout.ministack_log().display())));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(250));

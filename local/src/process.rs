@@ -28,8 +28,7 @@ impl ProcessId {
 
     /// Whether exactly this process still runs; a zombie no longer does.
     pub(crate) fn alive(self) -> bool {
-        Stat::read(self.pid)
-            .is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
+        Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
 
     /// Signals the process group that this process leads, if it is still this process.
@@ -67,9 +66,8 @@ pub(crate) fn port_owner(port: u16) -> Option<String> {
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
-        let owns = descriptors
-            .flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.to_string_lossy() == wanted));
+        let owns =
+            descriptors.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.to_string_lossy() == wanted));
         if owns {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (pid {pid})", name.trim()));

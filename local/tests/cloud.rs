@@ -1,13 +1,16 @@
 //! A whole local cloud, from `up` to `down`: deployments that work, deployments that fail, and what is left behind.
 
+// The functions around the tests are test code too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use aws_sdk_ecs::types::DeploymentRolloutState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Aws, Instance, LOG_GROUP, REPOSITORY, eventually, is_alive, server};
+use support::{Aws, Instance, LOG_GROUP, REPOSITORY, eventually, is_alive, is_root, server, uid};
 
 /// Requests at a steady pace, however slow the answers are; counts answers by what they were.
 struct Load {
@@ -30,7 +33,8 @@ impl Load {
                     let (client, url, answers) = (client.clone(), url.clone(), Arc::clone(&answers));
                     requests.spawn(async move {
                         let answer = get(&client, &url).await;
-                        let answer = answer.map_or_else(|error| error, |text| text.split(" host").next().unwrap_or("").to_owned());
+                        let answer = answer
+                            .map_or_else(|error| error, |text| text.split(" for").next().unwrap_or("").to_owned());
                         *answers.lock().unwrap().entry(answer).or_default() += 1;
                     });
                 }
@@ -84,7 +88,7 @@ async fn deployments_on_a_local_cloud() {
     aws.service("web", &v1, &group, 2).await;
     eventually("version 1 serves", Duration::from_secs(20), || async {
         let answer = get(&client, &prod).await?;
-        if answer.contains("version 1 uid image") && answer.contains(".elb.") { Ok(()) } else { Err(answer) }
+        if answer.contains("version 1 in image") && answer.contains(".elb.") { Ok(()) } else { Err(answer) }
     })
     .await;
     eventually("both tasks are healthy", Duration::from_secs(20), || async {
@@ -100,13 +104,14 @@ async fn deployments_on_a_local_cloud() {
     aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
     eventually("only version 2 is left", Duration::from_secs(20), || async {
         let found = aws.describe("web").await;
-        let tasks = instance.status()["tasks"].as_array().unwrap().iter().filter(|task| task["service"] == "web").count();
+        let tasks =
+            instance.status()["tasks"].as_array().unwrap().iter().filter(|task| task["service"] == "web").count();
         if found.deployments().len() == 1 && tasks == 2 { Ok(()) } else { Err(format!("{tasks} tasks, {found:?}")) }
     })
     .await;
     let answers = load.end().await;
     println!("answers during the rolling update: {answers:?}");
-    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 1 uid image", "version 2 uid image"], "{answers:?}");
+    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 1 in image", "version 2 in image"], "{answers:?}");
 
     // An image that exits leaves the old one serving, and says why everywhere people look.
     let load = Load::start(&client, &prod);
@@ -114,29 +119,54 @@ async fn deployments_on_a_local_cloud() {
     aws.update("web", &broken).await;
     aws.rollout("web", &broken, DeploymentRolloutState::Failed).await;
     let reason = aws.stopped_reason(&broken).await.unwrap();
-    assert!(reason.contains("exited with code 3 before it was healthy") && reason.contains("cannot find my configuration"), "{reason}");
+    assert!(
+        reason.contains("exited with code 3 before it was healthy") && reason.contains("cannot find my configuration"),
+        "{reason}"
+    );
     let shown = String::from_utf8(instance.run(&["status"]).stdout).unwrap();
     assert!(shown.contains("exited (3)") && shown.contains("| cannot find my configuration"), "{shown}");
     eventually("the output is in the log group", Duration::from_secs(10), || async {
         let found = aws.logs.filter_log_events().log_group_name(LOG_GROUP).send().await.unwrap();
         let messages: Vec<&str> = found.events().iter().filter_map(|event| event.message()).collect();
-        let both = messages.contains(&"cannot find my configuration") && messages.iter().any(|line| line.starts_with("listening on 127."));
+        let both = messages.contains(&"cannot find my configuration")
+            && messages.iter().any(|line| line.starts_with("listening on 127."));
         // Nothing of this test's own environment has reached a task.
         assert!(!messages.iter().any(|line| line.contains("secret Some")), "{messages:?}");
         if both { Ok(()) } else { Err(format!("{messages:?}")) }
     })
     .await;
 
-    // So does one that cannot be pulled.
+    // So does one that cannot be pulled. MiniStack rolls back only to a completed deployment.
+    aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
     let missing = format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@sha256:{}", "0".repeat(64));
     let missing = aws.task_definition("web", &missing).await;
     aws.update("web", &missing).await;
     aws.rollout("web", &missing, DeploymentRolloutState::Failed).await;
     let reason = aws.stopped_reason(&missing).await.unwrap();
-    assert!(reason.starts_with("CannotPullContainerError") && reason.contains("not available from the registry"), "{reason}");
+    assert!(
+        reason.starts_with("CannotPullContainerError") && reason.contains("not available from the registry"),
+        "{reason}"
+    );
+    aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
     let answers = load.end().await;
-    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 2 uid image"], "{answers:?}");
+    println!("answers during two failed updates: {answers:?}");
+    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 2 in image"], "{answers:?}");
     assert_eq!(aws.describe("web").await.task_definition(), Some(v2.as_str()));
+
+    // A task that becomes unhealthy is replaced.
+    let addresses = |status: &serde_json::Value| -> BTreeSet<String> {
+        let healthy = |task: &&serde_json::Value| task["service"] == "web" && task["state"] == "healthy";
+        let tasks = status["tasks"].as_array().unwrap().iter().filter(healthy);
+        tasks.map(|task| task["address"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = addresses(&instance.status());
+    let victim = before.first().unwrap();
+    get(&client, &format!("http://{victim}:8080/break")).await.unwrap();
+    eventually("the unhealthy task is replaced", Duration::from_secs(20), || async {
+        let now = addresses(&instance.status());
+        if now.len() == 2 && !now.contains(victim) { Ok(()) } else { Err(format!("{now:?}, the victim is {victim}")) }
+    })
+    .await;
 
     // And one that runs, but is not healthy.
     eventually("the sick task has failed", Duration::from_secs(25), || async {
@@ -147,7 +177,12 @@ async fn deployments_on_a_local_cloud() {
     })
     .await;
 
+    // Tasks are the image's user, where this test may decide about users.
     let pids = instance.pids();
+    if is_root() {
+        let tasks = pids.iter().filter(|pid| uid(**pid) == Some(65532)).count();
+        assert!(tasks >= 2, "{pids:?}");
+    }
     assert!(pids.len() >= 4, "MiniStack, two tasks, the daemon: {pids:?}");
     let down = instance.run(&["down"]);
     assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud has ended.\n");
@@ -170,7 +205,10 @@ fn a_killed_daemon_is_noticed_and_what_it_left_is_ended() {
     }
     let status = instance.run(&["status"]);
     let shown = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(!status.status.success() && shown.contains("its daemon is gone") && shown.contains("left behind: MiniStack"), "{shown}");
+    assert!(
+        !status.status.success() && shown.contains("its daemon is gone") && shown.contains("left behind: MiniStack"),
+        "{shown}"
+    );
     let exec = instance.run(&["exec", "--", "true"]);
     assert_eq!(exec.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&exec.stderr).contains("the local cloud is not running"));
@@ -182,7 +220,8 @@ fn a_killed_daemon_is_noticed_and_what_it_left_is_ended() {
 fn the_environment_of_exec_points_here_and_nowhere_else() {
     let instance = Instance::new();
     instance.up();
-    let script = "echo $AWS_ENDPOINT_URL $AWS_REGION $AWS_ACCESS_KEY_ID ${AWS_PROFILE-none} $BLUEGREEN_CONNECT_TO; exit 7";
+    let script =
+        "echo $AWS_ENDPOINT_URL $AWS_REGION $AWS_ACCESS_KEY_ID ${AWS_PROFILE-none} $BLUEGREEN_CONNECT_TO; exit 7";
     let output = instance.run(&["exec", "--", "env", "sh", "-c", script]);
     let status = instance.status();
     let expected = format!(
@@ -201,12 +240,26 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
     let missing = instance.run(&["up", "--python", "/nonexistent/python"]);
     let said = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert_eq!(missing.status.code(), Some(1));
-    assert!(said.contains("/nonexistent/python cannot be run") && said.contains("hint: make the Python environment"), "{said}");
+    assert!(
+        said.contains("/nonexistent/python cannot be run") && said.contains("hint: make the Python environment"),
+        "{said}"
+    );
 
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port().to_string();
-    let taken = instance.run(&["up", "--python", instance.python.to_str().unwrap(), "--endpoint-port", &port, "--forward", "0:80"]);
+    let taken = instance.run(&[
+        "up",
+        "--python",
+        instance.python.to_str().unwrap(),
+        "--endpoint-port",
+        &port,
+        "--forward",
+        "0:80",
+    ]);
     let said = String::from_utf8_lossy(&taken.stderr).into_owned();
-    assert!(said.contains(&format!("port 127.0.0.1:{port} is taken by")) && said.contains("--endpoint-port PORT"), "{said}");
+    assert!(
+        said.contains(&format!("port 127.0.0.1:{port} is taken by")) && said.contains("--endpoint-port PORT"),
+        "{said}"
+    );
     assert_eq!(instance.run(&["frobnicate"]).status.code(), Some(2));
 }

@@ -27,7 +27,9 @@ pub(crate) fn down(layout: &Layout) -> Result<ExitCode> {
     let text = match (running, leftovers) {
         (Some(_), _) => "The local cloud has ended.\n".to_owned(),
         (None, 0) => "The local cloud is not running.\n".to_owned(),
-        (None, count) => format!("The local cloud's daemon was gone; {count} processes that it left behind have ended.\n"),
+        (None, count) => {
+            format!("The local cloud's daemon was gone; {count} processes that it left behind have ended.\n")
+        }
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -45,9 +47,13 @@ pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
             child.process.signal_group(Signal::KILL);
         }
         if !ends(|| gone(&children), CHILD_PATIENCE) {
-            let left: Vec<String> =
-                children.iter().filter(|child| child.process.alive()).map(|child| format!("{} (pid {})", child.what, child.process.pid)).collect();
-            return Err(Error::new(format!("cannot end {}", left.join(", "))).hint("end them by hand, as the user who started them"));
+            let left: Vec<String> = children
+                .iter()
+                .filter(|child| child.process.alive())
+                .map(|child| format!("{} (pid {})", child.what, child.process.pid))
+                .collect();
+            return Err(Error::new(format!("cannot end {}", left.join(", ")))
+                .hint("end them by hand, as the user who started them"));
         }
     }
     for file in [layout.record(), layout.processes(), layout.socket()] {

@@ -5,6 +5,7 @@ use crate::environment::{REMOVED, variables};
 use crate::error::{Error, Result};
 use crate::instance::{Layout, Record};
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -28,7 +29,8 @@ pub(crate) fn env(layout: &Layout) -> Result<ExitCode> {
     let record = Record::running(layout)?;
     let mut text = format!("unset {}\n", REMOVED.join(" "));
     for (name, value) in variables(&record) {
-        text.push_str(&format!("export {name}='{}'\n", value.replace('\'', r"'\''")));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''"));
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -25,11 +25,18 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
     let engine = engine_status(layout, &record)?;
     let balancers = balancers(&record)?;
     if as_json {
-        let forwards: Vec<Value> = record.forwards.iter().zip(&balancers).map(|(forward, balancer)| json!({
-            "url": format!("http://127.0.0.1:{}", forward.local),
-            "listener": forward.listener,
-            "load_balancer": balancer,
-        })).collect();
+        let forwards: Vec<Value> = record
+            .forwards
+            .iter()
+            .zip(&balancers)
+            .map(|(forward, balancer)| {
+                json!({
+                    "url": format!("http://127.0.0.1:{}", forward.local),
+                    "listener": forward.listener,
+                    "load_balancer": balancer,
+                })
+            })
+            .collect();
         let all = json!({
             "state": "running",
             "endpoint": record.endpoint(),
@@ -55,8 +62,13 @@ fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Resul
         Some(_) => Some("its daemon is gone".to_owned()),
         None => None,
     };
-    let left: Vec<String> = if alive { Vec::new() } else {
-        ProcessLedger::left_behind(layout)?.iter().map(|child| format!("{} (pid {})", child.what, child.process.pid)).collect()
+    let left: Vec<String> = if alive {
+        Vec::new()
+    } else {
+        ProcessLedger::left_behind(layout)?
+            .iter()
+            .map(|child| format!("{} (pid {})", child.what, child.process.pid))
+            .collect()
     };
     if as_json {
         print(&format!("{:#}\n", json!({ "state": "stopped", "reason": why, "left_behind": left })))?;
@@ -75,9 +87,11 @@ fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Resul
 pub(super) fn engine_status(layout: &Layout, record: &Record) -> Result<EngineStatus> {
     let socket = layout.socket();
     let ask = async {
-        let stream = tokio::net::UnixStream::connect(&socket).await.context(|| format!("cannot reach {}", socket.display()))?;
+        let stream =
+            tokio::net::UnixStream::connect(&socket).await.context(|| format!("cannot reach {}", socket.display()))?;
         let failed = || format!("no answer from {}", socket.display());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context(failed)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context(failed)?;
         tokio::spawn(connection);
         let request = http::Request::get(engine::STATUS_PATH).header(http::header::HOST, "local-cloud");
         let request = request.body(Empty::<bytes::Bytes>::new()).context(failed)?;
@@ -86,7 +100,8 @@ pub(super) fn engine_status(layout: &Layout, record: &Record) -> Result<EngineSt
     };
     block_on(async {
         tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| {
-            Err(Error::new(format!("the daemon (pid {}) does not answer", record.daemon.pid)).hint("local-cloud down, then local-cloud up"))
+            Err(Error::new(format!("the daemon (pid {}) does not answer", record.daemon.pid))
+                .hint("local-cloud down, then local-cloud up"))
         })
     })
 }
@@ -97,7 +112,11 @@ fn balancers(record: &Record) -> Result<Vec<Option<String>>> {
         let mut names = Vec::new();
         for forward in &record.forwards {
             let asked = tokio::time::timeout(PATIENCE, cloud.balancer_with_listener(forward.listener)).await;
-            names.push(asked.unwrap_or_else(|_| Err(Error::new("MiniStack does not answer").hint("local-cloud logs ministack")))?);
+            names.push(
+                asked.unwrap_or_else(|_| {
+                    Err(Error::new("MiniStack does not answer").hint("local-cloud logs ministack"))
+                })?,
+            );
         }
         Ok(names)
     })
@@ -108,7 +127,11 @@ fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) 
     lines.push(overview(record).swap_remove(0));
     for (forward, balancer) in record.forwards.iter().zip(balancers) {
         let target = balancer.as_deref().unwrap_or("no load balancer yet");
-        lines.push(format!("  forward       http://127.0.0.1:{} -> {target} ({})", forward.local, listener_name(*forward)));
+        lines.push(format!(
+            "  forward       http://127.0.0.1:{} -> {target} ({})",
+            forward.local,
+            listener_name(*forward)
+        ));
     }
     if engine.tasks.is_empty() {
         lines.push("No tasks.".to_owned());
@@ -143,7 +166,8 @@ fn render_task(task: &TaskReport) -> Vec<String> {
     }
     let service = task.service.as_deref().or(task.definition.as_deref()).unwrap_or("-");
     let id = short(task.task.as_deref().unwrap_or(&task.id), 8);
-    let mut lines = vec![format!("{id:<9} {:<24} {:<13} {:<15} {state}", short(service, 24), task.image, task.address.to_string())];
+    let mut lines =
+        vec![format!("{id:<9} {:<24} {:<13} {:<15} {state}", short(service, 24), task.image, task.address.to_string())];
     lines.extend(task.output.iter().map(|line| format!("          | {line}")));
     lines
 }

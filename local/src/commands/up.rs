@@ -62,7 +62,8 @@ fn check_python(python: &Path) -> Result<()> {
     let script = "import importlib.util as u, sys\n\
                   print(' '.join(m for m in ('ministack', 'hypercorn', 'docker') if u.find_spec(m) is None))";
     let checked = Command::new(python).args(["-c", script]).stdin(Stdio::null()).output();
-    let checked = checked.map_err(|error| Error::new(format!("MiniStack's Python {shown} cannot be run: {error}")).hint(hint))?;
+    let checked =
+        checked.map_err(|error| Error::new(format!("MiniStack's Python {shown} cannot be run: {error}")).hint(hint))?;
     if !checked.status.success() {
         let why = String::from_utf8_lossy(&checked.stderr);
         return Err(Error::new(format!("{shown} does not work: {}", why.trim())).hint(hint));
@@ -96,7 +97,8 @@ fn wait(layout: &Layout, mut daemon: Option<&mut Child>) -> Result<Record> {
     let mut pause = Duration::from_millis(10);
     loop {
         let ended = daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten());
-        let ours = |record: &Record| daemon.as_ref().is_none_or(|daemon| u32::try_from(record.daemon.pid) == Ok(daemon.id()));
+        let ours =
+            |record: &Record| daemon.as_ref().is_none_or(|daemon| u32::try_from(record.daemon.pid) == Ok(daemon.id()));
         if let Some(record) = Record::read(layout)?.filter(ours) {
             match &record.phase {
                 Phase::Ready => return Ok(record),

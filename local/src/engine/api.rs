@@ -61,7 +61,8 @@ pub(crate) async fn serve(listener: UnixListener, engine: Arc<Engine>) {
                     }))
                 }
             });
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             if let Err(error) = served {
                 tracing::debug!("a connection to the engine ended: {error}");
             }
@@ -87,7 +88,9 @@ impl Engine {
         match path.as_str() {
             "/_ping" => text("OK"),
             "/version" if get => answer(StatusCode::OK, &wire::version()),
-            "/info" if get => answer(StatusCode::OK, &json!({ "ServerVersion": env!("CARGO_PKG_VERSION"), "OSType": "linux" })),
+            "/info" if get => {
+                answer(StatusCode::OK, &json!({ "ServerVersion": env!("CARGO_PKG_VERSION"), "OSType": "linux" }))
+            }
             "/images/create" if parts.method == Method::POST => self.answer_pull(&parameters).await,
             STATUS_PATH if get => {
                 let status = EngineStatus { tasks: self.reports(), pull_failures: self.pull_failures() };
@@ -173,7 +176,13 @@ impl Engine {
         nothing(StatusCode::NO_CONTENT)
     }
 
-    async fn answer_container(self: &Arc<Self>, method: &Method, id: &str, action: &str, parameters: &Parameters) -> Response<Body> {
+    async fn answer_container(
+        self: &Arc<Self>,
+        method: &Method,
+        id: &str,
+        action: &str,
+        parameters: &Parameters,
+    ) -> Response<Body> {
         if (method, id, action) == (&Method::GET, wire::SELF_NAME, "json") {
             return answer(StatusCode::OK, &wire::inspect_self());
         }
@@ -237,7 +246,9 @@ fn logs(container: &Arc<Container>, parameters: &Parameters) -> Response<Body> {
 /// `/v1.44/containers/json` is `/containers/json`.
 fn without_version(path: &str) -> &str {
     match path.strip_prefix("/v").and_then(|rest| rest.split_once('/')) {
-        Some((version, _)) if version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => &path[version.len() + 2..],
+        Some((version, _)) if version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            &path[version.len() + 2..]
+        }
         _ => path,
     }
 }

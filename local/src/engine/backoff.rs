@@ -12,7 +12,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 /// A task that lived this long did start.
 const LIVED: Duration = Duration::from_secs(10);
 /// Failures older than this say nothing about the next start.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// Consecutive failures by what was started: a task definition or an image.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ mod tests {
         }
         assert!(backoff.delay("web:1", now) > Duration::ZERO);
         assert_eq!(backoff.delay("web:2", now), Duration::ZERO);
-        backoff.failed("web:1", Duration::from_secs(60), now);
+        backoff.failed("web:1", Duration::from_mins(1), now);
         assert_eq!(backoff.delay("web:1", now), Duration::ZERO);
     }
 

@@ -116,6 +116,17 @@ impl Container {
         })
     }
 
+    /// From starting to healthy, unless it is being stopped or has ended.
+    pub(crate) fn became_healthy(&self) -> bool {
+        self.state.send_if_modified(|state| {
+            let starting = state.phase == Phase::Starting;
+            if starting {
+                state.phase = Phase::Healthy;
+            }
+            starting
+        })
+    }
+
     /// Ends its life. The first reason stays: what happens while it is being ended follows from it.
     pub(crate) fn exited(&self, exit_code: Option<i32>, reason: Option<String>) {
         self.state.send_modify(|state| {

@@ -28,7 +28,9 @@ pub(crate) enum Isolation {
 impl Isolation {
     /// Finds out what this machine allows.
     pub(crate) async fn detect() -> Self {
-        let Some(unshare) = find_program("unshare") else { return Self::warn_none("unshare (util-linux) is not installed") };
+        let Some(unshare) = find_program("unshare") else {
+            return Self::warn_none("unshare (util-linux) is not installed");
+        };
         let candidates = if rustix::process::geteuid().is_root() {
             [Self::ChangeRoot(unshare.clone()), Self::UserNamespace(unshare)]
         } else {
@@ -36,7 +38,8 @@ impl Isolation {
         };
         for candidate in candidates {
             let Some(mut command) = candidate.command(Path::new("/"), "/", (0, 0)) else { continue };
-            let outcome = command.arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
+            let outcome =
+                command.arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
             if outcome.is_ok_and(|status| status.success()) {
                 return candidate;
             }
@@ -78,16 +81,13 @@ pub(crate) async fn launch(container: &Container, isolation: &Isolation) -> Resu
     let config = &container.image.config;
     let directory = config.working_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or("/");
     let user = user(config.user.as_deref().unwrap_or(""), &root)?;
-    let mut command = match isolation.command(&root, directory, user) {
-        Some(mut command) => {
-            command.args(&arguments);
-            command
-        }
-        None => {
-            let mut command = Command::new(root.join(arguments[0].trim_start_matches('/')));
-            command.args(&arguments[1..]).current_dir(&root);
-            command
-        }
+    let mut command = if let Some(mut command) = isolation.command(&root, directory, user) {
+        command.args(&arguments);
+        command
+    } else {
+        let mut command = Command::new(root.join(arguments[0].trim_start_matches('/')));
+        command.args(&arguments[1..]).current_dir(&root);
+        command
     };
     command
         .env_clear()
@@ -170,7 +170,9 @@ fn user(spec: &str, root: &Path) -> Result<(u32, u32)> {
     let number = |fields: &Option<Vec<String>>, index: usize| fields.as_ref()?.get(index)?.parse::<u32>().ok();
     let uid = user.parse().ok().or_else(|| number(&passwd, 2)).ok_or_else(|| unknown("user"))?;
     let gid = match group {
-        Some(group) => group.parse().ok().or_else(|| number(&entry("etc/group", group), 2)).ok_or_else(|| unknown("group"))?,
+        Some(group) => {
+            group.parse().ok().or_else(|| number(&entry("etc/group", group), 2)).ok_or_else(|| unknown("group"))?
+        }
         None => number(&passwd, 3).unwrap_or(0),
     };
     Ok((uid, gid))
@@ -192,9 +194,13 @@ mod tests {
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:\nweb:x:101:102::/:\n").unwrap();
         std::fs::write(root.path().join("etc/group"), "www:x:33:\n").unwrap();
-        for (spec, expected) in
-            [("", (0, 0)), ("65532", (65532, 0)), ("65532:65533", (65532, 65533)), ("web", (101, 102)), ("web:www", (101, 33))]
-        {
+        for (spec, expected) in [
+            ("", (0, 0)),
+            ("65532", (65532, 0)),
+            ("65532:65533", (65532, 65533)),
+            ("web", (101, 102)),
+            ("web:www", (101, 33)),
+        ] {
             assert_eq!(user(spec, root.path()).unwrap(), expected, "{spec}");
         }
         let error = user("nobody-here", root.path()).unwrap_err().to_string();

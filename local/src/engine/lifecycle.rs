@@ -5,7 +5,7 @@ use super::drain::drain;
 use super::launch;
 use super::placement::{Placement, startup_budget};
 use super::probe::{HealthCheck, Matcher};
-use super::{Engine, lock};
+use super::{Engine, clear, lock};
 use crate::error::{Error, Result};
 use crate::process::{ProcessId, end_stragglers};
 use jiff::Timestamp;
@@ -37,7 +37,7 @@ impl Engine {
         let lines = container.output.tail(LINES_IN_MESSAGE);
         container.output.close();
         container.exited(None, Some(reason.clone()));
-        self.clear(container);
+        clear(container);
         if !self.closing() {
             self.note_failure(container, Duration::ZERO);
             self.keep_output(container);
@@ -60,7 +60,9 @@ impl Engine {
         })?;
         let reason = same.state.borrow().reason.clone();
         let lines = same.output.tail(LINES_IN_MESSAGE);
-        reason.map(|reason| if lines.is_empty() { reason } else { format!("{reason}; last output: {}", lines.join(" | ")) })
+        reason.map(
+            |reason| if lines.is_empty() { reason } else { format!("{reason}; last output: {}", lines.join(" | ")) },
+        )
     }
 
     async fn try_start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
@@ -74,6 +76,23 @@ impl Engine {
             // It is set once, by the only start there is.
             let _ = container.service.set(service.clone());
         }
+        self.launch(container).await?;
+        if self.closing() || container.phase() == Phase::Draining {
+            return Err(stopped_early());
+        }
+        self.become_healthy(container, &placement).await?;
+        if !container.became_healthy() {
+            return Err(if container.phase() == Phase::Exited { exited_early(container) } else { stopped_early() });
+        }
+        tracing::info!("task {} is healthy at {}", container.name, container.address);
+        for check in placement.checks {
+            tokio::spawn(Arc::clone(self).monitor(Arc::clone(container), check));
+        }
+        Ok(())
+    }
+
+    /// Starts the process, and the task that watches over it.
+    async fn launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         let mut child = launch::launch(container, &self.isolation).await?;
         let Some(process) = child.id().and_then(ProcessId::of) else {
             return Err(Error::new(format!("{} ended before it could be watched", container.image.name)));
@@ -96,16 +115,8 @@ impl Engine {
             if tokio::time::timeout(LAST_OUTPUT, capture).await.is_err() {
                 tracing::debug!("{} still has its output open", watched.name);
             }
-            engine.after_exit(&watched, status.ok().as_ref().map(exit_code));
+            engine.after_exit(&watched, status.ok().map(exit_code));
         });
-        self.become_healthy(container, &placement).await?;
-        if !container.enter(Phase::Healthy, None) {
-            return Err(self.exited_early(container));
-        }
-        tracing::info!("task {} is healthy at {}", container.name, container.address);
-        for check in placement.checks {
-            tokio::spawn(Arc::clone(self).monitor(Arc::clone(container), check));
-        }
         Ok(())
     }
 
@@ -125,7 +136,7 @@ impl Engine {
             Some(task) => self.cloud.wanted(task).await,
             None => true,
         };
-        if wanted && !self.closing() { Ok(()) } else { Err(Error::new("the task was stopped while it was starting")) }
+        if wanted && !self.closing() { Ok(()) } else { Err(stopped_early()) }
     }
 
     async fn become_healthy(&self, container: &Container, placement: &Placement) -> Result<()> {
@@ -145,7 +156,7 @@ impl Engine {
         for check in checks {
             loop {
                 let sick = tokio::select! {
-                    _ = container.ended() => return Err(self.exited_early(container)),
+                    _ = container.ended() => return Err(exited_early(container)),
                     probed = check.probe(container.address) => match probed {
                         Ok(()) => break,
                         Err(sick) => sick,
@@ -162,11 +173,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    fn exited_early(&self, container: &Container) -> Error {
-        let code = container.state.borrow().exit_code.map_or_else(|| "an unknown code".to_owned(), |code| format!("code {code}"));
-        Error::new(format!("the task exited with {code} before it was healthy"))
     }
 
     /// Keeps asking a healthy task, and ends one that stays unhealthy, as ECS does; MiniStack then replaces it.
@@ -206,8 +212,11 @@ impl Engine {
         }
         let process = container.state.borrow().process;
         let Some(process) = process else {
+            // It has no process yet. Its start notices that it is being stopped, and ends it.
             if was == Phase::Created {
                 container.exited(Some(0), None);
+            } else if tokio::time::timeout(patience.max(WANTED_EVERY * 2), container.ended()).await.is_err() {
+                tracing::warn!("the start of task {} did not give up in time", container.name);
             }
             return;
         };
@@ -232,14 +241,15 @@ impl Engine {
         let before = container.state.borrow().clone();
         container.output.close();
         let unasked = before.phase == Phase::Healthy;
-        let reason = (unasked && exit_code != Some(0))
-            .then(|| exit_code.map_or_else(|| "the task ended".to_owned(), |code| format!("the task exited with code {code}")));
+        let reason = (unasked && exit_code != Some(0)).then(|| {
+            exit_code.map_or_else(|| "the task ended".to_owned(), |code| format!("the task exited with code {code}"))
+        });
         container.exited(exit_code, reason);
         if matches!(before.phase, Phase::Healthy | Phase::Unhealthy) && before.started.is_some() && !self.closing() {
             let lived = before.since.map(|since| since.elapsed()).unwrap_or_default();
             self.note_failure(container, lived);
         }
-        self.clear(container);
+        clear(container);
     }
 
     /// Output of a failed start belongs into the task's log group, where people look first.
@@ -255,6 +265,16 @@ impl Engine {
             }
         });
     }
+}
+
+fn stopped_early() -> Error {
+    Error::new("the task was stopped while it was starting")
+}
+
+fn exited_early(container: &Container) -> Error {
+    let code =
+        container.state.borrow().exit_code.map_or_else(|| "an unknown code".to_owned(), |code| format!("code {code}"));
+    Error::new(format!("the task exited with {code} before it was healthy"))
 }
 
 fn accepts(port: u16) -> HealthCheck {
@@ -287,7 +307,7 @@ fn stop_signal(container: &Container) -> Signal {
 }
 
 /// The shell's convention: 128 and the signal's number for a process that a signal ended.
-fn exit_code(status: &std::process::ExitStatus) -> i32 {
+fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }

@@ -81,7 +81,8 @@ impl Engine {
     ) -> Result<Self> {
         let containers_dir = layout.containers();
         if containers_dir.exists() {
-            std::fs::remove_dir_all(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
+            std::fs::remove_dir_all(&containers_dir)
+                .context(|| format!("cannot empty {}", containers_dir.display()))?;
         }
         std::fs::create_dir_all(&containers_dir).context(|| format!("cannot create {}", containers_dir.display()))?;
         Ok(Self {
@@ -107,8 +108,11 @@ impl Engine {
         containers.sort_by_key(|found| found.created);
         let mut reports: Vec<TaskReport> = lock(&self.failures).iter().cloned().collect();
         let known = |id: &str| reports.iter().any(|report| report.id == id);
-        let others: Vec<TaskReport> =
-            containers.iter().filter(|found| !known(found.short_id()) && !found.failed()).map(|found| found.report()).collect();
+        let others: Vec<TaskReport> = containers
+            .iter()
+            .filter(|found| !known(found.short_id()) && !found.failed())
+            .map(|found| found.report())
+            .collect();
         reports.extend(others);
         reports
     }
@@ -158,7 +162,9 @@ impl Engine {
             .of(owner)
             .ok_or_else(|| CreateError::Other(Error::new("no loopback address is free for another task")))?;
         let dir = self.containers_dir.join(&id[..12]);
-        std::fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display())).map_err(CreateError::Other)?;
+        std::fs::create_dir_all(&dir)
+            .context(|| format!("cannot create {}", dir.display()))
+            .map_err(CreateError::Other)?;
         let output = Arc::new(Output::new(Some(&dir.join("output.log"))));
         let container = Arc::new(Container {
             id: id.clone(),
@@ -210,17 +216,7 @@ impl Engine {
         if !shared {
             lock(&self.addresses).release(owner);
         }
-        self.clear(container);
-    }
-
-    /// The root file system goes with the container. Its output stays: that is what people look for.
-    fn clear(&self, container: &Container) {
-        let root = container.root();
-        if let Err(error) = std::fs::remove_dir_all(&root)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!("cannot remove {}: {error}", root.display());
-        }
+        clear(container);
     }
 
     fn prune(&self) {
@@ -241,6 +237,16 @@ impl Engine {
         while failures.len() > FAILURES_KEPT {
             failures.pop_front();
         }
+    }
+}
+
+/// The root file system goes with the container. Its output stays: that is what people look for.
+fn clear(container: &Container) {
+    let root = container.root();
+    if let Err(error) = std::fs::remove_dir_all(&root)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!("cannot remove {}: {error}", root.display());
     }
 }
 

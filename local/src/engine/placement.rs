@@ -14,7 +14,7 @@ const REVISION: &str = "com.amazonaws.ecs.task-definition-version";
 /// The least and the most time a task gets, whatever its target group says: a slow first answer must not
 /// fail it, and a deployment must not seem to hang.
 const LEAST: Duration = Duration::from_secs(10);
-const MOST: Duration = Duration::from_secs(60);
+const MOST: Duration = Duration::from_mins(1);
 
 /// The ECS task a container is part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ mod tests {
     fn the_budget_has_bounds() {
         assert_eq!(startup_budget(Duration::ZERO, &[]), LEAST);
         assert_eq!(startup_budget(Duration::ZERO, &[check(1, 2)]), LEAST);
-        assert_eq!(startup_budget(Duration::from_secs(300), &[check(30, 5)]), MOST);
+        assert_eq!(startup_budget(Duration::from_mins(5), &[check(30, 5)]), MOST);
     }
 
     #[test]

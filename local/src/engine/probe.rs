@@ -135,9 +135,14 @@ mod tests {
 
     #[test]
     fn matchers_are_codes_lists_and_ranges() {
-        for (text, status, matches) in
-            [("200", 200, true), ("200", 204, false), ("200,204", 204, true), ("200-299", 250, true), ("200-299", 302, false), ("?", 200, true)]
-        {
+        for (text, status, matches) in [
+            ("200", 200, true),
+            ("200", 204, false),
+            ("200,204", 204, true),
+            ("200-299", 250, true),
+            ("200-299", 302, false),
+            ("?", 200, true),
+        ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(Matcher::parse(text).matches(status), matches, "{text} {status}");
         }

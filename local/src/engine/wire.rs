@@ -1,7 +1,7 @@
 //! The shapes of the Docker Engine API that MiniStack's client (docker-py) sends and reads. Pure.
 
-use super::container::{Container, Phase};
 use super::Wish;
+use super::container::{Container, Phase};
 use crate::image::Image;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -54,7 +54,8 @@ pub(super) fn status(phase: Phase) -> &'static str {
 pub(super) fn inspect(container: &Container) -> Value {
     let state = container.state.borrow().clone();
     let status = status(state.phase);
-    let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string());
+    let time =
+        |time: Option<jiff::Timestamp>| time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string());
     json!({
         "Id": container.id,
         "Created": container.created.to_string(),
@@ -177,7 +178,10 @@ pub(super) fn decode(text: &str, query: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let hex = tail
+            .get(..2)
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let (byte, after) = match (first, hex) {
             (b'%', Some(byte)) => (byte, &tail[2..]),
             (b'+', _) if query => (b' ', tail),
@@ -192,7 +196,10 @@ pub(super) fn decode(text: &str, query: bool) -> String {
 /// The parameters of a query.
 pub(super) fn parameters(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name, true), decode(value, true))).collect()
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name, true), decode(value, true)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -116,9 +116,12 @@ mod tests {
     #[test]
     fn headers_of_one_connection_are_not_passed_on() {
         let mut headers = HeaderMap::new();
-        for (name, value) in
-            [("connection", "keep-alive, x-private"), ("x-private", "1"), ("transfer-encoding", "chunked"), ("x-bluegreen-env", "blue")]
-        {
+        for (name, value) in [
+            ("connection", "keep-alive, x-private"),
+            ("x-private", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-bluegreen-env", "blue"),
+        ] {
             headers.insert(name, value.parse().unwrap());
         }
         remove_hop_by_hop(&mut headers);

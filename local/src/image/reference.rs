@@ -30,7 +30,10 @@ impl Reference {
             path.rsplit_once(':').unwrap_or((path, "latest"))
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if repository.is_empty() || !repository.chars().all(allowed) || repository.split('/').any(|part| part.is_empty() || part == "..") {
+        if repository.is_empty()
+            || !repository.chars().all(allowed)
+            || repository.split('/').any(|part| part.is_empty() || part == "..")
+        {
             return Err(invalid("the repository is empty or has characters that no registry allows"));
         }
         if version.is_empty() || version.contains('/') {
@@ -50,7 +53,8 @@ impl Reference {
             None => false,
             Some(host) => {
                 let (name, _) = host.split_once(':').unwrap_or((host, ""));
-                let ecr = name.contains(".dkr.ecr.") && (name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn"));
+                let ecr = name.contains(".dkr.ecr.")
+                    && (name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn"));
                 ecr || name == "127.0.0.1" || name == "localhost"
             }
         }

@@ -82,16 +82,19 @@ impl Registry {
         let url = format!("{}/v2/{}/manifests/{version}", self.endpoint, reference.repository);
         let response = get(&self.client, &url, &[("accept", ACCEPT)]).await?;
         let status = response.status();
-        let body = http_body_util::Limited::new(response.into_body(), MANIFEST_LIMIT).collect().await.map_err(|error| {
-            Error::new(format!("cannot read the manifest of {reference}: {error}"))
-        })?;
+        let body = http_body_util::Limited::new(response.into_body(), MANIFEST_LIMIT)
+            .collect()
+            .await
+            .map_err(|error| Error::new(format!("cannot read the manifest of {reference}: {error}")))?;
         let body = body.to_bytes();
         if !status.is_success() {
             return Err(refusal(reference, "manifest", status, &body));
         }
         let digest = digest_of(&body);
         if is_digest(version) && digest != version {
-            return Err(Error::new(format!("the manifest of {reference} has the digest {digest}, not the one asked for")));
+            return Err(Error::new(format!(
+                "the manifest of {reference} has the digest {digest}, not the one asked for"
+            )));
         }
         let manifest: Manifest =
             serde_json::from_slice(&body).context(|| format!("the manifest of {reference} is not one"))?;
@@ -113,7 +116,8 @@ impl Registry {
         }
         let staged = file.with_extension(format!("{}.part", next_part()));
         let write = async {
-            let mut out = tokio::fs::File::create(&staged).await.context(|| format!("cannot write {}", staged.display()))?;
+            let mut out =
+                tokio::fs::File::create(&staged).await.context(|| format!("cannot write {}", staged.display()))?;
             let mut hash = Sha256::new();
             while let Some(frame) = body.frame().await {
                 let frame = frame.context(|| format!("reading blob {digest} of {reference} broke off"))?;
@@ -125,7 +129,9 @@ impl Registry {
             out.flush().await.context(|| format!("cannot write {}", staged.display()))?;
             let actual = format!("sha256:{}", hex(&hash.finalize()));
             if actual != digest {
-                return Err(Error::new(format!("a blob of {reference} should be {digest} but its content is {actual}")));
+                return Err(Error::new(format!(
+                    "a blob of {reference} should be {digest} but its content is {actual}"
+                )));
             }
             tokio::fs::rename(&staged, file).await.context(|| format!("cannot write {}", file.display()))
         };

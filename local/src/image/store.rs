@@ -136,9 +136,8 @@ impl Image {
     pub(crate) fn unpack(&self, root: &Path) -> Result<()> {
         std::fs::create_dir_all(root).context(|| format!("cannot create {}", root.display()))?;
         for (media_type, layer) in &self.layers {
-            unpack_layer(media_type, layer, root).map_err(|error| {
-                Error::new(format!("cannot unpack a layer of {}: {}", self.name, error.message()))
-            })?;
+            unpack_layer(media_type, layer, root)
+                .map_err(|error| Error::new(format!("cannot unpack a layer of {}: {}", self.name, error.message())))?;
         }
         Ok(())
     }

@@ -20,12 +20,8 @@ pub(super) fn unpack_layer(media_type: &str, layer: &Path, root: &Path) -> Resul
         return Err(Error::new("it is compressed with zstd, which the local cloud does not read")
             .hint("build the image with gzip layers"));
     }
-    if media_type.ends_with("gzip") {
-        unpack_tar(GzDecoder::new(file), root)
-    } else {
-        unpack_tar(file, root)
-    }
-    .map_err(|error| Error::new(chain(&error)))
+    if media_type.ends_with("gzip") { unpack_tar(GzDecoder::new(file), root) } else { unpack_tar(file, root) }
+        .map_err(|error| Error::new(chain(&error)))
 }
 
 fn unpack_tar(layer: impl Read, root: &Path) -> io::Result<()> {

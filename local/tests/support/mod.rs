@@ -56,16 +56,22 @@ impl Instance {
 
     /// Every process that the instance has recorded, and its daemon.
     pub fn pids(&self) -> Vec<i64> {
-        let read = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(self.state().join(name)).unwrap()).unwrap() };
+        let read =
+            |name: &str| -> Value { serde_json::from_slice(&std::fs::read(self.state().join(name)).unwrap()).unwrap() };
         let children = read("processes.json");
-        let mut pids: Vec<i64> =
-            children["children"].as_array().unwrap().iter().map(|child| child["process"]["pid"].as_i64().unwrap()).collect();
+        let mut pids: Vec<i64> = children["children"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|child| child["process"]["pid"].as_i64().unwrap())
+            .collect();
         pids.push(self.daemon());
         pids
     }
 
     pub fn daemon(&self) -> i64 {
-        let record: Value = serde_json::from_slice(&std::fs::read(self.state().join("instance.json")).unwrap()).unwrap();
+        let record: Value =
+            serde_json::from_slice(&std::fs::read(self.state().join("instance.json")).unwrap()).unwrap();
         record["daemon"]["pid"].as_i64().unwrap()
     }
 }
@@ -102,8 +108,22 @@ pub fn is_alive(pid: i64) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// The user a process runs as.
+pub fn uid(pid: i64) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+}
+
+pub fn is_root() -> bool {
+    uid(std::process::id().into()) == Some(0)
+}
+
 /// Asks until there is an answer, and fails with the last thing seen when the time is over.
-pub async fn eventually<T, F: Future<Output = Result<T, String>>>(what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    what: &str,
+    limit: Duration,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let deadline = Instant::now() + limit;
     loop {
         match ask().await {
@@ -161,7 +181,8 @@ impl Aws {
         let config = Config::oci_v1(serde_json::to_vec(&config).unwrap(), None);
         let layers = [layer];
         let manifest = OciImageManifest::build(&layers, &config, None);
-        let client = oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
+        let client =
+            oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
         let host = self.endpoint.trim_start_matches("http://");
         let name = format!("{host}/{REPOSITORY}:latest").parse().unwrap();
         let pushed = client.push(&name, &layers, config, &RegistryAuth::Anonymous, Some(manifest)).await.unwrap();
@@ -183,7 +204,11 @@ impl Aws {
             .port_mappings(ecs::PortMapping::builder().container_port(8080).build())
             .log_configuration(logs.build().unwrap());
         let platform = ecs::RuntimePlatform::builder()
-            .cpu_architecture(if cfg!(target_arch = "aarch64") { ecs::CpuArchitecture::Arm64 } else { ecs::CpuArchitecture::X8664 })
+            .cpu_architecture(if cfg!(target_arch = "aarch64") {
+                ecs::CpuArchitecture::Arm64
+            } else {
+                ecs::CpuArchitecture::X8664
+            })
             .operating_system_family(ecs::OsFamily::Linux);
         let registered = self
             .ecs
@@ -211,8 +236,8 @@ impl Aws {
             .vpc_id("vpc-1")
             .target_type(elb::TargetTypeEnum::Ip)
             .health_check_path("/healthz")
-            .health_check_interval_seconds(5)
-            .health_check_timeout_seconds(2)
+            .health_check_interval_seconds(1)
+            .health_check_timeout_seconds(1)
             .unhealthy_threshold_count(2)
             .send()
             .await
@@ -225,7 +250,8 @@ impl Aws {
         let created = self.elb.create_load_balancer().name("web").subnets("subnet-1").send().await.unwrap();
         let balancer = created.load_balancers()[0].load_balancer_arn().unwrap();
         let action = elb::Action::builder().r#type(elb::ActionTypeEnum::Forward).target_group_arn(group).build();
-        let listener = self.elb.create_listener().load_balancer_arn(balancer).protocol(elb::ProtocolEnum::Http).port(80);
+        let listener =
+            self.elb.create_listener().load_balancer_arn(balancer).protocol(elb::ProtocolEnum::Http).port(80);
         listener.default_actions(action).send().await.unwrap();
     }
 
@@ -240,7 +266,9 @@ impl Aws {
             .desired_count(count)
             .launch_type(ecs::LaunchType::Fargate)
             .load_balancers(balancer.build())
-            .deployment_configuration(ecs::DeploymentConfiguration::builder().deployment_circuit_breaker(breaker).build())
+            .deployment_configuration(
+                ecs::DeploymentConfiguration::builder().deployment_circuit_breaker(breaker).build(),
+            )
             .send()
             .await
             .unwrap();
@@ -268,7 +296,8 @@ impl Aws {
 
     /// Why tasks of this definition stopped.
     pub async fn stopped_reason(&self, definition: &str) -> Result<String, String> {
-        let listed = self.ecs.list_tasks().cluster("test").desired_status(ecs::DesiredStatus::Stopped).send().await.unwrap();
+        let listed =
+            self.ecs.list_tasks().cluster("test").desired_status(ecs::DesiredStatus::Stopped).send().await.unwrap();
         if listed.task_arns().is_empty() {
             return Err("no stopped tasks".into());
         }
