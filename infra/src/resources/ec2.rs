@@ -140,8 +140,7 @@ impl Resource for SubnetRouteTableAssociation {
     const TYPE: &'static str = "AWS::EC2::SubnetRouteTableAssociation";
 }
 
-/// A set of allowed connections. Rules that name another group are resources of their own, so two groups can name
-/// each other.
+/// A set of allowed connections.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SecurityGroup {
@@ -151,10 +150,10 @@ pub struct SecurityGroup {
     pub vpc_id: Expr<Id<Vpc>>,
     /// Connections let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub security_group_ingress: Vec<CidrRule>,
+    pub security_group_ingress: Vec<Rule>,
     /// Connections let out. Where it is empty EC2 lets everything out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub security_group_egress: Vec<CidrRule>,
+    pub security_group_egress: Vec<Rule>,
     /// Tags.
     pub tags: Vec<Tag>,
 }
@@ -180,10 +179,10 @@ pub enum IpProtocol {
     Udp,
 }
 
-/// Lets an address range in, or lets connections to it out.
+/// Lets connections in from somewhere, or out to somewhere.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct CidrRule {
+pub struct Rule {
     /// What it is for.
     pub description: String,
     /// The protocol.
@@ -192,41 +191,31 @@ pub struct CidrRule {
     pub from_port: u16,
     /// The last port.
     pub to_port: u16,
-    /// The range in CIDR notation.
-    pub cidr_ip: String,
+    /// Who is at the other end.
+    #[serde(flatten)]
+    pub peer: Peer,
 }
 
-impl CidrRule {
-    /// TCP to one port from or to an IPv4 range.
-    pub fn tcp(port: u16, cidr_ip: &str, description: &str) -> Self {
+/// Who is at the other end of a security group's rule.
+#[derive(Clone, Debug, Serialize)]
+pub enum Peer {
+    /// An IPv4 range in CIDR notation.
+    #[serde(rename = "CidrIp")]
+    Range(String),
+    /// The members of a security group, as the source of connections that are let in.
+    #[serde(rename = "SourceSecurityGroupId")]
+    Group(Expr<Id<SecurityGroup>>),
+}
+
+impl Rule {
+    /// TCP to one port.
+    pub fn tcp(port: u16, peer: Peer, description: &str) -> Self {
         Self {
             description: description.to_owned(),
             ip_protocol: IpProtocol::Tcp,
             from_port: port,
             to_port: port,
-            cidr_ip: cidr_ip.to_owned(),
+            peer,
         }
     }
-}
-
-/// Lets another security group's members in.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct SecurityGroupIngress {
-    /// What it is for.
-    pub description: String,
-    /// The group that lets in.
-    pub group_id: Expr<Id<SecurityGroup>>,
-    /// The group that is let in.
-    pub source_security_group_id: Expr<Id<SecurityGroup>>,
-    /// The protocol.
-    pub ip_protocol: IpProtocol,
-    /// The first port.
-    pub from_port: u16,
-    /// The last port.
-    pub to_port: u16,
-}
-
-impl Resource for SecurityGroupIngress {
-    const TYPE: &'static str = "AWS::EC2::SecurityGroupIngress";
 }

@@ -3,13 +3,17 @@
 use super::{Settings, tags};
 use crate::cdk::{Expr, Ref, Stack};
 use crate::resources::ec2::{
-    CidrRule, InternetGateway, IpProtocol, Route, RouteTable, SecurityGroup, SecurityGroupIngress, Subnet,
-    SubnetRouteTableAssociation, Vpc, VpcGatewayAttachment,
+    InternetGateway, Peer, Route, RouteTable, Rule, SecurityGroup, Subnet, SubnetRouteTableAssociation, Vpc,
+    VpcGatewayAttachment,
 };
 
 /// The VPC's address range: 65,536 addresses.
 const VPC_CIDR: &str = "10.0.0.0/16";
 const ANYWHERE: &str = "0.0.0.0/0";
+
+fn anywhere() -> Peer {
+    Peer::Range(ANYWHERE.to_owned())
+}
 
 /// The network of the stack.
 pub struct Network {
@@ -88,10 +92,14 @@ impl Network {
                 group_description: "The load balancer: everybody in on prod and dev, out to the tasks only".to_owned(),
                 vpc_id: vpc.id(),
                 security_group_ingress: vec![
-                    CidrRule::tcp(settings.prod_port, ANYWHERE, "Users of prod"),
-                    CidrRule::tcp(settings.dev_port, ANYWHERE, "Users of dev"),
+                    Rule::tcp(settings.prod_port, anywhere(), "Users of prod"),
+                    Rule::tcp(settings.dev_port, anywhere(), "Users of dev"),
                 ],
-                security_group_egress: vec![CidrRule::tcp(settings.container_port, VPC_CIDR, "The tasks")],
+                security_group_egress: vec![Rule::tcp(
+                    settings.container_port,
+                    Peer::Range(VPC_CIDR.to_owned()),
+                    "The tasks",
+                )],
                 tags: tags("load-balancer"),
             },
         );
@@ -100,20 +108,13 @@ impl Network {
             SecurityGroup {
                 group_description: "The tasks: in from the load balancer only, out to HTTPS".to_owned(),
                 vpc_id: vpc.id(),
-                security_group_ingress: Vec::new(),
-                security_group_egress: vec![CidrRule::tcp(443, ANYWHERE, "Registry and logs")],
+                security_group_ingress: vec![Rule::tcp(
+                    settings.container_port,
+                    Peer::Group(balancer.id()),
+                    "The load balancer",
+                )],
+                security_group_egress: vec![Rule::tcp(443, anywhere(), "Registry and logs")],
                 tags: tags("tasks"),
-            },
-        );
-        stack.add(
-            "TasksFromLoadBalancer",
-            SecurityGroupIngress {
-                description: "The load balancer".to_owned(),
-                group_id: tasks.id(),
-                source_security_group_id: balancer.id(),
-                ip_protocol: IpProtocol::Tcp,
-                from_port: settings.container_port,
-                to_port: settings.container_port,
             },
         );
         (balancer, tasks)

@@ -1,0 +1,102 @@
+# Blue/green deployment for Amazon ECS Fargate: every verb is one line over the bluegreen command.
+# `make` alone prints the verbs. CLOUD=local points any of them at the local cloud.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help deploy-stack deploy cutover rollback reconcile status history destroy synth \
+	demo local-up local-down local-status setup build test check fmt clean
+
+STACK ?= bluegreen
+CARGO ?= cargo
+VENV := .venv
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/debug
+
+# On the local cloud there is nobody to ask and nothing to lose; on AWS a person decides.
+ifeq ($(CLOUD),local)
+  RUN := $(BIN)/local-cloud exec -- $(BIN)/bluegreen --stack $(STACK)
+  YES ?= 1
+else ifeq ($(CLOUD),)
+  RUN := $(BIN)/bluegreen --stack $(STACK)
+else
+  $(error CLOUD is "local" or not set, not "$(CLOUD)")
+endif
+
+help: ## Print this list
+	@echo 'Blue/green deployment for Amazon ECS Fargate'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  CLOUD=local   on the local cloud (make demo starts it); otherwise on AWS as configured'
+	@echo '  STACK=name    another stack than "bluegreen"'
+
+##@ The story
+deploy-stack: build ## Make the stack, or bring it up to date: both environments on version 1, green is prod
+	@$(RUN) deploy $(if $(ALLOW_LIVE_CHANGES),--allow-live-changes)
+
+deploy: build ## VERSION=2: put a version on the idle environment (COLOR=blue to name it, FORCE=1 for the live one)
+	@$(if $(VERSION),,$(error which version? make deploy VERSION=2))true
+	@$(RUN) deploy --version '$(VERSION)' $(if $(COLOR),--color '$(COLOR)') $(if $(FORCE),--force) \
+		$(if $(ALLOW_LIVE_CHANGES),--allow-live-changes)
+
+cutover: build ## Swap prod and dev under probes (TO=blue to name the environment that becomes prod)
+	@$(RUN) cutover $(if $(TO),--to '$(TO)')
+
+rollback: build ## Swap back to where the last cutover came from, under probes
+	@$(RUN) rollback
+
+reconcile: build ## Put the listeners in order after a cutover that was interrupted
+	@$(RUN) reconcile
+
+status: build ## Who is prod, who is dev, and what runs there
+	@$(RUN) status
+
+history: build ## The cutovers so far
+	@$(RUN) history
+
+destroy: build ## Delete the stack and everything in it (YES=1 to be not asked)
+	@$(RUN) destroy $(if $(YES),--yes)
+
+synth: build ## Print the CloudFormation template
+	@$(RUN) synth
+
+##@ On this machine
+demo: build ## The whole story on the local cloud: no AWS account, no Docker
+	@$(BIN)/local-cloud demo --bluegreen $(BIN)/bluegreen --stack $(STACK)
+
+local-up: build ## Start the local cloud
+	@$(BIN)/local-cloud up
+
+local-down: build ## End the local cloud, and everything it started
+	@$(BIN)/local-cloud down
+
+local-status: build ## What runs on the local cloud
+	@$(BIN)/local-cloud status
+
+##@ Development
+setup: $(VENV)/.made ## Install the Python tools (local AWS, cargo-lambda, template validators) into .venv
+
+$(VENV)/.made: local/requirements.txt
+	@echo 'setting up $(VENV) ...'
+	@python3 -m venv $(VENV) || { echo 'error: python3 with venv is needed (Debian: apt-get install python3-venv)' >&2; exit 1; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt
+	@touch $@
+
+build: setup ## Build the commands
+	@$(CARGO) build --quiet --locked --workspace --bins
+
+test: setup ## Run every test, the end-to-end story included
+	$(CARGO) nextest run --locked --workspace
+
+check: build ## Format, lints and template validators
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
+	$(BIN)/bluegreen synth > $(TARGET)/template.json
+	$(VENV)/bin/cfn-lint --include-checks I --regions ALL_REGIONS --template $(TARGET)/template.json
+	$(VENV)/bin/python infra/tests/validate.py $(TARGET)/template.json
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+clean: ## Remove what was built; the local cloud must be down
+	$(CARGO) clean

@@ -1,0 +1,168 @@
+//! The synthesized template: a snapshot that a person reviews, and rules that hold for every template of this stack.
+
+use infra::stack::{Settings, synthesize};
+use serde_json::Value;
+
+fn template(settings: &Settings) -> Value {
+    let text = synthesize(settings).unwrap().to_json().unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn resources(template: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    template["Resources"].as_object().unwrap().iter()
+}
+
+/// Every statement of every policy in the template, with the resource it belongs to.
+fn statements(template: &Value) -> Vec<(String, Value)> {
+    fn collect(id: &str, value: &Value, found: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::Array(statements)) = fields.get("Statement") {
+                    found.extend(statements.iter().map(|statement| (id.to_owned(), statement.clone())));
+                }
+                fields.values().for_each(|value| collect(id, value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(id, value, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    resources(template).for_each(|(id, resource)| collect(id, resource, &mut found));
+    found
+}
+
+#[test]
+fn the_template_is_the_reviewed_one() {
+    insta::assert_snapshot!(synthesize(&Settings::default()).unwrap().to_pretty_json().unwrap());
+}
+
+#[test]
+fn the_same_settings_give_the_same_bytes() {
+    let make = || synthesize(&Settings::default()).unwrap().to_json().unwrap();
+    assert_eq!(make(), make());
+}
+
+#[test]
+fn the_template_fits_into_an_api_call() {
+    const LIMIT: usize = 51_200;
+    assert!(synthesize(&Settings::default()).unwrap().to_json().unwrap().len() < LIMIT);
+}
+
+#[test]
+fn what_needs_an_image_or_a_zip_waits_for_it() {
+    let template = template(&Settings::default());
+    for (id, condition) in [
+        ("BlueService", "BlueDeployed"),
+        ("BlueTaskDefinition", "BlueDeployed"),
+        ("GreenService", "GreenDeployed"),
+        ("GreenTaskDefinition", "GreenDeployed"),
+        ("CutoverFunction", "CutoverDeployed"),
+        ("CutoverInvocation", "CutoverDeployed"),
+    ] {
+        assert_eq!(template["Resources"][id]["Condition"], condition, "{id}");
+    }
+}
+
+#[test]
+fn both_listeners_follow_one_parameter_and_point_apart() {
+    let template = template(&Settings::default());
+    let target = |id: &str| template["Resources"][id]["Properties"]["DefaultActions"][0]["TargetGroupArn"].clone();
+    let (prod, dev) = (target("ProdListener"), target("DevListener"));
+    assert_eq!(prod["Fn::If"][0], "GreenIsProd");
+    assert_eq!(dev["Fn::If"][0], "GreenIsProd");
+    assert_eq!(prod["Fn::If"][1], dev["Fn::If"][2]);
+    assert_eq!(prod["Fn::If"][2], dev["Fn::If"][1]);
+}
+
+#[test]
+fn each_environment_is_addressed_by_a_permanent_rule() {
+    let template = template(&Settings::default());
+    for (rule, color, group) in
+        [("DevBlueRule", "blue", "BlueTargetGroup"), ("DevGreenRule", "green", "GreenTargetGroup")]
+    {
+        let properties = &template["Resources"][rule]["Properties"];
+        assert_eq!(properties["ListenerArn"]["Ref"], "DevListener");
+        let header = &properties["Conditions"][0]["HttpHeaderConfig"];
+        assert_eq!(header["HttpHeaderName"], "x-bluegreen-env");
+        assert_eq!(header["Values"][0], color);
+        assert_eq!(properties["Actions"][0]["TargetGroupArn"]["Ref"], group);
+    }
+}
+
+#[test]
+fn no_policy_allows_more_than_it_names() {
+    /// Actions that accept no narrower resource than `*`.
+    const UNSCOPED: [&str; 4] = [
+        "ecr:GetAuthorizationToken",
+        "elasticloadbalancing:DescribeListeners",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
+        "elasticloadbalancing:DescribeTargetHealth",
+    ];
+    for (id, statement) in statements(&template(&Settings::default())) {
+        if statement["Effect"] == "Deny" {
+            continue;
+        }
+        let actions: Vec<&str> =
+            statement["Action"].as_array().unwrap().iter().map(|action| action.as_str().unwrap()).collect();
+        assert!(actions.iter().all(|action| !action.contains('*')), "{id}: {statement}");
+        let everything = statement["Resource"].as_array().into_iter().flatten().any(|resource| resource == "*");
+        if everything {
+            assert!(actions.iter().all(|action| UNSCOPED.contains(action)), "{id}: {statement}");
+        }
+    }
+}
+
+#[test]
+fn the_service_itself_may_do_nothing() {
+    assert!(template(&Settings::default())["Resources"]["TaskRole"]["Properties"].get("Policies").is_none());
+}
+
+#[test]
+fn tasks_are_reached_through_the_load_balancer_only() {
+    let template = template(&Settings::default());
+    let ingress = &template["Resources"]["TaskSecurityGroup"]["Properties"]["SecurityGroupIngress"];
+    assert_eq!(ingress.as_array().unwrap().len(), 1);
+    assert_eq!(ingress[0]["SourceSecurityGroupId"]["Fn::GetAtt"][0], "LoadBalancerSecurityGroup");
+    assert_eq!(ingress[0]["FromPort"], 8080);
+}
+
+#[test]
+fn containers_are_confined() {
+    let template = template(&Settings::default());
+    for color in ["Blue", "Green"] {
+        let task = &template["Resources"][format!("{color}TaskDefinition")]["Properties"];
+        assert_eq!((task["Cpu"].as_str(), task["Memory"].as_str()), (Some("256"), Some("512")));
+        let container = &task["ContainerDefinitions"][0];
+        assert_eq!(container["User"], "65532:65532");
+        assert_eq!(container["ReadonlyRootFilesystem"], true);
+        assert_eq!(container["LinuxParameters"]["Capabilities"]["Drop"][0], "ALL");
+        assert!(container.get("Privileged").is_none());
+    }
+}
+
+#[test]
+fn chosen_ports_are_literal_numbers() {
+    let settings = Settings { prod_port: 8000, dev_port: 8001, ..Settings::default() };
+    let template = template(&settings);
+    assert_eq!(template["Resources"]["ProdListener"]["Properties"]["Port"], 8000);
+    assert_eq!(template["Resources"]["DevListener"]["Properties"]["Port"], 8001);
+    let url = template["Outputs"]["ProdUrl"]["Value"]["Fn::Sub"].as_str().unwrap();
+    assert_eq!(url, "http://${LoadBalancer.DNSName}:8000");
+}
+
+#[test]
+fn every_output_and_parameter_has_a_description() {
+    let template = template(&Settings::default());
+    for section in ["Outputs", "Parameters"] {
+        for (id, item) in template[section].as_object().unwrap() {
+            assert!(item["Description"].as_str().is_some_and(|text| text.len() > 10), "{section} {id}");
+        }
+    }
+}
+
+#[test]
+fn nothing_survives_the_stack() {
+    for (id, resource) in resources(&template(&Settings::default())) {
+        assert!(resource.get("DeletionPolicy").is_none_or(|policy| policy == "Delete"), "{id}");
+    }
+}
