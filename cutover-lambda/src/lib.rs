@@ -13,8 +13,10 @@ pub mod config;
 pub mod connect_to;
 pub mod ledger;
 pub mod machine;
+pub mod probe;
 pub mod report;
 pub mod request;
+pub mod run;
 pub mod status;
 
 pub use color::Color;

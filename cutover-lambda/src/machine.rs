@@ -280,6 +280,10 @@ pub(crate) enum Step {
 }
 
 /// The state of a run.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; together they are the state that is checked"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub(crate) asked: Asked,

@@ -4,7 +4,7 @@
 
 use super::store::{ObjectStore, StoreError, When};
 use super::{Ledger, keys};
-use crate::clock::{between, later};
+use crate::clock::later;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -203,11 +203,9 @@ impl<S: ObjectStore> Lease<S> {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until the lease is lost: taken over, or not renewed in time.
-    pub async fn lost(&self) {
-        let mut good_until = self.shared.good_until.subscribe();
-        // An error would say that the sender is gone, but `self` holds it.
-        let _ = good_until.wait_for(Option::is_none).await;
+    /// Watches the lease: `None` once it is lost, that is taken over or not renewed in time.
+    pub fn watch(&self) -> watch::Receiver<Option<Instant>> {
+        self.shared.good_until.subscribe()
     }
 
     /// Renews the lease now, so that it holds for its whole time to live again.
@@ -301,9 +299,4 @@ async fn beat<S: ObjectStore>(shared: Arc<Shared<S>>) {
             }
         }
     }
-}
-
-/// How long until the lease is free if its holder never comes back.
-pub(crate) fn until_free(info: &LeaseInfo, now: Timestamp) -> Duration {
-    between(now, later(info.expires, SKEW))
 }

@@ -445,10 +445,9 @@ impl State {
         let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Some(to));
         let outcome = match self.goal {
             Goal::Forward => Outcome::Done,
-            Goal::Back => Outcome::RolledBack,
             Goal::Hold if self.current_swap().is_none() => Outcome::Done,
             Goal::Hold if at_new_side => Outcome::Held,
-            Goal::Hold => Outcome::RolledBack,
+            Goal::Back | Goal::Hold => Outcome::RolledBack,
         };
         if self.recovering {
             self.ask(Step::SaveRecovered(outcome), Effect::SaveRecovered(outcome))

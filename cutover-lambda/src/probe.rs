@@ -1,0 +1,70 @@
+//! Probes of prod on an open-model schedule: probe i is due at start + i × interval, whatever became of the ones
+//! before it, and its latency counts from that instant. What could not be sent on time is counted, never hidden.
+//! Must not know listeners or what a failed probe leads to.
+
+mod http;
+mod session;
+mod tally;
+
+pub use http::{HttpClients, HttpOptions};
+pub use session::{Control, LiveTally, Progress, Session, Spec};
+pub use tally::Tally;
+
+use crate::Color;
+use crate::report::{Connection, Failure};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A probe sent later than this after it was due counts as late. Timers here tick every millisecond.
+pub const LATE: Duration = Duration::from_millis(10);
+/// Most bytes of an answer that are read; one that is longer is as good as complete there.
+pub const LONGEST_BODY: u64 = 1 << 20;
+
+/// What is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Site {
+    /// The prod listener.
+    Prod,
+    /// An environment, through the dev listener's header rule.
+    Environment(Color),
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// When the answer's head was there.
+    pub first_byte: Option<Instant>,
+    /// The status code.
+    pub status: Option<u16>,
+    /// The version header.
+    pub version: Option<String>,
+    /// Bytes of the body that were read.
+    pub bytes: u64,
+    /// Why there is no complete answer, and in words.
+    pub failure: Option<(Failure, String)>,
+}
+
+/// Sends single requests to one site.
+pub trait Client: Send + Sync + 'static {
+    /// The addresses that the site's name resolved to; never empty.
+    fn addresses(&self) -> &[SocketAddr];
+
+    /// Sends one request to one of the addresses, by its position. Has no timeout of its own.
+    fn send(&self, address: usize, connection: Connection) -> impl Future<Output = Reply> + Send;
+}
+
+/// Makes clients for sites.
+pub trait Clients: Send + Sync + 'static {
+    /// A client of one site.
+    type Client: Client;
+
+    /// Resolves the site's name and makes a client; an error in words where that cannot be done.
+    fn open(
+        &self,
+        site: Site,
+        path: &str,
+        version_header: &str,
+    ) -> impl Future<Output = Result<Self::Client, String>> + Send;
+}

@@ -1,0 +1,183 @@
+//! Sends probes over HTTP with reqwest. One client for each address and kind of connection, so that every address is
+//! probed and a new connection is really new. Must not know schedules or verdicts.
+
+use super::{Client, Clients, LONGEST_BODY, Reply, Site};
+use crate::connect_to::ConnectTo;
+use crate::report::{Connection, Failure};
+use reqwest::Url;
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The request header that the dev listener's permanent rules route by.
+pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
+/// Longest time for a name to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where sites are.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// URL of the prod listener.
+    pub prod_url: String,
+    /// URL of the dev listener.
+    pub dev_url: String,
+    /// Where to reach a host and port.
+    pub connect_to: ConnectTo,
+}
+
+/// Makes HTTP clients.
+#[derive(Debug, Clone)]
+pub struct HttpClients {
+    options: HttpOptions,
+}
+
+/// Sends HTTP requests to one site.
+#[derive(Debug)]
+pub struct HttpClient {
+    addresses: Vec<SocketAddr>,
+    /// For each address: the client that keeps its connections, and the one that does not.
+    clients: Vec<[Target; 2]>,
+    headers: HeaderMap,
+    version_header: HeaderName,
+}
+
+#[derive(Debug)]
+struct Target {
+    client: reqwest::Client,
+    url: Url,
+}
+
+impl HttpClients {
+    /// Clients for these sites.
+    pub const fn new(options: HttpOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl Clients for HttpClients {
+    type Client = HttpClient;
+
+    async fn open(&self, site: Site, path: &str, version_header: &str) -> Result<HttpClient, String> {
+        let base = match site {
+            Site::Prod => &self.options.prod_url,
+            Site::Environment(_) => &self.options.dev_url,
+        };
+        let url = Url::parse(base)
+            .and_then(|base| base.join(path))
+            .map_err(|error| format!("{base}{path} is not a URL: {error}"))?;
+        let target = self.options.connect_to.apply(&url).map_err(|error| error.to_string())?;
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, header_value(&target.authority)?);
+        if let Site::Environment(color) = site {
+            headers.insert(ENVIRONMENT_HEADER, HeaderValue::from_static(color.as_str()));
+        }
+        let addresses = resolve(&target.host, target.port).await?;
+        let clients = addresses
+            .iter()
+            .map(|address| Ok([make(&url, *address, true)?, make(&url, *address, false)?]))
+            .collect::<Result<_, String>>()?;
+        Ok(HttpClient {
+            addresses,
+            clients,
+            headers,
+            version_header: HeaderName::try_from(version_header)
+                .map_err(|_| format!("{version_header:?} is not a header name"))?,
+        })
+    }
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::try_from(text).map_err(|_| format!("{text:?} is not a header value"))
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
+    let found = lookup
+        .map_err(|_| format!("{host} does not resolve within {} s", RESOLVE_TIMEOUT.as_secs()))?
+        .map_err(|error| format!("{host} does not resolve: {error}"))?;
+    let mut addresses: Vec<_> = found.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(format!("{host} resolves to no address"));
+    }
+    Ok(addresses)
+}
+
+/// A client of one address. The URL keeps its host name where it has one, for TLS; its port is the address's.
+fn make(url: &Url, address: SocketAddr, keep: bool) -> Result<Target, String> {
+    let problem = |cause: &dyn std::fmt::Display| format!("cannot make a client of {url}: {cause}");
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .pool_idle_timeout(None)
+        .user_agent(concat!("bluegreen-cutover/", env!("CARGO_PKG_VERSION")));
+    if !keep {
+        builder = builder.pool_max_idle_per_host(0);
+    }
+    let mut url = url.clone();
+    match url.domain().map(str::to_owned) {
+        Some(name) => builder = builder.resolve(&name, address),
+        None => url.set_ip_host(address.ip()).map_err(|()| problem(&"it takes no address"))?,
+    }
+    url.set_port(Some(address.port())).map_err(|()| problem(&"it takes no port"))?;
+    let client = builder.build().map_err(|error| problem(&error))?;
+    Ok(Target { client, url })
+}
+
+impl Client for HttpClient {
+    fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    async fn send(&self, address: usize, connection: Connection) -> Reply {
+        let mut reply = Reply::default();
+        // The session takes the position from `addresses`, which is as long.
+        let Some([kept_alive, fresh]) = self.clients.get(address) else {
+            reply.failure = Some((Failure::NotSent, "there is no such address".to_owned()));
+            return reply;
+        };
+        let target = match connection {
+            Connection::KeptAlive => kept_alive,
+            Connection::Fresh => fresh,
+        };
+        let request = target.client.get(target.url.clone()).headers(self.headers.clone());
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                reply.failure = Some(describe(&error));
+                return reply;
+            }
+        };
+        reply.first_byte = Some(Instant::now());
+        reply.status = Some(response.status().as_u16());
+        let version = response.headers().get(&self.version_header);
+        reply.version = version.map(|value| String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect());
+        while reply.bytes < LONGEST_BODY {
+            match response.chunk().await {
+                Ok(Some(chunk)) => reply.bytes += chunk.len() as u64,
+                Ok(None) => break,
+                Err(error) => {
+                    reply.failure = Some(describe(&error));
+                    break;
+                }
+            }
+        }
+        reply
+    }
+}
+
+/// The innermost cause says most: "Connection refused" instead of "error sending request".
+fn describe(error: &reqwest::Error) -> (Failure, String) {
+    let failure = if error.is_connect() { Failure::Connect } else { Failure::Broken };
+    let mut cause = error.source();
+    let mut text = error.to_string();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    (failure, text)
+}

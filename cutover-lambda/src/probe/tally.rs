@@ -1,0 +1,224 @@
+//! Counts probes and makes the report of them. Percentiles are exact, from all samples. Must not know schedules.
+
+use crate::report::{Connection, Failure, Percentiles, Phase, ProbeCounts, ProbeReport, Sample, WHOLE_FAILURES};
+use std::collections::BTreeSet;
+
+/// Samples in a sparkline.
+const RECENT: usize = 60;
+
+/// All probes of a session so far, in the order of their ends.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    samples: Vec<Sample>,
+    kept_alive: ProbeCounts,
+    fresh: ProbeCounts,
+}
+
+impl Tally {
+    /// Adds a probe that has ended.
+    pub fn add(&mut self, sample: Sample, late: bool) {
+        let counts = match sample.connection {
+            Connection::KeptAlive => &mut self.kept_alive,
+            Connection::Fresh => &mut self.fresh,
+        };
+        counts.due += 1;
+        counts.sent += u32::from(sample.sent_us.is_some());
+        counts.ok += u32::from(sample.failure.is_none());
+        counts.failed += u32::from(sample.failure.is_some());
+        counts.late += u32::from(late);
+        self.samples.push(sample);
+    }
+
+    /// The probes so far.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// The probes so far, counted.
+    pub fn counts(&self) -> ProbeCounts {
+        let (a, b) = (self.kept_alive, self.fresh);
+        ProbeCounts {
+            due: a.due + b.due,
+            sent: a.sent + b.sent,
+            ok: a.ok + b.ok,
+            failed: a.failed + b.failed,
+            late: a.late + b.late,
+        }
+    }
+
+    /// The version that the latest good answer told in this phase.
+    pub fn version(&self, phase: Phase) -> Option<&str> {
+        let told = self.samples.iter().rev().filter(|sample| sample.phase == phase);
+        told.filter(|sample| sample.failure.is_none()).find_map(|sample| sample.version.as_deref())
+    }
+
+    /// The version that the latest answer told.
+    pub fn seen(&self) -> Option<&str> {
+        self.samples.iter().rev().find_map(|sample| sample.version.as_deref())
+    }
+
+    /// All versions that were told.
+    pub fn versions(&self) -> BTreeSet<&str> {
+        self.samples.iter().filter_map(|sample| sample.version.as_deref()).collect()
+    }
+
+    /// The first failure.
+    pub fn first_failure(&self) -> Option<&Sample> {
+        let failed = self.samples.iter().filter(|sample| sample.failure.is_some());
+        failed.min_by_key(|sample| sample.sequence)
+    }
+
+    /// The report. `new` is the version that the swap brings; without it, or where the old side tells the same, nothing
+    /// can be said of who answered.
+    pub fn report(&self, new: Option<&str>) -> ProbeReport {
+        let counts = self.counts();
+        let mut report = ProbeReport {
+            counts,
+            kept_alive: self.kept_alive,
+            fresh: self.fresh,
+            addresses: Vec::new(),
+            before: self.percentiles(|phase| phase <= Phase::Baseline),
+            during: self.percentiles(|phase| phase > Phase::Baseline && phase != Phase::Verify),
+            after: self.percentiles(|phase| phase == Phase::Verify),
+            bound95: (counts.failed == 0 && counts.due > 0).then(|| (3.0 / f64::from(counts.due)).min(1.0)),
+            failures: self.failures(),
+            recent_ms: self.recent(),
+            ..ProbeReport::default()
+        };
+        let told_before = self.version(Phase::Baseline);
+        if let Some(new) = new.filter(|new| told_before != Some(*new)) {
+            self.follow_versions(new, &mut report);
+        }
+        report
+    }
+
+    fn follow_versions(&self, new: &str, report: &mut ProbeReport) {
+        let mut answered: Vec<_> = self
+            .samples
+            .iter()
+            .filter_map(|sample| Some((sample.sequence, sample.done_us, sample.version.as_deref()? == new)))
+            .collect();
+        answered.sort_unstable();
+        let first = answered.iter().filter(|(_, _, is_new)| *is_new).map(|(_, done, _)| *done).min();
+        let last = answered.iter().filter(|(_, _, is_new)| !*is_new).map(|(_, done, _)| *done).max();
+        report.first_new_ms = first.map(|us| us / 1000);
+        report.last_old_ms = last.map(|us| us / 1000);
+        let back = answered.windows(2).filter(|pair| pair[0].2 && !pair[1].2);
+        report.flip_flops = saturating(back.count());
+    }
+
+    fn failures(&self) -> Vec<Sample> {
+        let mut failed: Vec<_> = self.samples.iter().filter(|sample| sample.failure.is_some()).collect();
+        failed.sort_by_key(|sample| sample.sequence);
+        failed.into_iter().take(WHOLE_FAILURES).cloned().collect()
+    }
+
+    fn recent(&self) -> Vec<f64> {
+        let answered = self.samples.iter().filter(|sample| sample.status.is_some());
+        let all: Vec<_> = answered.map(latency_ms).collect();
+        all[all.len().saturating_sub(RECENT)..].to_vec()
+    }
+
+    fn percentiles(&self, of: impl Fn(Phase) -> bool) -> Percentiles {
+        let answered = |sample: &&Sample| of(sample.phase) && was_answered(sample);
+        let mut latencies: Vec<_> = self.samples.iter().filter(answered).map(latency_us).collect();
+        latencies.sort_unstable();
+        let at = |percent: usize| {
+            // The nearest-rank definition: the smallest sample that so many percent are not above.
+            let rank = (latencies.len() * percent).div_ceil(100).max(1);
+            latencies.get(rank - 1).map(|us| ms(*us))
+        };
+        Percentiles { count: saturating(latencies.len()), p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+    }
+}
+
+/// Whether there was a complete answer, good or bad.
+fn was_answered(sample: &Sample) -> bool {
+    matches!(sample.failure, None | Some(Failure::Status | Failure::Version))
+}
+
+fn latency_us(sample: &Sample) -> u64 {
+    sample.done_us.saturating_sub(sample.scheduled_us)
+}
+
+fn latency_ms(sample: &Sample) -> f64 {
+    ms(latency_us(sample))
+}
+
+/// Milliseconds with the microseconds as decimals.
+fn ms(us: u64) -> f64 {
+    f64::from(u32::try_from(us).unwrap_or(u32::MAX)) / 1000.0
+}
+
+fn saturating(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(sequence: u32, phase: Phase, latency_ms: u64, version: &str) -> Sample {
+        let scheduled_us = u64::from(sequence) * 100_000;
+        Sample {
+            sequence,
+            phase,
+            scheduled_us,
+            sent_us: Some(scheduled_us),
+            first_byte_us: Some(scheduled_us),
+            done_us: scheduled_us + latency_ms * 1000,
+            address: "127.0.0.1:80".to_owned(),
+            connection: if sequence.is_multiple_of(2) { Connection::KeptAlive } else { Connection::Fresh },
+            status: Some(200),
+            version: Some(version.to_owned()),
+            bytes: 1,
+            failure: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn percentiles_are_exact() {
+        let mut tally = Tally::default();
+        for sequence in 0..100 {
+            tally.add(sample(sequence, Phase::Verify, u64::from(100 - sequence), "2"), false);
+        }
+        let after = tally.report(None).after;
+        assert_eq!(
+            (after.count, after.p50, after.p90, after.p99, after.max),
+            (100, Some(50.0), Some(90.0), Some(99.0), Some(100.0))
+        );
+        assert_eq!(tally.report(None).before, Percentiles::default());
+    }
+
+    #[test]
+    fn flip_flops_and_the_switch_are_told() {
+        let mut tally = Tally::default();
+        for (sequence, version) in ["1", "1", "2", "1", "2", "2"].into_iter().enumerate() {
+            let sequence = u32::try_from(sequence).unwrap();
+            let phase = if sequence == 0 { Phase::Baseline } else { Phase::Settle };
+            tally.add(sample(sequence, phase, 5, version), false);
+        }
+        let report = tally.report(Some("2"));
+        assert_eq!((report.first_new_ms, report.last_old_ms, report.flip_flops), (Some(205), Some(305), 1));
+        let same = tally.report(Some("1"));
+        assert_eq!((same.first_new_ms, same.flip_flops), (None, 0));
+    }
+
+    #[test]
+    fn no_failures_bound_the_error_rate() {
+        let mut tally = Tally::default();
+        for sequence in 0..150 {
+            tally.add(sample(sequence, Phase::Verify, 1, "2"), false);
+        }
+        assert_eq!(tally.report(None).bound95, Some(0.02));
+        let mut failed = sample(150, Phase::Verify, 1, "2");
+        failed.failure = Some(Failure::Status);
+        tally.add(failed, true);
+        let report = tally.report(None);
+        assert_eq!(report.bound95, None);
+        assert_eq!(report.failures.len(), 1);
+        assert_eq!((report.counts.due, report.counts.ok, report.counts.failed, report.counts.late), (151, 150, 1, 1));
+        assert_eq!(report.kept_alive.due + report.fresh.due, 151);
+    }
+}

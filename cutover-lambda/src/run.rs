@@ -1,0 +1,133 @@
+//! Carries a request out: joins the pure machine with the load balancer, the probes and the ledger. Must not decide
+//! what the machine decides, nor know AWS or HTTP.
+
+mod budget;
+mod engine;
+mod hands;
+mod live;
+mod status;
+mod words;
+
+pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
+
+use crate::balancer::Balancer;
+use crate::clock::Clock;
+use crate::ledger::{Ledger, ObjectStore, RecordError};
+use crate::machine::{Asked, Kind};
+use crate::probe::Clients;
+use crate::report::{Outcome, Phase};
+use crate::request::{Op, new_id};
+use crate::{Answer, Record, Request};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+/// A stack, as a run sees it.
+#[derive(Debug)]
+pub struct Stack<B, S, C> {
+    /// Its load balancer and services.
+    pub balancer: B,
+    /// Its ledger.
+    pub ledger: Ledger<S>,
+    /// What makes clients that probe it.
+    pub clients: C,
+    /// The clock of this invocation.
+    pub clock: Clock,
+    /// Response header that tells a version, where the request names none.
+    pub version_header: String,
+    /// Path to probe, where the request names none.
+    pub probe_path: String,
+}
+
+impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
+    /// Answers an event. Must be done at `deadline`, when the process may be killed without notice. Never an error: what
+    /// goes wrong is in the answer.
+    pub async fn handle(self: &Arc<Self>, event: &Value, deadline: Instant) -> Answer {
+        match Request::parse(event) {
+            Ok(request) => self.carry_out(request, deadline).await,
+            Err(error) => {
+                let message = format!("Refused: {error}; nothing was written.");
+                let hint = Some("Correct that field of the event.".to_owned());
+                let request = Request { id: id_of(event), ..Request::default() };
+                Answer::Run(Box::new(self.refuse(request, message, hint).await))
+            }
+        }
+    }
+
+    /// Carries a request out.
+    pub async fn carry_out(self: &Arc<Self>, request: Request, deadline: Instant) -> Answer {
+        if request.op == Op::Status {
+            return Answer::Status(Box::new(status::look(self).await));
+        }
+        Answer::Run(Box::new(self.run(request, deadline).await))
+    }
+
+    async fn run(self: &Arc<Self>, request: Request, deadline: Instant) -> Record {
+        if let Some((message, hint)) = self.refusal(&request, deadline) {
+            return self.refuse(request, message, Some(hint)).await;
+        }
+        let kind = match request.op {
+            Op::Rollback => Kind::Rollback,
+            Op::Reconcile => Kind::Reconcile,
+            Op::Plan => Kind::Plan,
+            // Status was answered above.
+            Op::Cutover | Op::Status => Kind::Cutover,
+        };
+        let asked = Asked { kind, to: request.to, expect: request.expect, on_fail: request.on_fail };
+        let request = Request { id: Some(request.id_or_new()), ..request };
+        let span = tracing::info_span!("run", id = request.id, op = %request.op);
+        Box::pin(engine::run(Arc::clone(self), request, asked, deadline)).instrument(span).await
+    }
+
+    /// Why a request cannot even begin, and what to do about it.
+    fn refusal(&self, request: &Request, deadline: Instant) -> Option<(String, String)> {
+        if let Err(error) = request.check() {
+            let message = format!("Refused: {error}; nothing was written.");
+            return Some((message, "Correct that field of the request.".to_owned()));
+        }
+        let now = self.clock.now();
+        if let Some(not_after) = request.not_after.filter(|not_after| *not_after < now) {
+            let message = format!("Refused: it is {now:.0}, past its not_after {not_after:.0}; nothing was written.");
+            return Some((message, "Ask again with a later not_after, or without.".to_owned()));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let needed = budget::needed(request);
+        (needed > left).then(|| {
+            let message = format!(
+                "Refused: it would need up to {} s, with the time to roll back, but the function has {} s left; nothing was written.",
+                needed.as_secs_f64().ceil(),
+                left.as_secs()
+            );
+            (message, "Send fewer probes, or give the function a longer timeout.".to_owned())
+        })
+    }
+
+    /// Records a refusal that needs no look at the stack; an id that has a record already gets that.
+    async fn refuse(&self, mut request: Request, message: String, hint: Option<String>) -> Record {
+        let id = request.id.take().unwrap_or_else(new_id);
+        request.id = Some(id.clone());
+        let now = self.clock.now();
+        let mut record = Record::begin(id, request, now, new_id());
+        record.outcome = Some(Outcome::Refused);
+        record.phase = Phase::Refused;
+        record.finished = Some(now);
+        record.message = message;
+        record.hint = hint;
+        match self.ledger.create().save(&record).await {
+            Ok(()) => record,
+            Err(RecordError::Taken(stored)) => *stored,
+            Err(error) => {
+                tracing::warn!(%error, "the refusal could not be recorded");
+                record
+            }
+        }
+    }
+}
+
+/// The id of an event that is wrong otherwise, so that whoever follows it finds the refusal.
+fn id_of(event: &Value) -> Option<String> {
+    let id = event.get("id")?.as_str()?.to_owned();
+    let request = Request { id: Some(id.clone()), ..Request::default() };
+    request.check().is_ok().then_some(id)
+}

@@ -1,0 +1,82 @@
+//! How long things may take, and what has to fit before the function's deadline. Must not know the time.
+
+use crate::Request;
+use crate::request::Op;
+use std::time::Duration;
+
+/// For how long the lease is taken at a time. A run that was killed blocks others for this long, so it is short; it
+/// has to be longer than a write and its landing ([`WRITE_GUARD`]) and several heartbeats.
+pub const LEASE_TTL: Duration = Duration::from_secs(30);
+/// What must be left of the lease when a write begins: its timeout and the time in which it may still land, so that
+/// nobody else writes before.
+pub(crate) const WRITE_GUARD: Duration = crate::balancer::WRITE_TIMEOUT.saturating_add(crate::balancer::LANDING);
+/// Time kept free for a rollback: a health read, two writes of which one is tried twice, the time in which an
+/// unanswered write may land, a last look at the listeners, and two records.
+pub const ROLLBACK_BUDGET: Duration = Duration::from_secs(30);
+/// Longest time for one read of the load balancer, ECS or the ledger.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
+/// Time for everything that is neither probing nor waiting: reads, records, and two writes.
+const OVERHEAD: Duration = Duration::from_secs(10);
+/// How many probes have to come after the settling at least.
+pub(crate) const VERIFY_AT_LEAST: u32 = 10;
+/// Longest time between two probes of the gate.
+pub(crate) const GATE_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two updates of the live record.
+pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many probes have to come after the settling.
+pub(crate) fn verify_at_least(request: &Request) -> u32 {
+    VERIFY_AT_LEAST.min(request.probe.count)
+}
+
+/// Time between two probes of the gate.
+pub(crate) fn gate_interval(request: &Request) -> Duration {
+    request.probe.interval.min(GATE_INTERVAL)
+}
+
+/// Time before the deadline at which a run turns back.
+pub(crate) fn reserve(request: &Request) -> Duration {
+    ROLLBACK_BUDGET + request.settle + request.probe.timeout
+}
+
+/// The longest time that a run should take, with what it keeps free for a rollback.
+pub(crate) fn needed(request: &Request) -> Duration {
+    let probe = &request.probe;
+    if request.op == Op::Reconcile {
+        return ROLLBACK_BUDGET;
+    }
+    let gate = gate_interval(request) * request.gate.count + probe.timeout;
+    let to_the_end = probe.interval * (probe.baseline + verify_at_least(request)) + request.settle;
+    let probes = (probe.interval * probe.count).max(to_the_end) + probe.timeout;
+    let forward = OVERHEAD + gate + probes;
+    if request.op == Op::Plan {
+        return OVERHEAD + gate + probe.interval * probe.baseline + probe.timeout;
+    }
+    forward + reserve(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::HEARTBEATS_PER_TTL;
+
+    #[test]
+    fn a_default_cutover_needs_about_a_minute() {
+        let needed = needed(&Request::default());
+        assert!((Duration::from_secs(50)..Duration::from_secs(70)).contains(&needed), "{needed:?}");
+    }
+
+    #[test]
+    fn the_lease_outlives_a_write_that_lands_late() {
+        let heartbeat = LEASE_TTL / HEARTBEATS_PER_TTL;
+        assert!(LEASE_TTL > WRITE_GUARD + 2 * heartbeat);
+    }
+
+    #[test]
+    fn the_largest_request_does_not_fit_a_function() {
+        let mut request = Request::default();
+        request.probe.count = 3000;
+        request.probe.interval = Duration::from_secs(5);
+        assert!(needed(&request) > Duration::from_mins(15));
+    }
+}

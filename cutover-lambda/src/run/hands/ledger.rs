@@ -1,0 +1,240 @@
+//! Effects on the ledger: the lease and the records.
+
+use super::{Hands, Interrupted};
+use crate::Record;
+use crate::balancer::Balancer;
+use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError};
+use crate::machine::{Event, Subject};
+use crate::probe::Clients;
+use crate::report::{Outcome, Phase};
+use crate::request::Op;
+use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How many records a search for the way back or for a failed run looks at.
+const SEARCHED: usize = 50;
+/// Pause between two looks at a lease that may expire.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
+
+impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+    pub(super) async fn load_run(&mut self) -> Event {
+        match self.stack.ledger.load(&self.id).await {
+            Ok(None) => Event::RunAbsent,
+            Ok(Some(record)) => {
+                let is_final = record.is_final();
+                self.stored = Some(record);
+                if is_final { Event::RunFinal } else { Event::RunUnfinished }
+            }
+            Err(error) => self.ledger_down(&error),
+        }
+    }
+
+    fn ledger_down(&mut self, error: &dyn std::fmt::Display) -> Event {
+        self.trouble = Some(error.to_string());
+        Event::LedgerDown
+    }
+
+    pub(super) async fn acquire_lease(&mut self) -> Event {
+        match self.take_lease().await {
+            Ok(lease) => {
+                let interrupted = lease.interrupted().to_vec();
+                self.lease = Some(lease);
+                match self.find_interrupted(&interrupted).await {
+                    Ok(subject) => Event::LeaseTaken(subject),
+                    Err(error) => self.ledger_down(&error),
+                }
+            }
+            Err(LeaseError::Held(info)) => {
+                self.trouble = Some(LeaseError::Held(info).to_string());
+                Event::LeaseHeld
+            }
+            Err(error) => self.ledger_down(&error),
+        }
+    }
+
+    /// Takes the lease. A reconcile waits for one that is not renewed to expire: its holder may be dead.
+    async fn take_lease(&self) -> Result<Lease<S>, LeaseError> {
+        let ledger = &self.stack.ledger;
+        let mut seen: Option<Box<LeaseInfo>> = None;
+        loop {
+            let error = match ledger.acquire(Purpose::Cutover, &self.id, LEASE_TTL).await {
+                Err(LeaseError::Held(info)) => info,
+                other => return other,
+            };
+            let renewed = seen.as_ref().is_some_and(|seen| **seen != *error);
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if self.request.op != Op::Reconcile || renewed || left < ROLLBACK_BUDGET + LEASE_PAUSE {
+                return Err(LeaseError::Held(error));
+            }
+            seen = Some(error);
+            sleep(LEASE_PAUSE).await;
+        }
+    }
+
+    /// The interrupted run that has to be put right. Those that had written nothing are closed on the way.
+    async fn find_interrupted(&mut self, ids: &[String]) -> Result<Option<Subject>, RecordError> {
+        for id in ids {
+            let Some((record, writer)) = self.stack.ledger.adopt(id).await? else {
+                continue;
+            };
+            let mut run = Interrupted { record, writer: Some(writer) };
+            if run.record.is_final() {
+                continue;
+            }
+            if run.record.wrote && run.subject().is_some() && self.interrupted.is_none() {
+                self.interrupted = Some(run);
+            } else {
+                let message = "It was interrupted before it wrote anything.";
+                self.close(&mut run, Outcome::Refused, message).await?;
+            }
+        }
+        if self.interrupted.is_none() && self.request.op == Op::Reconcile {
+            self.interrupted = self.find_failed().await?;
+        }
+        Ok(self.interrupted.as_ref().and_then(Interrupted::subject))
+    }
+
+    /// The last run that wrote, where it did not come to an end.
+    async fn find_failed(&self) -> Result<Option<Interrupted<S>>, RecordError> {
+        let records = self.stack.ledger.list(SEARCHED).await?;
+        // A reconcile that put a run right since is newer, and tells so.
+        let last = records.into_iter().find(|record| record.wrote || !record.recovered.is_empty());
+        let Some(record) = last.filter(|record| matches!(record.outcome, None | Some(Outcome::Failed))) else {
+            return Ok(None);
+        };
+        if record.is_final() {
+            return Ok(Some(Interrupted { record, writer: None }));
+        }
+        let adopted = self.stack.ledger.adopt(&record.id).await?;
+        Ok(adopted.map(|(record, writer)| Interrupted { record, writer: Some(writer) }))
+    }
+
+    /// Writes the outcome of an interrupted run into its record.
+    async fn close(&self, run: &mut Interrupted<S>, outcome: Outcome, message: &str) -> Result<(), RecordError> {
+        let now = self.stack.clock.now();
+        let record = &mut run.record;
+        record.outcome = Some(outcome);
+        record.phase = match outcome {
+            Outcome::Done | Outcome::Noop | Outcome::Planned => Phase::Done,
+            Outcome::RolledBack => Phase::RolledBack,
+            Outcome::Held => Phase::Held,
+            Outcome::Refused => Phase::Refused,
+            Outcome::Failed => Phase::Failed,
+        };
+        message.clone_into(&mut record.message);
+        record.finished = Some(now);
+        record.updated = now;
+        record.recovered_by = Some(self.id.clone());
+        match &mut run.writer {
+            Some(writer) => writer.save(record).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn claim(&mut self) -> Event {
+        let error = match self.live.save().await {
+            Ok(()) => {
+                self.live.start();
+                return Event::Claimed;
+            }
+            Err(RecordError::Taken(stored)) => {
+                let id = stored.id.clone();
+                self.stored = Some(*stored);
+                if self.lease.is_none() {
+                    return Event::ClaimTaken(None);
+                }
+                // Not in the lease's memory where somebody deleted that: look after it all the same.
+                match self.find_interrupted_unless_known(&id).await {
+                    Ok(subject) => return Event::ClaimTaken(subject),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        self.ledger_down(&error)
+    }
+
+    async fn find_interrupted_unless_known(&mut self, id: &str) -> Result<Option<Subject>, RecordError> {
+        if self.interrupted.is_some() {
+            return Ok(None);
+        }
+        self.find_interrupted(&[id.to_owned()]).await
+    }
+
+    /// Where the last successful cutover came from.
+    pub(super) async fn find_way_back(&mut self) -> Event {
+        match self.stack.ledger.list(SEARCHED).await {
+            Ok(records) => Event::WayBack(records.iter().find(|record| is_swap(record)).and_then(|record| record.from)),
+            Err(error) => self.ledger_down(&error),
+        }
+    }
+
+    pub(super) async fn save(&mut self) -> Event {
+        match self.live.save().await {
+            Ok(()) => Event::Saved,
+            Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
+                self.trouble = Some(error.to_string());
+                Event::SaveTaken
+            }
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                Event::SaveFailed
+            }
+        }
+    }
+
+    pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Event {
+        let Some(mut run) = self.interrupted.take() else {
+            return Event::Saved;
+        };
+        let message = match outcome {
+            Outcome::Done => "It was interrupted after it had verified the new side, and brought to its end.",
+            Outcome::Held => {
+                "It was interrupted; traffic stays on the new side because the old has no healthy targets."
+            }
+            _ => "It was interrupted, and traffic was sent back to where it was.",
+        };
+        match self.close(&mut run, outcome, message).await {
+            Ok(()) => {
+                self.live.edit(|record| record.recovered.push(run.record.id));
+                Event::Saved
+            }
+            Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
+                self.trouble = Some(error.to_string());
+                Event::SaveTaken
+            }
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                self.interrupted = Some(run);
+                Event::SaveFailed
+            }
+        }
+    }
+
+    pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Event {
+        self.live.stop().await;
+        self.conclude(outcome);
+        let saved = self.save().await;
+        if saved != Event::Saved {
+            // It is not the outcome as long as the ledger does not hold it.
+            self.live.edit(|record| record.outcome = None);
+        }
+        saved
+    }
+
+    pub(super) async fn release(&mut self) -> Event {
+        if let Some(lease) = self.lease.take()
+            && let Err(error) = lease.release().await
+        {
+            tracing::warn!(%error, "the lease was not given back; it will expire");
+        }
+        Event::Released
+    }
+}
+
+/// A run that moved prod and stayed there.
+fn is_swap(record: &Record) -> bool {
+    let kind = matches!(record.op, Op::Cutover | Op::Rollback);
+    kind && record.outcome == Some(Outcome::Done) && record.wrote && record.from != record.to
+}
