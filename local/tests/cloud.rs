@@ -58,137 +58,167 @@ async fn get(client: &reqwest::Client, url: &str) -> Result<String, String> {
     if status.is_success() { Ok(text) } else { Err(format!("{status} {text}")) }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn deployments_on_a_local_cloud() {
-    rustls::crypto::ring::default_provider().install_default().unwrap();
-    let instance = Instance::new();
-    let program = server(instance.dir.path());
-    instance.up();
-    let status = instance.status();
-    let aws = Aws::new(status["endpoint"].as_str().unwrap());
-    let prod = status["forwards"][0]["url"].as_str().unwrap().to_owned();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+/// An instance with a service behind its load balancer.
+struct Deployed {
+    instance: Instance,
+    aws: Aws,
+    client: reqwest::Client,
+    prod: String,
+    program: Vec<u8>,
+}
 
-    let nothing = get(&client, &prod).await.unwrap_err();
-    assert!(nothing.starts_with("503") && nothing.contains("nothing is deployed yet"), "{nothing}");
+impl Deployed {
+    /// Version 1 on two tasks.
+    async fn with_version_1() -> Self {
+        rustls::crypto::ring::default_provider().install_default().unwrap();
+        let instance = Instance::new();
+        let program = server(instance.dir.path());
+        instance.up();
+        let status = instance.status();
+        let aws = Aws::new(status["endpoint"].as_str().unwrap());
+        let prod = status["forwards"][0]["url"].as_str().unwrap().to_owned();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
 
-    aws.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
-    aws.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
-    aws.ecs.create_cluster().cluster_name("test").send().await.unwrap();
-    let group = aws.target_group("web").await;
-    aws.load_balancer(&group).await;
-    let sick_group = aws.target_group("sick").await;
+        let nothing = get(&client, &prod).await.unwrap_err();
+        assert!(nothing.starts_with("503") && nothing.contains("nothing is deployed yet"), "{nothing}");
 
-    // Takes its time to be found out, so it runs beside the rest.
-    let sick = aws.task_definition("sick", &aws.push(&program, &["MODE=sick"]).await).await;
-    aws.service("sick", &sick, &sick_group, 1).await;
+        aws.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
+        aws.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
+        aws.ecs.create_cluster().cluster_name("test").send().await.unwrap();
+        let this = Self { instance, aws, client, prod, program };
+        let group = this.aws.target_group("web").await;
+        this.aws.load_balancer(&group).await;
+        let v1 = this.definition("web", "VERSION=1").await;
+        this.aws.service("web", &v1, &group, 2).await;
+        eventually("version 1 serves", Duration::from_secs(20), || async {
+            let answer = get(&this.client, &this.prod).await?;
+            let expected = answer.contains("version 1 in image") && answer.contains(".elb.");
+            if expected && this.healthy().len() == 2 { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        this
+    }
 
-    // It serves, as the image's user's process in the image's file system, on an address of its own.
-    let v1 = aws.task_definition("web", &aws.push(&program, &["VERSION=1"]).await).await;
-    aws.service("web", &v1, &group, 2).await;
-    eventually("version 1 serves", Duration::from_secs(20), || async {
-        let answer = get(&client, &prod).await?;
-        if answer.contains("version 1 in image") && answer.contains(".elb.") { Ok(()) } else { Err(answer) }
-    })
-    .await;
-    eventually("both tasks are healthy", Duration::from_secs(20), || async {
-        let found = aws.describe("web").await;
-        if found.running_count() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
-    })
-    .await;
+    /// A task definition for an image with this environment.
+    async fn definition(&self, family: &str, env: &str) -> String {
+        let image = self.aws.push(&self.program, &[env]).await;
+        self.aws.task_definition(family, &image).await
+    }
 
-    // A rolling update under load loses nothing.
-    let load = Load::start(&client, &prod);
-    let v2 = aws.task_definition("web", &aws.push(&program, &["VERSION=2"]).await).await;
-    aws.update("web", &v2).await;
-    aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
-    eventually("only version 2 is left", Duration::from_secs(20), || async {
-        let found = aws.describe("web").await;
-        let tasks =
-            instance.status()["tasks"].as_array().unwrap().iter().filter(|task| task["service"] == "web").count();
-        if found.deployments().len() == 1 && tasks == 2 { Ok(()) } else { Err(format!("{tasks} tasks, {found:?}")) }
-    })
-    .await;
-    let answers = load.end().await;
-    println!("answers during the rolling update: {answers:?}");
-    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 1 in image", "version 2 in image"], "{answers:?}");
-
-    // An image that exits leaves the old one serving, and says why everywhere people look.
-    let load = Load::start(&client, &prod);
-    let broken = aws.task_definition("web", &aws.push(&program, &["MODE=exit"]).await).await;
-    aws.update("web", &broken).await;
-    aws.rollout("web", &broken, DeploymentRolloutState::Failed).await;
-    let reason = aws.stopped_reason(&broken).await.unwrap();
-    assert!(
-        reason.contains("exited with code 3 before it was healthy") && reason.contains("cannot find my configuration"),
-        "{reason}"
-    );
-    let shown = String::from_utf8(instance.run(&["status"]).stdout).unwrap();
-    assert!(shown.contains("exited (3)") && shown.contains("| cannot find my configuration"), "{shown}");
-    eventually("the output is in the log group", Duration::from_secs(10), || async {
-        let found = aws.logs.filter_log_events().log_group_name(LOG_GROUP).send().await.unwrap();
-        let messages: Vec<&str> = found.events().iter().filter_map(|event| event.message()).collect();
-        let both = messages.contains(&"cannot find my configuration")
-            && messages.iter().any(|line| line.starts_with("listening on 127."));
-        // Nothing of this test's own environment has reached a task.
-        assert!(!messages.iter().any(|line| line.contains("secret Some")), "{messages:?}");
-        if both { Ok(()) } else { Err(format!("{messages:?}")) }
-    })
-    .await;
-
-    // So does one that cannot be pulled. MiniStack rolls back only to a completed deployment.
-    aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
-    let missing = format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@sha256:{}", "0".repeat(64));
-    let missing = aws.task_definition("web", &missing).await;
-    aws.update("web", &missing).await;
-    aws.rollout("web", &missing, DeploymentRolloutState::Failed).await;
-    let reason = aws.stopped_reason(&missing).await.unwrap();
-    assert!(
-        reason.starts_with("CannotPullContainerError") && reason.contains("not available from the registry"),
-        "{reason}"
-    );
-    aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
-    let answers = load.end().await;
-    println!("answers during two failed updates: {answers:?}");
-    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 2 in image"], "{answers:?}");
-    assert_eq!(aws.describe("web").await.task_definition(), Some(v2.as_str()));
-
-    // A task that becomes unhealthy is replaced.
-    let addresses = |status: &serde_json::Value| -> BTreeSet<String> {
+    /// The addresses of the service's healthy tasks.
+    fn healthy(&self) -> BTreeSet<String> {
+        let status = self.instance.status();
         let healthy = |task: &&serde_json::Value| task["service"] == "web" && task["state"] == "healthy";
         let tasks = status["tasks"].as_array().unwrap().iter().filter(healthy);
         tasks.map(|task| task["address"].as_str().unwrap().to_owned()).collect()
-    };
-    let before = addresses(&instance.status());
-    let victim = before.first().unwrap();
-    get(&client, &format!("http://{victim}:8080/break")).await.unwrap();
-    eventually("the unhealthy task is replaced", Duration::from_secs(20), || async {
-        let now = addresses(&instance.status());
-        if now.len() == 2 && !now.contains(victim) { Ok(()) } else { Err(format!("{now:?}, the victim is {victim}")) }
-    })
-    .await;
+    }
 
-    // And one that runs, but is not healthy.
-    eventually("the sick task has failed", Duration::from_secs(25), || async {
-        let reason = aws.stopped_reason(&sick).await?;
+    async fn a_rolling_update_loses_no_request(&self) -> String {
+        let (load, before) = (Load::start(&self.client, &self.prod), self.healthy());
+        let v2 = self.definition("web", "VERSION=2").await;
+        self.aws.update("web", &v2).await;
+        self.aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
+        eventually("only version 2 is left", Duration::from_secs(20), || async {
+            let (found, healthy) = (self.aws.describe("web").await, self.healthy());
+            let replaced = healthy.len() == 2 && healthy.is_disjoint(&before);
+            if found.deployments().len() == 1 && replaced { Ok(()) } else { Err(format!("{healthy:?}, {found:?}")) }
+        })
+        .await;
+        let answers = load.end().await;
+        println!("answers during the rolling update: {answers:?}");
+        assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 1 in image", "version 2 in image"], "{answers:?}");
+        v2
+    }
+
+    /// The old version serves on, and the reason is everywhere people look.
+    async fn an_image_that_exits_is_rolled_back(&self) {
+        let broken = self.definition("web", "MODE=exit").await;
+        self.aws.update("web", &broken).await;
+        self.aws.rollout("web", &broken, DeploymentRolloutState::Failed).await;
+        let reason = self.aws.stopped_reason(&broken).await.unwrap();
+        let (code, output) = ("exited with code 3 before it was healthy", "cannot find my configuration");
+        assert!(reason.contains(code) && reason.contains(output), "{reason}");
+        let shown = String::from_utf8(self.instance.run(&["status"]).stdout).unwrap();
+        assert!(shown.contains("exited (3)") && shown.contains(&format!("| {output}")), "{shown}");
+        eventually("the output is in the log group", Duration::from_secs(10), || async {
+            let found = self.aws.logs.filter_log_events().log_group_name(LOG_GROUP).send().await.unwrap();
+            let messages: Vec<&str> = found.events().iter().filter_map(|event| event.message()).collect();
+            // Nothing of this test's own environment has reached a task.
+            assert!(!messages.iter().any(|line| line.contains("secret Some")), "{messages:?}");
+            let healthy_too = messages.iter().any(|line| line.starts_with("listening on 127."));
+            if messages.contains(&output) && healthy_too { Ok(()) } else { Err(format!("{messages:?}")) }
+        })
+        .await;
+    }
+
+    async fn an_image_that_cannot_be_pulled_is_rolled_back(&self) {
+        let missing = format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@sha256:{}", "0".repeat(64));
+        let missing = self.aws.task_definition("web", &missing).await;
+        self.aws.update("web", &missing).await;
+        self.aws.rollout("web", &missing, DeploymentRolloutState::Failed).await;
+        let reason = self.aws.stopped_reason(&missing).await.unwrap();
+        let expected =
+            reason.starts_with("CannotPullContainerError") && reason.contains("not available from the registry");
+        assert!(expected, "{reason}");
+    }
+
+    async fn a_task_that_becomes_unhealthy_is_replaced(&self) {
+        let before = self.healthy();
+        let victim = before.first().unwrap();
+        get(&self.client, &format!("http://{victim}:8080/break")).await.unwrap();
+        eventually("the unhealthy task is replaced", Duration::from_secs(20), || async {
+            let now = self.healthy();
+            if now.len() == 2 && !now.contains(victim) { Ok(()) } else { Err(format!("{now:?}, not {victim}")) }
+        })
+        .await;
+    }
+
+    /// Tasks are the image's user, where this test may decide about users; and none of them stays.
+    fn nothing_is_left_after_down(&self) {
+        let pids = self.instance.pids();
+        assert!(pids.len() >= 4, "MiniStack, two tasks, the daemon: {pids:?}");
+        if is_root() {
+            assert!(pids.iter().filter(|pid| uid(**pid) == Some(65532)).count() >= 2, "{pids:?}");
+        }
+        let down = self.instance.run(&["down"]);
+        assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud has ended.\n");
+        let left: Vec<&i64> = pids.iter().filter(|pid| is_alive(**pid)).collect();
+        assert!(left.is_empty(), "{left:?}");
+        let again = self.instance.run(&["down"]);
+        assert_eq!(String::from_utf8_lossy(&again.stdout), "The local cloud is not running.\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deployments_on_a_local_cloud() {
+    let deployed = Deployed::with_version_1().await;
+    // It takes its time to be found out, so it runs beside the rest.
+    let sick_group = deployed.aws.target_group("sick").await;
+    let sick = deployed.definition("sick", "MODE=sick").await;
+    deployed.aws.service("sick", &sick, &sick_group, 1).await;
+
+    let v2 = deployed.a_rolling_update_loses_no_request().await;
+
+    let load = Load::start(&deployed.client, &deployed.prod);
+    deployed.an_image_that_exits_is_rolled_back().await;
+    // MiniStack rolls back only to a completed deployment.
+    deployed.aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
+    deployed.an_image_that_cannot_be_pulled_is_rolled_back().await;
+    deployed.aws.rollout("web", &v2, DeploymentRolloutState::Completed).await;
+    let answers = load.end().await;
+    println!("answers during two failed updates: {answers:?}");
+    assert_eq!(answers.keys().collect::<Vec<_>>(), ["version 2 in image"], "{answers:?}");
+    assert_eq!(deployed.aws.describe("web").await.task_definition(), Some(v2.as_str()));
+
+    deployed.a_task_that_becomes_unhealthy_is_replaced().await;
+    eventually("a new task that is not healthy has failed", Duration::from_secs(25), || async {
+        let reason = deployed.aws.stopped_reason(&sick).await?;
         let expected = "failed ELB health checks in target-group sick (health check GET http://127.";
         assert!(reason.contains(expected) && reason.contains("/healthz answered 500"), "{reason}");
         Ok(())
     })
     .await;
-
-    // Tasks are the image's user, where this test may decide about users.
-    let pids = instance.pids();
-    if is_root() {
-        let tasks = pids.iter().filter(|pid| uid(**pid) == Some(65532)).count();
-        assert!(tasks >= 2, "{pids:?}");
-    }
-    assert!(pids.len() >= 4, "MiniStack, two tasks, the daemon: {pids:?}");
-    let down = instance.run(&["down"]);
-    assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud has ended.\n");
-    let left: Vec<&i64> = pids.iter().filter(|pid| is_alive(**pid)).collect();
-    assert!(left.is_empty(), "{left:?}");
-    assert_eq!(String::from_utf8_lossy(&instance.run(&["down"]).stdout), "The local cloud is not running.\n");
+    deployed.nothing_is_left_after_down();
 }
 
 #[test]
