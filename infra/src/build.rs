@@ -11,9 +11,6 @@ use tokio::process::Command;
 use crate::error::{Doing, Error, Result};
 use crate::image::Architecture;
 
-/// The package of the service.
-const APP: &str = "greeter";
-
 /// The package and the binary of the cutover function.
 const FUNCTION: (&str, &str) = ("cutover-lambda", "cutover");
 
@@ -27,6 +24,10 @@ const LINES_SHOWN: usize = 30;
 #[derive(Clone, Debug)]
 pub struct Workspace {
     root: PathBuf,
+    /// The package of the service, and what its binaries' names begin with.
+    app: String,
+    /// The folder of that package.
+    folder: PathBuf,
 }
 
 /// A zip for Lambda.
@@ -39,22 +40,34 @@ pub struct FunctionZip {
 }
 
 impl Workspace {
-    /// The workspace that the current folder is in.
-    pub fn find() -> Result<Self> {
+    /// The workspace that the current folder is in, with the package `app`.
+    pub fn find(app: &str) -> Result<Self> {
         let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
-        let root = here.ancestors().find(|folder| folder.join(APP).join("Cargo.toml").is_file());
-        root.map(|root| Self { root: root.to_owned() }).ok_or_else(|| {
-            Error::usage(format!("{} is not inside the project", here.display()))
-                .hint("run the command in the folder that holds Cargo.toml and greeter/")
-        })
+        let root = here.ancestors().find(|folder| folder.join(FUNCTION.0).join("Cargo.toml").is_file());
+        let Some(root) = root else {
+            return Err(Error::usage(format!("{} is not inside the project", here.display()))
+                .hint("run the command in the folder that holds Cargo.toml and cutover-lambda/"));
+        };
+        let folder = [root.join(app), root.join("local").join(app)].into_iter().find(|it| it.join("src/bin").is_dir());
+        match folder {
+            Some(folder) => Ok(Self { root: root.to_owned(), app: app.to_owned(), folder }),
+            None => Err(Error::usage(format!("there is no package {app} with src/bin in {}", root.display()))
+                .hint("name the service's package in bluegreen.toml: app = \"greeter\"")),
+        }
+    }
+
+    /// The name of the binary of a version.
+    pub fn binary(&self, version: &str) -> String {
+        format!("{}-v{version}", self.app)
     }
 
     /// The versions that there is a binary for, in order.
     pub fn versions(&self) -> Result<Vec<String>> {
-        let folder = self.root.join(APP).join("src/bin");
+        let folder = self.folder.join("src/bin");
         let entries = std::fs::read_dir(&folder).doing(|| format!("list {}", folder.display()))?;
+        let prefix = self.binary("");
         let mut versions: Vec<String> = entries
-            .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.strip_prefix("greeter-v")?.to_owned()))
+            .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.strip_prefix(&prefix)?.to_owned()))
             .collect();
         versions.sort_by_key(|version| (version.len(), version.clone()));
         Ok(versions)
@@ -66,19 +79,19 @@ impl Workspace {
         if versions.iter().any(|known| known == version) {
             return Ok(());
         }
-        Err(Error::usage(format!("there is no version {version:?} of {APP}"))
+        Err(Error::usage(format!("there is no version {version:?} of {}", self.app))
             .because(format!("there are: {}", versions.join(", ")))
-            .hint(format!("add greeter/src/bin/greeter-v{version}.rs, or name one of those")))
+            .hint(format!("name one of those, or add a binary {}", self.binary(version))))
     }
 
     /// Builds a version of the service as a static binary and returns its bytes.
     pub async fn app(&self, version: &str, architecture: Architecture) -> Result<Vec<u8>> {
-        let binary = format!("{APP}-v{version}");
+        let binary = self.binary(version);
         let target = architecture.rust_target();
         // Naming the target keeps the flag away from build scripts and macros.
         let flags = format!("target.{target}.rustflags=[\"-C\",\"target-feature=+crt-static\"]");
         let arguments =
-            ["build", "--release", "--locked", "-p", APP, "--bin", &binary, "--target", target, "--config", &flags];
+            ["build", "--release", "--locked", "-p", &self.app, "--bin", &binary, "--target", target, "--config", &flags];
         self.run("cargo", &arguments, &binary).await?;
         let path = self.target_folder().join(target).join("release").join(&binary);
         tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_version_without_a_binary_is_named_with_those_that_exist() {
-        let error = Workspace::find().unwrap().check_version("9").unwrap_err();
+        let error = Workspace::find("greeter").unwrap().check_version("9").unwrap_err();
         assert_eq!(error.kind().exit_code(), 2);
         assert_eq!(error.causes(), ["there are: 1, 2"]);
     }

@@ -54,6 +54,7 @@ pub struct Deployed {
 
 /// Something built: a version of the service.
 struct Built {
+    name: String,
     version: String,
     image: Image,
 }
@@ -67,7 +68,7 @@ struct Release {
 
 /// Deploys.
 pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
-    let workspace = Workspace::find()?;
+    let workspace = Workspace::find(&context.settings.app)?;
     if let Some(version) = &request.version {
         workspace.check_version(version)?;
     }
@@ -154,14 +155,14 @@ async fn usable_stack(context: &Context, cloud: &Cloud) -> Result<Option<Deploye
 
 /// Builds a version of the service and its image.
 async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
-    let timer = context.listener.start(format!("build greeter-v{version}"));
+    let timer = context.listener.start(format!("build {}", workspace.binary(version)));
     let architecture = context.settings.architecture.into();
     let binary = workspace.app(version, architecture).await?;
-    let name = format!("greeter-v{version}");
+    let name = workspace.binary(version);
     let spec = ImageSpec { name: &name, version, architecture, port: context.settings.container_port };
     let image = Image::from_static_binary(&spec, &binary)?;
     timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
-    Ok(Built { version: version.to_owned(), image })
+    Ok(Built { name, version: version.to_owned(), image })
 }
 
 /// Builds the cutover function.
@@ -337,7 +338,7 @@ async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, function: &
 }
 
 async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<Release> {
-    let timer = context.listener.start(format!("push greeter-v{}", app.version));
+    let timer = context.listener.start(format!("push {}", app.name));
     let answer = cloud.ecr.get_authorization_token().send().await.calling(|| "log in to the registry".to_owned())?;
     let token = answer.authorization_data().first().and_then(|data| data.authorization_token()).unwrap_or_default();
     let mut registry = Registry::new(&outputs.registry_uri, Credentials::from_ecr_token(token)?)?;

@@ -25,27 +25,57 @@ pub fn refuse_live_changes(changes: &[ResourceChange], live: Color) -> Result<()
 
 fn danger(change: &ResourceChange, live: Color) -> Option<String> {
     let id = change.logical_resource_id()?;
-    let live_prefix = match live {
+    // What does not exist yet carries nobody.
+    change.physical_resource_id()?;
+    let color = match live {
         Color::Blue => "Blue",
         Color::Green => "Green",
     };
     let is_listener = matches!(id, "ProdListener" | "DevListener");
-    let carries_users =
-        is_listener || id == "LoadBalancer" || ["TargetGroup", "Service"].iter().any(|part| id == format!("{live_prefix}{part}"));
-    if !carries_users {
+    let is_live = ["TargetGroup", "Service"].iter().any(|part| id.strip_prefix(color) == Some(part));
+    if !(is_listener || is_live || id == "LoadBalancer") {
         return None;
     }
     match change.action() {
         Some(ChangeAction::Remove) => Some(format!("{id} would be removed")),
-        Some(ChangeAction::Modify) => match change.replacement() {
-            Some(Replacement::True) => Some(format!("{id} would be replaced")),
-            Some(Replacement::Conditional) => Some(format!("{id} may be replaced")),
-            _ if is_listener && touches_default_action(change) => {
-                Some(format!("{id} would get another default action"))
-            }
-            _ => None,
-        },
+        Some(ChangeAction::Modify) if is_replaced(change) => Some(format!("{id} would be replaced")),
+        Some(ChangeAction::Modify) if is_listener && touches_default_action(change) => {
+            Some(format!("{id} would get another default action"))
+        }
         _ => None,
+    }
+}
+
+/// Properties whose change replaces the resource (the create-only marks of AWS's resource schemas), for the types that
+/// carry users.
+fn replacing_properties(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "AWS::ECS::Service" => {
+            &["Cluster", "DeploymentController", "LaunchType", "Role", "SchedulingStrategy", "ServiceName"]
+        }
+        "AWS::ElasticLoadBalancingV2::Listener" => &["LoadBalancerArn"],
+        "AWS::ElasticLoadBalancingV2::LoadBalancer" => &["Name", "Scheme", "Type"],
+        "AWS::ElasticLoadBalancingV2::TargetGroup" => {
+            &["IpAddressType", "Name", "Port", "Protocol", "ProtocolVersion", "TargetType", "VpcId"]
+        }
+        _ => return None,
+    })
+}
+
+/// Whether the change replaces the resource. Where the change set does not know, the resource type's model does.
+fn is_replaced(change: &ResourceChange) -> bool {
+    match change.replacement() {
+        Some(Replacement::True) => true,
+        Some(Replacement::Conditional) => {
+            let replacing = change.resource_type().and_then(replacing_properties);
+            let mut properties = change.details().iter().filter_map(|detail| detail.target()?.name()).peekable();
+            match replacing {
+                Some(replacing) if properties.peek().is_some() => properties.any(|name| replacing.contains(&name)),
+                // Nobody knows: the worst is assumed.
+                _ => true,
+            }
+        }
+        _ => false,
     }
 }
 
@@ -59,26 +89,26 @@ fn touches_default_action(change: &ResourceChange) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_cloudformation::types::builders::ResourceChangeBuilder;
     use aws_sdk_cloudformation::types::{ResourceChangeDetail, ResourceTargetDefinition};
 
     use super::*;
 
+    fn existing(id: &str) -> ResourceChangeBuilder {
+        ResourceChange::builder().logical_resource_id(id).physical_resource_id("there")
+    }
+
     fn modify(id: &str, property: &str) -> ResourceChange {
         let target = ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name(property);
-        ResourceChange::builder()
+        existing(id)
             .action(ChangeAction::Modify)
-            .logical_resource_id(id)
             .replacement(Replacement::False)
             .details(ResourceChangeDetail::builder().target(target.build()).build())
             .build()
     }
 
     fn replace(id: &str) -> ResourceChange {
-        ResourceChange::builder()
-            .action(ChangeAction::Modify)
-            .logical_resource_id(id)
-            .replacement(Replacement::True)
-            .build()
+        existing(id).action(ChangeAction::Modify).replacement(Replacement::True).build()
     }
 
     #[test]
@@ -103,15 +133,45 @@ mod tests {
 
     #[test]
     fn a_listener_change_without_details_is_refused() {
-        let change =
-            ResourceChange::builder().action(ChangeAction::Modify).logical_resource_id("ProdListener").build();
+        let change = existing("ProdListener").action(ChangeAction::Modify).build();
         assert!(refuse_live_changes(&[change], Color::Blue).is_err());
     }
 
     #[test]
     fn removing_the_load_balancer_is_refused() {
-        let change =
-            ResourceChange::builder().action(ChangeAction::Remove).logical_resource_id("LoadBalancer").build();
+        let change = existing("LoadBalancer").action(ChangeAction::Remove).build();
         assert!(refuse_live_changes(&[change], Color::Blue).is_err());
+    }
+
+    #[test]
+    fn what_does_not_exist_yet_carries_nobody() {
+        let change = ResourceChange::builder()
+            .action(ChangeAction::Modify)
+            .replacement(Replacement::True)
+            .logical_resource_id("GreenService")
+            .build();
+        assert!(refuse_live_changes(&[change], Color::Green).is_ok());
+    }
+
+    #[test]
+    fn the_resource_model_decides_where_the_change_set_says_conditional() {
+        let conditional = |property: &str| {
+            let target = ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name(property);
+            existing("GreenService")
+                .resource_type("AWS::ECS::Service")
+                .action(ChangeAction::Modify)
+                .replacement(Replacement::Conditional)
+                .details(ResourceChangeDetail::builder().target(target.build()).build())
+                .build()
+        };
+        assert!(refuse_live_changes(&[conditional("TaskDefinition")], Color::Green).is_ok());
+        assert!(refuse_live_changes(&[conditional("Cluster")], Color::Green).is_err());
+    }
+
+    #[test]
+    fn a_conditional_replacement_without_details_is_refused() {
+        let change =
+            existing("GreenService").action(ChangeAction::Modify).replacement(Replacement::Conditional).build();
+        assert!(refuse_live_changes(&[change], Color::Green).is_err());
     }
 }

@@ -241,7 +241,7 @@ impl LogConfiguration {
 #[serde(rename_all = "PascalCase")]
 pub struct Service {
     /// The cluster.
-    pub cluster: Expr<Arn<Cluster>>,
+    pub cluster: Expr<Name<Cluster>>,
     /// `FARGATE`.
     pub launch_type: &'static str,
     /// `LATEST`, so security patches of the platform arrive.

@@ -122,7 +122,7 @@ impl Environment {
         let service = stack.add(
             &format!("{}Service", title(color)),
             Service {
-                cluster: fleet.cluster.arn(),
+                cluster: fleet.cluster.name(),
                 launch_type: "FARGATE",
                 platform_version: "LATEST",
                 task_definition: task_definition.arn(),

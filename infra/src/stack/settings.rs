@@ -15,6 +15,8 @@ const FILE: &str = "bluegreen.toml";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The Cargo package of the service. Its version `N` is the binary `<app>-vN`.
+    pub app: String,
     /// Port of the prod listener.
     pub prod_port: u16,
     /// Port of the dev listener.
@@ -42,6 +44,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            app: "greeter".to_owned(),
             prod_port: 80,
             dev_port: 81,
             container_port: 8080,
