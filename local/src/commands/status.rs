@@ -133,13 +133,18 @@ fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) 
             listener_name(*forward)
         ));
     }
+    let (failed, live): (Vec<&TaskReport>, Vec<&TaskReport>) =
+        engine.tasks.iter().partition(|task| task.state == engine::Phase::Exited);
     if engine.tasks.is_empty() {
         lines.push("No tasks.".to_owned());
     } else {
         lines.push(format!("{:<9} {:<24} {:<13} {:<15} STATE", "TASK", "SERVICE", "IMAGE", "ADDRESS"));
     }
-    for task in &engine.tasks {
-        lines.extend(render_task(task));
+    for task in live {
+        lines.extend(render_task(task, 1));
+    }
+    for (task, times) in alike(&failed) {
+        lines.extend(render_task(task, times));
     }
     for failure in &engine.pull_failures {
         lines.push(format!("pull failed: {failure}"));
@@ -147,7 +152,23 @@ fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) 
     lines.join("\n") + "\n"
 }
 
-fn render_task(task: &TaskReport) -> Vec<String> {
+/// Failures that say the same become one, the last of them, with how many there were.
+fn alike<'a>(failed: &[&'a TaskReport]) -> Vec<(&'a TaskReport, usize)> {
+    let mut groups: Vec<(&TaskReport, usize)> = Vec::new();
+    for task in failed {
+        let same = |other: &TaskReport| {
+            (&other.service, &other.image, other.exit_code, &other.output)
+                == (&task.service, &task.image, task.exit_code, &task.output)
+        };
+        match groups.iter_mut().find(|(other, _)| same(other)) {
+            Some(group) => *group = (task, group.1 + 1),
+            None => groups.push((task, 1)),
+        }
+    }
+    groups
+}
+
+fn render_task(task: &TaskReport, times: usize) -> Vec<String> {
     let short = |text: &str, length: usize| text.chars().take(length).collect::<String>();
     let mut state = match task.state {
         engine::Phase::Created => "created",
@@ -160,6 +181,9 @@ fn render_task(task: &TaskReport) -> Vec<String> {
     .to_owned();
     if let Some(code) = task.exit_code {
         let _ = write!(state, " ({code})");
+    }
+    if times > 1 {
+        let _ = write!(state, " {times} times");
     }
     if let Some(reason) = &task.reason {
         let _ = write!(state, ": {reason}");
@@ -177,11 +201,11 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    #[test]
-    fn a_failed_task_shows_its_code_its_reason_and_its_last_words() {
-        let task = TaskReport {
+    fn failed(task: &str) -> TaskReport {
+        TaskReport {
             id: "0123456789ab".into(),
-            task: Some("4711aabbccdd".into()),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            task: Some(task.into()),
             service: Some("blue".into()),
             definition: Some("blue:2".into()),
             image: "deadbeef0123".into(),
@@ -191,13 +215,27 @@ mod tests {
             reason: Some("the task exited with code 3 before it was healthy".into()),
             output: vec!["cannot bind".into()],
             log: "/state/containers/0123456789ab/output.log".into(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_failed_task_shows_its_code_its_reason_and_its_last_words() {
         assert_eq!(
-            render_task(&task),
+            render_task(&failed("4711aabbccdd"), 1),
             [
-                "4711aabb  blue                     deadbeef0123  127.64.0.7      exited (3): the task exited with code 3 before it was healthy",
+                "4711aabb  blue                     deadbeef0123  127.64.0.7      \
+                 exited (3): the task exited with code 3 before it was healthy",
                 "          | cannot bind",
             ]
         );
+    }
+
+    #[test]
+    fn failures_that_say_the_same_are_shown_once() {
+        let (first, second) = (failed("first"), failed("second"));
+        let other = TaskReport { exit_code: Some(4), ..failed("other") };
+        let groups = alike(&[&first, &second, &other]);
+        let shown: Vec<_> = groups.iter().map(|(task, times)| (task.task.as_deref(), *times)).collect();
+        assert_eq!(shown, [(Some("second"), 2), (Some("other"), 1)]);
     }
 }

@@ -69,6 +69,7 @@ pub(crate) struct Container {
 pub(crate) struct TaskReport {
     /// The first characters of the container's id.
     pub(crate) id: String,
+    pub(crate) created: Timestamp,
     /// The ECS task's id.
     pub(crate) task: Option<String>,
     pub(crate) service: Option<String>,
@@ -176,6 +177,7 @@ impl Container {
         let (state, failed) = (self.state.borrow().clone(), self.failed());
         TaskReport {
             id: self.short_id().to_owned(),
+            created: self.created,
             task: self.task.as_ref().map(|task| task.task_id().to_owned()),
             service: self.service.get().cloned(),
             definition: self.task.as_ref().map(|task| task.definition.clone()),

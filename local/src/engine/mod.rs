@@ -102,18 +102,11 @@ impl Engine {
         })
     }
 
-    /// What `status` shows: the containers there are, oldest first, and the last tasks that failed.
+    /// What `status` shows, oldest first: the containers there are, and the last tasks that failed.
     pub(crate) fn reports(&self) -> Vec<TaskReport> {
-        let mut containers = self.list();
-        containers.sort_by_key(|found| found.created);
         let mut reports: Vec<TaskReport> = lock(&self.failures).iter().cloned().collect();
-        let known = |id: &str| reports.iter().any(|report| report.id == id);
-        let others: Vec<TaskReport> = containers
-            .iter()
-            .filter(|found| !known(found.short_id()) && !found.failed())
-            .map(|found| found.report())
-            .collect();
-        reports.extend(others);
+        reports.extend(self.list().iter().filter(|found| !found.failed()).map(|found| found.report()));
+        reports.sort_by_key(|report| report.created);
         reports
     }
 
