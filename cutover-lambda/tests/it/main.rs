@@ -1,0 +1,5 @@
+//! Tests of the engine as a whole: the runner against a stack in memory, the prober against a real server, and the
+//! machine under a model checker. One binary, because linking the AWS SDK takes longer than the tests.
+
+mod scenarios;
+mod world;

@@ -1,0 +1,314 @@
+//! What a run does, story by story, under paused time.
+
+use crate::world::{Fault, World};
+use cutover_lambda::balancer::Service;
+use cutover_lambda::ledger::{Ledger, Purpose};
+use cutover_lambda::machine::Listener::{Dev, Prod};
+use cutover_lambda::report::{Failure, Outcome, Phase};
+use cutover_lambda::{Answer, Color, Record, Status};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+use Color::{Blue, Green};
+
+fn assert_sound(world: &World, record: &Record, outcome: Outcome, prod: Color) {
+    assert_eq!(record.outcome, Some(outcome), "{record:#?}");
+    assert_eq!(world.listeners(), (prod, prod.other()), "{record:#?}");
+    assert_eq!(world.state().violations, Vec::<String>::new());
+    assert!(record.steps.iter().all(|step| step.end_ms.is_some()), "{:#?}", record.steps);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cutover_swaps_dev_then_prod_and_verifies() {
+    let world = World::new();
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    assert_eq!(world.state().writes, [(Dev, Green), (Prod, Blue)]);
+    assert_eq!(record.phase, Phase::Done);
+    assert_eq!((record.from, record.to), (Some(Green), Some(Blue)));
+    let probes = record.probes.unwrap();
+    assert_eq!((probes.counts.due, probes.counts.failed), (150, 0));
+    assert_eq!(probes.bound95, Some(0.02));
+    assert_eq!(probes.flip_flops, 0);
+    assert_eq!(probes.addresses.len(), 2);
+    assert_eq!(probes.kept_alive.due, 75);
+    assert!(probes.before.count >= 10 && probes.during.count >= 10 && probes.after.count >= 100);
+    assert_eq!(record.gate.unwrap().ok, 5);
+    assert_eq!(record.versions.new.as_deref(), Some("2"));
+    assert_eq!(record.versions.old.as_deref(), Some("1"));
+    assert_eq!(record.message, "blue is prod and green is dev: 150 probes, 0 failed.");
+    let millis = record.duration_ms;
+    assert!((15_000..18_000).contains(&millis), "{millis}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_target_again_is_a_noop() {
+    let world = World::new();
+    let record = world.invoke(json!({"to": "green"})).await;
+    assert_sound(&world, &record, Outcome::Noop, Green);
+    assert_eq!(world.state().writes, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_id_again_gives_the_stored_outcome() {
+    let world = World::new();
+    let first = world.invoke(json!({"id": "a"})).await;
+    let writes = world.store.writes();
+    let second = world.invoke(json!({"id": "a", "to": "green"})).await;
+    assert_eq!(first, second);
+    assert_eq!(world.store.writes(), writes);
+    assert_eq!(world.listeners(), (Blue, Green));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_version_that_fails_is_rolled_back() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(8)).await;
+        breaks.state().statuses.insert(Blue, 503);
+    });
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::RolledBack, Green);
+    assert_eq!(world.state().writes, [(Dev, Green), (Prod, Blue), (Prod, Green), (Dev, Blue)]);
+    let probes = record.probes.as_ref().unwrap();
+    assert_eq!(probes.failures[0].failure, Some(Failure::Status));
+    assert!(record.message.contains("status 503"), "{}", record.message);
+    assert!(record.message.contains("traffic is back on green"), "{}", record.message);
+    // The first failure is answered within 2 intervals; traffic is back as fast as the load balancer follows.
+    assert!(probes.counts.failed < 6, "{}", probes.counts.failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_fail_hold_leaves_traffic_on_the_new_side() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(8)).await;
+        breaks.state().statuses.insert(Blue, 503);
+    });
+    let record = world.invoke(json!({"on_fail": "hold"})).await;
+    assert_sound(&world, &record, Outcome::Held, Blue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_without_healthy_targets_is_held() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(8)).await;
+        let mut state = breaks.state();
+        state.statuses.insert(Blue, 503);
+        state.healthy.insert(Green, 0);
+    });
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::Held, Blue);
+    assert!(record.message.contains("traffic stays on blue"), "{}", record.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wrong_version_after_settling_is_a_failure() {
+    let world = World::new();
+    world.state().propagation = Duration::from_secs(5);
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::RolledBack, Green);
+    assert_eq!(record.probes.unwrap().failures[0].failure, Some(Failure::Version));
+    let patient = World::new();
+    patient.state().propagation = Duration::from_secs(5);
+    let record = patient.invoke(json!({"settle_ms": 6000})).await;
+    assert_sound(&patient, &record, Outcome::Done, Blue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_fit_is_refused_before_anything_is_written() {
+    type Break = fn(&World);
+    let cases: [(Break, &str); 7] = [
+        (|world| drop(world.state().healthy.insert(Blue, 1)), "too few healthy targets"),
+        (|world| drop(world.state().services.insert(Blue, Service::default())), "nothing is deployed"),
+        (|world| world.state().sticky = true, "stickiness"),
+        (|world| drop(world.state().statuses.insert(Blue, 500)), "blue failed its gate"),
+        (|world| drop(world.state().statuses.insert(Green, 500)), "prod is failing already"),
+        (|world| drop(world.state().statuses.insert(Green, 0)), "prod is failing already"),
+        (|world| world.state().read_faults.extend((0..9).map(|call| (call, Fault::Lost))), "not understood"),
+    ];
+    for (breaks, reason) in cases {
+        let world = World::new();
+        breaks(&world);
+        let record = world.invoke(json!({})).await;
+        assert_sound(&world, &record, Outcome::Refused, Green);
+        assert!(record.message.contains(reason), "{}", record.message);
+        assert_eq!(world.state().writes, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_events_are_refused_and_recorded() {
+    let world = World::new();
+    let record = world.invoke(json!({"id": "x", "probe": {"count": 0}})).await;
+    assert_sound(&world, &record, Outcome::Refused, Green);
+    assert_eq!(record.message, "Refused: probe.count: 0 is out of range, 1 to 3000; nothing was written.");
+    let again = world.invoke(json!({"id": "x"})).await;
+    assert_eq!(again, record);
+}
+
+#[tokio::test(start_paused = true)]
+async fn expectation_time_and_deadline_are_checked_first() {
+    let world = World::new();
+    let record = world.invoke(json!({"expect": "blue"})).await;
+    assert!(record.message.contains("prod is green, not blue as expected"), "{}", record.message);
+    let record = world.invoke(json!({"not_after": "2026-01-31T11:59:59Z"})).await;
+    assert!(record.message.contains("past its not_after"), "{}", record.message);
+    let Answer::Run(record) = world.answer(json!({}), Duration::from_secs(20)).await else {
+        panic!("not a record");
+    };
+    assert!(record.message.contains("the function has 20 s left"), "{}", record.message);
+    assert_sound(&world, &record, Outcome::Refused, Green);
+    assert_eq!(world.state().writes, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_write_is_read_back_and_written_again() {
+    for fault in [Fault::Lost, Fault::Unanswered, Fault::Lands(3000)] {
+        for call in 0..2 {
+            let world = World::new();
+            world.state().write_faults.insert(call, fault);
+            let record = world.invoke(json!({})).await;
+            assert_sound(&world, &record, Outcome::Done, Blue);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_lands_after_the_rollback_is_put_right() {
+    let world = World::new();
+    // The prod write goes missing three times and lands when traffic is back already.
+    world.state().write_faults.extend([(1, Fault::Lands(5000)), (2, Fault::Lost), (3, Fault::Lost)]);
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::RolledBack, Green);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_is_rolled_back() {
+    let world = World::new();
+    world.state().write_faults.insert(1, Fault::Rejected);
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::RolledBack, Green);
+    assert!(record.message.contains("refused a write"), "{}", record.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rollback_goes_back_even_from_a_failing_prod() {
+    let world = World::new();
+    let record = world.invoke(json!({"op": "rollback"})).await;
+    assert_sound(&world, &record, Outcome::Refused, Green);
+    assert!(record.message.contains("no successful cutover"), "{}", record.message);
+    world.invoke(json!({})).await;
+    world.state().statuses.insert(Blue, 500);
+    let record = world.invoke(json!({"op": "rollback"})).await;
+    assert_sound(&world, &record, Outcome::Done, Green);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_writes_nothing_to_the_load_balancer() {
+    let world = World::new();
+    let record = world.invoke(json!({"op": "plan"})).await;
+    assert_sound(&world, &record, Outcome::Planned, Green);
+    assert_eq!(world.state().writes, []);
+    assert_eq!(record.gate.unwrap().ok, 5);
+    assert!(record.message.contains("from green to blue would go ahead"), "{}", record.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_at_once_one_is_refused_with_the_others_id() {
+    let world = World::new();
+    let (first, second) = tokio::join!(world.invoke(json!({"id": "first"})), async {
+        sleep(Duration::from_millis(100)).await;
+        world.invoke(json!({"id": "second", "to": "blue"})).await
+    });
+    assert_sound(&world, &first, Outcome::Done, Blue);
+    assert_sound(&world, &second, Outcome::Refused, Blue);
+    assert!(second.message.contains("a cutover holds the lease: first"), "{}", second.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_excludes_a_cutover() {
+    let world = World::new();
+    let deployment = Ledger::new(Arc::clone(&world.store), world.clock);
+    let lease = deployment.acquire(Purpose::Deployment, "deploy-1", Duration::from_secs(30)).await.unwrap();
+    // The heartbeat keeps it.
+    sleep(Duration::from_secs(100)).await;
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::Refused, Green);
+    assert!(record.message.contains("a deployment holds the lease: deploy-1"), "{}", record.message);
+    lease.release().await.unwrap();
+    let record = world.invoke(json!({})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_time_the_next_reconcile_converges() {
+    for ms in (0..19_000).step_by(97) {
+        let world = World::new();
+        let run = world.invoke(json!({"id": "killed"}));
+        let killed = tokio::time::timeout(Duration::from_millis(ms), run).await.is_err();
+        let record = world.invoke(json!({"op": "reconcile"})).await;
+        assert!(record.outcome.unwrap().is_success(), "{ms}: {record:#?}");
+        let stored = world.invoke(json!({"id": "killed"})).await;
+        assert_eq!(world.state().violations, Vec::<String>::new(), "{ms}");
+        let (prod, dev) = world.listeners();
+        assert_ne!(prod, dev, "{ms}");
+        let expected = if stored.outcome == Some(Outcome::Done) { Blue } else { Green };
+        assert_eq!(prod, expected, "{ms}: {stored:#?}");
+        assert!(killed || stored.outcome == Some(Outcome::Done), "{ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_cutover_puts_a_killed_one_right_first() {
+    let world = World::new();
+    let run = world.invoke(json!({"id": "killed"}));
+    assert!(tokio::time::timeout(Duration::from_secs(5), run).await.is_err());
+    let record = world.invoke(json!({})).await;
+    assert!(record.message.contains("a cutover holds the lease: killed"), "{}", record.message);
+    sleep(Duration::from_secs(40)).await;
+    let record = world.invoke(json!({"id": "next"})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    assert_eq!(record.recovered, ["killed"]);
+    let killed = world.invoke(json!({"id": "killed"})).await;
+    assert_eq!(killed.outcome, Some(Outcome::RolledBack));
+    assert_eq!(killed.recovered_by.as_deref(), Some("next"));
+    assert_eq!(
+        world.state().writes,
+        [(Dev, Green), (Prod, Blue), (Prod, Green), (Dev, Blue), (Dev, Green), (Prod, Blue)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconcile_parts_prod_and_dev() {
+    let world = World::new();
+    let record = world.invoke(json!({"op": "reconcile"})).await;
+    assert_sound(&world, &record, Outcome::Noop, Green);
+    world.state().dev = Green;
+    let record = world.invoke(json!({"op": "reconcile"})).await;
+    assert_sound(&world, &record, Outcome::Done, Green);
+    assert_eq!(world.state().writes, [(Dev, Blue)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_tells_everything_and_writes_nothing() {
+    let world = World::new();
+    world.invoke(json!({})).await;
+    world.state().healthy.insert(Green, 1);
+    let writes = world.store.writes();
+    let Answer::Status(status) = world.answer(json!({"op": "status"}), Duration::from_secs(10)).await else {
+        panic!("not a status");
+    };
+    let Status { prod, dev, environments, latest, lease, problems } = *status;
+    assert_eq!((prod, dev, lease, problems.as_slice()), (Some(Blue), Some(Green), None, &[][..]));
+    assert_eq!(environments[&Blue].version.as_deref(), Some("2"));
+    assert_eq!(environments[&Green].targets["unhealthy"], 1);
+    assert_eq!(latest.unwrap().outcome, Some(Outcome::Done));
+    assert_eq!(world.store.writes(), writes);
+}

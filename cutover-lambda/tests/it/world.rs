@@ -1,0 +1,364 @@
+//! A stack in memory that misbehaves on demand: load balancer, services, ledger, and what answers probes. It also
+//! watches the engine: every write is checked against the invariants when it is issued.
+
+use cutover_lambda::balancer::{Balancer, BalancerError, Health, LANDING, Listeners, Pointing, Service};
+use cutover_lambda::clock::Clock;
+use cutover_lambda::ledger::{LeaseInfo, Ledger, Listed, MemoryStore, Object, ObjectStore, StoreError, When, keys};
+use cutover_lambda::machine::Listener;
+use cutover_lambda::probe::{Client, Clients, Reply, Site};
+use cutover_lambda::report::{Connection, Failure};
+use cutover_lambda::run::Stack;
+use cutover_lambda::{Answer, Color, Record};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An error; nothing happened and nothing will.
+    Lost,
+    /// An error; it happened all the same.
+    Unanswered,
+    /// An error; it happens after so many milliseconds, within the landing time.
+    Lands(u64),
+    /// An error that leaves no doubt.
+    Rejected,
+    /// It takes so many milliseconds.
+    Slow(u64),
+}
+
+/// Both environments, the listeners and the ledger.
+pub struct World {
+    pub store: Arc<MemoryStore>,
+    pub clock: Clock,
+    state: Mutex<State>,
+}
+
+pub struct State {
+    pub prod: Color,
+    pub dev: Color,
+    pub healthy: BTreeMap<Color, u32>,
+    pub versions: BTreeMap<Color, &'static str>,
+    pub statuses: BTreeMap<Color, u16>,
+    pub services: BTreeMap<Color, Service>,
+    pub sticky: bool,
+    /// Time from a write until the load balancer routes by it.
+    pub propagation: Duration,
+    routed: Vec<(Instant, Color)>,
+    /// Faults of writes, reads and ledger calls, by the number of the call.
+    pub write_faults: BTreeMap<usize, Fault>,
+    pub read_faults: BTreeMap<usize, Fault>,
+    pub store_faults: BTreeMap<usize, Fault>,
+    calls: [usize; 3],
+    /// Writes that were issued.
+    pub writes: Vec<(Listener, Color)>,
+    /// What the engine did that it must never do.
+    pub violations: Vec<String>,
+    /// The environment that was last seen healthy, if nothing else was called since.
+    fresh_health: Option<Color>,
+}
+
+/// One invocation's view of the world.
+#[derive(Clone)]
+pub struct View {
+    world: Arc<World>,
+    id: String,
+}
+
+impl World {
+    /// Green is prod with version 1, blue is dev with version 2; both are fit.
+    pub fn new() -> Arc<Self> {
+        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None };
+        let both = |value: u32| BTreeMap::from([(Color::Blue, value), (Color::Green, value)]);
+        Arc::new(Self {
+            store: Arc::default(),
+            clock: Clock::starting_at("2026-01-31T12:00:00Z".parse().unwrap()),
+            state: Mutex::new(State {
+                prod: Color::Green,
+                dev: Color::Blue,
+                healthy: both(2),
+                versions: BTreeMap::from([(Color::Blue, "2"), (Color::Green, "1")]),
+                statuses: BTreeMap::from([(Color::Blue, 200), (Color::Green, 200)]),
+                services: BTreeMap::from([(Color::Blue, service.clone()), (Color::Green, service)]),
+                sticky: false,
+                propagation: Duration::from_millis(200),
+                routed: vec![(Instant::now(), Color::Green)],
+                write_faults: BTreeMap::new(),
+                read_faults: BTreeMap::new(),
+                store_faults: BTreeMap::new(),
+                calls: [0; 3],
+                writes: Vec::new(),
+                violations: Vec::new(),
+                fresh_health: None,
+            }),
+        })
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// What prod and dev point at.
+    pub fn listeners(&self) -> (Color, Color) {
+        let state = self.state();
+        (state.prod, state.dev)
+    }
+
+    /// Invokes the function with an event and 300 s left.
+    pub async fn invoke(self: &Arc<Self>, event: Value) -> Record {
+        match self.answer(event, Duration::from_secs(300)).await {
+            Answer::Run(record) => *record,
+            Answer::Status(status) => panic!("a status instead of a record: {status:?}"),
+        }
+    }
+
+    pub async fn answer(self: &Arc<Self>, mut event: Value, left: Duration) -> Answer {
+        let id = match event.get("id").and_then(Value::as_str) {
+            Some(id) => id.to_owned(),
+            None => {
+                let id = cutover_lambda::request::new_id();
+                if let Some(event) = event.as_object_mut().filter(|event| event.get("op") != Some(&"status".into())) {
+                    event.insert("id".to_owned(), id.clone().into());
+                }
+                id
+            }
+        };
+        let view = View { world: Arc::clone(self), id };
+        let stack = Arc::new(Stack {
+            balancer: view.clone(),
+            ledger: Ledger::new(Arc::new(view.clone()), self.clock),
+            clients: view,
+            clock: self.clock,
+            version_header: "x-app-version".to_owned(),
+            probe_path: "/".to_owned(),
+        });
+        Box::pin(stack.handle(&event, Instant::now() + left)).await
+    }
+
+    /// Makes everything well again.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.write_faults.clear();
+        state.read_faults.clear();
+        state.store_faults.clear();
+        for color in Color::ALL {
+            state.healthy.insert(color, 2);
+            state.statuses.insert(color, 200);
+        }
+    }
+
+    fn apply(&self, listener: Listener, color: Color) {
+        let mut state = self.state();
+        match listener {
+            Listener::Prod => {
+                state.prod = color;
+                let from = Instant::now() + state.propagation;
+                state.routed.push((from, color));
+            }
+            Listener::Dev => state.dev = color,
+        }
+    }
+
+    fn read_fault(&self) -> Option<Fault> {
+        let mut state = self.state();
+        let call = state.calls[1];
+        state.calls[1] += 1;
+        state.read_faults.get(&call).copied()
+    }
+
+    fn store_fault(&self) -> Option<Fault> {
+        let mut state = self.state();
+        let call = state.calls[2];
+        state.calls[2] += 1;
+        state.store_faults.get(&call).copied()
+    }
+
+    async fn read<T>(&self, doing: &str, value: impl FnOnce(&mut State) -> T) -> Result<T, BalancerError> {
+        match self.read_fault() {
+            None => sleep(Duration::from_millis(20)).await,
+            Some(Fault::Slow(ms)) => sleep(Duration::from_millis(ms)).await,
+            Some(_) => return Err(error(doing, false)),
+        }
+        Ok(value(&mut self.state()))
+    }
+}
+
+fn error(doing: &str, rejected: bool) -> BalancerError {
+    BalancerError { doing: doing.to_owned(), cause: "fault".to_owned(), rejected }
+}
+
+impl View {
+    /// The invariants of a write, at the moment when it is issued.
+    async fn check_write(&self, listener: Listener, color: Color) {
+        let lock = self.world.store.get(keys::LOCK).await.unwrap();
+        let lease: Option<LeaseInfo> = lock.map(|object| serde_json::from_slice(&object.body).unwrap());
+        let now = self.world.clock.now();
+        let mut state = self.world.state();
+        if !lease.as_ref().is_some_and(|lease| lease.holder == self.id && lease.is_live(now)) {
+            let text = format!("{} wrote {listener:?} without the lease: {lease:?}", self.id);
+            state.violations.push(text);
+        }
+        if listener == Listener::Prod && state.fresh_health != Some(color) {
+            let text = format!("prod was pointed at {color} without a fresh look at its health");
+            state.violations.push(text);
+        }
+        state.fresh_health = None;
+        state.writes.push((listener, color));
+    }
+}
+
+impl Balancer for View {
+    async fn listeners(&self) -> Result<Listeners, BalancerError> {
+        self.world
+            .read("read the listeners", |state| {
+                state.fresh_health = None;
+                Listeners { prod: Pointing::At(state.prod), dev: Pointing::At(state.dev) }
+            })
+            .await
+    }
+
+    async fn write(&self, listener: Listener, color: Color) -> Result<(), BalancerError> {
+        self.check_write(listener, color).await;
+        let fault = {
+            let mut state = self.world.state();
+            let call = state.calls[0];
+            state.calls[0] += 1;
+            state.write_faults.get(&call).copied()
+        };
+        let failed = Err(error("write", fault == Some(Fault::Rejected)));
+        match fault {
+            None => sleep(Duration::from_millis(50)).await,
+            Some(Fault::Slow(ms)) => sleep(Duration::from_millis(ms)).await,
+            Some(Fault::Lost | Fault::Rejected) => return failed,
+            Some(Fault::Unanswered) => {
+                self.world.apply(listener, color);
+                return failed;
+            }
+            Some(Fault::Lands(ms)) => {
+                assert!(Duration::from_millis(ms) < LANDING);
+                let world = Arc::clone(&self.world);
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(ms)).await;
+                    world.apply(listener, color);
+                });
+                return failed;
+            }
+        }
+        self.world.apply(listener, color);
+        Ok(())
+    }
+
+    async fn health(&self, color: Color) -> Result<Health, BalancerError> {
+        self.world
+            .read("read the health", |state| {
+                let healthy = state.healthy[&color];
+                state.fresh_health = (healthy > 0).then_some(color);
+                let states = [("healthy", healthy), ("unhealthy", 2_u32.saturating_sub(healthy))];
+                let some = states.into_iter().filter(|(_, count)| *count > 0);
+                Health { states: some.map(|(state, count)| (state.to_owned(), count)).collect() }
+            })
+            .await
+    }
+
+    async fn service(&self, color: Color) -> Result<Service, BalancerError> {
+        self.world.read("read the service", |state| state.services[&color].clone()).await
+    }
+
+    async fn is_sticky(&self, _: Color) -> Result<bool, BalancerError> {
+        self.world.read("read the attributes", |state| state.sticky).await
+    }
+}
+
+impl ObjectStore for View {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        let fault = self.world.store_fault();
+        sleep(Duration::from_millis(5)).await;
+        match fault {
+            None => self.world.store.get(key).await,
+            Some(Fault::Slow(ms)) => {
+                sleep(Duration::from_millis(ms)).await;
+                self.world.store.get(key).await
+            }
+            Some(_) => Err(unavailable("read", key)),
+        }
+    }
+
+    async fn put(&self, key: &str, body: Vec<u8>, when: When<'_>) -> Result<String, StoreError> {
+        let fault = self.world.store_fault();
+        sleep(Duration::from_millis(5)).await;
+        match fault {
+            None => self.world.store.put(key, body, when).await,
+            Some(Fault::Slow(ms)) => {
+                sleep(Duration::from_millis(ms)).await;
+                self.world.store.put(key, body, when).await
+            }
+            Some(Fault::Unanswered) => {
+                let _ = self.world.store.put(key, body, when).await;
+                Err(unavailable("write", key))
+            }
+            Some(_) => Err(unavailable("write", key)),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        match self.world.store_fault() {
+            None | Some(Fault::Slow(_)) => self.world.store.list(prefix).await,
+            Some(_) => Err(unavailable("list", prefix)),
+        }
+    }
+}
+
+fn unavailable(doing: &'static str, key: &str) -> StoreError {
+    StoreError::Unavailable { doing, key: key.to_owned(), cause: "fault".to_owned() }
+}
+
+/// Answers probes of one site.
+pub struct Answering {
+    world: Arc<World>,
+    site: Site,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Clients for View {
+    type Client = Answering;
+
+    async fn open(&self, site: Site, _: &str, _: &str) -> Result<Answering, String> {
+        Ok(Answering {
+            world: Arc::clone(&self.world),
+            site,
+            addresses: vec!["192.0.2.1:80".parse().unwrap(), "192.0.2.2:80".parse().unwrap()],
+        })
+    }
+}
+
+impl Client for Answering {
+    fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    async fn send(&self, _: usize, _: Connection) -> Reply {
+        sleep(Duration::from_millis(5)).await;
+        let state = self.world.state();
+        let color = match self.site {
+            Site::Environment(color) => color,
+            Site::Prod => {
+                let now = Instant::now();
+                let routed = state.routed.iter().rev().find(|(from, _)| *from <= now);
+                routed.map_or(state.prod, |(_, color)| *color)
+            }
+        };
+        let status = state.statuses[&color];
+        let failure = (status == 0).then(|| (Failure::Broken, "reset".to_owned()));
+        Reply {
+            first_byte: Some(Instant::now()),
+            status: Some(status).filter(|status| *status > 0),
+            version: (status == 200).then(|| state.versions[&color].to_owned()),
+            bytes: 10,
+            failure,
+        }
+    }
+}
