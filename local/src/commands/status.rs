@@ -96,7 +96,10 @@ pub(super) fn engine_status(layout: &Layout, record: &Record) -> Result<EngineSt
         let request = http::Request::get(engine::STATUS_PATH).header(http::header::HOST, "local-cloud");
         let request = request.body(Empty::<bytes::Bytes>::new()).context(failed)?;
         let body = sender.send_request(request).await.context(failed)?.into_body().collect().await.context(failed)?;
-        serde_json::from_slice(&body.to_bytes()).context(|| "the engine's status cannot be read".into())
+        serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+            Error::new(format!("the running daemon's status cannot be read: {error}"))
+                .hint("it is probably of another version than this program: local-cloud down, then local-cloud up")
+        })
     };
     block_on(async {
         tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| {

@@ -31,22 +31,25 @@ impl Engine {
             return Err(Error::new(earlier));
         }
         let Err(error) = self.try_start(container).await else { return Ok(()) };
-        let mut reason = error.message().to_owned();
-        container.enter(Phase::Starting, Some(reason.clone()));
+        let reason = error.message().to_owned();
+        let stopped = self.closing() || container.phase() == Phase::Draining;
+        if !stopped {
+            container.enter(Phase::Starting, Some(reason.clone()));
+        }
         self.kill(container).await;
-        let lines = container.output.tail(LINES_IN_MESSAGE);
         container.output.close();
-        container.exited(None, Some(reason.clone()));
-        clear(container);
-        if !self.closing() {
+        if stopped {
+            // Nobody wants it any more, which is no failure of the task.
+            container.exited(Some(0), None);
+            tracing::info!("task {}: {reason}", container.name);
+        } else {
+            container.exited(None, Some(reason.clone()));
             self.note_failure(container, Duration::ZERO);
             self.keep_output(container);
+            tracing::warn!("task {} failed to start: {}", container.name, with_output(&reason, container));
         }
-        if !lines.is_empty() {
-            reason = format!("{reason}; last output: {}", lines.join(" | "));
-        }
-        tracing::warn!("task {} failed to start: {reason}", container.name);
-        Err(Error::new(reason))
+        clear(container);
+        Err(Error::new(with_output(&reason, container)))
     }
 
     /// MiniStack starts a container again, without a platform, after it failed to start with one: the answer is the same.
@@ -59,10 +62,8 @@ impl Engine {
                 && other.phase() == Phase::Exited
         })?;
         let reason = same.state.borrow().reason.clone();
-        let lines = same.output.tail(LINES_IN_MESSAGE);
-        reason.map(
-            |reason| if lines.is_empty() { reason } else { format!("{reason}; last output: {}", lines.join(" | ")) },
-        )
+        let reason = reason.unwrap_or_else(|| stopped_early().message().to_owned());
+        Some(with_output(&reason, same))
     }
 
     async fn try_start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
@@ -136,7 +137,11 @@ impl Engine {
             Some(task) => self.cloud.wanted(task).await,
             None => true,
         };
-        if wanted && !self.closing() { Ok(()) } else { Err(stopped_early()) }
+        if wanted && !self.closing() {
+            return Ok(());
+        }
+        container.enter(Phase::Draining, None);
+        Err(stopped_early())
     }
 
     async fn become_healthy(&self, container: &Container, placement: &Placement) -> Result<()> {
@@ -264,6 +269,14 @@ impl Engine {
                 tracing::warn!("{error}");
             }
         });
+    }
+}
+
+/// A reason, with what the task said last.
+fn with_output(reason: &str, container: &Container) -> String {
+    match container.output.tail(LINES_IN_MESSAGE) {
+        lines if lines.is_empty() => reason.to_owned(),
+        lines => format!("{reason}; last output: {}", lines.join(" | ")),
     }
 }
 
