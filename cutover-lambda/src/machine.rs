@@ -6,8 +6,11 @@
 //! that nobody asked for ([`Event::ProbesFailed`], [`Event::DeadlineNear`], [`Event::LeaseLost`]) may arrive at any
 //! time: they interrupt a wait ([`Effect::is_wait`]), and are remembered while anything else is under way.
 
+mod end;
 mod goal;
+mod prepare;
 mod steps;
+mod write;
 
 use crate::Color;
 use crate::report::{Outcome, Phase};
@@ -18,6 +21,8 @@ pub use goal::Goal;
 pub const TRIES: u8 = 3;
 /// Rounds of reading the listeners at the end and putting right what a late write changed.
 pub const CONFIRMATIONS: u8 = 3;
+
+type Effects = Vec<Effect>;
 
 /// One of the two listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -348,6 +353,11 @@ impl State {
             alarm: None,
             reason: None,
         }
+    }
+
+    /// What was asked for.
+    pub const fn asked(&self) -> Asked {
+        self.asked
     }
 
     /// Where the run is.

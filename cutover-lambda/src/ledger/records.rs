@@ -40,6 +40,8 @@ pub struct RecordWriter<S> {
 
 /// Tries of one write where the store does not answer.
 const TRIES: u32 = 3;
+/// Tries of taking over a record that is written at the same time.
+const ADOPTIONS: u32 = 10;
 
 impl<S: ObjectStore> Ledger<S> {
     pub(super) async fn load_version(&self, id: &str) -> Result<Option<(Record, String)>, RecordError> {
@@ -56,13 +58,27 @@ impl<S: ObjectStore> Ledger<S> {
         RecordWriter { ledger: self.clone(), etag: None }
     }
 
-    /// A writer of an unfinished record that someone else began. The caller holds the lease.
-    pub async fn adopt(&self, id: &str) -> Result<Option<(Record, RecordWriter<S>)>, RecordError> {
-        let Some((record, etag)) = self.load_version(id).await? else {
-            return Ok(None);
-        };
-        let writer = RecordWriter { ledger: self.clone(), etag: Some(etag) };
-        Ok(Some((record, writer)))
+    /// Takes over an unfinished record that someone else began, so that they cannot write it any more. A record that
+    /// is final is returned as it is. The caller holds the lease and names itself as `writer`.
+    pub async fn adopt(&self, id: &str, writer: &str) -> Result<Option<(Record, RecordWriter<S>)>, RecordError> {
+        let mut tries = 0;
+        loop {
+            let Some((mut record, etag)) = self.load_version(id).await? else {
+                return Ok(None);
+            };
+            let mut adopted = RecordWriter { ledger: self.clone(), etag: Some(etag) };
+            if record.is_final() {
+                return Ok(Some((record, adopted)));
+            }
+            writer.clone_into(&mut record.writer);
+            tries += 1;
+            match adopted.save(&record).await {
+                Ok(()) => return Ok(Some((record, adopted))),
+                // Whoever began it still writes now and then.
+                Err(RecordError::Taken(_)) if tries < ADOPTIONS => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Effects on the ledger: the lease and the records.
 
 use super::{Hands, Interrupted};
-use crate::Record;
 use crate::balancer::Balancer;
 use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError};
 use crate::machine::{Event, Subject};
@@ -9,6 +8,7 @@ use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
 use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET};
+use crate::{Record, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -72,16 +72,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
-    /// The interrupted run that has to be put right. Those that had written nothing are closed on the way.
+    /// The interrupted run that has to be put right. Its record is taken over, and those that had written nothing are
+    /// closed, even before they had a record: whoever began them may live, and must not go on.
     async fn find_interrupted(&mut self, ids: &[String]) -> Result<Option<Subject>, RecordError> {
         for id in ids {
-            let Some((record, writer)) = self.stack.ledger.adopt(id).await? else {
+            let Some(mut run) = self.adopt(id).await? else {
                 continue;
             };
-            let mut run = Interrupted { record, writer: Some(writer) };
-            if run.record.is_final() {
-                continue;
-            }
             if run.record.wrote && run.subject().is_some() && self.interrupted.is_none() {
                 self.interrupted = Some(run);
             } else {
@@ -95,6 +92,31 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Ok(self.interrupted.as_ref().and_then(Interrupted::subject))
     }
 
+    /// Takes over a run that has not ended; one without a record gets one. None where it has ended.
+    async fn adopt(&self, id: &str) -> Result<Option<Interrupted<S>>, RecordError> {
+        let ledger = &self.stack.ledger;
+        let me = self.live.edit(|record| record.writer.clone());
+        let adopted = match ledger.adopt(id, &me).await? {
+            Some(adopted) => adopted,
+            None => {
+                let record = Record::begin(id.to_owned(), Request::default(), self.stack.clock.now(), me.clone());
+                let mut writer = ledger.create();
+                match writer.save(&record).await {
+                    Ok(()) => (record, writer),
+                    // It had just begun after all.
+                    Err(RecordError::Taken(_)) => match ledger.adopt(id, &me).await? {
+                        Some(adopted) => adopted,
+                        None => return Err(RecordError::Gone { id: id.to_owned() }),
+                    },
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let (record, writer) = adopted;
+        let unfinished = !record.is_final();
+        Ok(unfinished.then_some(Interrupted { record, writer: Some(writer) }))
+    }
+
     /// The last run that wrote, where it did not come to an end.
     async fn find_failed(&self) -> Result<Option<Interrupted<S>>, RecordError> {
         let records = self.stack.ledger.list(SEARCHED).await?;
@@ -106,8 +128,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         if record.is_final() {
             return Ok(Some(Interrupted { record, writer: None }));
         }
-        let adopted = self.stack.ledger.adopt(&record.id).await?;
-        Ok(adopted.map(|(record, writer)| Interrupted { record, writer: Some(writer) }))
+        self.adopt(&record.id).await
     }
 
     /// Writes the outcome of an interrupted run into its record.

@@ -1,0 +1,142 @@
+//! The end of a run: the last look at the listeners, the outcome, the lease. Must not know anything that is not in the
+//! state or the event.
+
+use super::goal::Next;
+use super::{CONFIRMATIONS, Effect, Effects, Event, Finish, Goal, Reason, State, Step, Subject};
+use crate::report::{Outcome, Phase};
+
+impl State {
+    /// Reads the listeners once no earlier write can land any more.
+    pub(super) fn confirm(&mut self) -> Effects {
+        self.confirming = true;
+        self.confirmations += 1;
+        if self.confirmations > CONFIRMATIONS {
+            return self.fail(Reason::NotConfirmed);
+        }
+        if !self.recovering {
+            self.phase = Phase::Confirm;
+        }
+        if self.unsettled {
+            self.ask(Step::Quiet, Effect::AwaitQuiet)
+        } else {
+            self.ask(Step::Confirm, Effect::ReadListeners)
+        }
+    }
+
+    pub(super) fn confirmed(&mut self, event: Event) -> Effects {
+        match event {
+            Event::Listeners(Some(prod), Some(dev)) => {
+                (self.prod, self.dev) = (Some(prod), Some(dev));
+                if self.next() == Next::Reached { self.conclude() } else { self.advance() }
+            }
+            Event::Unreadable | Event::Listeners(..) if self.try_again() => {
+                self.ask(Step::Confirm, Effect::ReadListeners)
+            }
+            // Every write was answered: that is what the listeners are.
+            Event::Unreadable if !self.doubted && self.next() == Next::Reached => self.conclude(),
+            Event::Unreadable | Event::Listeners(..) => self.fail(Reason::NotConfirmed),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn conclude(&mut self) -> Effects {
+        let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Some(to));
+        let outcome = match self.goal {
+            Goal::Forward => Outcome::Done,
+            Goal::Hold if self.current_swap().is_none() => Outcome::Done,
+            Goal::Hold if at_new_side => Outcome::Held,
+            Goal::Back | Goal::Hold => Outcome::RolledBack,
+        };
+        if self.recovering {
+            self.ask(Step::SaveRecovered(outcome), Effect::SaveRecovered(outcome))
+        } else {
+            self.save_outcome(outcome)
+        }
+    }
+
+    pub(super) fn recover(&mut self, subject: Subject) -> Effects {
+        self.recovering = true;
+        self.goal = if subject.verified { Goal::Forward } else { Goal::Back };
+        self.enter(Phase::Recover, Step::Read, Effect::ReadListeners)
+    }
+
+    pub(super) fn recovered_saved(&mut self, outcome: Outcome, event: Event) -> Effects {
+        match event {
+            Event::Saved => {
+                self.recovering = false;
+                self.recovered = Some(outcome);
+                self.subject = None;
+                self.goal = Goal::Forward;
+                self.confirming = false;
+                self.confirmations = 0;
+                self.doubted = false;
+                self.tries = 0;
+                self.reason = None;
+                if self.stored { self.release(Finish::Stored) } else { self.preflight() }
+            }
+            Event::SaveFailed => self.fail(Reason::LedgerDown),
+            Event::SaveTaken => self.abandon(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, reason: Reason) -> Effects {
+        self.reason = Some(reason);
+        self.alarm = None;
+        self.save_outcome(Outcome::Refused)
+    }
+
+    pub(super) fn fail(&mut self, reason: Reason) -> Effects {
+        self.reason = Some(reason);
+        if self.stored {
+            return self.give_up(reason);
+        }
+        self.save_outcome(Outcome::Failed)
+    }
+
+    pub(super) fn save_outcome(&mut self, outcome: Outcome) -> Effects {
+        self.phase = match outcome {
+            Outcome::Done | Outcome::Noop | Outcome::Planned => Phase::Done,
+            Outcome::RolledBack => Phase::RolledBack,
+            Outcome::Held => Phase::Held,
+            Outcome::Refused => Phase::Refused,
+            Outcome::Failed => Phase::Failed,
+        };
+        let mut effects = self.stop_probes();
+        effects.extend(self.ask(Step::SaveOutcome(outcome), Effect::SaveOutcome(outcome)));
+        effects
+    }
+
+    pub(super) fn outcome_saved(&mut self, outcome: Outcome, event: Event) -> Effects {
+        match event {
+            // An interrupted run is still to be put right: the lease remembers it, so it is left to expire.
+            Event::Saved if self.recovering => self.end(Finish::Recorded(outcome)),
+            Event::Saved => self.release(Finish::Recorded(outcome)),
+            Event::SaveTaken if !self.leased => self.end(Finish::Stored),
+            Event::SaveTaken => self.abandon(),
+            Event::SaveFailed => self.give_up(Reason::LedgerDown),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn release(&mut self, finish: Finish) -> Effects {
+        if self.leased { self.ask(Step::Release(finish), Effect::Release) } else { self.end(finish) }
+    }
+
+    pub(super) fn abandon(&mut self) -> Effects {
+        self.give_up(Reason::LeaseLost)
+    }
+
+    /// Ends without a recorded outcome, and without giving the lease back.
+    pub(super) fn give_up(&mut self, reason: Reason) -> Effects {
+        self.reason = Some(reason);
+        let mut effects = self.stop_probes();
+        effects.extend(self.end(Finish::Abandoned));
+        effects
+    }
+
+    pub(super) fn end(&mut self, finish: Finish) -> Effects {
+        self.step = Step::Finished(finish);
+        vec![Effect::Finish(finish)]
+    }
+}

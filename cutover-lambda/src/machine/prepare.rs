@@ -1,0 +1,149 @@
+//! What comes before the first write: the lease, the record, preflight, gate, baseline and the intent. Must not know
+//! anything that is not in the state or the event.
+
+use super::{Asked, Effect, Effects, Event, Finish, Goal, Kind, Reason, State, Step};
+use crate::Color;
+use crate::report::{Outcome, Phase};
+
+impl State {
+    pub(super) fn loaded(&mut self, event: Event) -> Effects {
+        let plan = self.asked.kind == Kind::Plan;
+        match event {
+            Event::RunFinal => self.end(Finish::Stored),
+            Event::RunUnfinished if plan => self.end(Finish::Stored),
+            Event::RunAbsent if plan => self.ask(Step::Claim, Effect::Claim),
+            Event::RunAbsent | Event::RunUnfinished => {
+                self.stored = event == Event::RunUnfinished;
+                self.ask(Step::AcquireLease, Effect::AcquireLease)
+            }
+            Event::LedgerDown => self.give_up(Reason::LedgerDown),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn leased(&mut self, event: Event) -> Effects {
+        match event {
+            Event::LeaseTaken(subject) => {
+                self.leased = true;
+                self.subject = subject;
+                self.ask(Step::Claim, Effect::Claim)
+            }
+            Event::LeaseHeld if self.stored => self.end(Finish::Stored),
+            Event::LeaseHeld => self.refuse(Reason::LeaseHeld),
+            Event::LedgerDown => self.give_up(Reason::LedgerDown),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn claimed(&mut self, event: Event) -> Effects {
+        match event {
+            Event::Claimed => {}
+            Event::ClaimTaken(own) => {
+                self.stored = true;
+                self.subject = self.subject.or(own);
+            }
+            Event::LedgerDown => return self.give_up(Reason::LedgerDown),
+            _ => return Vec::new(),
+        }
+        match self.subject {
+            Some(subject) if self.leased => self.recover(subject),
+            _ if self.stored => self.release(Finish::Stored),
+            _ => self.preflight(),
+        }
+    }
+
+    pub(super) fn preflight(&mut self) -> Effects {
+        if self.asked.kind == Kind::Rollback && self.asked.to.is_none() {
+            self.enter(Phase::Preflight, Step::FindWayBack, Effect::FindWayBack)
+        } else {
+            self.enter(Phase::Preflight, Step::Preflight, Effect::ReadListeners)
+        }
+    }
+
+    pub(super) fn way_back_found(&mut self, event: Event) -> Effects {
+        match event {
+            Event::WayBack(Some(color)) => {
+                self.asked = Asked { to: Some(color), ..self.asked };
+                self.ask(Step::Preflight, Effect::ReadListeners)
+            }
+            Event::WayBack(None) => self.refuse(Reason::NoWayBack),
+            Event::LedgerDown => self.refuse(Reason::LedgerDown),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn preflight_read(&mut self, event: Event) -> Effects {
+        match event {
+            Event::Listeners(Some(prod), Some(dev)) => {
+                (self.prod, self.dev) = (Some(prod), Some(dev));
+                if self.asked.kind == Kind::Reconcile {
+                    return self.reconcile(prod, dev);
+                }
+                if self.asked.expect.is_some_and(|expected| expected != prod) {
+                    return self.refuse(Reason::NotExpected);
+                }
+                let to = self.asked.to.unwrap_or_else(|| prod.other());
+                self.to = Some(to);
+                self.from = Some(prod);
+                match () {
+                    () if to != prod => self.ask(Step::Inspect, Effect::Inspect(to)),
+                    () if self.asked.kind == Kind::Plan => self.save_outcome(Outcome::Noop),
+                    () => self.reconcile(prod, dev),
+                }
+            }
+            Event::Listeners(prod, dev) => {
+                (self.prod, self.dev) = (prod, dev);
+                self.refuse(Reason::ListenersNotUnderstood)
+            }
+            Event::Unreadable => self.refuse(Reason::ListenersNotUnderstood),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Prod stays; dev is set right where it is not.
+    pub(super) fn reconcile(&mut self, prod: Color, dev: Color) -> Effects {
+        if prod == dev {
+            self.goal = Goal::Hold;
+            return self.advance();
+        }
+        let held = self.asked.kind == Kind::Reconcile && self.recovered == Some(Outcome::Held);
+        self.save_outcome(match self.recovered {
+            _ if held => Outcome::Held,
+            Some(_) if self.asked.kind == Kind::Reconcile => Outcome::Done,
+            _ => Outcome::Noop,
+        })
+    }
+
+    /// Inspect, gate, baseline and the intent: what comes before the first write.
+    pub(super) fn prepared(&mut self, event: Event) -> Effects {
+        match (self.step, event, self.to) {
+            (Step::Inspect, Event::Fit, Some(to)) => self.enter(Phase::Gate, Step::Gate, Effect::Gate(to)),
+            (Step::Inspect, Event::Unfit, _) => self.refuse(Reason::Unfit),
+            (Step::Gate, Event::GatePassed, _) => {
+                self.probing = true;
+                let mut effects = vec![Effect::StartProbes];
+                effects.extend(self.enter(Phase::Baseline, Step::Baseline, Effect::AwaitBaseline));
+                effects
+            }
+            (Step::Gate, Event::GateFailed, _) => self.refuse(Reason::GateFailed),
+            (Step::Baseline, Event::BaselineFailed, _) if self.asked.kind != Kind::Rollback => {
+                self.refuse(Reason::BaselineFailed)
+            }
+            (Step::Baseline, Event::BaselinePassed | Event::BaselineFailed, _) => {
+                self.old_is_bad = event == Event::BaselineFailed;
+                if self.asked.kind == Kind::Plan {
+                    self.save_outcome(Outcome::Planned)
+                } else {
+                    self.ask(Step::SaveIntent, Effect::SaveIntent)
+                }
+            }
+            (Step::SaveIntent, Event::Saved, _) => {
+                self.wrote = true;
+                self.advance()
+            }
+            (Step::SaveIntent, Event::SaveFailed, _) => self.refuse(Reason::LedgerDown),
+            (Step::SaveIntent, Event::SaveTaken, _) => self.abandon(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! What can come of each effect, and what it does to the system.
+
+use super::checks;
+use super::system::{Mutant, Record, Setup, System, index};
+use cutover_lambda::Color;
+use cutover_lambda::machine::{Effect, Event, Kind, Listener, Subject};
+use cutover_lambda::report::Outcome;
+
+/// In which way an effect is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// As it should be.
+    Well,
+    /// It fails, and nothing happened.
+    Failed,
+    /// It fails, and happened all the same.
+    Happened,
+    /// It fails, and may happen later.
+    Late,
+    /// It is refused for good.
+    Rejected,
+}
+
+/// The ways in which the pending effect can be done now. All but the first cost a fault.
+pub fn ways(setup: &Setup, system: &System, number: usize) -> Vec<Way> {
+    let process = &system.processes[number];
+    let Some(effect) = process.pending else { return Vec::new() };
+    if effect == Effect::AwaitQuiet && !process.late.is_empty() && setup.mutant != Some(Mutant::NoQuiet) {
+        return Vec::new();
+    }
+    let mut ways = vec![Way::Well];
+    if system.budget.faults > 0 {
+        ways.extend_from_slice(match effect {
+            Effect::Write(..) => &[Way::Failed, Way::Happened, Way::Late, Way::Rejected],
+            Effect::AcquireLease
+            | Effect::Claim
+            | Effect::SaveIntent
+            | Effect::SaveVerified
+            | Effect::SaveRecovered(_)
+            | Effect::SaveOutcome(_)
+            | Effect::Release => &[Way::Failed, Way::Happened],
+            Effect::LoadRun
+            | Effect::FindWayBack
+            | Effect::ReadListeners
+            | Effect::Inspect(_)
+            | Effect::CheckHealth(_)
+            | Effect::Gate(_)
+            | Effect::AwaitBaseline => &[Way::Failed],
+            _ => &[],
+        });
+    }
+    ways
+}
+
+/// Does the pending effect and tells the machine.
+pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> Option<()> {
+    let effect = system.processes[number].pending?;
+    if way != Way::Well {
+        system.budget.faults = system.budget.faults.checked_sub(1)?;
+    }
+    let fresh = system.processes[number].fresh.take();
+    let event = match effect {
+        Effect::LoadRun => load_run(system, number, way),
+        Effect::AcquireLease => acquire(setup, system, number, way),
+        Effect::Claim => claim(setup, system, number, way),
+        Effect::FindWayBack if way == Way::Failed => Event::LedgerDown,
+        Effect::FindWayBack => Event::WayBack(system.way_back),
+        Effect::ReadListeners if way == Way::Failed => Event::Unreadable,
+        Effect::ReadListeners => Event::Listeners(Some(system.prod), Some(system.dev)),
+        Effect::Inspect(color) if way == Way::Well && system.healthy[index(color)] => Event::Fit,
+        Effect::Inspect(_) => Event::Unfit,
+        Effect::Gate(_) if way == Way::Failed => Event::GateFailed,
+        Effect::Gate(_) => Event::GatePassed,
+        Effect::AwaitBaseline if way == Way::Failed => Event::BaselineFailed,
+        Effect::AwaitBaseline => Event::BaselinePassed,
+        Effect::CheckHealth(color) => check_health(setup, system, number, color, way),
+        Effect::Write(listener, color) => write(setup, system, number, (listener, color), way, fresh),
+        Effect::AwaitSettle => Event::SettleElapsed,
+        Effect::AwaitProbes => {
+            if let Some(to) = system.processes[number].state.swap().1 {
+                system.legitimate[index(to)] = true;
+            }
+            Event::ProbesPassed
+        }
+        Effect::AwaitQuiet => Event::QuietElapsed,
+        Effect::SaveIntent => save_intent(setup, system, number, way),
+        Effect::SaveVerified => save(system, number, way, |record| {
+            if let Some(intent) = &mut record.intent {
+                intent.verified = true;
+            }
+        }),
+        Effect::SaveRecovered(outcome) => save_recovered(setup, system, number, outcome, way),
+        Effect::SaveOutcome(outcome) => save_outcome(setup, system, number, outcome, way),
+        Effect::Release => release(system, number, way),
+        Effect::StartProbes | Effect::StopProbes | Effect::Finish(_) => return None,
+    };
+    system.processes[number].tell(event);
+    Some(())
+}
+
+fn load_run(system: &System, number: usize, way: Way) -> Event {
+    let record = system.records[system.processes[number].id];
+    match record {
+        _ if way == Way::Failed => Event::LedgerDown,
+        Record { exists: false, .. } => Event::RunAbsent,
+        Record { outcome: Some(_), .. } => Event::RunFinal,
+        _ => Event::RunUnfinished,
+    }
+}
+
+fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
+    if way == Way::Failed {
+        return Event::LedgerDown;
+    }
+    let held = system.lock.holder.is_some() && system.lock.live;
+    if held && setup.mutant != Some(Mutant::NoLease) {
+        return if way == Way::Well { Event::LeaseHeld } else { Event::LedgerDown };
+    }
+    let id = system.processes[number].id;
+    if let Some((_, before)) = system.lock.holder
+        && !system.lock.interrupted.contains(&before)
+    {
+        system.lock.interrupted.push(before);
+    }
+    system.lock.holder = Some((number, id));
+    system.lock.live = true;
+    if way == Way::Happened {
+        return Event::LedgerDown;
+    }
+    if setup.mutant == Some(Mutant::NoRecovery) {
+        return Event::LeaseTaken(None);
+    }
+    let interrupted = system.lock.interrupted.clone();
+    Event::LeaseTaken(find_interrupted(setup, system, number, &interrupted))
+}
+
+/// The interrupted run that has to be put right; the others are closed, as they had not written anything. All are taken
+/// over, so that whoever began them cannot go on.
+fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[usize]) -> Option<Subject> {
+    let mut subject = None;
+    for id in ids {
+        let record = &mut system.records[*id];
+        if record.outcome.is_some() || (!record.exists && setup.mutant == Some(Mutant::NoTakeOver)) {
+            continue;
+        }
+        record.exists = true;
+        if setup.mutant != Some(Mutant::NoTakeOver) {
+            record.writer = number;
+        }
+        if record.intent.is_some() && subject.is_none() {
+            subject = record.intent;
+            system.processes[number].subject = Some(*id);
+        } else {
+            record.outcome = Some(Outcome::Refused);
+        }
+    }
+    if subject.is_none() && system.processes[number].state.asked().kind == Kind::Reconcile {
+        let last = system.last_intent?;
+        let record = &mut system.records[last];
+        if matches!(record.outcome, None | Some(Outcome::Failed)) {
+            record.writer = number;
+            subject = record.intent;
+            system.processes[number].subject = Some(last);
+        }
+    }
+    subject
+}
+
+fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
+    let id = system.processes[number].id;
+    if way == Way::Failed {
+        return Event::LedgerDown;
+    }
+    if !system.records[id].exists {
+        system.records[id].exists = true;
+        system.records[id].writer = number;
+        return if way == Way::Well { Event::Claimed } else { Event::LedgerDown };
+    }
+    if way == Way::Happened {
+        return Event::LedgerDown;
+    }
+    if system.processes[number].subject.is_some() {
+        return Event::ClaimTaken(None);
+    }
+    Event::ClaimTaken(find_interrupted(setup, system, number, &[id]))
+}
+
+fn check_health(setup: &Setup, system: &mut System, number: usize, color: Color, way: Way) -> Event {
+    if setup.mutant == Some(Mutant::NoHealthGuard) {
+        return Event::Healthy;
+    }
+    if way == Way::Failed {
+        return Event::Unreadable;
+    }
+    if system.healthy[index(color)] {
+        system.processes[number].fresh = Some(color);
+        Event::Healthy
+    } else {
+        Event::Unhealthy
+    }
+}
+
+fn write(
+    setup: &Setup,
+    system: &mut System,
+    number: usize,
+    (listener, color): (Listener, Color),
+    way: Way,
+    fresh: Option<Color>,
+) -> Event {
+    if system.processes[number].lost {
+        return Event::LeaseLost;
+    }
+    if listener == Listener::Prod && fresh != Some(color) {
+        system.violated = Some(checks::HEALTHY);
+    }
+    match way {
+        Way::Well => {
+            land(system, number, listener, color);
+            Event::WriteDone
+        }
+        Way::Rejected => Event::WriteRejected,
+        Way::Failed | Way::Happened | Way::Late => {
+            if way == Way::Happened {
+                land(system, number, listener, color);
+            }
+            if way == Way::Late {
+                system.processes[number].late.push((listener, color));
+            }
+            if setup.mutant == Some(Mutant::UnknownIsDone) { Event::WriteDone } else { Event::WriteUnknown }
+        }
+    }
+}
+
+/// A write takes effect. Only whoever has the lease may cause that.
+pub fn land(system: &mut System, number: usize, listener: Listener, color: Color) {
+    if system.lock.holder.is_none_or(|(holder, _)| holder != number) {
+        system.violated = Some(checks::ONE_WRITER);
+    }
+    match listener {
+        Listener::Prod => system.prod = color,
+        Listener::Dev => system.dev = color,
+    }
+}
+
+/// Changes the record, unless it is final by now.
+fn save(system: &mut System, number: usize, way: Way, change: impl FnOnce(&mut Record)) -> Event {
+    let record = &mut system.records[system.processes[number].id];
+    if way == Way::Failed {
+        return Event::SaveFailed;
+    }
+    if record.outcome.is_some() || (record.exists && record.writer != number) {
+        return Event::SaveTaken;
+    }
+    record.exists = true;
+    record.writer = number;
+    change(record);
+    if way == Way::Well { Event::Saved } else { Event::SaveFailed }
+}
+
+fn save_intent(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
+    let (Some(from), Some(to)) = system.processes[number].state.swap() else {
+        return Event::SaveFailed;
+    };
+    if setup.mutant == Some(Mutant::NoIntent) {
+        return Event::Saved;
+    }
+    let verified = setup.mutant == Some(Mutant::VerifiedTooEarly);
+    let intent = Subject { from, to, verified };
+    let event = save(system, number, way, |record| record.intent = Some(intent));
+    if system.records[system.processes[number].id].intent == Some(intent) {
+        system.last_intent = Some(system.processes[number].id);
+    }
+    event
+}
+
+/// Where prod may be from now on.
+fn settle(system: &mut System, outcome: Outcome, swap: Option<(Color, Color)>) {
+    let Some((from, to)) = swap else { return };
+    let only = |color| Color::ALL.map(|other| other == color);
+    match outcome {
+        Outcome::Done => {
+            system.legitimate = only(to);
+            system.way_back = Some(from);
+        }
+        Outcome::RolledBack => system.legitimate = only(from),
+        Outcome::Held => system.legitimate = only(system.prod),
+        Outcome::Noop | Outcome::Planned | Outcome::Refused | Outcome::Failed => {}
+    }
+}
+
+fn save_recovered(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Event {
+    let Some(id) = system.processes[number].subject else {
+        return Event::Saved;
+    };
+    if way == Way::Failed {
+        return Event::SaveFailed;
+    }
+    let record = &mut system.records[id];
+    match record.outcome {
+        None if record.writer != number && setup.mutant != Some(Mutant::NoTakeOver) => return Event::SaveTaken,
+        None => record.outcome = Some(outcome),
+        // It failed, and that stays.
+        Some(Outcome::Failed) => {}
+        Some(_) if setup.mutant == Some(Mutant::NoConditionalRecord) => {}
+        Some(_) => return Event::SaveTaken,
+    }
+    let swap = record.intent.map(|intent| (intent.from, intent.to));
+    settle(system, outcome, swap);
+    if way == Way::Happened {
+        return Event::SaveFailed;
+    }
+    system.processes[number].subject = None;
+    system.last_intent = system.last_intent.filter(|last| *last != id);
+    Event::Saved
+}
+
+fn save_outcome(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Event {
+    let id = system.processes[number].id;
+    let before = system.records[id].outcome;
+    if setup.mutant == Some(Mutant::NoConditionalRecord) {
+        system.records[id].outcome = None;
+    }
+    let event = save(system, number, way, |record| record.outcome = Some(outcome));
+    let after = system.records[id].outcome;
+    if before.is_some() && before != after {
+        system.violated = Some(checks::ONE_OUTCOME);
+    }
+    if before.is_none() && after.is_some() {
+        let intent = system.records[id].intent.map(|intent| (intent.from, intent.to));
+        settle(system, outcome, intent);
+    }
+    event
+}
+
+fn release(system: &mut System, number: usize, way: Way) -> Event {
+    let ours = system.lock.holder.is_some_and(|(holder, _)| holder == number);
+    if ours && way != Way::Failed {
+        system.lock.holder = None;
+        system.lock.live = false;
+        system.lock.interrupted.clear();
+    }
+    Event::Released
+}
