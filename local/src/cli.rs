@@ -36,6 +36,17 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
     },
+    /// Tell the whole story: deploy two versions, cut over, and leave it running
+    Demo {
+        #[command(flatten)]
+        up: UpArgs,
+        /// The program that the story is told with
+        #[arg(long, value_name = "PATH", default_value_os_t = PathBuf::from(commands::beside("bluegreen")))]
+        bluegreen: PathBuf,
+        /// The stack that it is told about
+        #[arg(long, default_value = "bluegreen")]
+        stack: String,
+    },
     /// Print the same environment for `eval "$(local-cloud env)"`
     Env,
     /// Print output: of a task (id or service), of `ministack`, or of the `daemon`
@@ -92,6 +103,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Down => commands::down(&layout),
         Command::Status { json } => commands::status(&layout, json),
         Command::Exec { command } => commands::exec(&layout, &command),
+        Command::Demo { up, bluegreen, stack } => commands::demo(&layout, &project, &up, &bluegreen, &stack),
         Command::Env => commands::env(&layout),
         Command::Logs { what, follow } => commands::logs(&layout, &what, follow),
         Command::Serve(args) => commands::serve(layout, &project, args),

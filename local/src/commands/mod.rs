@@ -1,11 +1,13 @@
 //! One file per verb.
 
+mod demo;
 mod down;
 mod exec;
 mod logs;
 mod status;
 mod up;
 
+pub(crate) use demo::{beside, demo};
 pub(crate) use down::down;
 pub(crate) use exec::{env, exec};
 pub(crate) use logs::logs;

@@ -1,0 +1,183 @@
+//! `demo`: the whole story, told step by step, with the same command that a person would use.
+
+use super::{print, up};
+use crate::cli::UpArgs;
+use crate::environment::{REMOVED, variables};
+use crate::error::{Context, Error, Result};
+use crate::http_client::{self, HttpClient};
+use crate::instance::{Layout, Record};
+use http_body_util::BodyExt as _;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// `bluegreen`'s exit code where there is no stack.
+const NO_STACK: i32 = 2;
+
+/// The listeners of the load balancer that the story is about.
+const LISTENERS: [(&str, u16); 2] = [("prod", 80), ("dev", 81)];
+
+/// Tells the story. Whatever an earlier one left of the stack is removed first.
+pub(crate) fn demo(
+    layout: &Layout,
+    project: &Path,
+    args: &UpArgs,
+    bluegreen: &Path,
+    stack: &str,
+) -> Result<ExitCode> {
+    heading("1/6  Start the local cloud")?;
+    up(layout, project, args)?;
+    let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
+    if story.stack_exists()? {
+        print("A stack of an earlier demo is there: removing it, to begin at the beginning.\n")?;
+        story.tell(&["destroy", "--yes"])?;
+    }
+
+    heading("2/6  Build greeter-v1 and deploy the stack: both environments on version 1, green is prod")?;
+    story.tell(&["deploy"])?;
+    story.show_pages()?;
+
+    heading("3/6  Deploy version 2 to the idle environment, blue: prod does not notice")?;
+    story.tell(&["deploy", "--version", "2"])?;
+    story.show_pages()?;
+
+    heading("4/6  Cut over: the Lambda function swaps both listeners while it probes prod, 150 times in 15 s")?;
+    story.tell(&["cutover"])?;
+
+    heading("5/6  Prod speaks French now, and dev English")?;
+    story.show_pages()?;
+
+    heading("6/6  It goes on running. Open the pages, then try:")?;
+    for (name, listener) in LISTENERS {
+        if let Some(url) = story.url(listener) {
+            print(&format!("  {name:<5} {url}\n"))?;
+        }
+    }
+    print(
+        "\n  make status CLOUD=local              who is prod, who is dev\n  \
+         make rollback CLOUD=local            back to version 1, under probes\n  \
+         make deploy VERSION=2 CLOUD=local    a version on the idle environment\n  \
+         make destroy CLOUD=local             remove the stack and everything in it\n  \
+         make local-down                      end the local cloud\n",
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn heading(text: &str) -> Result<()> {
+    print(&format!("\n== {text}\n"))
+}
+
+/// What the steps of the story share.
+struct Story {
+    record: Record,
+    bluegreen: PathBuf,
+    stack: String,
+}
+
+impl Story {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.bluegreen);
+        command.args(["--stack", &self.stack]).args(arguments).envs(variables(&self.record));
+        for name in REMOVED {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs a step as a person would see it; the story ends where it fails.
+    fn tell(&self, arguments: &[&str]) -> Result<()> {
+        print(&format!("$ bluegreen {}\n", arguments.join(" ")))?;
+        let status = self.command(arguments).status().context(|| self.cannot_run())?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::new(format!("bluegreen {} ended with {status}", arguments.join(" ")))
+            .hint("what it says above; the local cloud goes on running: make status CLOUD=local"))
+    }
+
+    fn stack_exists(&self) -> Result<bool> {
+        let mut command = self.command(&["status"]);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().context(|| self.cannot_run())?;
+        Ok(status.code() != Some(NO_STACK))
+    }
+
+    fn cannot_run(&self) -> String {
+        format!("cannot run {}", self.bluegreen.display())
+    }
+
+    fn url(&self, listener: u16) -> Option<String> {
+        let forward = self.record.forwards.iter().find(|forward| forward.listener == listener)?;
+        Some(format!("http://127.0.0.1:{}/", forward.local))
+    }
+
+    /// What a person would see on both pages.
+    fn show_pages(&self) -> Result<()> {
+        let client = http_client::client();
+        for (name, listener) in LISTENERS {
+            let Some(url) = self.url(listener) else { continue };
+            let page = super::block_on(fetch(&client, &url))?;
+            print(&format!("  {name:<5} {url}  {}\n", page.describe()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What matters of a page.
+struct Page {
+    status: http::StatusCode,
+    version: String,
+    text: String,
+}
+
+impl Page {
+    fn describe(&self) -> String {
+        let heading = between(&self.text, "<h1>", "</h1>").unwrap_or("no heading");
+        let color = between(&self.text, "name=\"theme-color\" content=\"", "\"").unwrap_or("no color");
+        format!("{}: \"{heading}\" on {}, version {}", self.status.as_u16(), color_name(color), self.version)
+    }
+}
+
+/// The two colors of the sample app by their names.
+fn color_name(color: &str) -> String {
+    match color {
+        "#14DB95" => format!("green {color}"),
+        "#09BBE8" => format!("blue {color}"),
+        other => other.to_owned(),
+    }
+}
+
+async fn fetch(client: &HttpClient, url: &str) -> Result<Page> {
+    let response = http_client::get(client, url, &[]).await?;
+    let status = response.status();
+    let version = response.headers().get("x-app-version").and_then(|value| value.to_str().ok()).unwrap_or("unknown");
+    let version = version.to_owned();
+    let body = response.into_body().collect().await.context(|| format!("the page at {url} broke off"))?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    Ok(Page { status, version, text })
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let rest = text.split_once(start)?.1;
+    Some(rest.split_once(end)?.0)
+}
+
+/// The command line's default for the program that the story is told with: the one beside this one.
+pub(crate) fn beside(program: &str) -> OsString {
+    let own = std::env::current_exe().ok();
+    own.map_or_else(|| program.into(), |own| own.with_file_name(program).into_os_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_described_by_its_heading_its_color_and_its_version() {
+        let page = Page {
+            status: http::StatusCode::OK,
+            version: "2".to_owned(),
+            text: r##"<meta name="theme-color" content="#09BBE8"><h1>Bonjour World!</h1>"##.to_owned(),
+        };
+        assert_eq!(page.describe(), "200: \"Bonjour World!\" on blue #09BBE8, version 2");
+    }
+}
