@@ -183,6 +183,8 @@ pub struct Record {
     pub request: Request,
     /// Who writes this record: a different text for every invocation.
     pub writer: String,
+    /// The lease under which it was last written; 0 where that took none. Only a later one may take the record over.
+    pub epoch: u64,
 }
 
 /// Versions, as the version header told them.
@@ -372,6 +374,7 @@ impl Record {
             recovered: Vec::new(),
             request,
             writer,
+            epoch: 0,
         }
     }
 

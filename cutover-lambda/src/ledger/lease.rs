@@ -49,6 +49,8 @@ pub struct LeaseInfo {
     pub purpose: Purpose,
     /// Since when.
     pub since: Timestamp,
+    /// Number of this lease: greater than that of every lease before.
+    pub epoch: u64,
     /// Until when, unless renewed.
     pub expires: Timestamp,
     /// Whether the holder has given it back.
@@ -83,6 +85,7 @@ pub struct Lease<S> {
     shared: Arc<Shared<S>>,
     heartbeat: JoinHandle<()>,
     interrupted: Vec<String>,
+    epoch: u64,
 }
 
 #[derive(Debug)]
@@ -115,10 +118,14 @@ impl<S: ObjectStore> Ledger<S> {
             }
             Some((old, _)) => remember(old),
         };
+        // The time, so that it grows even where somebody deleted the object.
+        let epoch = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        let epoch = before.as_ref().map_or(epoch, |(old, _)| epoch.max(old.epoch + 1));
         let info = LeaseInfo {
             holder: id.to_owned(),
             purpose,
             since: now,
+            epoch,
             expires: later(now, ttl),
             released: false,
             interrupted: interrupted.clone(),
@@ -135,7 +142,7 @@ impl<S: ObjectStore> Ledger<S> {
             good_until,
         });
         let heartbeat = tokio::spawn(beat(Arc::clone(&shared)));
-        Ok(Lease { shared, heartbeat, interrupted })
+        Ok(Lease { shared, heartbeat, interrupted, epoch })
     }
 
     /// The live lease, whoever holds it; none where it is free.
@@ -195,6 +202,11 @@ impl<S: ObjectStore> Lease<S> {
     /// Runs that were interrupted while they held the lease, oldest first.
     pub fn interrupted(&self) -> &[String] {
         &self.interrupted
+    }
+
+    /// Number of this lease: greater than that of every lease before.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// How long the lease certainly still holds; zero once it is lost.

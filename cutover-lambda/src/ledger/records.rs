@@ -59,8 +59,14 @@ impl<S: ObjectStore> Ledger<S> {
     }
 
     /// Takes over an unfinished record that someone else began, so that they cannot write it any more. A record that
-    /// is final is returned as it is. The caller holds the lease and names itself as `writer`.
-    pub async fn adopt(&self, id: &str, writer: &str) -> Result<Option<(Record, RecordWriter<S>)>, RecordError> {
+    /// is final is returned as it is; one that was written under a later lease than `epoch` is an error: the caller has lost
+    /// the lease without knowing.
+    pub async fn adopt(
+        &self,
+        id: &str,
+        writer: &str,
+        epoch: u64,
+    ) -> Result<Option<(Record, RecordWriter<S>)>, RecordError> {
         let mut tries = 0;
         loop {
             let Some((mut record, etag)) = self.load_version(id).await? else {
@@ -70,7 +76,11 @@ impl<S: ObjectStore> Ledger<S> {
             if record.is_final() {
                 return Ok(Some((record, adopted)));
             }
+            if record.epoch > epoch {
+                return Err(RecordError::Taken(Box::new(record)));
+            }
             writer.clone_into(&mut record.writer);
+            record.epoch = epoch;
             tries += 1;
             match adopted.save(&record).await {
                 Ok(()) => return Ok(Some((record, adopted))),

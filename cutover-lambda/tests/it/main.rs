@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests, helpers included")]
 
+mod faults;
 mod model;
 mod scenarios;
 mod world;

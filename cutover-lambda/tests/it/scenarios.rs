@@ -1,6 +1,6 @@
 //! What a run does, story by story, under paused time.
 
-use crate::world::{Fault, World};
+use crate::world::{Fault, State, World};
 use cutover_lambda::balancer::Service;
 use cutover_lambda::ledger::{Ledger, Purpose};
 use cutover_lambda::machine::Listener::{Dev, Prod};
@@ -123,19 +123,19 @@ async fn the_wrong_version_after_settling_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_fit_is_refused_before_anything_is_written() {
-    type Break = fn(&World);
+    type Break = fn(&mut State);
     let cases: [(Break, &str); 7] = [
-        (|world| drop(world.state().healthy.insert(Blue, 1)), "too few healthy targets"),
-        (|world| drop(world.state().services.insert(Blue, Service::default())), "nothing is deployed"),
-        (|world| world.state().sticky = true, "stickiness"),
-        (|world| drop(world.state().statuses.insert(Blue, 500)), "blue failed its gate"),
-        (|world| drop(world.state().statuses.insert(Green, 500)), "prod is failing already"),
-        (|world| drop(world.state().statuses.insert(Green, 0)), "prod is failing already"),
-        (|world| world.state().read_faults.extend((0..9).map(|call| (call, Fault::Lost))), "not understood"),
+        (|state| state.healthy.extend([(Blue, 1)]), "too few healthy targets"),
+        (|state| state.services.extend([(Blue, Service::default())]), "nothing is deployed"),
+        (|state| state.sticky = true, "stickiness"),
+        (|state| state.statuses.extend([(Blue, 500)]), "blue failed its gate"),
+        (|state| state.statuses.extend([(Green, 500)]), "prod is failing already"),
+        (|state| state.statuses.extend([(Green, 0)]), "prod is failing already"),
+        (|state| state.read_faults.extend((0..9).map(|call| (call, Fault::Lost))), "not understood"),
     ];
     for (breaks, reason) in cases {
         let world = World::new();
-        breaks(&world);
+        breaks(&mut world.state());
         let record = world.invoke(json!({})).await;
         assert_sound(&world, &record, Outcome::Refused, Green);
         assert!(record.message.contains(reason), "{}", record.message);

@@ -110,23 +110,18 @@ impl World {
 
     /// Invokes the function with an event and 300 s left.
     pub async fn invoke(self: &Arc<Self>, event: Value) -> Record {
-        match self.answer(event, Duration::from_secs(300)).await {
+        match self.answer(event, Duration::from_mins(5)).await {
             Answer::Run(record) => *record,
             Answer::Status(status) => panic!("a status instead of a record: {status:?}"),
         }
     }
 
     pub async fn answer(self: &Arc<Self>, mut event: Value, left: Duration) -> Answer {
-        let id = match event.get("id").and_then(Value::as_str) {
-            Some(id) => id.to_owned(),
-            None => {
-                let id = cutover_lambda::request::new_id();
-                if let Some(event) = event.as_object_mut().filter(|event| event.get("op") != Some(&"status".into())) {
-                    event.insert("id".to_owned(), id.clone().into());
-                }
-                id
-            }
-        };
+        let given = event.get("id").and_then(Value::as_str).map(str::to_owned);
+        let id = given.unwrap_or_else(cutover_lambda::request::new_id);
+        if let Some(event) = event.as_object_mut().filter(|event| event.get("op") != Some(&"status".into())) {
+            event.insert("id".to_owned(), id.clone().into());
+        }
         let view = View { world: Arc::clone(self), id };
         let stack = Arc::new(Stack {
             balancer: view.clone(),
@@ -149,6 +144,12 @@ impl World {
             state.healthy.insert(color, 2);
             state.statuses.insert(color, 200);
         }
+    }
+
+    /// All records in the ledger.
+    pub async fn records(&self) -> Vec<Record> {
+        let ledger = Ledger::new(Arc::clone(&self.store), self.clock);
+        ledger.list(usize::MAX).await.unwrap()
     }
 
     fn apply(&self, listener: Listener, color: Color) {

@@ -39,6 +39,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         match self.take_lease().await {
             Ok(lease) => {
                 let interrupted = lease.interrupted().to_vec();
+                self.live.edit(|record| record.epoch = lease.epoch());
                 self.lease = Some(lease);
                 match self.find_interrupted(&interrupted).await {
                     Ok(subject) => Event::LeaseTaken(subject),
@@ -95,21 +96,22 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     /// Takes over a run that has not ended; one without a record gets one. None where it has ended.
     async fn adopt(&self, id: &str) -> Result<Option<Interrupted<S>>, RecordError> {
         let ledger = &self.stack.ledger;
-        let me = self.live.edit(|record| record.writer.clone());
-        let adopted = match ledger.adopt(id, &me).await? {
-            Some(adopted) => adopted,
-            None => {
-                let record = Record::begin(id.to_owned(), Request::default(), self.stack.clock.now(), me.clone());
-                let mut writer = ledger.create();
-                match writer.save(&record).await {
-                    Ok(()) => (record, writer),
-                    // It had just begun after all.
-                    Err(RecordError::Taken(_)) => match ledger.adopt(id, &me).await? {
-                        Some(adopted) => adopted,
-                        None => return Err(RecordError::Gone { id: id.to_owned() }),
-                    },
-                    Err(error) => return Err(error),
-                }
+        let (me, epoch) = self.live.edit(|record| (record.writer.clone(), record.epoch));
+        let adopted = if let Some(adopted) = ledger.adopt(id, &me, epoch).await? {
+            adopted
+        } else {
+            let now = self.stack.clock.now();
+            let mut record = Record::begin(id.to_owned(), Request::default(), now, me.clone());
+            record.epoch = epoch;
+            let mut writer = ledger.create();
+            match writer.save(&record).await {
+                Ok(()) => (record, writer),
+                // It had just begun after all.
+                Err(RecordError::Taken(_)) => match ledger.adopt(id, &me, epoch).await? {
+                    Some(adopted) => adopted,
+                    None => return Err(RecordError::Gone { id: id.to_owned() }),
+                },
+                Err(error) => return Err(error),
             }
         };
         let (record, writer) = adopted;

@@ -1,7 +1,7 @@
 //! What can come of each effect, and what it does to the system.
 
 use super::checks;
-use super::system::{Mutant, Record, Setup, System, index};
+use super::system::{Mutant, Process, Record, Setup, System, index};
 use cutover_lambda::Color;
 use cutover_lambda::machine::{Effect, Event, Kind, Listener, Subject};
 use cutover_lambda::report::Outcome;
@@ -124,6 +124,8 @@ fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event
     }
     system.lock.holder = Some((number, id));
     system.lock.live = true;
+    system.lock.epoch += 1;
+    system.processes[number].epoch = system.lock.epoch;
     if way == Way::Happened {
         return Event::LedgerDown;
     }
@@ -131,22 +133,18 @@ fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event
         return Event::LeaseTaken(None);
     }
     let interrupted = system.lock.interrupted.clone();
-    Event::LeaseTaken(find_interrupted(setup, system, number, &interrupted))
+    find_interrupted(setup, system, number, &interrupted).map_or(Event::LedgerDown, Event::LeaseTaken)
 }
 
 /// The interrupted run that has to be put right; the others are closed, as they had not written anything. All are taken
-/// over, so that whoever began them cannot go on.
-fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[usize]) -> Option<Subject> {
+/// over, so that whoever began them cannot go on. An error where a later lease is found: this one is lost.
+fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[usize]) -> Result<Option<Subject>, ()> {
     let mut subject = None;
     for id in ids {
-        let record = &mut system.records[*id];
-        if record.outcome.is_some() || (!record.exists && setup.mutant == Some(Mutant::NoTakeOver)) {
+        if !adopt(setup, system, number, *id)? {
             continue;
         }
-        record.exists = true;
-        if setup.mutant != Some(Mutant::NoTakeOver) {
-            record.writer = number;
-        }
+        let record = &mut system.records[*id];
         if record.intent.is_some() && subject.is_none() {
             subject = record.intent;
             system.processes[number].subject = Some(*id);
@@ -154,16 +152,33 @@ fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[us
             record.outcome = Some(Outcome::Refused);
         }
     }
-    if subject.is_none() && system.processes[number].state.asked().kind == Kind::Reconcile {
-        let last = system.last_intent?;
-        let record = &mut system.records[last];
-        if matches!(record.outcome, None | Some(Outcome::Failed)) {
-            record.writer = number;
-            subject = record.intent;
+    let reconcile = system.processes[number].state.asked().kind == Kind::Reconcile;
+    if let Some(last) = system.last_intent.filter(|_| subject.is_none() && reconcile) {
+        let failed = system.records[last].outcome == Some(Outcome::Failed);
+        if failed || adopt(setup, system, number, last)? {
+            subject = system.records[last].intent;
             system.processes[number].subject = Some(last);
         }
     }
-    subject
+    Ok(subject)
+}
+
+/// Takes over a record; whether it was not final.
+fn adopt(setup: &Setup, system: &mut System, number: usize, id: usize) -> Result<bool, ()> {
+    let epoch = system.processes[number].epoch;
+    let record = &mut system.records[id];
+    let no_take_over = setup.mutant == Some(Mutant::NoTakeOver);
+    if record.outcome.is_some() || (!record.exists && no_take_over) {
+        return Ok(false);
+    }
+    if record.epoch > epoch && setup.mutant != Some(Mutant::NoEpoch) {
+        return Err(());
+    }
+    record.exists = true;
+    if !no_take_over {
+        record.epoch = epoch;
+    }
+    Ok(true)
 }
 
 fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
@@ -173,7 +188,7 @@ fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
     }
     if !system.records[id].exists {
         system.records[id].exists = true;
-        system.records[id].writer = number;
+        system.records[id].epoch = system.processes[number].epoch;
         return if way == Way::Well { Event::Claimed } else { Event::LedgerDown };
     }
     if way == Way::Happened {
@@ -182,7 +197,7 @@ fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
     if system.processes[number].subject.is_some() {
         return Event::ClaimTaken(None);
     }
-    Event::ClaimTaken(find_interrupted(setup, system, number, &[id]))
+    find_interrupted(setup, system, number, &[id]).map_or(Event::LedgerDown, Event::ClaimTaken)
 }
 
 fn check_health(setup: &Setup, system: &mut System, number: usize, color: Color, way: Way) -> Event {
@@ -245,15 +260,16 @@ pub fn land(system: &mut System, number: usize, listener: Listener, color: Color
 
 /// Changes the record, unless it is final by now.
 fn save(system: &mut System, number: usize, way: Way, change: impl FnOnce(&mut Record)) -> Event {
-    let record = &mut system.records[system.processes[number].id];
+    let Process { id, epoch, .. } = system.processes[number];
+    let record = &mut system.records[id];
     if way == Way::Failed {
         return Event::SaveFailed;
     }
-    if record.outcome.is_some() || (record.exists && record.writer != number) {
+    if record.outcome.is_some() || (record.exists && record.epoch != epoch) {
         return Event::SaveTaken;
     }
     record.exists = true;
-    record.writer = number;
+    record.epoch = epoch;
     change(record);
     if way == Way::Well { Event::Saved } else { Event::SaveFailed }
 }
@@ -278,27 +294,33 @@ fn save_intent(setup: &Setup, system: &mut System, number: usize, way: Way) -> E
 fn settle(system: &mut System, outcome: Outcome, swap: Option<(Color, Color)>) {
     let Some((from, to)) = swap else { return };
     let only = |color| Color::ALL.map(|other| other == color);
-    match outcome {
-        Outcome::Done => {
-            system.legitimate = only(to);
-            system.way_back = Some(from);
+    let claimed = match outcome {
+        Outcome::Done => to,
+        Outcome::RolledBack => from,
+        Outcome::Held => {
+            system.legitimate = only(system.prod);
+            return;
         }
-        Outcome::RolledBack => system.legitimate = only(from),
-        Outcome::Held => system.legitimate = only(system.prod),
-        Outcome::Noop | Outcome::Planned | Outcome::Refused | Outcome::Failed => {}
+        Outcome::Noop | Outcome::Planned | Outcome::Refused | Outcome::Failed => return,
+    };
+    if !system.legitimate[index(claimed)] {
+        system.violated = Some(checks::CONSISTENT);
+    }
+    system.legitimate = only(claimed);
+    if outcome == Outcome::Done {
+        system.way_back = Some(from);
     }
 }
 
 fn save_recovered(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Event {
-    let Some(id) = system.processes[number].subject else {
-        return Event::Saved;
-    };
+    let Process { subject, epoch, .. } = system.processes[number];
+    let Some(id) = subject else { return Event::Saved };
     if way == Way::Failed {
         return Event::SaveFailed;
     }
     let record = &mut system.records[id];
     match record.outcome {
-        None if record.writer != number && setup.mutant != Some(Mutant::NoTakeOver) => return Event::SaveTaken,
+        None if record.epoch != epoch && setup.mutant != Some(Mutant::NoTakeOver) => return Event::SaveTaken,
         None => record.outcome = Some(outcome),
         // It failed, and that stays.
         Some(Outcome::Failed) => {}

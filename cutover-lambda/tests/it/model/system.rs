@@ -31,6 +31,8 @@ pub struct Budget {
 }
 
 impl Budget {
+    pub const NONE: Self = Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0 };
+
     pub const EXPLORED: [Self; 5] = [
         Self { crashes: 2, faults: 0, flips: 1, alarms: 1, losses: 0 },
         Self { crashes: 1, faults: 1, flips: 0, alarms: 1, losses: 0 },
@@ -41,7 +43,7 @@ impl Budget {
 }
 
 /// An error in what surrounds the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// Health is not read: every side counts as healthy.
     NoHealthGuard,
@@ -63,21 +65,24 @@ pub enum Mutant {
     NoConditionalRecord,
     /// An interrupted run is put right without taking over its record first.
     NoTakeOver,
+    /// A record is taken over though it was written under a later lease.
+    NoEpoch,
 }
 
 impl Mutant {
-    /// Each with a property that it must violate.
-    pub const ALL: [(Self, &'static str); 10] = [
-        (Self::NoHealthGuard, checks::HEALTHY),
-        (Self::LeaseShorterThanWrite, checks::ONE_WRITER),
-        (Self::NoLease, checks::ONE_WRITER),
-        (Self::UnknownIsDone, checks::CONSISTENT),
-        (Self::NoQuiet, checks::CONSISTENT),
-        (Self::NoIntent, checks::RECOVERABLE),
-        (Self::NoRecovery, checks::RECOVERABLE),
-        (Self::VerifiedTooEarly, checks::RECOVERABLE),
-        (Self::NoConditionalRecord, checks::ONE_OUTCOME),
-        (Self::NoTakeOver, checks::CONSISTENT),
+    /// Each with a property that it violates, and where: the pair and the budget, by position.
+    pub const ALL: [(Self, &'static str, usize, usize); 11] = [
+        (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
+        (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),
+        (Self::NoLease, checks::ONE_WRITER, 0, 0),
+        (Self::UnknownIsDone, checks::CONSISTENT, 0, 1),
+        (Self::NoQuiet, checks::CONSISTENT, 0, 1),
+        (Self::NoIntent, checks::RECOVERABLE, 0, 0),
+        (Self::NoRecovery, checks::RECOVERABLE, 0, 0),
+        (Self::VerifiedTooEarly, checks::RECOVERABLE, 0, 0),
+        (Self::NoConditionalRecord, checks::ONE_OUTCOME, 0, 4),
+        (Self::NoTakeOver, checks::CONSISTENT, 0, 4),
+        (Self::NoEpoch, checks::RECOVERABLE, 3, 4),
     ];
 }
 
@@ -85,8 +90,8 @@ impl Mutant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Record {
     pub exists: bool,
-    /// The invocation that may write it.
-    pub writer: usize,
+    /// The lease under which it was last written.
+    pub epoch: u8,
     pub outcome: Option<Outcome>,
     /// What it was about to write, once it was.
     pub intent: Option<Subject>,
@@ -99,6 +104,8 @@ pub struct Lock {
     pub holder: Option<(usize, usize)>,
     /// Whether nobody may take it over yet.
     pub live: bool,
+    /// How often it was taken.
+    pub epoch: u8,
     /// Ids of holders before that never gave it back.
     pub interrupted: Vec<usize>,
 }
@@ -108,6 +115,8 @@ pub struct Lock {
 pub struct Process {
     pub id: usize,
     pub state: State,
+    /// The lease that it took.
+    pub epoch: u8,
     /// What is being done.
     pub pending: Option<Effect>,
     pub crashed: bool,
@@ -178,6 +187,7 @@ impl Process {
         Self {
             id,
             state: State::new(asked),
+            epoch: 0,
             pending: None,
             crashed: false,
             lost: false,
