@@ -181,6 +181,9 @@ pub struct Record {
     pub recovered: Vec<String>,
     /// The request as it was understood.
     pub request: Request,
+    /// Whether the outcome is in the ledger. False only in the answer of a function that lost its lease or its ledger:
+    /// what becomes of the run is decided by whoever takes the lease next.
+    pub recorded: bool,
     /// Who writes this record: a different text for every invocation.
     pub writer: String,
     /// The lease under which it was last written; 0 where that took none. Only a later one may take the record over.
@@ -373,6 +376,7 @@ impl Record {
             recovered_by: None,
             recovered: Vec::new(),
             request,
+            recorded: true,
             writer,
             epoch: 0,
         }

@@ -119,6 +119,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             Err(RecordError::Taken(stored)) => *stored,
             Err(error) => {
                 tracing::warn!(%error, "the refusal could not be recorded");
+                record.recorded = false;
                 record
             }
         }

@@ -200,6 +200,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     fn unrecorded(&self, state: &State) -> Record {
         let outcome = if state.wrote() { Outcome::Failed } else { Outcome::Refused };
         self.conclude(outcome);
+        self.live.edit(|record| record.recorded = false);
         self.live.snapshot()
     }
 

@@ -3,12 +3,11 @@
 
 use super::budget::RECORD_INTERVAL;
 use crate::Record;
-use crate::clock::{Clock, between};
+use crate::clock::{Clock, between, millis};
 use crate::ledger::{Ledger, ObjectStore, RecordError, RecordWriter};
 use crate::probe::LiveTally;
 use crate::report::Step;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -173,8 +172,4 @@ async fn tick<S: ObjectStore>(shared: Arc<Shared<S>>) {
             Err(error) => tracing::warn!(%error, "the live record was not written"),
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

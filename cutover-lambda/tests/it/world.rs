@@ -12,6 +12,7 @@ use cutover_lambda::{Answer, Color, Record};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -67,6 +68,8 @@ pub struct State {
 pub struct View {
     world: Arc<World>,
     id: String,
+    /// When the ledger fails for this invocation.
+    outage: Option<Range<Instant>>,
 }
 
 impl World {
@@ -110,19 +113,28 @@ impl World {
 
     /// Invokes the function with an event and 300 s left.
     pub async fn invoke(self: &Arc<Self>, event: Value) -> Record {
-        match self.answer(event, Duration::from_mins(5)).await {
+        self.invoke_in(event, None).await
+    }
+
+    /// The same, with a ledger that fails for this invocation alone for a time.
+    pub async fn invoke_in(self: &Arc<Self>, event: Value, outage: Option<Range<Instant>>) -> Record {
+        match self.answer_in(event, Duration::from_mins(5), outage).await {
             Answer::Run(record) => *record,
             Answer::Status(status) => panic!("a status instead of a record: {status:?}"),
         }
     }
 
-    pub async fn answer(self: &Arc<Self>, mut event: Value, left: Duration) -> Answer {
+    pub async fn answer(self: &Arc<Self>, event: Value, left: Duration) -> Answer {
+        self.answer_in(event, left, None).await
+    }
+
+    async fn answer_in(self: &Arc<Self>, mut event: Value, left: Duration, outage: Option<Range<Instant>>) -> Answer {
         let given = event.get("id").and_then(Value::as_str).map(str::to_owned);
         let id = given.unwrap_or_else(cutover_lambda::request::new_id);
         if let Some(event) = event.as_object_mut().filter(|event| event.get("op") != Some(&"status".into())) {
             event.insert("id".to_owned(), id.clone().into());
         }
-        let view = View { world: Arc::clone(self), id };
+        let view = View { world: Arc::clone(self), id, outage };
         let stack = Arc::new(Stack {
             balancer: view.clone(),
             ledger: Ledger::new(Arc::new(view.clone()), self.clock),
@@ -193,6 +205,13 @@ fn error(doing: &str, rejected: bool) -> BalancerError {
 }
 
 impl View {
+    fn store_fault(&self) -> Option<Fault> {
+        if self.outage.as_ref().is_some_and(|outage| outage.contains(&Instant::now())) {
+            return Some(Fault::Lost);
+        }
+        self.world.store_fault()
+    }
+
     /// The invariants of a write, at the moment when it is issued.
     async fn check_write(&self, listener: Listener, color: Color) {
         let lock = self.world.store.get(keys::LOCK).await.unwrap();
@@ -276,7 +295,7 @@ impl Balancer for View {
 
 impl ObjectStore for View {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        let fault = self.world.store_fault();
+        let fault = self.store_fault();
         sleep(Duration::from_millis(5)).await;
         match fault {
             None => self.world.store.get(key).await,
@@ -289,7 +308,7 @@ impl ObjectStore for View {
     }
 
     async fn put(&self, key: &str, body: Vec<u8>, when: When<'_>) -> Result<String, StoreError> {
-        let fault = self.world.store_fault();
+        let fault = self.store_fault();
         sleep(Duration::from_millis(5)).await;
         match fault {
             None => self.world.store.put(key, body, when).await,
@@ -306,7 +325,7 @@ impl ObjectStore for View {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        match self.world.store_fault() {
+        match self.store_fault() {
             None | Some(Fault::Slow(_)) => self.world.store.list(prefix).await,
             Some(_) => Err(unavailable("list", prefix)),
         }

@@ -2,6 +2,7 @@
 
 use super::{Hands, Interrupted};
 use crate::balancer::Balancer;
+use crate::clock::{between, millis};
 use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError};
 use crate::machine::{Event, Subject};
 use crate::probe::Clients;
@@ -148,6 +149,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         message.clone_into(&mut record.message);
         record.finished = Some(now);
         record.updated = now;
+        record.duration_ms = millis(between(record.started, now));
         record.recovered_by = Some(self.id.clone());
         match &mut run.writer {
             Some(writer) => writer.save(record).await,
@@ -218,6 +220,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             }
             _ => "It was interrupted, and traffic was sent back to where it was.",
         };
+        if let Some(state) = &self.state {
+            (run.record.prod, run.record.dev) = state.listeners();
+        }
         match self.close(&mut run, outcome, message).await {
             Ok(()) => {
                 self.live.edit(|record| record.recovered.push(run.record.id));
