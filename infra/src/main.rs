@@ -40,6 +40,8 @@ struct Cli {
 enum Verb {
     /// Print the CloudFormation template.
     Synth,
+    /// Build every version and the cutover function, and deploy nothing.
+    Build,
     /// Make the stack and bring it up to date; with --version, deploy that version to the idle environment.
     Deploy(Deploy),
     /// Swap prod and dev, under probes.
@@ -168,6 +170,7 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
 async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
     match &cli.verb {
         Verb::Synth => Ok(()),
+        Verb::Build => deploy::build(context).await,
         Verb::Deploy(arguments) => run_deploy(cli, context, arguments).await,
         Verb::Cutover { to, plan } => {
             let op = if *plan { Op::Plan } else { Op::Cutover };

@@ -101,6 +101,16 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     }
 }
 
+/// Builds every version of the service and the cutover function, and deploys nothing.
+pub async fn build(context: &Context) -> Result<()> {
+    let workspace = Workspace::find(&context.settings.app)?;
+    for version in workspace.versions()? {
+        app(context, &workspace, &version).await?;
+    }
+    function(context, &workspace).await?;
+    Ok(())
+}
+
 /// What goes where.
 struct Wanted {
     app: Option<Built>,
@@ -190,8 +200,9 @@ async fn create(context: &Context, cloud: &Cloud, template: &str) -> Result<()> 
 }
 
 async fn execute(context: &Context, cloud: &Cloud, stack: &DeployedStack, change: &ChangeSet) -> Result<()> {
+    let expected = change.changes.iter().filter_map(|it| it.logical_resource_id().map(str::to_owned)).collect();
     let begin = change.execute(cloud, &stack.name);
-    follow_operation(cloud, &stack.name, &stack.id, &*context.listener, begin).await
+    follow_operation(cloud, stack, &expected, &*context.listener, begin).await
 }
 
 /// Brings the stack up to date under the lock.

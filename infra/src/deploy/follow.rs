@@ -52,20 +52,21 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Runs `begin` and follows what it began on the stack to its end.
+/// Runs `begin` and follows what it began on the stack to its end. Told are events of the resources `expected` to
+/// change, and failures of any.
 ///
 /// The error of an operation that failed names the root causes and says what state the stack is in now.
 pub async fn follow_operation<F>(
     cloud: &Cloud,
-    stack: &str,
-    stack_id: &str,
+    stack: &DeployedStack,
+    expected: &HashSet<String>,
     listener: &dyn Listener,
     begin: F,
 ) -> Result<()>
 where
     F: Future<Output = Result<()>>,
 {
-    let mut reader = Reader::from_now(cloud, stack_id).await?;
+    let mut reader = Reader::from_now(cloud, &stack.id).await?;
     begin.await?;
     let mut failures = Vec::new();
     let mut poll = Poll::default();
@@ -75,13 +76,16 @@ where
             poll.progress();
         }
         for event in events {
-            tell(listener, &event);
             let status = event.resource_status().map_or("", |status| status.as_str());
             let of_stack = event.physical_resource_id() == event.stack_id();
-            if !of_stack && status.ends_with("_FAILED") {
+            let failed = status.ends_with("_FAILED");
+            if of_stack || failed || event.logical_resource_id().is_some_and(|id| expected.contains(id)) {
+                tell(listener, &event);
+            }
+            if !of_stack && failed {
                 failures.push(event);
             } else if of_stack && !status.ends_with("_IN_PROGRESS") {
-                return outcome(stack, status, &failures);
+                return outcome(&stack.name, status, &failures);
             }
         }
         poll.wait().await;

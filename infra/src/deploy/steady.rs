@@ -251,7 +251,8 @@ async fn stopped_tasks(cloud: &Cloud, outputs: &Outputs, service: &str) -> Resul
         .ecs
         .list_tasks()
         .cluster(&outputs.cluster)
-        .service_name(service)
+        // It takes a name where other calls take the ARN as well.
+        .service_name(service.rsplit('/').next().unwrap_or(service))
         .desired_status(DesiredStatus::Stopped)
         .send()
         .await

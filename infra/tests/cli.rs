@@ -1,0 +1,95 @@
+//! Bad input, without any cloud: each gives one clear error, what to do next, and its exit code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code, reason = "the stories use the rest")]
+mod support;
+
+use std::process::Command;
+
+use support::{BLUEGREEN, Said, project};
+
+/// Runs `bluegreen` with nothing of the caller's AWS configuration and these variables.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+    let mut command = Command::new(BLUEGREEN);
+    command.args(arguments).current_dir(project()).env_clear().env("HOME", "/nonexistent");
+    command.env("PATH", std::env::var_os("PATH").unwrap()).envs(variables.iter().copied());
+    Said::of(command.output().unwrap())
+}
+
+const REGION: (&str, &str) = ("AWS_REGION", "us-east-1");
+const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
+const KEY: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+
+#[test]
+fn an_unknown_color_is_a_usage_error() {
+    let said = run(&["cutover", "--to", "red"], &[]).expect(2);
+    assert!(said.err.contains("blue or green"), "{}", said.err);
+}
+
+#[test]
+fn an_unknown_verb_is_a_usage_error() {
+    run(&["swap"], &[]).expect(2);
+}
+
+#[test]
+fn a_version_without_a_binary_is_named_with_those_that_exist() {
+    let said = run(&["deploy", "--version", "9"], &[REGION]).expect(2);
+    assert!(said.err.contains("there are: 1, 2"), "{}", said.err);
+}
+
+#[test]
+fn a_version_is_a_name_not_a_path() {
+    run(&["deploy", "--version", "../../etc/passwd"], &[REGION]).expect(2);
+}
+
+#[test]
+fn no_region_is_said_before_anything_is_called() {
+    let said = run(&["status"], &[NO_METADATA]).expect(2);
+    assert!(said.err.contains("AWS_REGION"), "{}", said.err);
+}
+
+#[test]
+fn no_credentials_are_said_with_what_to_do() {
+    let said = run(&["status"], &[REGION, NO_METADATA]).expect(1);
+    assert!(said.err.contains("AWS_PROFILE") && said.err.contains("CLOUD=local"), "{}", said.err);
+}
+
+#[test]
+fn an_endpoint_that_is_down_is_named() {
+    // Port 9 of loopback: nothing listens there.
+    let variables = [REGION, KEY[0], KEY[1], ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
+    let said = run(&["status"], &variables).expect(1);
+    assert!(said.err.contains("http://127.0.0.1:9"), "{}", said.err);
+}
+
+#[test]
+fn a_connect_to_that_cannot_be_read_is_a_usage_error() {
+    let said = run(&["status"], &[REGION, ("BLUEGREEN_CONNECT_TO", "here")]).expect(2);
+    assert!(said.err.contains("HOST1:PORT1:HOST2:PORT2"), "{}", said.err);
+}
+
+#[test]
+fn a_ca_bundle_that_cannot_be_read_is_named() {
+    let said = run(&["status"], &[REGION, ("AWS_CA_BUNDLE", "/nonexistent.pem")]).expect(1);
+    assert!(said.err.contains("/nonexistent.pem"), "{}", said.err);
+}
+
+#[test]
+fn a_stack_name_that_cloudformation_would_refuse_is_a_usage_error() {
+    run(&["--stack", "9 lives", "status"], &[REGION]).expect(2);
+}
+
+#[test]
+fn synth_needs_no_cloud_and_prints_the_template() {
+    let said = run(&["synth"], &[]).expect(0);
+    assert_eq!(said.json()["AWSTemplateFormatVersion"], "2010-09-09");
+}
+
+#[test]
+fn outside_the_project_deploy_says_where_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(BLUEGREEN).arg("deploy").current_dir(folder.path()).output().unwrap();
+    let said = Said::of(output).expect(2);
+    assert!(said.err.contains("is not inside the project"), "{}", said.err);
+}

@@ -1,0 +1,243 @@
+//! A local cloud of a test's own, the commands run against it, and a client that watches prod from outside.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The `bluegreen` under test.
+pub const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
+
+/// The project's folder.
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn local_cloud() -> PathBuf {
+    let path = Path::new(BLUEGREEN).with_file_name("local-cloud");
+    assert!(path.is_file(), "{} is not built: run the tests of the whole workspace (make test)", path.display());
+    path
+}
+
+/// A local cloud on free ports, ended when dropped.
+pub struct Cloud {
+    state: tempfile::TempDir,
+    status: Value,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}", self.out))
+    }
+}
+
+impl Cloud {
+    /// Starts a local cloud whose load balancer's `listeners` are forwarded.
+    pub fn start(listeners: [u16; 2]) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut cloud = Self { state, status: Value::Null };
+        let forwards = listeners.map(|port| format!("0:{port}"));
+        cloud.local(&["up", "--endpoint-port", "0", "--forward", &forwards[0], "--forward", &forwards[1]]).expect(0);
+        cloud.status = cloud.local(&["status", "--json"]).expect(0).json();
+        cloud
+    }
+
+    /// Runs `local-cloud` for this cloud.
+    pub fn local(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(local_cloud());
+        let command = command.args(arguments).env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
+        Said::of(command.output().unwrap())
+    }
+
+    /// Runs `bluegreen` on this cloud, in the project's folder.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        self.run_in(project(), arguments)
+    }
+
+    /// Runs `bluegreen` on this cloud, in a folder with its own `bluegreen.toml`.
+    pub fn run_in(&self, folder: &Path, arguments: &[&str]) -> Said {
+        let mut command = Command::new(local_cloud());
+        let command = command
+            .args(["exec", "--", BLUEGREEN])
+            .args(arguments)
+            .env("LOCAL_CLOUD_STATE", self.state.path())
+            .current_dir(folder);
+        Said::of(command.output().unwrap())
+    }
+
+    /// `host:port` that reaches the first or second of the listeners.
+    pub fn address(&self, index: usize) -> String {
+        let url = self.status["forwards"][index]["url"].as_str().unwrap();
+        url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+    }
+
+    /// The tasks that the local cloud runs.
+    pub fn tasks(&self) -> Vec<Value> {
+        let status = self.local(&["status", "--json"]).expect(0).json();
+        let tasks = status["tasks"].as_array().unwrap();
+        tasks.iter().filter(|task| task["state"] != "exited").cloned().collect()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let down = self.local(&["down"]);
+        if !std::thread::panicking() {
+            down.expect(0);
+        }
+    }
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub version: Option<String>,
+    pub body: String,
+}
+
+/// A connection that is kept open between requests, as a browser's is. It knows HTTP/1.1 with a content length, and
+/// shares no code with the product.
+pub struct Client {
+    address: String,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+impl Client {
+    pub fn new(address: String) -> Self {
+        Self { address, connection: None }
+    }
+
+    pub fn get(&mut self, path: &str) -> std::io::Result<Answer> {
+        let answer = self.try_get(path);
+        if answer.is_err() {
+            self.connection = None;
+        }
+        answer
+    }
+
+    fn try_get(&mut self, path: &str) -> std::io::Result<Answer> {
+        if self.connection.is_none() {
+            let stream = TcpStream::connect(&self.address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.set_nodelay(true)?;
+            self.connection = Some(BufReader::new(stream));
+        }
+        let reader = self.connection.as_mut().unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+        reader.get_mut().write_all(request.as_bytes())?;
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other(format!("not HTTP: {line:?}")))?;
+        let (mut length, mut version, mut close, mut chunked) = (0, None, false, false);
+        loop {
+            line.clear();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            let value = value.trim();
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse().map_err(std::io::Error::other)?,
+                "x-app-version" => version = Some(value.to_owned()),
+                "connection" => close = value.eq_ignore_ascii_case("close"),
+                "transfer-encoding" => chunked = true,
+                _ => {}
+            }
+        }
+        assert!(!chunked, "the sample apps answer with a content length");
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        if close {
+            self.connection = None;
+        }
+        Ok(Answer { status, version, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+}
+
+/// Gets one page.
+#[track_caller]
+pub fn get(address: &str, path: &str) -> Answer {
+    Client::new(address.to_owned()).get(path).unwrap_or_else(|error| panic!("GET http://{address}{path}: {error}"))
+}
+
+/// A user of prod: asks again and again, and remembers everything that was not a good answer.
+pub struct User {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+/// What a user saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub requests: usize,
+    /// When, and what went wrong.
+    pub failures: Vec<(Instant, String)>,
+    /// Versions in the order in which they answered, each once a change.
+    pub versions: Vec<String>,
+}
+
+impl User {
+    /// A user who asks for `path` about a hundred times a second.
+    pub fn of(address: String, path: &'static str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut client = Client::new(address);
+            let mut seen = Seen::default();
+            while !stopped.load(Ordering::Relaxed) {
+                seen.requests += 1;
+                match client.get(path) {
+                    Ok(answer) if answer.status == 200 => {
+                        let version = answer.version.unwrap_or_default();
+                        if seen.versions.last() != Some(&version) {
+                            seen.versions.push(version);
+                        }
+                    }
+                    Ok(answer) => seen.failures.push((Instant::now(), format!("{} {}", answer.status, answer.body))),
+                    Err(error) => seen.failures.push((Instant::now(), error.to_string())),
+                }
+                // A pace, not a condition.
+                std::thread::sleep(Duration::from_millis(8));
+            }
+            seen
+        });
+        Self { stop, thread }
+    }
+
+    /// What the user saw until now.
+    pub fn leave(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
