@@ -13,6 +13,7 @@ pub mod config;
 pub mod connect_to;
 pub mod ledger;
 pub mod machine;
+pub mod metrics;
 pub mod probe;
 pub mod report;
 pub mod request;

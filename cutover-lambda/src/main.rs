@@ -6,6 +6,7 @@ use cutover_lambda::balancer::AwsBalancer;
 use cutover_lambda::clock::Clock;
 use cutover_lambda::config::Config;
 use cutover_lambda::ledger::{Ledger, S3Store};
+use cutover_lambda::metrics::log_line;
 use cutover_lambda::probe::{HttpClients, HttpOptions};
 use cutover_lambda::run::Stack;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -61,7 +62,13 @@ impl Function {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(LAST_SECOND);
         // Boxed: the state of a run is large.
-        Box::pin(self.stack().handle(&event.payload, deadline)).await
+        let answer = Box::pin(self.stack().handle(&event.payload, deadline)).await;
+        if let Answer::Run(record) = &answer
+            && let Some(line) = log_line(record)
+        {
+            println!("{line}");
+        }
+        answer
     }
 
     fn stack(&self) -> Arc<Stack<AwsBalancer, S3Store, HttpClients>> {

@@ -93,9 +93,9 @@ impl Tally {
     }
 
     fn follow_versions(&self, new: &str, report: &mut ProbeReport) {
-        let mut answered: Vec<_> = self
-            .samples
-            .iter()
+        // On the way back the old side answers again, and should.
+        let forward = self.samples.iter().filter(|sample| sample.phase <= Phase::Verify);
+        let mut answered: Vec<_> = forward
             .filter_map(|sample| Some((sample.sequence, sample.done_us, sample.version.as_deref()? == new)))
             .collect();
         answered.sort_unstable();

@@ -5,5 +5,6 @@
 
 mod faults;
 mod model;
+mod probes;
 mod scenarios;
 mod world;

@@ -312,3 +312,23 @@ async fn status_tells_everything_and_writes_nothing() {
     assert_eq!(latest.unwrap().outcome, Some(Outcome::Done));
     assert_eq!(world.store.writes(), writes);
 }
+
+/// The record's format is a promise to whoever reads it: fields are added, never changed.
+#[tokio::test(start_paused = true)]
+async fn the_record_has_a_stable_format() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(3250)).await;
+        breaks.state().statuses.insert(Blue, 503);
+    });
+    let mut record = world.invoke(json!({"id": "snapshot", "probe": {"count": 40}})).await;
+    record.writer = "a uuid".to_owned();
+    if let Some(probes) = &mut record.probes {
+        probes.recent_ms.truncate(3);
+        probes.failures.truncate(1);
+    }
+    insta::assert_json_snapshot!(record);
+    let text = serde_json::to_string(&record).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+}
