@@ -90,8 +90,19 @@ impl Workspace {
         let target = architecture.rust_target();
         // Naming the target keeps the flag away from build scripts and macros.
         let flags = format!("target.{target}.rustflags=[\"-C\",\"target-feature=+crt-static\"]");
-        let arguments =
-            ["build", "--release", "--locked", "-p", &self.app, "--bin", &binary, "--target", target, "--config", &flags];
+        let arguments = [
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            &self.app,
+            "--bin",
+            &binary,
+            "--target",
+            target,
+            "--config",
+            &flags,
+        ];
         self.run("cargo", &arguments, &binary).await?;
         let path = self.target_folder().join(target).join("release").join(&binary);
         tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))
@@ -102,7 +113,17 @@ impl Workspace {
         let (package, binary) = FUNCTION;
         let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
         let arguments = [
-            "lambda", "build", "--profile", "function", "--locked", "-p", package, "--bin", binary, "--target", &target,
+            "lambda",
+            "build",
+            "--profile",
+            "function",
+            "--locked",
+            "-p",
+            package,
+            "--bin",
+            binary,
+            "--target",
+            &target,
         ];
         self.run("cargo", &arguments, "the cutover function").await?;
         let path = self.target_folder().join("lambda").join(binary).join("bootstrap");
@@ -135,8 +156,11 @@ impl Workspace {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let error = Error::failed(format!("cannot build {what}"))
-            .because(format!("{program} {} ended with {}", arguments.join(" "), output.status));
+        let error = Error::failed(format!("cannot build {what}")).because(format!(
+            "{program} {} ended with {}",
+            arguments.join(" "),
+            output.status
+        ));
         if text.contains("no such command: `lambda`") {
             return Err(error.hint("cargo-lambda is missing: make setup installs it into .venv"));
         }
@@ -167,7 +191,7 @@ fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
     archive.start_file("bootstrap", options).doing(doing)?;
     archive.write_all(bootstrap).doing(doing)?;
     let bytes = archive.finish().doing(doing)?.into_inner();
-    let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     Ok(FunctionZip { bytes, hash })
 }
 

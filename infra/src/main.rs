@@ -171,7 +171,7 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
     match &cli.verb {
         Verb::Synth => Ok(()),
         Verb::Build => deploy::build(context).await,
-        Verb::Deploy(arguments) => run_deploy(cli, context, arguments).await,
+        Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
         Verb::Cutover { to, plan } => {
             let op = if *plan { Op::Plan } else { Op::Cutover };
             run_cutover(cli, context, op, *to).await
@@ -179,7 +179,7 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
         Verb::Rollback => run_cutover(cli, context, Op::Rollback, None).await,
         Verb::Reconcile => run_cutover(cli, context, Op::Reconcile, None).await,
         Verb::Status => {
-            let status = status::run(context).await?;
+            let status = Box::pin(status::run(context)).await?;
             if cli.json { print_json(&status) } else { print_text(&render_status(&status, Style::of_stdout())) }
         }
         Verb::History { limit } => {
@@ -199,7 +199,7 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
     };
     let deployed = deploy::run(context, &request).await?;
     if cli.json {
-        return print_json(&status::run(context).await?);
+        return print_json(&Box::pin(status::run(context)).await?);
     }
     let connect_to = Cloud::connect().await?.connect_to;
     let style = Style::of_stdout();
@@ -262,7 +262,8 @@ fn confirm(question: &str) -> Result<()> {
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::failed("cannot write JSON").because(error))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::failed("cannot write JSON").because(error))?;
     print_text(&format!("{text}\n"))
 }
 

@@ -1,5 +1,7 @@
 //! The synthesized template: a snapshot that a person reviews, and rules that hold for every template of this stack.
 
+#![allow(clippy::unwrap_used, missing_docs)]
+
 use infra::stack::{Settings, synthesize};
 use serde_json::Value;
 

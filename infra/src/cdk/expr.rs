@@ -36,12 +36,12 @@ impl<T> Expr<T> {
     }
 
     /// `then` where `condition` holds in a deployment, `otherwise` where it does not.
-    pub fn when(condition: &Condition, then: Self, otherwise: Self) -> Self {
+    pub fn when(condition: &Condition, then: &Self, otherwise: &Self) -> Self {
         Self::from_json(json!({ "Fn::If": [condition.0, then.json, otherwise.json] }))
     }
 
     /// `then` where `condition` holds, and no value at all (as if the property had not been written) elsewhere.
-    pub fn when_some(condition: &Condition, then: Self) -> Self {
+    pub fn when_some(condition: &Condition, then: &Self) -> Self {
         Self::from_json(json!({ "Fn::If": [condition.0, then.json, { "Ref": "AWS::NoValue" }] }))
     }
 
@@ -221,11 +221,7 @@ mod tests {
 
     #[test]
     fn joined_parts_become_one_substitution() {
-        let parts = [
-            Expr::stack_name(),
-            "-${x}-".into(),
-            Expr::from_json(json!({ "Fn::GetAtt": ["A", "Arn"] })),
-        ];
+        let parts = [Expr::stack_name(), "-${x}-".into(), Expr::from_json(json!({ "Fn::GetAtt": ["A", "Arn"] }))];
         assert_eq!(join(&parts).json, json!({ "Fn::Sub": "${AWS::StackName}-${!x}-${A.Arn}" }));
     }
 

@@ -18,7 +18,7 @@ use crate::error::{Calling, Error, Kind, Result};
 use crate::stack::outputs::Outputs;
 
 /// An event older than this is not begun any more. Lambda itself drops it at the same age.
-const EVENT_AGE: Duration = Duration::from_secs(60);
+const EVENT_AGE: Duration = Duration::from_mins(1);
 
 /// Longer than any cold start, queue and first write of the record take together.
 const BEGIN_LIMIT: Duration = Duration::from_secs(75);
@@ -40,8 +40,11 @@ pub async fn run(context: &Context, op: Op, to: Option<Color>, follower: &mut dy
     let cloud = Cloud::connect().await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     if stack.in_progress() {
-        return Err(Error::refused(format!("stack {} is in {}: traffic is not moved meanwhile", stack.name, stack.status))
-            .hint("wait for the deployment to end, then run the command again"));
+        return Err(Error::refused(format!(
+            "stack {} is in {}: traffic is not moved meanwhile",
+            stack.name, stack.status
+        ))
+        .hint("wait for the deployment to end, then run the command again"));
     }
     let outputs = stack.outputs()?;
     let id = new_id();
@@ -61,7 +64,9 @@ fn request(op: Op, to: Option<Color>, id: &str) -> Request {
 
 async fn invoke(cloud: &Cloud, outputs: &Outputs, request: &Request) -> Result<()> {
     let Some(function) = &outputs.function else {
-        return Err(Error::refused("the stack has no cutover function yet").hint("finish its deployment: make deploy-stack"));
+        return Err(
+            Error::refused("the stack has no cutover function yet").hint("finish its deployment: make deploy-stack")
+        );
     };
     let event = event(request)?;
     cloud

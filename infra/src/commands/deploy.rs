@@ -24,7 +24,7 @@ use crate::stack::{Both, parameter};
 const FIRST_VERSION: &str = "1";
 
 /// How long an environment may take to run what was deployed to it.
-const STEADY_LIMIT: Duration = Duration::from_secs(15 * 60);
+const STEADY_LIMIT: Duration = Duration::from_mins(15);
 
 /// What to deploy.
 #[derive(Clone, Debug, Default)]
@@ -80,10 +80,11 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
                 .hint("make it first: make deploy-stack"))
         }
         None => {
-            let built = async { tokio::try_join!(app(context, &workspace, FIRST_VERSION), function(context, &workspace)) };
+            let built =
+                async { tokio::try_join!(app(context, &workspace, FIRST_VERSION), function(context, &workspace)) };
             let ((app, function), ()) = tokio::try_join!(built, create(context, &cloud, &template))?;
             let release = Wanted { app: Some(app), environments: vec![Color::Blue, Color::Green] };
-            update(context, &cloud, &template, &function, release, request).await
+            Box::pin(update(context, &cloud, &template, &function, release, request)).await
         }
         Some(stack) => {
             let app = async {
@@ -96,7 +97,7 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
             // A deployment that will be refused should not build first.
             let environments = environments(&cloud, &stack, request).await?;
             let (app, function) = tokio::try_join!(app, function(context, &workspace))?;
-            update(context, &cloud, &template, &function, Wanted { app, environments }, request).await
+            Box::pin(update(context, &cloud, &template, &function, Wanted { app, environments }, request)).await
         }
     }
 }
@@ -216,7 +217,7 @@ async fn update(
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
     context.lock(cloud, &outputs).await?;
-    let result = update_locked(context, cloud, template, function, wanted, request).await;
+    let result = Box::pin(update_locked(context, cloud, template, function, wanted, request)).await;
     // The first error is the one that matters.
     let unlocked = context.unlock().await;
     let deployed = result?;
@@ -257,11 +258,11 @@ async fn update_locked(
     let changed = change.is_some();
     match change {
         Some(change) => {
-            if !request.allow_live_changes {
-                if let Err(refusal) = refuse_live_changes(&change.changes, live) {
-                    ChangeSet::discard(cloud, &stack.name, &change.id).await?;
-                    return Err(refusal);
-                }
+            if !request.allow_live_changes
+                && let Err(refusal) = refuse_live_changes(&change.changes, live)
+            {
+                ChangeSet::discard(cloud, &stack.name, &change.id).await?;
+                return Err(refusal);
             }
             execute(context, cloud, &stack, &change).await?;
             timer.finish(&*context.listener, format!("{} resources changed", change.changes.len()));
@@ -271,7 +272,9 @@ async fn update_locked(
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
     if let Err(error) = all_steady(context, cloud, &outputs, &after).await {
         if before.blue == after.blue && before.green == after.green {
-            return Err(error.hint("bluegreen status shows the environments; make deploy puts a version on the idle one"));
+            return Err(
+                error.hint("bluegreen status shows the environments; make deploy puts a version on the idle one")
+            );
         }
         return Err(take_back(context, cloud, template, function, live, &before, error).await);
     }
@@ -457,10 +460,8 @@ mod tests {
 
     #[test]
     fn parameters_name_what_each_environment_runs() {
-        let releases = Both {
-            blue: Some(Release { image: "app@sha256:2".to_owned(), version: "2".to_owned() }),
-            green: None,
-        };
+        let releases =
+            Both { blue: Some(Release { image: "app@sha256:2".to_owned(), version: "2".to_owned() }), green: None };
         let parameters = parameters(Color::Green, "abc", &releases);
         assert_eq!(parameters.len(), parameter::ALL.len());
         assert_eq!(parameters["BlueImage"].as_deref(), Some("app@sha256:2"));

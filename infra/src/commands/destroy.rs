@@ -44,11 +44,11 @@ pub async fn run(context: &Context) -> Result<()> {
     let cloud = Cloud::connect().await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };
-    if let Ok(outputs) = stack.outputs() {
-        if bucket_exists(&cloud, &outputs.bucket).await? {
-            // A cutover that is under way is not pulled the floor from under. The lock goes with the bucket.
-            context.lock(&cloud, &outputs).await?;
-        }
+    if let Ok(outputs) = stack.outputs()
+        && bucket_exists(&cloud, &outputs.bucket).await?
+    {
+        // A cutover that is under way is not pulled the floor from under. The lock goes with the bucket.
+        context.lock(&cloud, &outputs).await?;
     }
     delete(context, &cloud, &stack).await
 }
@@ -129,8 +129,11 @@ async fn empty_bucket(context: &Context, cloud: &Cloud, outputs: &Outputs) -> Re
             .await
             .calling(|| format!("empty bucket {bucket}"))?;
         if let Some(error) = answer.errors().first() {
-            return Err(Error::failed(format!("cannot delete {} from bucket {bucket}", error.key().unwrap_or("an object")))
-                .because(error.message().unwrap_or("no reason given")));
+            return Err(Error::failed(format!(
+                "cannot delete {} from bucket {bucket}",
+                error.key().unwrap_or("an object")
+            ))
+            .because(error.message().unwrap_or("no reason given")));
         }
     }
     if deleted > 0 {

@@ -49,7 +49,10 @@ impl Context {
             }
             Err(LeaseError::Held(holder)) => {
                 Err(Error::refused(format!("a {} is under way on stack {}", holder.purpose, self.stack))
-                    .because(format!("{} began at {}; its lock ends at {}", holder.holder, holder.since, holder.expires))
+                    .because(format!(
+                        "{} began at {}; its lock ends at {}",
+                        holder.holder, holder.since, holder.expires
+                    ))
                     .hint("wait for it to end (make status), then run the command again"))
             }
             Err(LeaseError::Store(error)) => {

@@ -95,13 +95,8 @@ impl ChangeSet {
     }
 
     async fn changes(cloud: &Cloud, stack: &str, id: &str) -> Result<Vec<ResourceChange>> {
-        let mut pages = cloud
-            .cloudformation
-            .describe_change_set()
-            .change_set_name(id)
-            .stack_name(stack)
-            .into_paginator()
-            .send();
+        let mut pages =
+            cloud.cloudformation.describe_change_set().change_set_name(id).stack_name(stack).into_paginator().send();
         let mut changes = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.calling(|| format!("read the change set of stack {stack}"))?;

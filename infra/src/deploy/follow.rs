@@ -1,6 +1,6 @@
 //! Follows an operation of a stack through its events to its end, and finds the root cause of a failure.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_cloudformation::types::StackEvent;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
 pub async fn follow_operation<F>(
     cloud: &Cloud,
     stack: &DeployedStack,
-    expected: &HashSet<String>,
+    expected: &BTreeSet<String>,
     listener: &dyn Listener,
     begin: F,
 ) -> Result<()>
@@ -93,12 +93,7 @@ where
 }
 
 /// Follows the deletion of a stack to its end.
-pub async fn follow_deletion<F>(
-    cloud: &Cloud,
-    stack: &DeployedStack,
-    listener: &dyn Listener,
-    begin: F,
-) -> Result<()>
+pub async fn follow_deletion<F>(cloud: &Cloud, stack: &DeployedStack, listener: &dyn Listener, begin: F) -> Result<()>
 where
     F: Future<Output = Result<()>>,
 {
@@ -130,11 +125,7 @@ where
 }
 
 /// Waits until an operation that somebody else began on the stack is over, and returns the stack then.
-pub async fn settle(
-    cloud: &Cloud,
-    mut stack: DeployedStack,
-    listener: &dyn Listener,
-) -> Result<Option<DeployedStack>> {
+pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn Listener) -> Result<Option<DeployedStack>> {
     if !stack.in_progress() {
         return Ok(Some(stack));
     }

@@ -26,8 +26,8 @@ impl Poll {
         self.pause = FIRST;
     }
 
-    /// The pause before the next look.
-    pub fn next(&mut self) -> Duration {
+    /// The pause before the next look, which makes the one after it longer.
+    fn next_pause(&mut self) -> Duration {
         let pause = self.pause;
         self.pause = (pause * 3 / 2).min(LONGEST);
         pause
@@ -35,7 +35,7 @@ impl Poll {
 
     /// Waits for the pause before the next look.
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next()).await;
+        tokio::time::sleep(self.next_pause()).await;
     }
 }
 
@@ -46,13 +46,13 @@ mod tests {
     #[test]
     fn the_pause_grows_to_its_limit_and_starts_again_on_progress() {
         let mut poll = Poll::default();
-        assert_eq!(poll.next(), FIRST);
-        assert!(poll.next() > FIRST);
+        assert_eq!(poll.next_pause(), FIRST);
+        assert!(poll.next_pause() > FIRST);
         for _ in 0..20 {
-            poll.next();
+            poll.next_pause();
         }
-        assert_eq!(poll.next(), LONGEST);
+        assert_eq!(poll.next_pause(), LONGEST);
         poll.progress();
-        assert_eq!(poll.next(), FIRST);
+        assert_eq!(poll.next_pause(), FIRST);
     }
 }

@@ -83,8 +83,9 @@ pub async fn wait_until_steady(
             poll.progress();
         }
         if let Some(reason) = verdict(&reality, expected, failed, began.elapsed() > limit) {
-            let error = Error::new(Kind::Failed, format!("the {color} environment does not run what was deployed to it"))
-                .because(reason);
+            let error =
+                Error::new(Kind::Failed, format!("the {color} environment does not run what was deployed to it"))
+                    .because(reason);
             return Err(watch.reasons.iter().fold(error, Error::because));
         }
         poll.wait().await;
@@ -142,13 +143,13 @@ impl<'a> Watch<'a> {
             return Err(Error::failed(format!("the service of the {} environment is gone", self.color)));
         };
         let task_definition = service.task_definition().unwrap_or_default().to_owned();
-        let image = match self.images.get(&task_definition) {
-            Some(image) => image.clone(),
-            None => {
-                let image = image_of(self.cloud, &task_definition).await?;
-                self.images.insert(task_definition, image.clone());
-                image
-            }
+        // A revision of a task definition never changes, so each is read once.
+        let image = if let Some(image) = self.images.get(&task_definition) {
+            image.clone()
+        } else {
+            let image = image_of(self.cloud, &task_definition).await?;
+            self.images.insert(task_definition, image.clone());
+            image
         };
         let primary = service.deployments().iter().find(|deployment| deployment.status() == Some("PRIMARY"));
         let failed = service.deployments().iter().find(|deployment| {
@@ -162,9 +163,8 @@ impl<'a> Watch<'a> {
             healthy: healthy_targets(self.cloud, self.outputs.target_group(self.color)).await?,
             complete: primary.and_then(|deployment| deployment.rollout_state())
                 == Some(&DeploymentRolloutState::Completed),
-            failure: failed.map(|deployment| {
-                deployment.rollout_state_reason().unwrap_or("ECS gave the deployment up").to_owned()
-            }),
+            failure: failed
+                .map(|deployment| deployment.rollout_state_reason().unwrap_or("ECS gave the deployment up").to_owned()),
         })
     }
 
@@ -180,7 +180,8 @@ impl<'a> Watch<'a> {
             let id = arn.rsplit('/').next().unwrap_or(arn);
             let reason = reason_of(task);
             let output = last_output(self.cloud, self.outputs.log_group(self.color), id).await;
-            self.reasons.push(output.last().map_or_else(|| reason.clone(), |line| format!("{reason}; its last line: {line}")));
+            self.reasons
+                .push(output.last().map_or_else(|| reason.clone(), |line| format!("{reason}; its last line: {line}")));
             let task = id.chars().take(8).collect();
             listener.on(Event::TaskFailed { color: self.color, task, reason, output });
         }

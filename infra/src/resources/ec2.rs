@@ -210,12 +210,6 @@ pub enum Peer {
 impl Rule {
     /// TCP to one port.
     pub fn tcp(port: u16, peer: Peer, description: &str) -> Self {
-        Self {
-            description: description.to_owned(),
-            ip_protocol: IpProtocol::Tcp,
-            from_port: port,
-            to_port: port,
-            peer,
-        }
+        Self { description: description.to_owned(), ip_protocol: IpProtocol::Tcp, from_port: port, to_port: port, peer }
     }
 }

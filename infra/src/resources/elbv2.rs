@@ -17,8 +17,8 @@ pub struct Attribute {
 
 impl Attribute {
     /// The attribute `key` with this value.
-    pub fn new(key: &'static str, value: impl ToString) -> Self {
-        Self { key, value: value.to_string() }
+    pub fn new(key: &'static str, value: impl Into<String>) -> Self {
+        Self { key, value: value.into() }
     }
 }
 

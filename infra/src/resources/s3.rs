@@ -62,7 +62,9 @@ impl BucketEncryption {
     /// With S3's own key.
     pub fn s3_managed() -> Self {
         let by_default = EncryptionByDefault { sse_algorithm: "AES256" };
-        Self { server_side_encryption_configuration: [EncryptionRule { server_side_encryption_by_default: by_default }] }
+        Self {
+            server_side_encryption_configuration: [EncryptionRule { server_side_encryption_by_default: by_default }],
+        }
     }
 }
 

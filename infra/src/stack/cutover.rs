@@ -42,10 +42,8 @@ impl Cutover {
     /// Adds the function to the stack; it exists only where its code is given.
     pub fn new(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Self {
         let deployed = stack.condition("CutoverDeployed", Test::is_given(parts.code));
-        let log_group = stack.add(
-            "CutoverLogGroup",
-            LogGroup { retention_in_days: settings.log_retention_days, tags: tags("cutover") },
-        );
+        let log_group = stack
+            .add("CutoverLogGroup", LogGroup { retention_in_days: settings.log_retention_days, tags: tags("cutover") });
         stack.delete_with_stack(&log_group);
         let role = stack.add(
             "CutoverRole",
@@ -64,7 +62,10 @@ impl Cutover {
                 runtime: "provided.al2023",
                 architectures: [settings.architecture],
                 handler: "bootstrap",
-                code: Code { s3_bucket: parts.storage.bucket.name(), s3_key: join(&["code/".into(), parts.code.clone(), ".zip".into()]) },
+                code: Code {
+                    s3_bucket: parts.storage.bucket.name(),
+                    s3_key: join(&["code/".into(), parts.code.clone(), ".zip".into()]),
+                },
                 role: role.arn(),
                 memory_size: 512,
                 timeout: TIMEOUT,
@@ -108,11 +109,7 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
             vec!["*".into()],
         ),
         Statement::allow("SeeServices", &["ecs:DescribeServices"], services.to_vec()),
-        Statement::allow(
-            "WriteLog",
-            &["logs:CreateLogStream", "logs:PutLogEvents"],
-            vec![log_group.arn().text()],
-        ),
+        Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
     ];
     may.extend(parts.storage.grant_ledger());
     may

@@ -86,11 +86,7 @@ fn tasks_only() -> PolicyDocument {
     PolicyDocument::new(vec![
         Statement::trust("ecs-tasks.amazonaws.com")
             .only_if("StringEquals", "aws:SourceAccount", sub("${AWS::AccountId}"))
-            .only_if(
-                "ArnLike",
-                "aws:SourceArn",
-                sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:*"),
-            ),
+            .only_if("ArnLike", "aws:SourceArn", sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:*")),
     ])
 }
 
@@ -155,7 +151,7 @@ impl Environment {
 
     /// The service's ARN, or nothing where no image is deployed.
     pub fn service_arn(&self) -> Expr<Arn<Service>> {
-        Expr::when_some(&self.deployed, self.service.arn())
+        Expr::when_some(&self.deployed, &self.service.arn())
     }
 }
 

@@ -47,9 +47,9 @@ impl LoadBalancing {
                 },
             )
         };
-        let prod_target = Expr::when(green_is_prod, green.clone(), blue.clone());
+        let prod_target = Expr::when(green_is_prod, &green, &blue);
         let prod = listener("ProdListener", settings.prod_port, prod_target);
-        let dev = listener("DevListener", settings.dev_port, Expr::when(green_is_prod, blue, green));
+        let dev = listener("DevListener", settings.dev_port, Expr::when(green_is_prod, &blue, &green));
         let rules = Both::make(|color| Self::rule(stack, &dev, &target_groups, color));
         let prod_url = Self::url(&load_balancer, settings.prod_port);
         let dev_url = Self::url(&load_balancer, settings.dev_port);
@@ -65,7 +65,7 @@ impl LoadBalancing {
                 subnets: network.subnets.iter().map(Ref::<Subnet>::id).collect(),
                 security_groups: vec![network.balancer_group.id()],
                 load_balancer_attributes: vec![
-                    Attribute::new("routing.http.drop_invalid_header_fields.enabled", true),
+                    Attribute::new("routing.http.drop_invalid_header_fields.enabled", "true"),
                     Attribute::new("routing.http.desync_mitigation_mode", "defensive"),
                 ],
                 tags: tags("load-balancer"),
@@ -91,7 +91,7 @@ impl LoadBalancing {
                 matcher: Matcher { http_code: "200".to_owned() },
                 target_group_attributes: vec![Attribute::new(
                     "deregistration_delay.timeout_seconds",
-                    settings.deregistration_delay,
+                    settings.deregistration_delay.to_string(),
                 )],
                 tags: tags(color.as_str()),
             },

@@ -161,12 +161,7 @@ fn release(stack: &mut Stack, color: Color) -> Release {
     };
     let image = stack.parameter(
         parameter::image(color),
-        &Parameter {
-            description: image,
-            default: "",
-            allowed: &[],
-            pattern: Some("^([^@ ]+@sha256:[0-9a-f]{64})?$"),
-        },
+        &Parameter { description: image, default: "", allowed: &[], pattern: Some("^([^@ ]+@sha256:[0-9a-f]{64})?$") },
     );
     let version = stack.parameter(
         parameter::version(color),

@@ -56,11 +56,7 @@ impl Network {
         let table = stack.add("PublicRouteTable", RouteTable { vpc_id: vpc.id(), tags: tags("public") });
         let route = stack.add(
             "InternetRoute",
-            Route {
-                route_table_id: table.id(),
-                destination_cidr_block: ANYWHERE.to_owned(),
-                gateway_id: gateway.id(),
-            },
+            Route { route_table_id: table.id(), destination_cidr_block: ANYWHERE.to_owned(), gateway_id: gateway.id() },
         );
         stack.after(&route, &attachment);
         (table, route)

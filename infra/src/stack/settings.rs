@@ -73,8 +73,9 @@ impl Settings {
 
     /// Reads settings from TOML. The error names the line and the key.
     pub fn parse(text: &str) -> Result<Self> {
-        let settings: Self = toml::from_str(text)
-            .map_err(|error| Error::usage(format!("{FILE} cannot be understood")).because(error.to_string().trim_end()))?;
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            Error::usage(format!("{FILE} cannot be understood")).because(error.to_string().trim_end())
+        })?;
         settings.check()?;
         Ok(settings)
     }

@@ -36,10 +36,8 @@ fn row(environment: &Environment, style: Style) -> String {
     let tasks = format!("{}/{}", environment.running, environment.desired);
     // A digest's first twelve digits tell images apart.
     let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
-    let mut row = format!(
-        "{color}  {:<10}  {version:<7}  {tasks:<5}  {:<7}  {image}\n",
-        environment.role, environment.healthy
-    );
+    let mut row =
+        format!("{color}  {:<10}  {version:<7}  {tasks:<5}  {:<7}  {image}\n", environment.role, environment.healthy);
     if let Some(fault) = &environment.fault {
         row.push_str(&format!("             {} {fault}\n", style.warn("!")));
     }
@@ -48,7 +46,8 @@ fn row(environment: &Environment, style: Style) -> String {
 
 /// Runs, one a line.
 pub fn runs(runs: &[Record], style: Style) -> String {
-    let mut text = format!("{}\n", style.dim("run                   what      from   to     outcome      probes  failed  p99"));
+    let mut text =
+        format!("{}\n", style.dim("run                   what      from   to     outcome      probes  failed  p99"));
     for run in runs {
         let color = |color: Option<cutover_lambda::Color>| color.map_or("-", |color| color.as_str());
         let outcome = run.outcome.map_or("running", |outcome| outcome.as_str());
@@ -84,7 +83,8 @@ mod tests {
 
     #[test]
     fn status_fits_one_screen() {
-        let mut run = Record::begin("x".to_owned(), Request::default(), "2026-11-23T10:00:00Z".parse().unwrap(), String::new());
+        let mut run =
+            Record::begin("x".to_owned(), Request::default(), "2026-11-23T10:00:00Z".parse().unwrap(), String::new());
         run.outcome = Some(Outcome::Done);
         run.phase = Phase::Done;
         run.from = Some(Color::Green);

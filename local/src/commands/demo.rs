@@ -18,13 +18,7 @@ const NO_STACK: i32 = 2;
 const LISTENERS: [(&str, u16); 2] = [("prod", 80), ("dev", 81)];
 
 /// Tells the story. Whatever an earlier one left of the stack is removed first.
-pub(crate) fn demo(
-    layout: &Layout,
-    project: &Path,
-    args: &UpArgs,
-    bluegreen: &Path,
-    stack: &str,
-) -> Result<ExitCode> {
+pub(crate) fn demo(layout: &Layout, project: &Path, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
     heading("1/6  Start the local cloud")?;
     up(layout, project, args)?;
     let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
