@@ -9,6 +9,7 @@ use cutover_lambda::ledger::{Ledger, S3Store};
 use cutover_lambda::metrics::log_line;
 use cutover_lambda::probe::{HttpClients, HttpOptions};
 use cutover_lambda::run::Stack;
+use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use std::sync::Arc;
@@ -62,8 +63,11 @@ impl Function {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(LAST_SECOND);
         // Boxed: the state of a run is large.
+        let begun = Timestamp::now();
         let answer = Box::pin(self.stack().handle(&event.payload, deadline)).await;
+        // A stored outcome was counted when it was recorded.
         if let Answer::Run(record) = &answer
+            && record.finished.is_some_and(|finished| finished >= begun)
             && let Some(line) = log_line(record)
         {
             println!("{line}");
