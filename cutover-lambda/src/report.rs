@@ -1,5 +1,6 @@
 //! The record of a run: what the ledger holds while it runs and for ever after, what the function answers, and what
-//! the CLI shows. A stable JSON format; fields are added, never changed. Must not know how a run is carried out.
+//! the CLI shows. A stable JSON format: fields are added, never
+//! changed, and one that is absent or unknown does not make a record unreadable. Must not know how a run is carried out.
 
 use crate::Color;
 use crate::request::{Op, Request};
@@ -156,10 +157,13 @@ pub struct Record {
     /// What to do next, if anything.
     pub hint: Option<String>,
     /// Whether a listener may have been written.
+    #[serde(default)]
     pub wrote: bool,
     /// Whether the new side was verified: an interrupted run that was is rolled forward, any other back.
+    #[serde(default)]
     pub verified: bool,
     /// The versions that were seen.
+    #[serde(default)]
     pub versions: Versions,
     /// When it began.
     pub started: Timestamp,
@@ -168,8 +172,10 @@ pub struct Record {
     /// When it ended.
     pub finished: Option<Timestamp>,
     /// Milliseconds from begin to end, or to the last update.
+    #[serde(default)]
     pub duration_ms: u64,
     /// What was done, in order.
+    #[serde(default)]
     pub steps: Vec<Step>,
     /// The probes of the target environment before anything was written.
     pub gate: Option<ProbeCounts>,
@@ -178,20 +184,29 @@ pub struct Record {
     /// The run that put this interrupted one right.
     pub recovered_by: Option<String>,
     /// The interrupted runs that this one put right first.
+    #[serde(default)]
     pub recovered: Vec<String>,
     /// The request as it was understood.
     pub request: Request,
     /// Whether the outcome is in the ledger. False only in the answer of a function that lost its lease or its ledger:
     /// what becomes of the run is decided by whoever takes the lease next.
+    #[serde(default = "yes")]
     pub recorded: bool,
     /// Who writes this record: a different text for every invocation.
+    #[serde(default)]
     pub writer: String,
     /// The lease under which it was last written; 0 where that took none. Only a later one may take the record over.
+    #[serde(default)]
     pub epoch: u64,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Versions, as the version header told them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Versions {
     /// What prod answered before the first write.
     pub old: Option<String>,
@@ -216,6 +231,7 @@ pub struct Step {
 
 /// How many probes there were and what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProbeCounts {
     /// Due so far.
     pub due: u32,
@@ -231,6 +247,7 @@ pub struct ProbeCounts {
 
 /// The probes of prod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProbeReport {
     /// All of them.
     pub counts: ProbeCounts,
@@ -263,6 +280,7 @@ pub struct ProbeReport {
 /// Latency of a group of probes, from the scheduled instant to the last byte, in milliseconds. Exact, from all samples
 /// that were answered, good or bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Percentiles {
     /// Number of samples.
     pub count: u32,

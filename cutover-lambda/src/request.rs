@@ -255,8 +255,12 @@ impl RequestError {
 impl Request {
     /// Reads an event. Every field is optional; anything unknown or out of range is an error that names the field.
     pub fn parse(event: &Value) -> Result<Self, RequestError> {
+        Self::read(event, true)
+    }
+
+    fn read(event: &Value, strict: bool) -> Result<Self, RequestError> {
         let defaults = Self::default();
-        let mut event = Fields::of("", event)?;
+        let mut event = Fields::of("", event, strict)?;
         let request = Self {
             op: event.name("op", &Op::ALL.map(|op| (op.as_str(), op)))?.unwrap_or_default(),
             to: event.name("to", &COLORS)?,
@@ -384,9 +388,10 @@ fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_u32(whole_ms(*duration))
 }
 
+/// For records: a newer version's fields are passed over.
 impl<'de> Deserialize<'de> for Request {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        Self::read(&Value::deserialize(deserializer)?, false).map_err(serde::de::Error::custom)
     }
 }
 

@@ -50,12 +50,14 @@ pub struct LeaseInfo {
     /// Since when.
     pub since: Timestamp,
     /// Number of this lease: greater than that of every lease before.
+    #[serde(default)]
     pub epoch: u64,
     /// Until when, unless renewed.
     pub expires: Timestamp,
     /// Whether the holder has given it back.
     pub released: bool,
     /// Holders before this one that never gave it back, oldest first; their runs may need to be put right.
+    #[serde(default)]
     pub interrupted: Vec<String>,
     /// A different text for every acquisition.
     pub writer: String,
@@ -291,6 +293,7 @@ async fn beat<S: ObjectStore>(shared: Arc<Shared<S>>) {
         let until = *shared.good_until.borrow();
         let Some(until) = until else { return };
         tokio::select! {
+            biased;
             () = shared.stop.notified() => return,
             () = tokio::time::sleep(pause) => {}
             () = tokio::time::sleep_until(until) => {
@@ -304,6 +307,7 @@ async fn beat<S: ObjectStore>(shared: Arc<Shared<S>>) {
             }
         };
         tokio::select! {
+            biased;
             () = renewal => {}
             () = tokio::time::sleep_until(until) => {
                 shared.good_until.send_replace(None);

@@ -13,20 +13,23 @@ pub(super) struct Fields<'a> {
     path: String,
     object: &'a Map<String, Value>,
     known: BTreeSet<&'static str>,
+    /// Whether fields that nobody asks for are refused.
+    strict: bool,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(path: &str, value: &'a Value) -> Result<Self, RequestError> {
+    pub(super) fn of(path: &str, value: &'a Value, strict: bool) -> Result<Self, RequestError> {
         let object = value.as_object().ok_or_else(|| {
             let field = if path.is_empty() { "event" } else { path };
             RequestError::new(field, format!("it must be an object, not {}", kind(value)))
         })?;
-        Ok(Self { path: path.to_owned(), object, known: BTreeSet::new() })
+        Ok(Self { path: path.to_owned(), object, known: BTreeSet::new(), strict })
     }
 
-    /// Refuses the fields that nobody asked for.
+    /// Refuses the fields that nobody asked for, if strict.
     pub(super) fn finish(self) -> Result<(), RequestError> {
-        match self.object.keys().find(|key| !self.known.contains(key.as_str())) {
+        let unknown = |key: &&String| self.strict && !self.known.contains(key.as_str());
+        match self.object.keys().find(unknown) {
             None => Ok(()),
             Some(unknown) => {
                 let shown: String = unknown.chars().take(60).collect();
@@ -125,7 +128,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        read(Fields::of(&self.at(name), value)?).map(Some)
+        read(Fields::of(&self.at(name), value, self.strict)?).map(Some)
     }
 
     /// An array of status codes and of inclusive ranges such as "200-299".

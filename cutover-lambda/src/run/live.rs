@@ -159,6 +159,7 @@ impl<S: ObjectStore> Shared<S> {
 async fn tick<S: ObjectStore>(shared: Arc<Shared<S>>) {
     loop {
         tokio::select! {
+            biased;
             () = shared.stop.notified() => return,
             () = shared.transition.notified() => {}
             () = tokio::time::sleep(RECORD_INTERVAL) => {}

@@ -331,4 +331,12 @@ async fn the_record_has_a_stable_format() {
     insta::assert_json_snapshot!(record);
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    // An older version's record lacks fields, a newer version's has more.
+    let core = json!({
+        "schema": 1, "id": "x", "op": "cutover", "phase": "done", "message": "", "started": "2026-01-31T12:00:00Z",
+        "updated": "2026-01-31T12:00:00Z", "new": 1, "request": {"op": "cutover", "new": {"a": 1}, "probe": {"new": 1}},
+        "probes": {"counts": {"due": 3, "new": 1}},
+    });
+    let read: Record = serde_json::from_value(core).unwrap();
+    assert_eq!((read.recorded, read.probes.unwrap().counts.due), (true, 3));
 }
