@@ -29,9 +29,11 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// The wall time at `instant`.
+    /// The wall time at `instant`, in whole milliseconds.
     pub fn at(&self, instant: Instant) -> Timestamp {
-        self.wall.saturating_add(signed(instant.saturating_duration_since(self.mono))).unwrap_or(Timestamp::MAX)
+        let exact =
+            self.wall.saturating_add(signed(instant.saturating_duration_since(self.mono))).unwrap_or(Timestamp::MAX);
+        Timestamp::from_millisecond(exact.as_millisecond()).unwrap_or(exact)
     }
 }
 

@@ -6,6 +6,13 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::timeout::TimeoutConfig;
+use std::time::Duration;
+
+/// Longest time for one attempt. The objects are a few kilobytes, and a heartbeat must not wait for a dead connection.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest time for one call with all its attempts: well below a lease's time to live.
+const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// An S3 client that names the bucket in the path. AWS answers that for every bucket, and so does an endpoint
 /// whose host name has no subdomains.
@@ -24,7 +31,13 @@ pub struct S3Store {
 impl S3Store {
     /// This bucket.
     pub fn new(config: &SdkConfig, bucket: &str) -> Self {
-        Self { client: s3_client(config), bucket: bucket.to_owned() }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(ATTEMPT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(CALL_TIMEOUT)
+            .build();
+        let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true).timeout_config(timeouts);
+        Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
     }
 
     fn unavailable(&self, doing: &'static str, key: &str, error: impl std::error::Error) -> StoreError {

@@ -15,6 +15,8 @@ pub(crate) const WRITE_GUARD: Duration = crate::balancer::WRITE_TIMEOUT.saturati
 pub const ROLLBACK_BUDGET: Duration = Duration::from_secs(30);
 /// Longest time for one read of the load balancer, ECS or the ledger.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
+/// Longest time for writing a record, with all tries.
+pub(crate) const SAVE_TIMEOUT: Duration = Duration::from_secs(12);
 /// Time for everything that is neither probing nor waiting: reads, records, and two writes.
 const OVERHEAD: Duration = Duration::from_secs(10);
 /// How many probes have to come after the settling at least.

@@ -3,15 +3,15 @@
 use super::{Hands, Interrupted};
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
-use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError};
+use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError, StoreError, keys};
 use crate::machine::{Event, Subject};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
-use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET};
+use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET, SAVE_TIMEOUT};
 use crate::{Record, Request};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How many records a search for the way back or for a failed run looks at.
 const SEARCHED: usize = 50;
@@ -196,7 +196,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     }
 
     pub(super) async fn save(&mut self) -> Event {
-        match self.live.save().await {
+        let saved = timeout(SAVE_TIMEOUT, self.live.save()).await.unwrap_or_else(|_| {
+            let cause = format!("no answer within {} s", SAVE_TIMEOUT.as_secs());
+            let key = keys::run(&self.id);
+            Err(StoreError::Unavailable { doing: "write", key, cause }.into())
+        });
+        match saved {
             Ok(()) => Event::Saved,
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
                 self.trouble = Some(error.to_string());
