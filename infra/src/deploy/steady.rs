@@ -35,6 +35,8 @@ pub struct Expected {
 struct Reality {
     image: Option<String>,
     running: i32,
+    /// Tasks of the version before that have not ended yet: until they have, either version may answer.
+    leaving: i32,
     desired: i32,
     healthy: usize,
     complete: bool,
@@ -47,6 +49,7 @@ impl Reality {
             && self.complete
             && self.desired > 0
             && self.running >= self.desired
+            && self.leaving == 0
             && usize::try_from(self.desired).is_ok_and(|desired| self.healthy >= desired)
     }
 }
@@ -156,9 +159,11 @@ impl<'a> Watch<'a> {
             deployment.rollout_state() == Some(&DeploymentRolloutState::Failed)
                 && deployment.status() == Some("PRIMARY")
         });
+        let running = primary.map_or(0, |deployment| deployment.running_count());
         Ok(Reality {
             image,
-            running: primary.map_or(0, |deployment| deployment.running_count()),
+            running,
+            leaving: service.running_count().saturating_sub(running),
             desired: service.desired_count(),
             healthy: healthy_targets(self.cloud, self.outputs.target_group(self.color)).await?,
             complete: primary.and_then(|deployment| deployment.rollout_state())
@@ -328,6 +333,7 @@ mod tests {
         Reality {
             image: Some("app@sha256:2".to_owned()),
             running: 2,
+            leaving: 0,
             desired: 2,
             healthy: 2,
             complete: true,
@@ -345,6 +351,7 @@ mod tests {
         assert!(!Reality { image: Some("app@sha256:1".to_owned()), ..reality() }.is_as(&expected()));
         assert!(!Reality { running: 1, ..reality() }.is_as(&expected()));
         assert!(!Reality { healthy: 1, ..reality() }.is_as(&expected()));
+        assert!(!Reality { leaving: 2, healthy: 4, ..reality() }.is_as(&expected()));
         assert!(!Reality { complete: false, ..reality() }.is_as(&expected()));
         assert!(!Reality { desired: 0, running: 0, healthy: 0, ..reality() }.is_as(&expected()));
     }
