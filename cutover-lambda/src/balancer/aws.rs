@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::machine::Listener;
 use aws_config::SdkConfig;
 use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_ecs::types::DeploymentRolloutState;
+use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, TargetDescription, TargetHealthStateEnum};
 use aws_smithy_types::timeout::TimeoutConfig;
 use std::time::Duration;
@@ -170,9 +170,15 @@ impl Balancer for AwsBalancer {
 /// Why a service is not steady. One deployment with all tasks running is not enough: that is also so after the circuit
 /// breaker went back, hence the roll-out state.
 fn unsteady(service: &aws_sdk_ecs::types::Service) -> Option<String> {
-    let deployments = service.deployments();
+    // A deployment that failed and has no tasks left is history: ECS may go on listing it.
+    let is_history = |deployment: &&Deployment| {
+        deployment.status() != Some("PRIMARY")
+            && deployment.rollout_state() == Some(&DeploymentRolloutState::Failed)
+            && deployment.running_count() + deployment.pending_count() == 0
+    };
+    let deployments: Vec<_> = service.deployments().iter().filter(|deployment| !is_history(deployment)).collect();
     let (desired, running) = (service.desired_count(), service.running_count());
-    match deployments {
+    match deployments.as_slice() {
         [only] if only.rollout_state() == Some(&DeploymentRolloutState::Completed) => {
             (running != desired).then(|| format!("{running} of {desired} tasks run"))
         }
@@ -243,5 +249,43 @@ mod tests {
             .build();
         let sticky = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(sticky).build();
         assert!(sole_target_group(&[sticky]).unwrap_err().contains("stickiness"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_ecs::types::Service;
+
+    fn deployment(status: &str, state: DeploymentRolloutState, running: i32) -> Deployment {
+        Deployment::builder().status(status).rollout_state(state).running_count(running).build()
+    }
+
+    fn service(deployments: Vec<Deployment>) -> Service {
+        Service::builder().set_deployments(Some(deployments)).desired_count(2).running_count(2).build()
+    }
+
+    #[test]
+    fn one_completed_deployment_with_all_tasks_is_steady() {
+        assert_eq!(unsteady(&service(vec![deployment("PRIMARY", DeploymentRolloutState::Completed, 2)])), None);
+    }
+
+    #[test]
+    fn a_failed_deployment_without_tasks_is_history() {
+        let primary = deployment("PRIMARY", DeploymentRolloutState::Completed, 2);
+        let failed = deployment("ACTIVE", DeploymentRolloutState::Failed, 0);
+        assert_eq!(unsteady(&service(vec![primary, failed])), None);
+    }
+
+    #[test]
+    fn a_deployment_that_still_has_tasks_is_under_way() {
+        let primary = deployment("PRIMARY", DeploymentRolloutState::Completed, 2);
+        let failed = deployment("ACTIVE", DeploymentRolloutState::Failed, 1);
+        assert!(unsteady(&service(vec![primary, failed])).is_some());
+    }
+
+    #[test]
+    fn a_deployment_that_failed_is_not_steady() {
+        assert!(unsteady(&service(vec![deployment("PRIMARY", DeploymentRolloutState::Failed, 2)])).is_some());
     }
 }

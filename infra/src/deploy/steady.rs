@@ -77,7 +77,7 @@ pub async fn wait_until_steady(
         if reality.is_as(expected) {
             return Ok(());
         }
-        let failed = watch.failed_tasks(listener).await?;
+        let failed = watch.failed_tasks(expected, listener).await?;
         let now = (reality.running, reality.desired, reality.healthy);
         if told != Some(now) {
             let (running, desired, healthy) = now;
@@ -89,7 +89,10 @@ pub async fn wait_until_steady(
             let error =
                 Error::new(Kind::Failed, format!("the {color} environment does not run what was deployed to it"))
                     .because(reason);
-            return Err(watch.reasons.iter().fold(error, Error::because));
+            return Err(match &watch.last_failure {
+                Some(failure) => error.because(format!("{failed} tasks failed; the last one: {failure}")),
+                None => error,
+            });
         }
         poll.wait().await;
     }
@@ -123,7 +126,7 @@ struct Watch<'a> {
     began: Instant,
     images: BTreeMap<String, Option<String>>,
     told: HashSet<String>,
-    reasons: Vec<String>,
+    last_failure: Option<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -136,7 +139,7 @@ impl<'a> Watch<'a> {
             began: Instant::now(),
             images: BTreeMap::new(),
             told: HashSet::new(),
-            reasons: Vec::new(),
+            last_failure: None,
         }
     }
 
@@ -145,15 +148,7 @@ impl<'a> Watch<'a> {
         let Some(service) = service else {
             return Err(Error::failed(format!("the service of the {} environment is gone", self.color)));
         };
-        let task_definition = service.task_definition().unwrap_or_default().to_owned();
-        // A revision of a task definition never changes, so each is read once.
-        let image = if let Some(image) = self.images.get(&task_definition) {
-            image.clone()
-        } else {
-            let image = image_of(self.cloud, &task_definition).await?;
-            self.images.insert(task_definition, image.clone());
-            image
-        };
+        let image = self.image(service.task_definition().unwrap_or_default()).await?;
         let primary = service.deployments().iter().find(|deployment| deployment.status() == Some("PRIMARY"));
         let failed = service.deployments().iter().find(|deployment| {
             deployment.rollout_state() == Some(&DeploymentRolloutState::Failed)
@@ -173,25 +168,36 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Tells of tasks that failed since the watch began, each once, and counts them.
-    async fn failed_tasks(&mut self, listener: &dyn Listener) -> Result<usize> {
+    /// The image of a task definition. A revision never changes, so each is read once.
+    async fn image(&mut self, task_definition: &str) -> Result<Option<String>> {
+        if let Some(image) = self.images.get(task_definition) {
+            return Ok(image.clone());
+        }
+        let image = image_of(self.cloud, task_definition).await?;
+        self.images.insert(task_definition.to_owned(), image.clone());
+        Ok(image)
+    }
+
+    /// Tells of tasks of the expected image that failed since the watch began, each once, and counts them.
+    async fn failed_tasks(&mut self, expected: &Expected, listener: &dyn Listener) -> Result<usize> {
         let tasks = stopped_tasks(self.cloud, self.outputs, self.service).await?;
         let began = self.began.elapsed();
         for task in tasks.iter().filter(|task| has_failed(task) && is_recent(task, began)) {
             let arn = task.task_arn().unwrap_or_default();
-            if !self.told.insert(arn.to_owned()) {
+            let image = self.image(task.task_definition_arn().unwrap_or_default()).await?;
+            if image.as_deref() != Some(expected.image.as_str()) || !self.told.insert(arn.to_owned()) {
                 continue;
             }
             let id = arn.rsplit('/').next().unwrap_or(arn);
             let reason = reason_of(task);
             let output = last_output(self.cloud, self.outputs.log_group(self.color), id).await;
-            self.reasons
-                .push(output.last().map_or_else(|| reason.clone(), |line| format!("{reason}; its last line: {line}")));
+            self.last_failure = Some(match output.last() {
+                Some(line) if !reason.contains(line) => format!("{reason}; its last line: {line}"),
+                _ => reason.clone(),
+            });
             let task = id.chars().take(8).collect();
             listener.on(Event::TaskFailed { color: self.color, task, reason, output });
         }
-        // One reason is as good as ten of the same.
-        self.reasons.dedup();
         Ok(self.told.len())
     }
 }
