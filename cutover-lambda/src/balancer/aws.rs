@@ -217,6 +217,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_ecs::types::Service;
     use aws_sdk_elasticloadbalancingv2::types::{ForwardActionConfig, TargetGroupStickinessConfig, TargetGroupTuple};
 
     fn forward(groups: &[(&str, Option<i32>)]) -> Action {
@@ -250,12 +251,6 @@ mod tests {
         let sticky = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(sticky).build();
         assert!(sole_target_group(&[sticky]).unwrap_err().contains("stickiness"));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use aws_sdk_ecs::types::Service;
 
     fn deployment(status: &str, state: DeploymentRolloutState, running: i32) -> Deployment {
         Deployment::builder().status(status).rollout_state(state).running_count(running).build()
