@@ -109,26 +109,53 @@ impl Workspace {
     }
 
     /// Builds the cutover function and packs it.
+    ///
+    /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
+    /// where there is nothing to build.
     pub async fn function(&self, architecture: Architecture) -> Result<FunctionZip> {
         let (package, binary) = FUNCTION;
-        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
-        let arguments = [
-            "lambda",
-            "build",
-            "--profile",
-            "function",
-            "--locked",
-            "-p",
-            package,
-            "--bin",
-            binary,
-            "--target",
-            &target,
-        ];
-        self.run("cargo", &arguments, "the cutover function").await?;
-        let path = self.target_folder().join("lambda").join(binary).join("bootstrap");
+        let folder = self.target_folder().join("lambda").join(binary);
+        let (path, mark) = (folder.join("bootstrap"), folder.join("built-from"));
+        let sources = self.function_sources(architecture)?;
+        let known = std::fs::read_to_string(&mark).is_ok_and(|known| known == sources) && path.is_file();
+        if !known {
+            let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
+            let arguments = [
+                "lambda",
+                "build",
+                "--profile",
+                "function",
+                "--locked",
+                "-p",
+                package,
+                "--bin",
+                binary,
+                "--target",
+                &target,
+            ];
+            self.run("cargo", &arguments, "the cutover function").await?;
+            std::fs::write(&mark, sources).doing(|| format!("write {}", mark.display()))?;
+        }
         let bootstrap = tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))?;
         tokio::task::spawn_blocking(move || pack(&bootstrap)).await.doing(|| "pack the cutover function".to_owned())?
+    }
+
+    /// A hash of everything that the function is built from.
+    fn function_sources(&self, architecture: Architecture) -> Result<String> {
+        let mut files = vec![self.root.join("Cargo.toml"), self.root.join("Cargo.lock")];
+        let package = self.root.join(FUNCTION.0);
+        files.push(package.join("Cargo.toml"));
+        collect_files(&package.join("src"), &mut files)?;
+        files.sort();
+        let mut hash = Sha256::new();
+        hash.update(architecture.rust_target());
+        for file in &files {
+            let bytes = std::fs::read(file).doing(|| format!("read {}", file.display()))?;
+            hash.update(file.as_os_str().as_encoded_bytes());
+            hash.update(bytes.len().to_le_bytes());
+            hash.update(bytes);
+        }
+        Ok(hex(&hash.finalize()))
     }
 
     fn target_folder(&self) -> PathBuf {
@@ -170,6 +197,24 @@ impl Workspace {
     }
 }
 
+/// Adds every file below `folder`.
+fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let listing = || format!("list {}", folder.display());
+    for entry in std::fs::read_dir(folder).doing(listing)? {
+        let path = entry.doing(listing)?.path();
+        if path.is_dir() {
+            collect_files(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 /// The search path with the project's own tools first.
 fn path_with_tools(root: &Path) -> std::ffi::OsString {
     let own = root.join(".venv/bin");
@@ -191,7 +236,7 @@ fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
     archive.start_file("bootstrap", options).doing(doing)?;
     archive.write_all(bootstrap).doing(doing)?;
     let bytes = archive.finish().doing(doing)?.into_inner();
-    let hash = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let hash = hex(&Sha256::digest(&bytes));
     Ok(FunctionZip { bytes, hash })
 }
 
@@ -206,6 +251,14 @@ mod tests {
         assert_eq!(first.bytes, second.bytes);
         assert_eq!(first.hash.len(), 64);
         assert_ne!(first.hash, pack(b"other").unwrap().hash);
+    }
+
+    #[test]
+    fn what_the_function_is_built_from_is_its_sources_and_its_processor() {
+        let workspace = Workspace::find("greeter").unwrap();
+        let sources = |architecture| workspace.function_sources(architecture).unwrap();
+        assert_eq!(sources(Architecture::Amd64), sources(Architecture::Amd64));
+        assert_ne!(sources(Architecture::Amd64), sources(Architecture::Arm64));
     }
 
     #[test]

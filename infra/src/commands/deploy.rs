@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use cutover_lambda::color::Color;
 
+use super::publish::{Built, Release, app, function, push_image, upload};
 use super::{Context, synth};
 use crate::build::{FunctionZip, Workspace};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{
-    ChangeSet, Expected, Parameters, Source, follow_deletion, follow_operation, refuse_live_changes, settle,
-    wait_until_steady,
+    ChangeSet, Expected, Parameters, Source, follow_operation, refuse_live_changes, settle, wait_until_steady,
 };
-use crate::error::{Calling, Error, Kind, Result};
-use crate::image::{Credentials, Image, ImageSpec, Registry, RegistryEndpoint, push};
+use crate::error::{Error, Kind, Result};
 use crate::stack::outputs::Outputs;
-use crate::stack::storage::code_key;
 use crate::stack::{Both, parameter};
 
 /// The version that both environments get when the stack is made.
@@ -50,20 +48,6 @@ pub struct Deployed {
     pub versions: Both<String>,
     /// Whether anything was changed.
     pub changed: bool,
-}
-
-/// Something built: a version of the service.
-struct Built {
-    name: String,
-    version: String,
-    image: Image,
-}
-
-/// An image and its version label, as they become parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Release {
-    image: String,
-    version: String,
 }
 
 /// Deploys.
@@ -162,26 +146,6 @@ async fn usable_stack(context: &Context, cloud: &Cloud) -> Result<Option<Deploye
             ))),
         _ => Ok(Some(stack)),
     }
-}
-
-/// Builds a version of the service and its image.
-async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
-    let timer = context.listener.start(format!("build {}", workspace.binary(version)));
-    let architecture = context.settings.architecture.into();
-    let binary = workspace.app(version, architecture).await?;
-    let name = workspace.binary(version);
-    let spec = ImageSpec { name: &name, version, architecture, port: context.settings.container_port };
-    let image = Image::from_static_binary(&spec, &binary)?;
-    timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
-    Ok(Built { name, version: version.to_owned(), image })
-}
-
-/// Builds the cutover function.
-async fn function(context: &Context, workspace: &Workspace) -> Result<FunctionZip> {
-    let timer = context.listener.start("build the cutover function");
-    let zip = workspace.function(context.settings.architecture.into()).await?;
-    timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len())));
-    Ok(zip)
 }
 
 /// Makes the stack without what needs an image or a zip.
@@ -328,55 +292,6 @@ async fn pin_prod(context: &Context, cloud: &Cloud, stack: &DeployedStack, live:
     Ok(())
 }
 
-/// Uploads the function's zip, where the bucket does not have it.
-async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<()> {
-    let key = code_key(&function.hash);
-    let there = cloud.s3.head_object().bucket(&outputs.bucket).key(&key).send().await;
-    match there {
-        Ok(_) => return Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {}
-        Err(error) => return Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
-    }
-    let timer = context.listener.start("upload the cutover function");
-    cloud
-        .s3
-        .put_object()
-        .bucket(&outputs.bucket)
-        .key(&key)
-        .body(function.bytes.clone().into())
-        .send()
-        .await
-        .calling(|| format!("upload {key} to bucket {}", outputs.bucket))?;
-    timer.finish(&*context.listener, kib(function.bytes.len()));
-    Ok(())
-}
-
-async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<Release> {
-    let timer = context.listener.start(format!("push {}", app.name));
-    let answer = cloud.ecr.get_authorization_token().send().await.calling(|| "log in to the registry".to_owned())?;
-    let token = answer.authorization_data().first().and_then(|data| data.authorization_token()).unwrap_or_default();
-    let mut registry = Registry::new(&outputs.registry_uri, Credentials::from_ecr_token(token)?)?;
-    if let Some(endpoint) = registry_endpoint()? {
-        registry = registry.reached_at(endpoint);
-    }
-    let pushed = push(&app.image, &registry, &app.image.tag(&app.version)).await?;
-    let detail = match pushed.bytes_sent {
-        0 => "already there".to_owned(),
-        bytes => format!("{} sent", kib(bytes)),
-    };
-    timer.finish(&*context.listener, detail);
-    Ok(Release { image: pushed.reference, version: app.version.clone() })
-}
-
-/// Where the registry is reached, where that is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in
-/// front of it, or a cloud that resolves no names.
-fn registry_endpoint() -> Result<Option<RegistryEndpoint>> {
-    match std::env::var("BLUEGREEN_REGISTRY") {
-        Ok(address) if !address.is_empty() => address.parse().map(Some),
-        _ => Ok(None),
-    }
-}
-
 /// Waits until every environment runs what it should.
 async fn all_steady(
     context: &Context,
@@ -430,30 +345,6 @@ async fn take_back(
     }
 }
 
-/// Deletes a stack of which nothing runs.
-pub(super) async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack) -> Result<()> {
-    let begin = async {
-        cloud
-            .cloudformation
-            .delete_stack()
-            .stack_name(&stack.id)
-            .send()
-            .await
-            .calling(|| format!("delete stack {}", stack.name))?;
-        Ok(())
-    };
-    follow_deletion(cloud, stack, &*context.listener, begin).await
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sizes for people, to one decimal")]
-fn kib(bytes: usize) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -467,12 +358,5 @@ mod tests {
         assert_eq!(parameters["BlueImage"].as_deref(), Some("app@sha256:2"));
         assert_eq!(parameters["GreenImage"].as_deref(), Some(""));
         assert_eq!(parameters["ProdColor"].as_deref(), Some("green"));
-    }
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(kib(12), "12 B");
-        assert_eq!(kib(1536), "1.5 KiB");
-        assert_eq!(kib(2_202_010), "2.1 MiB");
     }
 }

@@ -2,9 +2,9 @@
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
-use super::{Context, deploy};
+use super::Context;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::settle;
+use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
 use crate::stack::outputs::Outputs;
 
@@ -62,7 +62,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
         if let Some(outputs) = &outputs {
             empty_bucket(context, cloud, outputs).await?;
         }
-        match deploy::delete_stack(context, cloud, stack).await {
+        match delete_stack(context, cloud, stack).await {
             Ok(()) => break,
             Err(error) if attempt == ATTEMPTS || outputs.is_none() => return Err(error),
             Err(error) => context.listener.warn(format!("{error}; trying again")),
@@ -77,6 +77,21 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
     }
     timer.finish(&*context.listener, "nothing is left");
     Ok(())
+}
+
+/// Deletes the stack, once.
+async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack) -> Result<()> {
+    let begin = async {
+        cloud
+            .cloudformation
+            .delete_stack()
+            .stack_name(&stack.id)
+            .send()
+            .await
+            .calling(|| format!("delete stack {}", stack.name))?;
+        Ok(())
+    };
+    follow_deletion(cloud, stack, &*context.listener, begin).await
 }
 
 async fn bucket_exists(cloud: &Cloud, bucket: &str) -> Result<bool> {

@@ -4,12 +4,14 @@ pub mod cutover;
 pub mod deploy;
 pub mod destroy;
 pub mod history;
+mod publish;
 pub mod status;
 pub mod synth;
 
 use std::sync::Arc;
 
 use cutover_lambda::ledger::{Lease, LeaseError, Purpose, S3Ledger, S3Store};
+use cutover_lambda::run::LEASE_TTL;
 use tokio::sync::Mutex;
 
 use crate::cloud::{Cloud, DeployedStack};
@@ -17,9 +19,6 @@ use crate::deploy::Listener;
 use crate::error::{Error, Result};
 use crate::stack::Settings;
 use crate::stack::outputs::Outputs;
-
-/// How long the lease of a deployment that died stays in the way of others. Renewed several times within.
-const LEASE_TTL: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What every command works with.
 pub struct Context {
@@ -43,6 +42,12 @@ impl Context {
         let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
         let id = uuid::Uuid::now_v7().to_string();
         match ledger.acquire(Purpose::Deployment, &id, LEASE_TTL).await {
+            // Not given back: so it keeps the list of what was interrupted until it ends by itself.
+            Ok(lease) if !lease.interrupted().is_empty() => {
+                Err(Error::refused("a cutover was interrupted, and its listeners may be half swapped")
+                    .because(format!("nobody has put run {} in order yet", lease.interrupted().join(", ")))
+                    .hint("put the listeners in order first: make reconcile"))
+            }
             Ok(lease) => {
                 *self.lease.lock().await = Some(lease);
                 Ok(())

@@ -88,8 +88,10 @@ impl Storage {
                 &["s3:GetObject", "s3:PutObject"],
                 vec![objects(&self.bucket.arn(), LEDGER_PREFIX)],
             ),
+            // "IfExists": S3 asks for this permission without a prefix too, to tell a reader of a missing object that
+            // it is missing (404) and not forbidden (403).
             Statement::allow("LedgerList", &["s3:ListBucket"], vec![self.bucket.arn().text()]).only_if(
-                "StringLike",
+                "StringLikeIfExists",
                 "s3:prefix",
                 format!("{LEDGER_PREFIX}*"),
             ),

@@ -1,0 +1,113 @@
+//! What a deployment needs in place before the stack can be told of it: built, and put into registry and bucket.
+
+use super::Context;
+use crate::build::{FunctionZip, Workspace};
+use crate::cloud::Cloud;
+use crate::error::{Calling, Result};
+use crate::image::{Credentials, Image, ImageSpec, Registry, RegistryEndpoint, push};
+use crate::stack::outputs::Outputs;
+use crate::stack::storage::code_key;
+
+/// Something built: a version of the service.
+pub(super) struct Built {
+    name: String,
+    version: String,
+    image: Image,
+}
+
+/// An image and its version label, as they become parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Release {
+    pub(super) image: String,
+    pub(super) version: String,
+}
+
+/// Builds a version of the service and its image.
+pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
+    let timer = context.listener.start(format!("build {}", workspace.binary(version)));
+    let architecture = context.settings.architecture.into();
+    let binary = workspace.app(version, architecture).await?;
+    let name = workspace.binary(version);
+    let spec = ImageSpec { name: &name, version, architecture, port: context.settings.container_port };
+    let image = Image::from_static_binary(&spec, &binary)?;
+    timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
+    Ok(Built { name, version: version.to_owned(), image })
+}
+
+/// Builds the cutover function.
+pub(super) async fn function(context: &Context, workspace: &Workspace) -> Result<FunctionZip> {
+    let timer = context.listener.start("build the cutover function");
+    let zip = workspace.function(context.settings.architecture.into()).await?;
+    timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len())));
+    Ok(zip)
+}
+
+/// Uploads the function's zip, where the bucket does not have it.
+pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<()> {
+    let key = code_key(&function.hash);
+    let there = cloud.s3.head_object().bucket(&outputs.bucket).key(&key).send().await;
+    match there {
+        Ok(_) => return Ok(()),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {}
+        Err(error) => return Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
+    }
+    let timer = context.listener.start("upload the cutover function");
+    cloud
+        .s3
+        .put_object()
+        .bucket(&outputs.bucket)
+        .key(&key)
+        .body(function.bytes.clone().into())
+        .send()
+        .await
+        .calling(|| format!("upload {key} to bucket {}", outputs.bucket))?;
+    timer.finish(&*context.listener, kib(function.bytes.len()));
+    Ok(())
+}
+
+pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<Release> {
+    let timer = context.listener.start(format!("push {}", app.name));
+    let answer = cloud.ecr.get_authorization_token().send().await.calling(|| "log in to the registry".to_owned())?;
+    let token = answer.authorization_data().first().and_then(|data| data.authorization_token()).unwrap_or_default();
+    let mut registry = Registry::new(&outputs.registry_uri, Credentials::from_ecr_token(token)?)?;
+    if let Some(endpoint) = registry_endpoint()? {
+        registry = registry.reached_at(endpoint);
+    }
+    let pushed = push(&app.image, &registry, &app.image.tag(&app.version)).await?;
+    let detail = match pushed.bytes_sent {
+        0 => "already there".to_owned(),
+        bytes => format!("{} sent", kib(bytes)),
+    };
+    timer.finish(&*context.listener, detail);
+    Ok(Release { image: pushed.reference, version: app.version.clone() })
+}
+
+/// Where the registry is reached, where that is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in
+/// front of it, or a cloud that resolves no names.
+fn registry_endpoint() -> Result<Option<RegistryEndpoint>> {
+    match std::env::var("BLUEGREEN_REGISTRY") {
+        Ok(address) if !address.is_empty() => address.parse().map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes for people, to one decimal")]
+fn kib(bytes: usize) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(kib(12), "12 B");
+        assert_eq!(kib(1536), "1.5 KiB");
+        assert_eq!(kib(2_202_010), "2.1 MiB");
+    }
+}
