@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{Cursor, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
@@ -19,6 +21,9 @@ const FUNCTION_GLIBC: &str = "2.34";
 
 /// Lines of a failed build that are shown.
 const LINES_SHOWN: usize = 30;
+
+/// Longer than a signal that ended a build takes to be seen here as well.
+const INTERRUPTION: Duration = Duration::from_secs(1);
 
 /// The Cargo workspace that things are built from.
 #[derive(Clone, Debug)]
@@ -181,6 +186,10 @@ impl Workspace {
             })?;
         if output.status.success() {
             return Ok(());
+        }
+        if output.status.signal().is_some() {
+            // Ctrl-C on a terminal reaches this command too, which then says what it means; it only needs its turn.
+            tokio::time::sleep(INTERRUPTION).await;
         }
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let error = Error::failed(format!("cannot build {what}")).because(format!(

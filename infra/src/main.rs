@@ -209,10 +209,10 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
         ("dev", deployed.traffic.dev, &deployed.outputs.dev_url),
     ] {
         let what = color.map_or_else(
-            || "?".to_owned(),
-            |color| format!("{} v{}", style.environment(color, color.as_str()), deployed.versions.of(color)),
+            || format!("{:<12}", "?"),
+            |color| style.environment(color, &format!("{:<12}", format!("{color} v{}", deployed.versions.of(color)))),
         );
-        text.push_str(&format!("{name:<5} {what:<10} {}\n", connect_to.display_url(url)));
+        text.push_str(&format!("{name:<5} {what}{}\n", connect_to.display_url(url)));
     }
     print_text(&text)
 }
