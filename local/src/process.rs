@@ -54,13 +54,17 @@ pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Who listens on a TCP port of the loopback, as far as `/proc` lets us see: `python3 (pid 4711)`.
+/// Who listens on a TCP port of 127.0.0.1 or of every address, as far as `/proc` lets us see: `python3 (pid 4711)`.
 pub(crate) fn port_owner(port: u16) -> Option<String> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     let inode = table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let local_port = u16::from_str_radix(fields.get(1)?.split_once(':')?.1, 16).ok()?;
-        (local_port == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(ToString::to_string))?
+        // The table has addresses as the processor has them in memory.
+        let (address, local_port) = fields.get(1)?.split_once(':')?;
+        let ours =
+            u32::from_str_radix(address, 16).is_ok_and(|bits| [[127, 0, 0, 1], [0; 4]].contains(&bits.to_ne_bytes()));
+        let local_port = u16::from_str_radix(local_port, 16).ok()?;
+        (ours && local_port == port && *fields.get(3)? == "0A").then(|| fields.get(9).map(ToString::to_string))?
     })?;
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
@@ -117,5 +121,13 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let owner = port_owner(socket.local_addr().unwrap().port()).unwrap();
         assert!(owner.contains(&format!("pid {}", std::process::id())), "{owner}");
+    }
+
+    #[test]
+    fn a_task_on_an_address_of_its_own_does_not_own_the_port() {
+        let task = std::net::TcpListener::bind("127.64.7.7:0").unwrap();
+        let port = task.local_addr().unwrap().port();
+        let mine = format!("pid {}", std::process::id());
+        assert!(port_owner(port).is_none_or(|owner| !owner.contains(&mine)));
     }
 }
