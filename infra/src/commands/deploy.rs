@@ -67,8 +67,9 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
             let built =
                 async { tokio::try_join!(app(context, &workspace, FIRST_VERSION), function(context, &workspace)) };
             let ((app, function), ()) = tokio::try_join!(built, create(context, &cloud, &template))?;
-            let release = Wanted { app: Some(app), environments: vec![Color::Blue, Color::Green] };
-            Box::pin(update(context, &cloud, &template, &function, release, request)).await
+            let environments = Color::ALL.to_vec();
+            let wanted = Wanted { template: &template, function, app: Some(app), environments, request };
+            Box::pin(update(context, &cloud, &wanted)).await
         }
         Some(stack) => {
             let app = async {
@@ -81,7 +82,8 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
             // A deployment that will be refused should not build first.
             let environments = environments(&cloud, &stack, request).await?;
             let (app, function) = tokio::try_join!(app, function(context, &workspace))?;
-            Box::pin(update(context, &cloud, &template, &function, Wanted { app, environments }, request)).await
+            let wanted = Wanted { template: &template, function, app, environments, request };
+            Box::pin(update(context, &cloud, &wanted)).await
         }
     }
 }
@@ -96,10 +98,13 @@ pub async fn build(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What goes where.
-struct Wanted {
+/// What is to be deployed, and where.
+struct Wanted<'a> {
+    template: &'a str,
+    function: FunctionZip,
     app: Option<Built>,
     environments: Vec<Color>,
+    request: &'a Request,
 }
 
 /// Whether the first deployment did not come to its second step.
@@ -171,17 +176,10 @@ async fn execute(context: &Context, cloud: &Cloud, stack: &DeployedStack, change
 }
 
 /// Brings the stack up to date under the lock.
-async fn update(
-    context: &Context,
-    cloud: &Cloud,
-    template: &str,
-    function: &FunctionZip,
-    wanted: Wanted,
-    request: &Request,
-) -> Result<Deployed> {
+async fn update(context: &Context, cloud: &Cloud, wanted: &Wanted<'_>) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
     context.lock(cloud, &outputs).await?;
-    let result = Box::pin(update_locked(context, cloud, template, function, wanted, request)).await;
+    let result = Box::pin(update_locked(context, cloud, wanted)).await;
     // The first error is the one that matters.
     let unlocked = context.unlock().await;
     let deployed = result?;
@@ -189,14 +187,8 @@ async fn update(
     Ok(deployed)
 }
 
-async fn update_locked(
-    context: &Context,
-    cloud: &Cloud,
-    template: &str,
-    function: &FunctionZip,
-    wanted: Wanted,
-    request: &Request,
-) -> Result<Deployed> {
+async fn update_locked(context: &Context, cloud: &Cloud, wanted: &Wanted<'_>) -> Result<Deployed> {
+    let request = wanted.request;
     // Read again under the lock: a cutover may have ended since.
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
@@ -206,7 +198,7 @@ async fn update_locked(
             .hint("run the command again"));
     }
     pin_prod(context, cloud, &stack, live).await?;
-    upload(context, cloud, &outputs, function).await?;
+    upload(context, cloud, &outputs, &wanted.function).await?;
     let pushed = match &wanted.app {
         Some(app) => Some(push_image(context, cloud, &outputs, app).await?),
         None => None,
@@ -217,8 +209,8 @@ async fn update_locked(
         _ => before.of(color).clone(),
     });
     let timer = context.listener.start(format!("update stack {}", context.stack));
-    let parameters = parameters(live, &function.hash, &after);
-    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(template), &parameters).await?;
+    let parameters = parameters(live, &wanted.function.hash, &after);
+    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
     let changed = change.is_some();
     match change {
         Some(change) => {
@@ -240,7 +232,7 @@ async fn update_locked(
                 error.hint("bluegreen status shows the environments; make deploy puts a version on the idle one")
             );
         }
-        return Err(take_back(context, cloud, template, function, live, &before, error).await);
+        return Err(take_back(context, cloud, wanted, live, &before, error).await);
     }
     let traffic = cloud.traffic(&outputs).await?;
     let versions = Both::make(|color| after.of(color).as_ref().map_or_else(String::new, |it| it.version.clone()));
@@ -315,8 +307,7 @@ async fn all_steady(
 async fn take_back(
     context: &Context,
     cloud: &Cloud,
-    template: &str,
-    function: &FunctionZip,
+    wanted: &Wanted<'_>,
     live: Color,
     before: &Both<Option<Release>>,
     error: Error,
@@ -324,8 +315,8 @@ async fn take_back(
     let restore = async {
         let timer = context.listener.start("take the deployment back");
         let stack = DeployedStack::require(cloud, &context.stack).await?;
-        let parameters = parameters(live, &function.hash, before);
-        let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(template), &parameters).await?;
+        let parameters = parameters(live, &wanted.function.hash, before);
+        let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
         if let Some(change) = change {
             execute(context, cloud, &stack, &change).await?;
         }
