@@ -126,7 +126,7 @@ fn versions_that_fail_are_taken_back_with_their_reasons() {
 }
 
 #[test]
-fn an_environment_with_nothing_on_it_gets_no_traffic_and_two_commands_exclude_each_other() {
+fn an_environment_with_nothing_on_it_gets_no_traffic_and_two_deployments_exclude_each_other() {
     let cloud = Cloud::start([90, 91]);
     let faulty = project().join("local/faulty");
     cloud.run_in(&faulty, &["cutover"]).expect(2);
@@ -142,4 +142,12 @@ fn an_environment_with_nothing_on_it_gets_no_traffic_and_two_commands_exclude_ea
     cloud.run_in(&faulty, &["deploy"]).expect(0);
     let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
     assert_eq!(status["environments"][1]["role"], "prod");
+
+    cloud.set_parameter("bluegreen", "BlueImage", "");
+    let refused = cloud.run_in(&faulty, &["cutover"]).expect(3);
+    assert!(refused.err.contains("blue"), "{}", refused.err);
+    assert_eq!(get(&cloud.address(0), "/").status, 200);
+    cloud.run_in(&faulty, &["deploy"]).expect(0);
+    let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
+    assert_eq!(status["environments"][0]["healthy"], 1, "{status}");
 }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use aws_sdk_cloudformation::config::{Credentials, Region};
+use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use serde_json::Value;
 
 /// The `bluegreen` under test.
@@ -98,6 +100,36 @@ impl Cloud {
     pub fn address(&self, index: usize) -> String {
         let url = self.status["forwards"][index]["url"].as_str().unwrap();
         url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+    }
+
+    /// Changes one parameter of a stack behind the command's back, and waits until the stack is steady again.
+    pub fn set_parameter(&self, stack: &str, name: &str, value: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let shared = cutover_lambda::aws::sdk_config().await.unwrap();
+            let config = aws_sdk_cloudformation::config::Builder::from(&shared)
+                .endpoint_url(self.status["endpoint"].as_str().unwrap())
+                .region(Region::new(self.status["region"].as_str().unwrap().to_owned()))
+                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+                .build();
+            let client = aws_sdk_cloudformation::Client::from_conf(config);
+            let describe = async || {
+                client.describe_stacks().stack_name(stack).send().await.unwrap().stacks.unwrap().swap_remove(0)
+            };
+            let parameters = describe().await.parameters.unwrap().into_iter().map(|parameter| {
+                let key = parameter.parameter_key.unwrap();
+                let changed = Parameter::builder().parameter_key(&key);
+                if key == name { changed.parameter_value(value) } else { changed.use_previous_value(true) }.build()
+            });
+            let update = client.update_stack().stack_name(stack).use_previous_template(true);
+            let update = update.capabilities(Capability::CapabilityIam).set_parameters(Some(parameters.collect()));
+            update.send().await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while describe().await.stack_status.unwrap() != StackStatus::UpdateComplete {
+                assert!(Instant::now() < deadline, "the update of {stack} does not end");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
     }
 
     /// The tasks that the local cloud runs.
