@@ -115,6 +115,16 @@ fn no_policy_allows_more_than_it_names() {
 }
 
 #[test]
+fn no_statement_can_lose_its_resources() {
+    // IAM refuses a statement whose resources all depend on conditions that do not hold.
+    for (id, statement) in statements(&template(&Settings::default())) {
+        for resource in statement["Resource"].as_array().into_iter().flatten() {
+            assert!(resource.get("Fn::If").is_none(), "{id}: {statement}");
+        }
+    }
+}
+
+#[test]
 fn the_service_itself_may_do_nothing() {
     assert!(template(&Settings::default())["Resources"]["TaskRole"]["Properties"].get("Policies").is_none());
 }

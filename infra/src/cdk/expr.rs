@@ -61,6 +61,16 @@ impl Expr<String> {
         Self::from_json(json!({ "Ref": "AWS::Region" }))
     }
 
+    /// The account of the deployment.
+    pub fn account_id() -> Self {
+        Self::from_json(json!({ "Ref": "AWS::AccountId" }))
+    }
+
+    /// The partition of the deployment: `aws`, `aws-cn`, `aws-us-gov`.
+    pub fn partition() -> Self {
+        Self::from_json(json!({ "Ref": "AWS::Partition" }))
+    }
+
     /// The name of the stack.
     pub fn stack_name() -> Self {
         Self::from_json(json!({ "Ref": "AWS::StackName" }))

@@ -133,9 +133,11 @@ async fn usable_stack(context: &Context, cloud: &Cloud) -> Result<Option<Deploye
     let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(None) };
     let Some(stack) = settle(cloud, stack, &*context.listener).await? else { return Ok(None) };
     match stack.status.as_str() {
-        "DELETE_COMPLETE" => Ok(None),
+        // A stack in review has never been more than a change set, maybe one that somebody else is about to execute:
+        // it can be created like one that does not exist.
+        "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => Ok(None),
         // Nothing of these stacks runs, and CloudFormation lets them only be deleted.
-        status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" | "REVIEW_IN_PROGRESS") => {
+        status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED") => {
             context.listener.note(format!("stack {} is in {status}: removing it and starting again", stack.name));
             super::destroy::delete(context, cloud, &stack).await?;
             Ok(None)
@@ -159,14 +161,47 @@ async fn create(context: &Context, cloud: &Cloud, template: &str) -> Result<()> 
     let empty = parameter::ALL.iter().filter(|name| **name != parameter::PROD_COLOR);
     let mut parameters: Parameters = empty.map(|name| (*name, Some(String::new()))).collect();
     parameters.insert(parameter::PROD_COLOR, Some(Color::Green.to_string()));
-    let change = ChangeSet::prepare(cloud, &context.stack, true, Source::Body(template), &parameters).await?;
+    let (change, stack) = match begin_creation(context, cloud, template, &parameters).await {
+        Ok(begun) => begun,
+        Err(error) => return Err(explain_creation(context, cloud, error).await),
+    };
+    if let Err(error) = execute(context, cloud, &stack, &change).await {
+        return Err(match error.kind() {
+            Kind::Failed => explain_creation(context, cloud, error).await,
+            _ => error,
+        });
+    }
+    timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
+    Ok(())
+}
+
+async fn begin_creation(
+    context: &Context,
+    cloud: &Cloud,
+    template: &str,
+    parameters: &Parameters,
+) -> Result<(ChangeSet, DeployedStack)> {
+    let change = ChangeSet::prepare(cloud, &context.stack, true, Source::Body(template), parameters).await?;
     let Some(change) = change else {
         return Err(Error::failed("CloudFormation sees nothing to create in the template"));
     };
     let stack = DeployedStack::require(cloud, &context.stack).await?;
-    execute(context, cloud, &stack, &change).await?;
-    timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
-    Ok(())
+    if stack.status != "REVIEW_IN_PROGRESS" {
+        return Err(Error::failed(format!("stack {} is in {}", stack.name, stack.status)));
+    }
+    Ok((change, stack))
+}
+
+/// A creation that could not begin because another command's had.
+async fn explain_creation(context: &Context, cloud: &Cloud, error: Error) -> Error {
+    match DeployedStack::find(cloud, &context.stack).await {
+        Ok(Some(stack)) if stack.status != "REVIEW_IN_PROGRESS" => {
+            let explained = Error::refused(format!("another command is making stack {}", context.stack));
+            let explained = explained.because(format!("it is in {}", stack.status)).because(&error);
+            explained.hint("run the command again: it follows what goes on and then does the rest")
+        }
+        _ => error,
+    }
 }
 
 async fn execute(context: &Context, cloud: &Cloud, stack: &DeployedStack, change: &ChangeSet) -> Result<()> {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::{
-    Capability, ChangeSetStatus, ChangeSetType, Parameter, ResourceChange, Tag as StackTag,
-};
+use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, ResourceChange};
 
 use super::poll::Poll;
 use crate::cloud::Cloud;
@@ -52,8 +50,7 @@ impl ChangeSet {
             .change_set_name(format!("bluegreen-{}", uuid::Uuid::now_v7()))
             .change_set_type(kind)
             .capabilities(Capability::CapabilityIam)
-            .set_parameters(Some(parameters.iter().map(|(name, value)| parameter(name, value.as_deref())).collect()))
-            .tags(StackTag::builder().key("bluegreen:stack").value(stack).build());
+            .set_parameters(Some(parameters.iter().map(|(name, value)| parameter(name, value.as_deref())).collect()));
         call = match source {
             Source::Body(body) => call.template_body(body),
             Source::Previous => call.use_previous_template(true),

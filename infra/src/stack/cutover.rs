@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use cutover_lambda::color::Color;
-
 use super::environment::{Environment, Fleet};
 use super::load_balancer::LoadBalancing;
 use super::storage::Storage;
@@ -92,7 +90,19 @@ impl Cutover {
 
 /// What the function calls, on what; nothing more. `Describe*` of the load balancer accepts only `*`.
 fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
-    let services = [Color::Blue, Color::Green].map(|color| parts.environments.of(color).service_arn().text());
+    // By the cluster, not by the services: those do not exist yet when the stack is made, and IAM refuses a statement
+    // without a resource.
+    let services = join(&[
+        "arn:".into(),
+        Expr::partition(),
+        ":ecs:".into(),
+        Expr::region(),
+        ":".into(),
+        Expr::account_id(),
+        ":service/".into(),
+        parts.fleet.cluster.name().text(),
+        "/*".into(),
+    ]);
     let mut may = vec![
         Statement::allow(
             "MoveTraffic",
@@ -108,7 +118,7 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
             ],
             vec!["*".into()],
         ),
-        Statement::allow("SeeServices", &["ecs:DescribeServices"], services.to_vec()),
+        Statement::allow("SeeServices", &["ecs:DescribeServices"], vec![services]),
         Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
     ];
     may.extend(parts.storage.grant_ledger());
