@@ -45,15 +45,13 @@ impl Cloud {
             return Err(Error::usage("no AWS region is set")
                 .hint("set AWS_REGION (for example AWS_REGION=eu-central-1) or use CLOUD=local"));
         }
-        // Path-style addresses work with every bucket name and every endpoint.
-        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
         Ok(Self {
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
             ecs: aws_sdk_ecs::Client::new(&config),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
-            s3: aws_sdk_s3::Client::from_conf(s3),
+            s3: cutover_lambda::ledger::s3_client(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             config,
             connect_to,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use cutover_lambda::Color;
 use cutover_lambda::request::Op;
-use infra::cloud::Cloud;
 use infra::commands::{Context, cutover, deploy, destroy, history, status, synth};
 use infra::deploy::Listener;
 use infra::error::{Error, Result};
@@ -201,18 +200,16 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
     if cli.json {
         return print_json(&Box::pin(status::run(context)).await?);
     }
-    let connect_to = Cloud::connect().await?.connect_to;
     let style = Style::of_stdout();
     let mut text = String::new();
-    for (name, color, url) in [
-        ("prod", deployed.traffic.prod, &deployed.outputs.prod_url),
-        ("dev", deployed.traffic.dev, &deployed.outputs.dev_url),
-    ] {
+    for (name, color, url) in
+        [("prod", deployed.traffic.prod, &deployed.prod_url), ("dev", deployed.traffic.dev, &deployed.dev_url)]
+    {
         let what = color.map_or_else(
             || format!("{:<12}", "?"),
             |color| style.environment(color, &format!("{:<12}", format!("{color} v{}", deployed.versions.of(color)))),
         );
-        text.push_str(&format!("{name:<5} {what}{}\n", connect_to.display_url(url)));
+        text.push_str(&format!("{name:<5} {what}{url}\n"));
     }
     print_text(&text)
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::expr::{Condition, Expr, Ref, Test};
 use super::template::{Output, ParameterBody, ResourceBody, Template};
@@ -119,13 +118,6 @@ impl Stack {
         self.edit(resource, |body| {
             body.deletion_policy = Some("Delete");
             body.update_replace_policy = Some("Delete");
-        });
-    }
-
-    /// Attaches metadata to a resource, for example the reason why a validator's finding is accepted.
-    pub fn metadata<R>(&mut self, resource: &Ref<R>, key: &str, value: Value) {
-        self.edit(resource, |body| {
-            body.metadata.insert(key.to_owned(), value);
         });
     }
 

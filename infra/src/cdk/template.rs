@@ -90,8 +90,6 @@ pub(super) struct ResourceBody {
     pub(super) deletion_policy: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) update_replace_policy: Option<&'static str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) metadata: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "is_empty_object")]
     properties: Value,
 }
@@ -104,7 +102,6 @@ impl ResourceBody {
             depends_on: Vec::new(),
             deletion_policy: None,
             update_replace_policy: None,
-            metadata: BTreeMap::new(),
             properties,
         }
     }

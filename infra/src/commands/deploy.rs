@@ -40,14 +40,14 @@ pub struct Request {
 /// What runs where after a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed {
-    /// What the stack says of itself.
-    pub outputs: Outputs,
+    /// What users see, as it can be opened from here.
+    pub prod_url: String,
+    /// Where the next version is tried, as it can be opened from here.
+    pub dev_url: String,
     /// Which environment each listener forwards to.
     pub traffic: Traffic,
     /// Version labels by environment.
     pub versions: Both<String>,
-    /// Whether anything was changed.
-    pub changed: bool,
 }
 
 /// Deploys.
@@ -161,21 +161,22 @@ async fn create(context: &Context, cloud: &Cloud, template: &str) -> Result<()> 
     let empty = parameter::ALL.iter().filter(|name| **name != parameter::PROD_COLOR);
     let mut parameters: Parameters = empty.map(|name| (*name, Some(String::new()))).collect();
     parameters.insert(parameter::PROD_COLOR, Some(Color::Green.to_string()));
-    let (change, stack) = match begin_creation(context, cloud, template, &parameters).await {
-        Ok(begun) => begun,
+    let (change, stack) = match prepare_creation(context, cloud, template, &parameters).await {
+        Ok(prepared) => prepared,
         Err(error) => return Err(explain_creation(context, cloud, error).await),
     };
-    if let Err(error) = execute(context, cloud, &stack, &change).await {
-        return Err(match error.kind() {
-            Kind::Failed => explain_creation(context, cloud, error).await,
-            _ => error,
-        });
-    }
+    let begin = async {
+        match change.execute(cloud, &stack.name).await {
+            Err(error) => Err(explain_creation(context, cloud, error).await),
+            begun => begun,
+        }
+    };
+    follow_operation(cloud, &stack, &change.resources(), &*context.listener, begin).await?;
     timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
     Ok(())
 }
 
-async fn begin_creation(
+async fn prepare_creation(
     context: &Context,
     cloud: &Cloud,
     template: &str,
@@ -205,9 +206,8 @@ async fn explain_creation(context: &Context, cloud: &Cloud, error: Error) -> Err
 }
 
 async fn execute(context: &Context, cloud: &Cloud, stack: &DeployedStack, change: &ChangeSet) -> Result<()> {
-    let expected = change.changes.iter().filter_map(|it| it.logical_resource_id().map(str::to_owned)).collect();
     let begin = change.execute(cloud, &stack.name);
-    follow_operation(cloud, stack, &expected, &*context.listener, begin).await
+    follow_operation(cloud, stack, &change.resources(), &*context.listener, begin).await
 }
 
 /// Brings the stack up to date under the lock.
@@ -246,7 +246,6 @@ async fn update_locked(context: &Context, cloud: &Cloud, wanted: &Wanted<'_>) ->
     let timer = context.listener.start(format!("update stack {}", context.stack));
     let parameters = parameters(live, &wanted.function.hash, &after);
     let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
-    let changed = change.is_some();
     match change {
         Some(change) => {
             if !request.allow_live_changes
@@ -271,7 +270,9 @@ async fn update_locked(context: &Context, cloud: &Cloud, wanted: &Wanted<'_>) ->
     }
     let traffic = cloud.traffic(&outputs).await?;
     let versions = Both::make(|color| after.of(color).as_ref().map_or_else(String::new, |it| it.version.clone()));
-    Ok(Deployed { outputs, traffic, versions, changed })
+    let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
+    let dev_url = cloud.connect_to.display_url(&outputs.dev_url);
+    Ok(Deployed { prod_url, dev_url, traffic, versions })
 }
 
 /// What the stack says an environment runs.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Context, history};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::{Expected, describe, healthy_targets, service_fault};
+use crate::deploy::{Expected, observe};
 use crate::error::{Error, Result};
 use crate::stack::outputs::Outputs;
 use crate::stack::parameter;
@@ -92,26 +92,17 @@ async fn environment(
     color: Color,
 ) -> Result<Environment> {
     let image = stack.parameter(parameter::image(color)).to_owned();
-    let mut environment = Environment {
+    let observed = observe(cloud, outputs, &Expected { color, image: image.clone() }).await?;
+    Ok(Environment {
         color,
         role: traffic.role(color),
         version: stack.parameter(parameter::version(color)).to_owned(),
-        image: image.clone(),
-        running: 0,
-        desired: 0,
-        healthy: healthy_targets(cloud, outputs.target_group(color)).await?,
-        fault: None,
-    };
-    if let Some(service) = outputs.service(color) {
-        let service = describe(cloud, outputs, service).await?;
-        environment.running = service.as_ref().map_or(0, |service| service.running_count());
-        environment.desired = service.as_ref().map_or(0, |service| service.desired_count());
-        environment.fault = match service {
-            Some(_) => service_fault(cloud, outputs, &Expected { color, image }).await?,
-            None => Some("the service is gone".to_owned()),
-        };
-    }
-    Ok(environment)
+        image,
+        running: observed.running,
+        desired: observed.desired,
+        healthy: observed.healthy,
+        fault: observed.fault,
+    })
 }
 
 async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {

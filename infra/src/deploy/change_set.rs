@@ -1,6 +1,6 @@
 //! Change sets: every change of the stack is prepared as one, read, and only then executed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, ResourceChange};
 
@@ -113,6 +113,11 @@ impl ChangeSet {
             .await
             .calling(|| format!("remove an unused change set of stack {stack}"))?;
         Ok(())
+    }
+
+    /// The logical ids of the resources that it would change.
+    pub fn resources(&self) -> BTreeSet<String> {
+        self.changes.iter().filter_map(|change| change.logical_resource_id().map(str::to_owned)).collect()
     }
 
     /// Begins the change. How it goes on is told by the stack's events.

@@ -14,4 +14,4 @@ pub use event::{Event, Listener, Timer};
 pub use follow::{follow_deletion, follow_operation, settle};
 pub use guard::refuse_live_changes;
 pub use poll::Poll;
-pub use steady::{Expected, describe, healthy_targets, service_fault, wait_until_steady};
+pub use steady::{Expected, observe, wait_until_steady};

@@ -73,7 +73,9 @@ pub async fn wait_until_steady(
     let mut poll = Poll::default();
     let mut told = None;
     loop {
-        let reality = watch.look().await?;
+        let Some(reality) = watch.look().await? else {
+            return Err(Error::failed(format!("the service of the {color} environment is gone")));
+        };
         if reality.is_as(expected) {
             return Ok(());
         }
@@ -143,11 +145,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn look(&mut self) -> Result<Reality> {
-        let service = describe(self.cloud, self.outputs, self.service).await?;
-        let Some(service) = service else {
-            return Err(Error::failed(format!("the service of the {} environment is gone", self.color)));
-        };
+    /// What runs now; `None` where the service is gone.
+    async fn look(&mut self) -> Result<Option<Reality>> {
+        let Some(service) = describe(self.cloud, self.outputs, self.service).await? else { return Ok(None) };
         let image = self.image(service.task_definition().unwrap_or_default()).await?;
         let primary = service.deployments().iter().find(|deployment| deployment.status() == Some("PRIMARY"));
         let failed = service.deployments().iter().find(|deployment| {
@@ -155,7 +155,7 @@ impl<'a> Watch<'a> {
                 && deployment.status() == Some("PRIMARY")
         });
         let running = primary.map_or(0, |deployment| deployment.running_count());
-        Ok(Reality {
+        Ok(Some(Reality {
             image,
             running,
             leaving: service.running_count().saturating_sub(running),
@@ -165,7 +165,7 @@ impl<'a> Watch<'a> {
                 == Some(&DeploymentRolloutState::Completed),
             failure: failed
                 .map(|deployment| deployment.rollout_state_reason().unwrap_or("ECS gave the deployment up").to_owned()),
-        })
+        }))
     }
 
     /// The image of a task definition. A revision never changes, so each is read once.
@@ -202,24 +202,45 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The image that the service's current task definition runs, or what is not as it should be, in words: for status.
-pub async fn service_fault(cloud: &Cloud, outputs: &Outputs, expected: &Expected) -> Result<Option<String>> {
-    let Some(service) = outputs.service(expected.color) else { return Ok(Some("no service".to_owned())) };
-    let mut watch = Watch::new(cloud, outputs, expected.color, service);
-    let reality = watch.look().await?;
-    Ok(if reality.is_as(expected) {
+/// An environment at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Tasks that run, of whatever version.
+    pub running: i32,
+    /// Tasks that should.
+    pub desired: i32,
+    /// Targets that the load balancer finds healthy.
+    pub healthy: usize,
+    /// What is not as expected, in words.
+    pub fault: Option<String>,
+}
+
+/// Looks once at an environment, and holds it against what is expected.
+pub async fn observe(cloud: &Cloud, outputs: &Outputs, expected: &Expected) -> Result<Observed> {
+    let fault = |text: &str| Some(text.to_owned());
+    let Some(service) = outputs.service(expected.color) else {
+        let healthy = healthy_targets(cloud, outputs.target_group(expected.color)).await?;
+        return Ok(Observed { healthy, ..Observed::default() });
+    };
+    let Some(reality) = Watch::new(cloud, outputs, expected.color, service).look().await? else {
+        let healthy = healthy_targets(cloud, outputs.target_group(expected.color)).await?;
+        return Ok(Observed { healthy, fault: fault("the service is gone"), ..Observed::default() });
+    };
+    let fault = if reality.is_as(expected) {
         None
-    } else if let Some(failure) = reality.failure {
-        Some(failure)
+    } else if let Some(failure) = &reality.failure {
+        fault(failure)
     } else if reality.image.as_deref() != Some(expected.image.as_str()) {
-        Some("runs another image than the stack says".to_owned())
+        fault("runs another image than the stack says")
     } else {
         Some(format!("{} of {} running, {} healthy", reality.running, reality.desired, reality.healthy))
-    })
+    };
+    let running = reality.running + reality.leaving;
+    Ok(Observed { running, desired: reality.desired, healthy: reality.healthy, fault })
 }
 
 /// The service as ECS describes it.
-pub async fn describe(cloud: &Cloud, outputs: &Outputs, service: &str) -> Result<Option<Service>> {
+async fn describe(cloud: &Cloud, outputs: &Outputs, service: &str) -> Result<Option<Service>> {
     let answer = cloud
         .ecs
         .describe_services()
@@ -244,7 +265,7 @@ async fn image_of(cloud: &Cloud, task_definition: &str) -> Result<Option<String>
 }
 
 /// How many targets of the group are healthy.
-pub async fn healthy_targets(cloud: &Cloud, target_group: &str) -> Result<usize> {
+async fn healthy_targets(cloud: &Cloud, target_group: &str) -> Result<usize> {
     let answer = cloud
         .elbv2
         .describe_target_health()
