@@ -7,6 +7,8 @@ use reqwest::Url;
 
 /// Names of the environment variables.
 pub mod names {
+    /// Name of the stack.
+    pub const STACK: &str = "BLUEGREEN_STACK_NAME";
     /// ARN of the listener that users reach.
     pub const PROD_LISTENER: &str = "BLUEGREEN_PROD_LISTENER";
     /// ARN of the listener that people try a version on.
@@ -47,6 +49,8 @@ pub struct Environment {
 /// The function's configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Name of the stack: in metrics and events.
+    pub stack: String,
     /// ARN of the prod listener.
     pub prod_listener: String,
     /// ARN of the dev listener.
@@ -89,6 +93,7 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let config = Self {
+            stack: reader.required(names::STACK),
             prod_listener: reader.required(names::PROD_LISTENER),
             dev_listener: reader.required(names::DEV_LISTENER),
             blue: Environment {
@@ -181,6 +186,7 @@ mod tests {
     fn everything_that_is_missing_is_named_at_once() {
         let text = Config::from_lookup(|_| None).unwrap_err().to_string();
         for name in [
+            names::STACK,
             names::PROD_LISTENER,
             names::DEV_LISTENER,
             names::BLUE_TARGET_GROUP,

@@ -5,11 +5,13 @@
 mod lease;
 mod records;
 mod s3;
+mod samples;
 mod store;
 
 pub use lease::{HEARTBEATS_PER_TTL, Lease, LeaseError, LeaseInfo, Purpose, SKEW};
 pub use records::{RecordError, RecordWriter};
 pub use s3::{S3Store, s3_client};
+pub(crate) use samples::SamplesWriter;
 pub use store::{Listed, MemoryStore, Object, ObjectStore, StoreError, When};
 
 use crate::Record;
@@ -23,9 +25,17 @@ pub mod keys {
     /// Where the records of runs are.
     pub const RUNS: &str = "cutover/runs/";
 
+    /// Where the single probes of runs are. Beside the records, so that a list of runs is no longer for them.
+    pub const SAMPLES: &str = "cutover/samples/";
+
     /// The record of one run.
     pub fn run(id: &str) -> String {
         format!("{RUNS}{id}.json")
+    }
+
+    /// The probes of one run.
+    pub fn samples(id: &str) -> String {
+        format!("{SAMPLES}{id}.json")
     }
 }
 

@@ -17,10 +17,12 @@ pub mod metrics;
 pub mod probe;
 pub mod report;
 pub mod request;
+pub mod route;
 pub mod run;
 pub mod status;
 
 pub use color::Color;
 pub use report::{Outcome, Phase, Record};
 pub use request::{Op, Request};
+pub use route::{Listener, Route};
 pub use status::{Answer, Status};

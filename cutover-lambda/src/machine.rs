@@ -15,6 +15,7 @@ mod write;
 use crate::Color;
 use crate::report::{Outcome, Phase};
 use crate::request::OnFail;
+pub use crate::route::Listener;
 pub use goal::Goal;
 
 /// Tries of one write, with a read after each that may not have happened.
@@ -23,25 +24,6 @@ pub const TRIES: u8 = 3;
 pub const CONFIRMATIONS: u8 = 3;
 
 type Effects = Vec<Effect>;
-
-/// One of the two listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Listener {
-    /// What users reach.
-    Prod,
-    /// Where a version is tried.
-    Dev,
-}
-
-impl Listener {
-    /// The name in records and messages.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prod => "prod",
-            Self::Dev => "dev",
-        }
-    }
-}
 
 /// What kind of run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -68,7 +68,7 @@ impl Function {
         // A stored outcome was counted when it was recorded.
         if let Answer::Run(record) = &answer
             && record.finished.is_some_and(|finished| finished >= begun)
-            && let Some(line) = log_line(record)
+            && let Some(line) = log_line(&self.config.stack, record)
         {
             println!("{line}");
         }

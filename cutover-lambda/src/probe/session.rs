@@ -67,7 +67,6 @@ pub struct Session {
     control: watch::Sender<Control>,
     progress: watch::Receiver<Progress>,
     tally: Arc<Mutex<Tally>>,
-    addresses: Vec<String>,
     task: JoinHandle<()>,
 }
 
@@ -80,7 +79,6 @@ impl Drop for Session {
 impl Session {
     /// Begins to probe; the first probe is due now.
     pub fn start<C: Client>(client: C, spec: Spec, control: Control) -> Self {
-        let addresses = client.addresses().iter().map(ToString::to_string).collect();
         let (control, steered) = watch::channel(control);
         let (told, progress) = watch::channel(Progress { baseline_done: spec.baseline == 0, ..Progress::default() });
         let tally = Arc::new(Mutex::new(Tally::default()));
@@ -96,7 +94,7 @@ impl Session {
             baseline_ended: 0,
         };
         let task = tokio::spawn(series.run());
-        Self { control, progress, tally, addresses, task }
+        Self { control, progress, tally, task }
     }
 
     /// Steers it.
@@ -117,11 +115,6 @@ impl Session {
     /// The probes so far, shared with the series: for looking at them while it runs.
     pub fn live(&self) -> LiveTally {
         LiveTally(Arc::clone(&self.tally))
-    }
-
-    /// The addresses that are probed.
-    pub fn addresses(&self) -> &[String] {
-        &self.addresses
     }
 
     /// Sends no more, waits for what is under way, and returns all probes.

@@ -62,6 +62,11 @@ impl Tally {
         self.samples.iter().filter_map(|sample| sample.version.as_deref()).collect()
     }
 
+    fn addresses(&self) -> Vec<String> {
+        let addresses: BTreeSet<_> = self.samples.iter().map(|sample| sample.address.as_str()).collect();
+        addresses.into_iter().map(str::to_owned).collect()
+    }
+
     /// The first failure.
     pub fn first_failure(&self) -> Option<&Sample> {
         let failed = self.samples.iter().filter(|sample| sample.failure.is_some());
@@ -76,11 +81,11 @@ impl Tally {
             counts,
             kept_alive: self.kept_alive,
             fresh: self.fresh,
-            addresses: Vec::new(),
+            addresses: self.addresses(),
             before: self.percentiles(|phase| phase <= Phase::Baseline),
             during: self.percentiles(|phase| phase > Phase::Baseline && phase != Phase::Verify),
             after: self.percentiles(|phase| phase == Phase::Verify),
-            bound95: (counts.failed == 0 && counts.due > 0).then(|| (3.0 / f64::from(counts.due)).min(1.0)),
+            bound95: bound95(counts.failed, counts.due),
             failures: self.failures(),
             recent_ms: self.recent(),
             ..ProbeReport::default()
@@ -130,6 +135,39 @@ impl Tally {
         };
         Percentiles { count: saturating(latencies.len()), p50: at(50), p90: at(90), p99: at(99), max: at(100) }
     }
+}
+
+/// With 95 % confidence the rate of failures was below this where `failed` of `count` did: the rule of three, and the exact
+/// bound of Clopper and Pearson, to five digits, where that does not apply. None without probes.
+fn bound95(failed: u32, count: u32) -> Option<f64> {
+    let n = f64::from(count);
+    match failed {
+        _ if count == 0 => None,
+        0 => Some((3.0 / n).min(1.0)),
+        _ if failed >= count => Some(1.0),
+        _ => {
+            let (mut low, mut high) = (f64::from(failed) / n, 1.0);
+            while high - low > 1e-6 {
+                let middle = f64::midpoint(low, high);
+                if at_most(failed, count, middle) > 0.05 { low = middle } else { high = middle }
+            }
+            Some((high * 1e5).ceil() / 1e5)
+        }
+    }
+}
+
+/// The probability of at most so many failures of `count` where each fails with this probability.
+fn at_most(failed: u32, count: u32, rate: f64) -> f64 {
+    let n = f64::from(count);
+    // In logarithms, as the first terms are too small for a number.
+    let mut term = n * (1.0 - rate).ln();
+    let mut sum = term.exp();
+    for k in 1..=failed {
+        let k = f64::from(k);
+        term += ((n - k + 1.0) / k * rate / (1.0 - rate)).ln();
+        sum += term.exp();
+    }
+    sum
 }
 
 /// Whether there was a complete answer, good or bad.
@@ -206,6 +244,16 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_is_the_tables_own() {
+        // One-sided 95 % Clopper-Pearson bounds, as statistical tables have them.
+        for (failed, count, bound) in [(1, 10, 0.39416), (2, 10, 0.50690), (5, 100, 0.10225), (30, 3000, 0.01354)] {
+            let found = bound95(failed, count).unwrap();
+            assert!((found - bound).abs() < 2e-5, "{failed} of {count}: {found}");
+        }
+        assert_eq!((bound95(3, 3), bound95(0, 0), bound95(0, 2)), (Some(1.0), None, Some(1.0)));
+    }
+
+    #[test]
     fn no_failures_bound_the_error_rate() {
         let mut tally = Tally::default();
         for sequence in 0..150 {
@@ -216,7 +264,7 @@ mod tests {
         failed.failure = Some(Failure::Status);
         tally.add(failed, true);
         let report = tally.report(None);
-        assert_eq!(report.bound95, None);
+        assert_eq!(report.bound95, Some(0.03104));
         assert_eq!(report.failures.len(), 1);
         assert_eq!((report.counts.due, report.counts.ok, report.counts.failed, report.counts.late), (151, 150, 1, 1));
         assert_eq!(report.kept_alive.due + report.fresh.due, 151);

@@ -11,12 +11,14 @@ pub const LEASE_TTL: Duration = Duration::from_secs(30);
 /// nobody else writes before.
 pub(crate) const WRITE_GUARD: Duration = crate::balancer::WRITE_TIMEOUT.saturating_add(crate::balancer::LANDING);
 /// Time kept free for a rollback: a health read, two writes of which one is tried twice, the time in which an
-/// unanswered write may land, a last look at the listeners, and two records.
-pub const ROLLBACK_BUDGET: Duration = Duration::from_secs(30);
+/// unanswered write may land, a last look at the listeners, two records, and the single probes.
+pub const ROLLBACK_BUDGET: Duration = Duration::from_secs(34);
 /// Longest time for one read of the load balancer, ECS or the ledger.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest time for writing a record, with all tries.
 pub(crate) const SAVE_TIMEOUT: Duration = Duration::from_secs(12);
+/// Longest time for writing the single probes, which nothing waits for but the end of a run.
+pub(crate) const SAMPLES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for everything that is neither probing nor waiting: reads, records, and two writes.
 const OVERHEAD: Duration = Duration::from_secs(10);
 /// How many probes have to come after the settling at least.

@@ -1,21 +1,26 @@
 //! The record of a run while it runs: kept up to date in memory, written to the ledger at every transition, at most
-//! every 500 ms otherwise. Must not know what the run does.
+//! every 500 ms otherwise; and beside it every single probe. Must not know what the run does.
 
-use super::budget::RECORD_INTERVAL;
+use super::budget::{RECORD_INTERVAL, SAMPLES_TIMEOUT};
 use crate::Record;
 use crate::clock::{Clock, between, millis};
-use crate::ledger::{Ledger, ObjectStore, RecordError, RecordWriter};
+use crate::ledger::{Ledger, ObjectStore, RecordError, RecordWriter, SamplesWriter, keys};
 use crate::probe::LiveTally;
-use crate::report::Step;
+use crate::report::{ListenerWrite, ProbeReport, Samples, Step, WriteResult};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// A series of more probes than this is written less often, as all of them are written each time.
+const MANY_SAMPLES: usize = 1500;
 
 /// The live record.
 #[derive(Debug)]
 pub(super) struct Live<S> {
     shared: Arc<Shared<S>>,
     ticker: Option<JoinHandle<()>>,
+    sampler: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -23,20 +28,21 @@ struct Shared<S> {
     clock: Clock,
     draft: Mutex<Draft>,
     writer: tokio::sync::Mutex<RecordWriter<S>>,
+    samples: tokio::sync::Mutex<SamplesWriter<S>>,
     transition: Notify,
-    stop: Notify,
+    stopped: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
 struct Draft {
     record: Record,
-    probes: Option<(LiveTally, Vec<String>)>,
+    probes: Option<LiveTally>,
 }
 
 impl<S> Drop for Live<S> {
     fn drop(&mut self) {
-        if let Some(ticker) = &self.ticker {
-            ticker.abort();
+        for task in [&self.ticker, &self.sampler].into_iter().flatten() {
+            task.abort();
         }
     }
 }
@@ -47,10 +53,11 @@ impl<S: ObjectStore> Live<S> {
             clock,
             draft: Mutex::new(Draft { record, probes: None }),
             writer: tokio::sync::Mutex::new(ledger.create()),
+            samples: tokio::sync::Mutex::new(SamplesWriter::new(ledger.clone())),
             transition: Notify::new(),
-            stop: Notify::new(),
+            stopped: watch::Sender::new(false),
         };
-        Self { shared: Arc::new(shared), ticker: None }
+        Self { shared: Arc::new(shared), ticker: None, sampler: None }
     }
 
     /// Changes the record in memory.
@@ -63,9 +70,10 @@ impl<S: ObjectStore> Live<S> {
         self.shared.transition.notify_one();
     }
 
-    /// From now on the record tells of these probes.
-    pub(super) fn follow(&self, probes: LiveTally, addresses: Vec<String>) {
-        self.shared.draft().probes = Some((probes, addresses));
+    /// From now on the record tells of these probes, and they are written one by one beside it.
+    pub(super) fn follow(&mut self, probes: LiveTally) {
+        self.shared.draft().probes = Some(probes);
+        self.sampler.get_or_insert_with(|| tokio::spawn(write_samples(Arc::clone(&self.shared))));
     }
 
     /// The record as it is now.
@@ -104,6 +112,23 @@ impl<S: ObjectStore> Live<S> {
         });
     }
 
+    /// Notes that a listener is being written; returns its number for [`Live::wrote`].
+    pub(super) fn writing(&self, write: ListenerWrite) -> usize {
+        self.edit(|record| {
+            record.writes.push(write);
+            record.writes.len() - 1
+        })
+    }
+
+    /// Notes what came of it.
+    pub(super) fn wrote(&self, number: usize, end_us: u64, result: WriteResult) {
+        self.edit(|record| {
+            if let Some(write) = record.writes.get_mut(number) {
+                (write.end_us, write.result) = (Some(end_us), result);
+            }
+        });
+    }
+
     /// Writes the record now and waits for that.
     pub(super) async fn save(&self) -> Result<(), RecordError> {
         self.shared.save().await
@@ -116,17 +141,22 @@ impl<S: ObjectStore> Live<S> {
         }
     }
 
-    /// Ends that, and waits for a write that is under way.
+    /// Ends that, and waits for writes that are under way and for the last one of the probes.
     pub(super) async fn stop(&mut self) {
-        if let Some(ticker) = self.ticker.take() {
-            self.shared.stop.notify_one();
+        self.shared.stopped.send_replace(true);
+        for task in [self.ticker.take(), self.sampler.take()].into_iter().flatten() {
             // It ends by itself; an error would say that it was aborted, and nobody did.
-            let _ = ticker.await;
+            let _ = task.await;
         }
     }
 }
 
 impl<S: ObjectStore> Shared<S> {
+    async fn until_stopped(&self) {
+        // It cannot close: its sender is here.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
     fn draft(&self) -> MutexGuard<'_, Draft> {
         // Nothing panics while it holds the lock.
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,12 +167,12 @@ impl<S: ObjectStore> Shared<S> {
         let mut record = draft.record.clone();
         record.updated = record.finished.unwrap_or_else(|| self.clock.now());
         record.duration_ms = millis(between(record.started, record.updated));
-        if let Some((probes, addresses)) = &draft.probes {
+        if let Some(probes) = &draft.probes {
             let new = record.versions.new.clone();
+            let samples = Some(keys::samples(&record.id));
             probes.look(|tally| {
-                let mut report = tally.report(new.as_deref());
-                report.addresses.clone_from(addresses);
-                record.probes = Some(report);
+                let report = tally.report(new.as_deref());
+                record.probes = Some(ProbeReport { samples, ..report });
                 record.versions.seen = tally.seen().map(str::to_owned);
             });
         }
@@ -154,13 +184,40 @@ impl<S: ObjectStore> Shared<S> {
         let record = self.snapshot();
         writer.save(&record).await
     }
+
+    /// Writes every probe so far, unless the store takes too long; returns how many they are.
+    async fn save_samples(&self, complete: bool) -> usize {
+        let samples = {
+            let draft = self.draft();
+            let probes = draft.probes.as_ref();
+            probes.map(|probes| probes.look(|tally| Samples::encode(&draft.record.id, tally.samples(), complete)))
+        };
+        let Some(samples) = samples else { return 0 };
+        let mut writer = self.samples.lock().await;
+        match timeout(SAMPLES_TIMEOUT, writer.save(&samples)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the probes were not written"),
+            Err(_) => tracing::warn!("the probes were not written in time"),
+        }
+        samples.rows.len()
+    }
+}
+
+async fn write_samples<S: ObjectStore>(shared: Arc<Shared<S>>) {
+    let mut pause = RECORD_INTERVAL;
+    // The sender is in `shared`: this ends when it is told to, not earlier.
+    while timeout(pause, shared.until_stopped()).await.is_err() {
+        let many = shared.save_samples(false).await > MANY_SAMPLES;
+        pause = RECORD_INTERVAL * if many { 4 } else { 1 };
+    }
+    shared.save_samples(true).await;
 }
 
 async fn tick<S: ObjectStore>(shared: Arc<Shared<S>>) {
     loop {
         tokio::select! {
             biased;
-            () = shared.stop.notified() => return,
+            () = shared.until_stopped() => return,
             () = shared.transition.notified() => {}
             () = tokio::time::sleep(RECORD_INTERVAL) => {}
         }

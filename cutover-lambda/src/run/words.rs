@@ -16,6 +16,7 @@ pub(super) fn progress(state: &State) -> String {
         Phase::Gate => format!("It probes {to} through the dev listener."),
         Phase::Baseline => format!("It probes prod, still {from}."),
         Phase::SwapDev => format!("It points dev at {from}."),
+        Phase::Shift => format!("It gives {to} its share of prod, the rest stays on {from}."),
         Phase::SwapProd => format!("It points prod at {to}."),
         Phase::Settle => format!("Prod is {to}; it lets the load balancer follow."),
         Phase::Verify => format!("Prod is {to}; only {to} may answer now."),

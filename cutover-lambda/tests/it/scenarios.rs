@@ -4,7 +4,7 @@ use crate::world::{Fault, State, World};
 use cutover_lambda::balancer::Service;
 use cutover_lambda::ledger::{Ledger, Purpose};
 use cutover_lambda::machine::Listener::{Dev, Prod};
-use cutover_lambda::report::{Failure, Outcome, Phase};
+use cutover_lambda::report::{Failure, Outcome, Phase, WriteResult};
 use cutover_lambda::{Answer, Color, Record, Status};
 use serde_json::json;
 use std::sync::Arc;
@@ -339,4 +339,55 @@ async fn the_record_has_a_stable_format() {
     });
     let read: Record = serde_json::from_value(core).unwrap();
     assert_eq!((read.recorded, read.probes.unwrap().counts.due), (true, 3));
+}
+
+/// Every probe and every write can be put on one axis, live and afterwards.
+#[tokio::test(start_paused = true)]
+async fn every_probe_is_kept_beside_the_record() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(8)).await;
+        breaks.state().statuses.insert(Blue, 503);
+    });
+    let running = Arc::clone(&world);
+    let run = tokio::spawn(async move { running.invoke(json!({"id": "a"})).await });
+    sleep(Duration::from_secs(5)).await;
+    let live = world.samples("a").await.unwrap();
+    // Written within the last 500 ms.
+    assert!(!live.complete && (35..50).contains(&live.rows.len()), "{}", live.rows.len());
+    let record = run.await.unwrap();
+    let probes = record.probes.as_ref().unwrap();
+    assert_eq!(probes.samples.as_deref(), Some("cutover/samples/a.json"));
+    let samples = world.samples("a").await.unwrap();
+    assert!(samples.complete);
+    let decoded = samples.decode();
+    assert_eq!(u32::try_from(decoded.len()).unwrap(), probes.counts.due);
+    assert_eq!(&decoded[..live.rows.len()], live.decode());
+    let failed = decoded.iter().filter(|sample| sample.failure.is_some()).count();
+    assert_eq!(u32::try_from(failed).unwrap(), probes.counts.failed);
+    let writes = record.writes.iter().map(|write| (write.listener, write.to, write.phase));
+    let expected = [
+        (Dev, Green, Phase::SwapDev),
+        (Prod, Blue, Phase::SwapProd),
+        (Prod, Green, Phase::RollBack),
+        (Dev, Blue, Phase::RollBack),
+    ];
+    assert_eq!(writes.collect::<Vec<_>>(), expected);
+    // The first answer of the new version came after the write of prod began; it failed between the two prod writes.
+    let (swapped, back) = (&record.writes[1], &record.writes[2]);
+    assert_eq!((swapped.result, swapped.weight), (WriteResult::Done, 100));
+    let new = decoded.iter().find(|sample| sample.version.as_deref() == Some("2")).unwrap();
+    assert!(new.done_us > swapped.start_us);
+    let failure = decoded.iter().find(|sample| sample.failure.is_some()).unwrap();
+    assert!(failure.done_us > swapped.end_us.unwrap() && failure.done_us <= back.start_us);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_needs_no_samples_to_be_written() {
+    let world = World::new();
+    world.state().samples_fail = true;
+    let record = world.invoke(json!({"id": "a"})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    assert_eq!(world.samples("a").await, None);
 }

@@ -6,7 +6,7 @@ use cutover_lambda::clock::Clock;
 use cutover_lambda::ledger::{LeaseInfo, Ledger, Listed, MemoryStore, Object, ObjectStore, StoreError, When, keys};
 use cutover_lambda::machine::Listener;
 use cutover_lambda::probe::{Client, Clients, Reply, Site};
-use cutover_lambda::report::{Connection, Failure};
+use cutover_lambda::report::{Connection, Failure, Samples};
 use cutover_lambda::run::Stack;
 use cutover_lambda::{Answer, Color, Record};
 use serde_json::Value;
@@ -55,6 +55,8 @@ pub struct State {
     pub read_faults: BTreeMap<usize, Fault>,
     pub store_faults: BTreeMap<usize, Fault>,
     calls: [usize; 3],
+    /// Whether the single probes cannot be written.
+    pub samples_fail: bool,
     /// Writes that were issued.
     pub writes: Vec<(Listener, Color)>,
     /// What the engine did that it must never do.
@@ -94,6 +96,7 @@ impl World {
                 read_faults: BTreeMap::new(),
                 store_faults: BTreeMap::new(),
                 calls: [0; 3],
+                samples_fail: false,
                 writes: Vec::new(),
                 violations: Vec::new(),
                 fresh_health: None,
@@ -162,6 +165,11 @@ impl World {
     pub async fn records(&self) -> Vec<Record> {
         let ledger = Ledger::new(Arc::clone(&self.store), self.clock);
         ledger.list(usize::MAX).await.unwrap()
+    }
+
+    /// The single probes of a run.
+    pub async fn samples(&self, id: &str) -> Option<Samples> {
+        Ledger::new(Arc::clone(&self.store), self.clock).samples(id).await.unwrap()
     }
 
     fn apply(&self, listener: Listener, color: Color) {
@@ -308,6 +316,9 @@ impl ObjectStore for View {
     }
 
     async fn put(&self, key: &str, body: Vec<u8>, when: When<'_>) -> Result<String, StoreError> {
+        if key.starts_with(keys::SAMPLES) && self.world.state().samples_fail {
+            return Err(unavailable("write", key));
+        }
         let fault = self.store_fault();
         sleep(Duration::from_millis(5)).await;
         match fault {

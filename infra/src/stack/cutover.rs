@@ -129,6 +129,7 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
 fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, Expr<String>> {
     let balancer = parts.balancer;
     BTreeMap::from([
+        ("BLUEGREEN_STACK_NAME", Expr::stack_name()),
         ("BLUEGREEN_PROD_LISTENER", balancer.prod.arn().text()),
         ("BLUEGREEN_DEV_LISTENER", balancer.dev.arn().text()),
         ("BLUEGREEN_BLUE_TARGET_GROUP", balancer.target_groups.blue.arn().text()),

@@ -5,7 +5,7 @@ use crate::Color;
 use crate::balancer::Balancer;
 use crate::ledger::ObjectStore;
 use crate::machine::Event;
-use crate::probe::{Client, Clients, Control, Progress, Session, Site, Spec, Tally};
+use crate::probe::{Clients, Control, Progress, Session, Site, Spec, Tally};
 use crate::report::{Phase, Sample};
 use crate::run::budget;
 use std::time::Duration;
@@ -73,7 +73,6 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     pub(super) async fn start_probes(&mut self) -> Event {
         self.trouble = None;
         if let Some(client) = self.open(Site::Prod).await {
-            let addresses: Vec<_> = client.addresses().iter().map(ToString::to_string).collect();
             let probe = &self.request.probe;
             let spec = Spec {
                 baseline: probe.baseline,
@@ -82,7 +81,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             };
             let control = Control { phase: Phase::Baseline, ..Control::default() };
             let session = Session::start(client, spec, control);
-            self.live.follow(session.live(), addresses);
+            self.live.follow(session.live());
             self.session = Some(session);
         }
         self.cannot_probe.clone_from(&self.trouble);

@@ -6,6 +6,7 @@ use crate::balancer::{Balancer, BalancerError, LANDING, Pointing, unfitness};
 use crate::ledger::ObjectStore;
 use crate::machine::{Event, Listener};
 use crate::probe::Clients;
+use crate::report::{ListenerWrite, WriteResult};
 use crate::run::budget::{READ_TIMEOUT, WRITE_GUARD};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -83,17 +84,32 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         if lease.remaining() < WRITE_GUARD {
             return Event::LeaseLost;
         }
-        match self.stack.balancer.write(listener, color).await {
-            Ok(()) => Event::WriteDone,
-            Err(error) => {
-                self.trouble = Some(error.to_string());
-                if error.rejected {
-                    return Event::WriteRejected;
-                }
+        let number = self.live.writing(ListenerWrite {
+            listener,
+            to: color,
+            weight: 100,
+            phase: self.state.map(|state| state.phase()).unwrap_or_default(),
+            start_us: self.elapsed_us(),
+            end_us: None,
+            result: WriteResult::Pending,
+        });
+        let written = self.stack.balancer.write(listener, color).await;
+        let (event, result) = match &written {
+            Ok(()) => (Event::WriteDone, WriteResult::Done),
+            Err(error) if error.rejected => (Event::WriteRejected, WriteResult::Rejected),
+            Err(_) => {
                 self.doubt = Some(Instant::now());
-                Event::WriteUnknown
+                (Event::WriteUnknown, WriteResult::Unknown)
             }
-        }
+        };
+        self.trouble = written.err().map(|error| error.to_string());
+        self.live.wrote(number, self.elapsed_us(), result);
+        event
+    }
+
+    /// Microseconds since the run's begin.
+    fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     pub(super) async fn await_quiet(&mut self) -> Event {

@@ -1,0 +1,126 @@
+//! Where a run is, and how it ended: the names that records, logs, metrics and people use. Must not know how a run gets
+//! there.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Traffic is where it was asked to be, and verified.
+    Done,
+    /// Traffic was there already; nothing was written.
+    Noop,
+    /// Nothing was written on purpose: this was a plan, and it would have gone ahead.
+    Planned,
+    /// It failed, and traffic is back where it was.
+    RolledBack,
+    /// It failed, and traffic was left on the new side: the old side has no healthy targets, or the caller asked to hold.
+    Held,
+    /// It was not begun; nothing was written.
+    Refused,
+    /// It could not be brought to an end; `reconcile` is needed.
+    Failed,
+}
+
+impl Outcome {
+    /// The name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Noop => "noop",
+            Self::Planned => "planned",
+            Self::RolledBack => "rolled_back",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the caller got what was asked for.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Done | Self::Noop | Self::Planned)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a run is, in the order of a run that goes well; the last ones end it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing has happened yet.
+    #[default]
+    Idle,
+    /// Takes the lease.
+    Locked,
+    /// Puts an interrupted run right before its own work.
+    Recover,
+    /// Reads listeners, services and health.
+    Preflight,
+    /// Probes the target environment through the dev listener.
+    Gate,
+    /// Probes prod as it was before.
+    Baseline,
+    /// Points dev at the old side.
+    SwapDev,
+    /// Gives the new side its share of prod, step by step, and watches: only where a shift was asked for.
+    Shift,
+    /// Points prod at the new side: the commit point.
+    SwapProd,
+    /// Lets the load balancer follow; either version is fine, a bad status never.
+    Settle,
+    /// Only the new version is right.
+    Verify,
+    /// Points prod, then dev, back.
+    RollBack,
+    /// Makes sure that the listeners are as they should be before it ends.
+    Confirm,
+    /// Ended well.
+    Done,
+    /// Ended with traffic back where it was.
+    RolledBack,
+    /// Ended with traffic left on the new side.
+    Held,
+    /// Ended before it began.
+    Refused,
+    /// Ended without a consistent state.
+    Failed,
+}
+
+impl Phase {
+    /// The name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Locked => "locked",
+            Self::Recover => "recover",
+            Self::Preflight => "preflight",
+            Self::Gate => "gate",
+            Self::Baseline => "baseline",
+            Self::SwapDev => "swap_dev",
+            Self::Shift => "shift",
+            Self::SwapProd => "swap_prod",
+            Self::Settle => "settle",
+            Self::Verify => "verify",
+            Self::RollBack => "roll_back",
+            Self::Confirm => "confirm",
+            Self::Done => "done",
+            Self::RolledBack => "rolled_back",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
