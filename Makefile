@@ -6,18 +6,19 @@ SHELL := /bin/bash
 .PHONY: help deploy-stack deploy cutover rollback reconcile status history destroy synth \
 	demo local-up local-down local-status setup build test check fmt clean
 
-STACK ?= bluegreen
 CARGO ?= cargo
 VENV := .venv
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
 
+NAMED := $(if $(STACK),--stack $(STACK))
+
 # On the local cloud there is nobody to ask and nothing to lose; on AWS a person decides.
 ifeq ($(CLOUD),local)
-  RUN := $(BIN)/local-cloud exec -- $(BIN)/bluegreen --stack $(STACK)
+  RUN := $(BIN)/local-cloud exec -- $(BIN)/bluegreen $(NAMED)
   YES ?= 1
 else ifeq ($(CLOUD),)
-  RUN := $(BIN)/bluegreen --stack $(STACK)
+  RUN := $(BIN)/bluegreen $(NAMED)
 else
   $(error CLOUD is "local" or not set, not "$(CLOUD)")
 endif
@@ -28,7 +29,7 @@ help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  CLOUD=local   on the local cloud (make demo starts it); otherwise on AWS as configured'
-	@echo '  STACK=name    another stack than "bluegreen"'
+	@echo '  STACK=name    another stack than the one that bluegreen.toml names, or "bluegreen"'
 
 ##@ The story
 deploy-stack: build ## Make the stack, or bring it up to date: both environments on version 1, green is prod
@@ -62,7 +63,7 @@ synth: build ## Print the CloudFormation template
 
 ##@ On this machine
 demo: build ## The whole story on the local cloud: no AWS account, no Docker
-	@$(BIN)/local-cloud demo --bluegreen $(BIN)/bluegreen --stack $(STACK)
+	@$(BIN)/local-cloud demo --bluegreen $(BIN)/bluegreen $(NAMED)
 
 local-up: build ## Start the local cloud
 	@$(BIN)/local-cloud up

@@ -57,7 +57,7 @@ impl Workspace {
         match folder {
             Some(folder) => Ok(Self { root: root.to_owned(), app: app.to_owned(), folder }),
             None => Err(Error::usage(format!("there is no package {app} with src/bin in {}", root.display()))
-                .hint("name the service's package in bluegreen.toml: app = \"greeter\"")),
+                .hint("name the service's package in bluegreen.toml: [app] cargo = \"greeter\"")),
         }
     }
 

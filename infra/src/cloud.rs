@@ -8,6 +8,7 @@ use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
 
 use crate::error::{Calling, Doing, Error, Result};
+use crate::stack::Settings;
 use crate::stack::outputs::Outputs;
 
 /// Clients for every AWS service that the commands call, and how to reach what they print.
@@ -33,17 +34,22 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Reads the standard AWS configuration. No call is made yet.
-    pub async fn connect() -> Result<Self> {
+    /// Reads the standard AWS configuration; where it names no region, the settings do. No call is made yet.
+    pub async fn connect(settings: &Settings) -> Result<Self> {
         let connect_to = ConnectTo::from_env().map_err(|error| {
             Error::usage("BLUEGREEN_CONNECT_TO cannot be understood")
                 .because(error)
                 .hint("write it as curl's --connect-to: HOST1:PORT1:HOST2:PORT2, several separated by commas")
         })?;
-        let config = cutover_lambda::aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
+        let mut config = cutover_lambda::aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
         if config.region().is_none() {
-            return Err(Error::usage("no AWS region is set")
-                .hint("set AWS_REGION (for example AWS_REGION=eu-central-1) or use CLOUD=local"));
+            let Some(region) = &settings.region else {
+                return Err(Error::usage("no AWS region is set").hint(
+                    "set AWS_REGION (for example AWS_REGION=eu-central-1), or region in bluegreen.toml, or use \
+                     CLOUD=local",
+                ));
+            };
+            config = config.into_builder().region(aws_config::Region::new(region.to_string())).build();
         }
         Ok(Self {
             cloudformation: aws_sdk_cloudformation::Client::new(&config),

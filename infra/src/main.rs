@@ -10,6 +10,7 @@ use cutover_lambda::request::Op;
 use infra::commands::{Context, cutover, deploy, destroy, history, status, synth};
 use infra::deploy::Listener;
 use infra::error::{Error, Result};
+use infra::resources::values::StackName;
 use infra::stack::Settings;
 use infra::ui::{CutoverProgress, JsonLines, Lines, Style, render_error, render_runs, render_status};
 
@@ -25,9 +26,9 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, Parser)]
 #[command(name = "bluegreen", version, max_term_width = 100)]
 struct Cli {
-    /// Name of the stack.
-    #[arg(long, global = true, env = "BLUEGREEN_STACK", default_value = "bluegreen", value_parser = stack_name)]
-    stack: String,
+    /// Name of the stack; the one in bluegreen.toml, or "bluegreen", where none is named.
+    #[arg(long, global = true, env = "BLUEGREEN_STACK", value_parser = stack_name)]
+    stack: Option<String>,
     /// Print results as JSON, and progress as JSON lines.
     #[arg(long, global = true)]
     json: bool,
@@ -92,15 +93,8 @@ fn color(text: &str) -> Result<Color, String> {
     text.parse().map_err(|error: cutover_lambda::color::UnknownColor| error.to_string())
 }
 
-/// CloudFormation's own rule for stack names.
 fn stack_name(text: &str) -> Result<String, String> {
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
-    let rest = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if first && rest && text.len() <= 100 {
-        Ok(text.to_owned())
-    } else {
-        Err("a stack name is a letter and then letters, digits and hyphens, 100 at most".to_owned())
-    }
+    StackName::try_from(text).map(String::from).map_err(|error| error.to_string())
 }
 
 fn main() -> ExitCode {
@@ -123,7 +117,7 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let listener: Arc<dyn Listener> = if cli.json { Arc::new(JsonLines) } else { Arc::new(Lines::new(style)) };
-    let context = Context::new(cli.stack.clone(), settings, listener);
+    let context = Context::new(cli.stack.clone().unwrap_or_else(|| settings.stack_name()), settings, listener);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -154,7 +154,7 @@ fn containers_are_confined() {
 
 #[test]
 fn chosen_ports_are_literal_numbers() {
-    let settings = Settings { prod_port: 8000, dev_port: 8001, ..Settings::default() };
+    let settings = Settings::parse("[prod]\nport = 8000\n[dev]\nport = 8001\n").unwrap();
     let template = template(&settings);
     assert_eq!(template["Resources"]["ProdListener"]["Properties"]["Port"], 8000);
     assert_eq!(template["Resources"]["DevListener"]["Properties"]["Port"], 8001);
@@ -170,6 +170,33 @@ fn every_output_and_parameter_has_a_description() {
             assert!(item["Description"].as_str().is_some_and(|text| text.len() > 10), "{section} {id}");
         }
     }
+}
+
+#[test]
+fn tags_are_on_everything_that_has_tags() {
+    let template = template(&Settings::parse("[tags]\nteam = 'web'\n").unwrap());
+    for (id, resource) in resources(&template) {
+        if let Some(tags) = resource["Properties"].get("Tags") {
+            assert!(tags.as_array().unwrap().iter().any(|tag| tag["Key"] == "team" && tag["Value"] == "web"), "{id}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_references_that_only_ecs_may_read() {
+    let secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3";
+    let settings = format!("[environment]\nLEVEL = 'info'\n[secrets]\nDB = '{secret}:password::'\n");
+    let template = template(&Settings::parse(&settings).unwrap());
+    let container = &template["Resources"]["BlueTaskDefinition"]["Properties"]["ContainerDefinitions"][0];
+    assert_eq!(container["Environment"][1], serde_json::json!({ "Name": "LEVEL", "Value": "info" }));
+    assert_eq!(container["Secrets"][0]["ValueFrom"], format!("{secret}:password::"));
+    let reading: Vec<(String, Value)> = statements(&template)
+        .into_iter()
+        .filter(|(_, statement)| statement["Action"][0] == "secretsmanager:GetSecretValue")
+        .collect();
+    assert_eq!(reading.len(), 1);
+    assert_eq!(reading[0].0, "ExecutionRole");
+    assert_eq!(reading[0].1["Resource"], serde_json::json!([secret]));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
 use super::template::{Output, ParameterBody, ResourceBody, Template};
 
@@ -58,6 +59,7 @@ pub struct Stack {
     conditions: BTreeMap<String, Test>,
     resources: BTreeMap<String, ResourceBody>,
     outputs: BTreeMap<String, Output>,
+    tags: Vec<Tag>,
     groups: Vec<(&'static str, Vec<&'static str>)>,
     errors: Vec<SynthError>,
 }
@@ -101,6 +103,11 @@ impl Stack {
         Ref::new(id)
     }
 
+    /// Puts a tag on every resource of the stack that has tags, those that are still to be added included.
+    pub fn tag(&mut self, tag: Tag) {
+        self.tags.push(tag);
+    }
+
     /// Creates `resource` only in deployments in which `condition` holds.
     pub fn when<R>(&mut self, resource: &Ref<R>, condition: &Condition) {
         self.edit(resource, |body| body.condition = Some(condition.0.clone()));
@@ -135,7 +142,8 @@ impl Stack {
     }
 
     /// The finished template, or every mistake that was made.
-    pub fn finish(self) -> Result<Template, Vec<SynthError>> {
+    pub fn finish(mut self) -> Result<Template, Vec<SynthError>> {
+        self.resources.values_mut().for_each(|resource| resource.add_tags(&self.tags));
         if !self.errors.is_empty() {
             return Err(self.errors);
         }

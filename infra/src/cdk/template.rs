@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Tag;
 use super::expr::Test;
 use super::stack::Parameter;
 
@@ -103,6 +104,15 @@ impl ResourceBody {
             deletion_policy: None,
             update_replace_policy: None,
             properties,
+        }
+    }
+}
+
+impl ResourceBody {
+    /// Adds tags, where the resource has any.
+    pub(super) fn add_tags(&mut self, tags: &[Tag]) {
+        if let Some(Value::Array(own)) = self.properties.get_mut("Tags") {
+            own.extend(tags.iter().map(|tag| json!({ "Key": tag.key, "Value": tag.value })));
         }
     }
 }

@@ -37,7 +37,7 @@ pub trait Follower {
 
 /// Asks the function for `op` and follows the run to its end.
 pub async fn run(context: &Context, op: Op, to: Option<Color>, follower: &mut dyn Follower) -> Result<Record> {
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     if stack.in_progress() {
         return Err(Error::refused(format!(

@@ -52,11 +52,11 @@ pub struct Deployed {
 
 /// Deploys.
 pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
-    let workspace = Workspace::find(&context.settings.app)?;
+    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
     if let Some(version) = &request.version {
         workspace.check_version(version)?;
     }
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let template = synth::compact(&context.settings)?;
     match usable_stack(context, &cloud).await? {
         None if request.version.is_some() => {
@@ -90,7 +90,7 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
 
 /// Builds every version of the service and the cutover function, and deploys nothing.
 pub async fn build(context: &Context) -> Result<()> {
-    let workspace = Workspace::find(&context.settings.app)?;
+    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
     for version in workspace.versions()? {
         app(context, &workspace, &version).await?;
     }

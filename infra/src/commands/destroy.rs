@@ -24,7 +24,7 @@ pub struct Target {
 
 /// Looks what there is to destroy; `None` where there is nothing.
 pub async fn target(context: &Context) -> Result<Option<Target>> {
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(None) };
     if stack.status == "DELETE_COMPLETE" {
         return Ok(None);
@@ -41,7 +41,7 @@ pub async fn target(context: &Context) -> Result<Option<Target>> {
 
 /// Destroys the stack and everything in it.
 pub async fn run(context: &Context) -> Result<()> {
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };
     if let Ok(outputs) = stack.outputs()

@@ -10,7 +10,7 @@ use crate::stack::outputs::Outputs;
 
 /// The last `limit` runs, the newest first.
 pub async fn run(context: &Context, limit: usize) -> Result<Vec<Record>> {
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     read(&cloud, &outputs, limit).await
 }

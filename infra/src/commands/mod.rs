@@ -82,7 +82,7 @@ impl Context {
         if self.lease.lock().await.is_none() {
             return None;
         }
-        let cloud = Cloud::connect().await.ok()?;
+        let cloud = Cloud::connect(&self.settings).await.ok()?;
         let stack = DeployedStack::find(&cloud, &self.stack).await.ok()??;
         if !stack.in_progress() {
             // It is given back as a courtesy: it ends by itself within half a minute.

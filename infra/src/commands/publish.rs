@@ -25,10 +25,10 @@ pub(super) struct Release {
 /// Builds a version of the service and its image.
 pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
     let timer = context.listener.start(format!("build {}", workspace.binary(version)));
-    let architecture = context.settings.architecture.into();
+    let architecture = context.settings.app.architecture.into();
     let binary = workspace.app(version, architecture).await?;
     let name = workspace.binary(version);
-    let spec = ImageSpec { name: &name, version, architecture, port: context.settings.container_port };
+    let spec = ImageSpec { name: &name, version, architecture, port: context.settings.app.port.get() };
     let image = Image::from_static_binary(&spec, &binary)?;
     timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
     Ok(Built { name, version: version.to_owned(), image })
@@ -37,7 +37,7 @@ pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str)
 /// Builds the cutover function.
 pub(super) async fn function(context: &Context, workspace: &Workspace) -> Result<FunctionZip> {
     let timer = context.listener.start("build the cutover function");
-    let zip = workspace.function(context.settings.architecture.into()).await?;
+    let zip = workspace.function(context.settings.app.architecture.into()).await?;
     timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len())));
     Ok(zip)
 }

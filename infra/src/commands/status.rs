@@ -61,7 +61,7 @@ pub struct Environment {
 
 /// Reads the status.
 pub async fn run(context: &Context) -> Result<Status> {
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
     let traffic = cloud.traffic(&outputs).await?;

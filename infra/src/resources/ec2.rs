@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
+use super::values::{Cidr, Port};
 use crate::cdk::{Expr, Id, Ref, Resource, Tag};
 
 /// A virtual network.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Vpc {
-    /// The address range in CIDR notation, /16 to /28.
-    pub cidr_block: String,
+    /// The address range, /16 to /28.
+    pub cidr_block: Cidr,
     /// Whether instances get DNS names.
     pub enable_dns_hostnames: bool,
     /// Whether the network resolves names.
@@ -69,7 +70,7 @@ pub struct Subnet {
     /// The network.
     pub vpc_id: Expr<Id<Vpc>>,
     /// The part of the network's range that is the subnet's.
-    pub cidr_block: String,
+    pub cidr_block: Cidr,
     /// The zone.
     pub availability_zone: Expr<String>,
     /// Whether what starts here gets a public address without asking for one.
@@ -116,8 +117,8 @@ impl Ref<RouteTable> {
 pub struct Route {
     /// The table.
     pub route_table_id: Expr<Id<RouteTable>>,
-    /// Where to, in CIDR notation.
-    pub destination_cidr_block: String,
+    /// Where to.
+    pub destination_cidr_block: Cidr,
     /// Through which gateway.
     pub gateway_id: Expr<Id<InternetGateway>>,
 }
@@ -188,9 +189,9 @@ pub struct Rule {
     /// The protocol.
     pub ip_protocol: IpProtocol,
     /// The first port.
-    pub from_port: u16,
+    pub from_port: Port,
     /// The last port.
-    pub to_port: u16,
+    pub to_port: Port,
     /// Who is at the other end.
     #[serde(flatten)]
     pub peer: Peer,
@@ -201,7 +202,7 @@ pub struct Rule {
 pub enum Peer {
     /// An IPv4 range in CIDR notation.
     #[serde(rename = "CidrIp")]
-    Range(String),
+    Range(Cidr),
     /// The members of a security group, as the source of connections that are let in.
     #[serde(rename = "SourceSecurityGroupId")]
     Group(Expr<Id<SecurityGroup>>),
@@ -209,7 +210,7 @@ pub enum Peer {
 
 impl Rule {
     /// TCP to one port.
-    pub fn tcp(port: u16, peer: Peer, description: &str) -> Self {
+    pub fn tcp(port: Port, peer: Peer, description: &str) -> Self {
         Self { description: description.to_owned(), ip_protocol: IpProtocol::Tcp, from_port: port, to_port: port, peer }
     }
 }

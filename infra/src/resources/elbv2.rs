@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::ec2::{SecurityGroup, Subnet, Vpc};
+use super::values::{CheckInterval, CheckThreshold, CheckTimeout, Port, UrlPath};
 use crate::cdk::{Arn, Expr, Id, Ref, Resource, Tag};
 
 /// A setting that has a name and a value in text, as load balancers and target groups have many.
@@ -98,7 +99,7 @@ pub struct Listener {
     /// The load balancer.
     pub load_balancer_arn: Expr<Arn<LoadBalancer>>,
     /// The port.
-    pub port: u16,
+    pub port: Port,
     /// The protocol.
     pub protocol: Protocol,
     /// What happens to a request that no rule matches.
@@ -174,19 +175,19 @@ pub struct TargetGroup {
     /// `ip`: what tasks with a network interface of their own are registered as.
     pub target_type: &'static str,
     /// The port that targets listen on where their registration names none.
-    pub port: u16,
+    pub port: Port,
     /// The protocol to the targets.
     pub protocol: Protocol,
     /// The path that is asked for.
-    pub health_check_path: String,
-    /// Seconds between two checks of a target, 5 to 300.
-    pub health_check_interval_seconds: u16,
-    /// Seconds after which a check without an answer has failed, 2 to 120, less than the interval.
-    pub health_check_timeout_seconds: u16,
-    /// Good answers in a row that make a target healthy, 2 to 10.
-    pub healthy_threshold_count: u8,
-    /// Bad answers in a row that make a target unhealthy, 2 to 10.
-    pub unhealthy_threshold_count: u8,
+    pub health_check_path: UrlPath,
+    /// Seconds between two checks of a target.
+    pub health_check_interval_seconds: CheckInterval,
+    /// Seconds after which a check without an answer has failed; less than the interval.
+    pub health_check_timeout_seconds: CheckTimeout,
+    /// Good answers in a row that make a target healthy.
+    pub healthy_threshold_count: CheckThreshold,
+    /// Bad answers in a row that make a target unhealthy.
+    pub unhealthy_threshold_count: CheckThreshold,
     /// What a good answer is.
     pub matcher: Matcher,
     /// Settings.

@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
+use super::values::RetentionDays;
 use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
 
 /// A group of log streams that are kept for the same time.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LogGroup {
-    /// Days after which an entry is deleted: 1, 3, 5, 7, 14, 30, 60, 90, … (the service's list).
-    pub retention_in_days: u16,
+    /// Days after which an entry is deleted.
+    pub retention_in_days: RetentionDays,
     /// Tags.
     pub tags: Vec<Tag>,
 }

@@ -11,3 +11,5 @@ pub mod iam;
 pub mod lambda;
 pub mod logs;
 pub mod s3;
+pub mod schema;
+pub mod values;

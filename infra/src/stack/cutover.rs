@@ -40,8 +40,10 @@ impl Cutover {
     /// Adds the function to the stack; it exists only where its code is given.
     pub fn new(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Self {
         let deployed = stack.condition("CutoverDeployed", Test::is_given(parts.code));
-        let log_group = stack
-            .add("CutoverLogGroup", LogGroup { retention_in_days: settings.log_retention_days, tags: tags("cutover") });
+        let log_group = stack.add(
+            "CutoverLogGroup",
+            LogGroup { retention_in_days: settings.logs.retention_days, tags: tags("cutover") },
+        );
         stack.delete_with_stack(&log_group);
         let role = stack.add(
             "CutoverRole",
@@ -58,7 +60,7 @@ impl Cutover {
                 description: "Swaps prod and dev under probes and rolls back by itself. Test event: {\"to\":\"blue\"}"
                     .to_owned(),
                 runtime: "provided.al2023",
-                architectures: [settings.architecture],
+                architectures: [settings.app.architecture],
                 handler: "bootstrap",
                 code: Code {
                     s3_bucket: parts.storage.bucket.name(),
@@ -140,7 +142,7 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
         ("BLUEGREEN_BUCKET", parts.storage.bucket.name().text()),
         ("BLUEGREEN_PROD_URL", balancer.prod_url.clone()),
         ("BLUEGREEN_DEV_URL", balancer.dev_url.clone()),
-        ("BLUEGREEN_PROBE_PATH", settings.probe_path.as_str().into()),
-        ("BLUEGREEN_VERSION_HEADER", settings.version_header.as_str().into()),
+        ("BLUEGREEN_PROBE_PATH", settings.cutover.probe_path.as_str().into()),
+        ("BLUEGREEN_VERSION_HEADER", settings.app.version_header.as_str().into()),
     ])
 }

@@ -11,11 +11,12 @@ use crate::resources::ec2::Subnet;
 use crate::resources::ecs::{
     AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
     DeploymentConfiguration, LinuxParameters, LogConfiguration, NetworkConfiguration, PortMapping, RuntimePlatform,
-    Service, ServiceLoadBalancer, TaskDefinition, Variable,
+    Secret, Service, ServiceLoadBalancer, TaskDefinition, Variable,
 };
 use crate::resources::iam::{Policy, Role};
 use crate::resources::lambda::Architecture;
 use crate::resources::logs::LogGroup;
+use crate::resources::values::SecretReference;
 
 /// The name of the service's container in its task.
 const CONTAINER: &str = "app";
@@ -43,7 +44,7 @@ impl Fleet {
         let log_groups = super::Both::make(|color| {
             let log_group = stack.add(
                 &format!("{}LogGroup", title(color)),
-                LogGroup { retention_in_days: settings.log_retention_days, tags: tags(color.as_str()) },
+                LogGroup { retention_in_days: settings.logs.retention_days, tags: tags(color.as_str()) },
             );
             stack.delete_with_stack(&log_group);
             log_group
@@ -54,6 +55,7 @@ impl Fleet {
             &["logs:CreateLogStream", "logs:PutLogEvents"],
             vec![log_groups.blue.arn().text(), log_groups.green.arn().text()],
         ));
+        may.extend(grant_secrets(settings));
         let execution_role = stack.add(
             "ExecutionRole",
             Role {
@@ -122,7 +124,7 @@ impl Environment {
                 launch_type: "FARGATE",
                 platform_version: "LATEST",
                 task_definition: task_definition.arn(),
-                desired_count: Some(settings.desired_count),
+                desired_count: Some(settings.app.count),
                 // Every old task stays until the new ones are healthy, so a deployment to the live environment
                 // loses no capacity.
                 deployment_configuration: DeploymentConfiguration {
@@ -130,11 +132,11 @@ impl Environment {
                     maximum_percent: 200,
                     deployment_circuit_breaker: DeploymentCircuitBreaker { enable: true, rollback: true },
                 },
-                health_check_grace_period_seconds: 30,
+                health_check_grace_period_seconds: settings.health_check.grace_period,
                 network_configuration: NetworkConfiguration { awsvpc_configuration: fleet.network.clone() },
                 load_balancers: vec![ServiceLoadBalancer {
                     container_name: CONTAINER,
-                    container_port: settings.container_port,
+                    container_port: settings.app.port,
                     target_group_arn: balancer.target_groups.of(color).arn(),
                 }],
                 enable_ecs_managed_tags: true,
@@ -162,17 +164,45 @@ fn version_tags(color: Color, version: &Expr<String>) -> Vec<Tag> {
     tags
 }
 
+fn variables(settings: &Settings) -> Vec<Variable> {
+    let port = Variable { name: "PORT".to_owned(), value: settings.app.port.to_string().into() };
+    let own = settings
+        .environment
+        .iter()
+        .map(|(name, value)| Variable { name: name.to_string(), value: value.as_str().into() });
+    std::iter::once(port).chain(own).collect()
+}
+
+/// Lets ECS read the secrets that the settings refer to, and no others.
+fn grant_secrets(settings: &Settings) -> Vec<Statement> {
+    let kept_in = |service: &str| -> Vec<Expr<String>> {
+        let references = settings.secrets.values().filter(|reference| reference.service() == service);
+        let mut resources: Vec<&str> = references.map(SecretReference::resource).collect();
+        resources.sort_unstable();
+        resources.dedup();
+        resources.into_iter().map(Expr::from).collect()
+    };
+    let read =
+        |sid, action, resources: Vec<_>| (!resources.is_empty()).then(|| Statement::allow(sid, &[action], resources));
+    [
+        read("ReadSecrets", "secretsmanager:GetSecretValue", kept_in("secretsmanager")),
+        read("ReadParameters", "ssm:GetParameters", kept_in("ssm")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &Release) -> TaskDefinition {
-    let (cpu, memory) = settings.size.units();
     TaskDefinition {
         family: join(&[Expr::stack_name(), format!("-{color}").into()]),
-        cpu,
-        memory,
+        cpu: settings.app.size.cpu(),
+        memory: settings.app.size.memory(),
         network_mode: "awsvpc",
         requires_compatibilities: ["FARGATE"],
         runtime_platform: RuntimePlatform {
             operating_system_family: "LINUX",
-            cpu_architecture: match settings.architecture {
+            cpu_architecture: match settings.app.architecture {
                 Architecture::X86_64 => "X86_64",
                 Architecture::Arm64 => "ARM64",
             },
@@ -183,8 +213,13 @@ fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &R
             name: CONTAINER,
             image: release.image.clone(),
             essential: true,
-            port_mappings: vec![PortMapping { container_port: settings.container_port, protocol: "tcp" }],
-            environment: vec![Variable { name: "PORT".to_owned(), value: settings.container_port.to_string().into() }],
+            port_mappings: vec![PortMapping { container_port: settings.app.port, protocol: "tcp" }],
+            environment: variables(settings),
+            secrets: settings
+                .secrets
+                .iter()
+                .map(|(name, reference)| Secret { name: name.to_string(), value_from: reference.clone() })
+                .collect(),
             user: USER.to_owned(),
             readonly_root_filesystem: true,
             linux_parameters: LinuxParameters {

@@ -9,6 +9,7 @@ use crate::resources::ec2::Subnet;
 use crate::resources::elbv2::{
     Attribute, Forward, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme, TargetGroup,
 };
+use crate::resources::values::Port;
 
 /// The request header that addresses an environment on the dev listener, whoever is dev.
 pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
@@ -36,7 +37,7 @@ impl LoadBalancing {
         let load_balancer = Self::balancer(stack, network);
         let target_groups = Both::make(|color| Self::target_group(stack, settings, network, color));
         let (blue, green) = (target_groups.blue.arn(), target_groups.green.arn());
-        let mut listener = |id: &str, port: u16, target: Expr<_>| {
+        let mut listener = |id: &str, port: Port, target: Expr<_>| {
             stack.add(
                 id,
                 Listener {
@@ -48,11 +49,11 @@ impl LoadBalancing {
             )
         };
         let prod_target = Expr::when(green_is_prod, &green, &blue);
-        let prod = listener("ProdListener", settings.prod_port, prod_target);
-        let dev = listener("DevListener", settings.dev_port, Expr::when(green_is_prod, &blue, &green));
+        let prod = listener("ProdListener", settings.prod.port, prod_target);
+        let dev = listener("DevListener", settings.dev.port, Expr::when(green_is_prod, &blue, &green));
         let rules = Both::make(|color| Self::rule(stack, &dev, &target_groups, color));
-        let prod_url = Self::url(&load_balancer, settings.prod_port);
-        let dev_url = Self::url(&load_balancer, settings.dev_port);
+        let prod_url = Self::url(&load_balancer, settings.prod.port);
+        let dev_url = Self::url(&load_balancer, settings.dev.port);
         Self { prod, dev, rules, target_groups, prod_url, dev_url }
     }
 
@@ -81,17 +82,17 @@ impl LoadBalancing {
             TargetGroup {
                 vpc_id: network.vpc.id(),
                 target_type: "ip",
-                port: settings.container_port,
+                port: settings.app.port,
                 protocol: Protocol::Http,
-                health_check_path: settings.health_check_path.clone(),
-                health_check_interval_seconds: 5,
-                health_check_timeout_seconds: 2,
-                healthy_threshold_count: 2,
-                unhealthy_threshold_count: 2,
+                health_check_path: settings.health_check.path.clone(),
+                health_check_interval_seconds: settings.health_check.interval,
+                health_check_timeout_seconds: settings.health_check.timeout,
+                healthy_threshold_count: settings.health_check.healthy_threshold,
+                unhealthy_threshold_count: settings.health_check.unhealthy_threshold,
                 matcher: Matcher { http_code: "200".to_owned() },
                 target_group_attributes: vec![Attribute::new(
                     "deregistration_delay.timeout_seconds",
-                    settings.deregistration_delay.to_string(),
+                    settings.app.deregistration_delay.to_string(),
                 )],
                 tags: tags(color.as_str()),
             },
@@ -119,8 +120,8 @@ impl LoadBalancing {
         )
     }
 
-    fn url(load_balancer: &Ref<LoadBalancer>, port: u16) -> Expr<String> {
-        let port = if port == 80 { String::new() } else { format!(":{port}") };
+    fn url(load_balancer: &Ref<LoadBalancer>, port: Port) -> Expr<String> {
+        let port = if port.get() == 80 { String::new() } else { format!(":{port}") };
         join(&["http://".into(), load_balancer.dns_name(), port.into()])
     }
 }

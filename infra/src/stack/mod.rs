@@ -11,7 +11,7 @@ mod environment;
 mod load_balancer;
 mod network;
 pub mod outputs;
-mod settings;
+pub mod settings;
 pub mod storage;
 
 use cutover_lambda::color::Color;
@@ -96,6 +96,9 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
          and the function that swaps them.",
     );
 
+    for (key, value) in &settings.tags {
+        stack.tag(Tag::new(key.as_str(), value.as_str()));
+    }
     let prod_color = stack.parameter(
         parameter::PROD_COLOR,
         &Parameter {

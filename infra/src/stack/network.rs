@@ -6,13 +6,10 @@ use crate::resources::ec2::{
     InternetGateway, Peer, Route, RouteTable, Rule, SecurityGroup, Subnet, SubnetRouteTableAssociation, Vpc,
     VpcGatewayAttachment,
 };
-
-/// The VPC's address range: 65,536 addresses.
-const VPC_CIDR: &str = "10.0.0.0/16";
-const ANYWHERE: &str = "0.0.0.0/0";
+use crate::resources::values::{Cidr, Port};
 
 fn anywhere() -> Peer {
-    Peer::Range(ANYWHERE.to_owned())
+    Peer::Range(Cidr::anywhere())
 }
 
 /// The network of the stack.
@@ -35,14 +32,14 @@ impl Network {
         let vpc = stack.add(
             "Vpc",
             Vpc {
-                cidr_block: VPC_CIDR.to_owned(),
+                cidr_block: settings.network.cidr.clone(),
                 enable_dns_hostnames: true,
                 enable_dns_support: true,
                 tags: tags("vpc"),
             },
         );
         let (route_table, internet_route) = Self::internet(stack, &vpc);
-        let subnets = [0, 1].map(|zone| Self::public_subnet(stack, &vpc, &route_table, zone));
+        let subnets = [0, 1].map(|zone| Self::public_subnet(stack, settings, &vpc, &route_table, zone));
         let (balancer_group, task_group) = Self::groups(stack, settings, &vpc);
         Self { vpc, subnets, internet_route, balancer_group, task_group }
     }
@@ -56,20 +53,26 @@ impl Network {
         let table = stack.add("PublicRouteTable", RouteTable { vpc_id: vpc.id(), tags: tags("public") });
         let route = stack.add(
             "InternetRoute",
-            Route { route_table_id: table.id(), destination_cidr_block: ANYWHERE.to_owned(), gateway_id: gateway.id() },
+            Route { route_table_id: table.id(), destination_cidr_block: Cidr::anywhere(), gateway_id: gateway.id() },
         );
         stack.after(&route, &attachment);
         (table, route)
     }
 
-    fn public_subnet(stack: &mut Stack, vpc: &Ref<Vpc>, table: &Ref<RouteTable>, zone: usize) -> Ref<Subnet> {
-        let letter = ["A", "B"][zone];
+    fn public_subnet(
+        stack: &mut Stack,
+        settings: &Settings,
+        vpc: &Ref<Vpc>,
+        table: &Ref<RouteTable>,
+        zone: u8,
+    ) -> Ref<Subnet> {
+        let letter = ["A", "B"][usize::from(zone)];
         let subnet = stack.add(
             &format!("PublicSubnet{letter}"),
             Subnet {
                 vpc_id: vpc.id(),
-                cidr_block: format!("10.0.{zone}.0/24"),
-                availability_zone: Expr::availability_zone(zone),
+                cidr_block: settings.network.cidr.part(zone),
+                availability_zone: Expr::availability_zone(zone.into()),
                 map_public_ip_on_launch: false,
                 tags: tags(&format!("public-{}", letter.to_lowercase())),
             },
@@ -88,12 +91,12 @@ impl Network {
                 group_description: "The load balancer: everybody in on prod and dev, out to the tasks only".to_owned(),
                 vpc_id: vpc.id(),
                 security_group_ingress: vec![
-                    Rule::tcp(settings.prod_port, anywhere(), "Users of prod"),
-                    Rule::tcp(settings.dev_port, anywhere(), "Users of dev"),
+                    Rule::tcp(settings.prod.port, anywhere(), "Users of prod"),
+                    Rule::tcp(settings.dev.port, anywhere(), "Users of dev"),
                 ],
                 security_group_egress: vec![Rule::tcp(
-                    settings.container_port,
-                    Peer::Range(VPC_CIDR.to_owned()),
+                    settings.app.port,
+                    Peer::Range(settings.network.cidr.clone()),
                     "The tasks",
                 )],
                 tags: tags("load-balancer"),
@@ -105,11 +108,11 @@ impl Network {
                 group_description: "The tasks: in from the load balancer only, out to HTTPS".to_owned(),
                 vpc_id: vpc.id(),
                 security_group_ingress: vec![Rule::tcp(
-                    settings.container_port,
+                    settings.app.port,
                     Peer::Group(balancer.id()),
                     "The load balancer",
                 )],
-                security_group_egress: vec![Rule::tcp(443, anywhere(), "Registry and logs")],
+                security_group_egress: vec![Rule::tcp(Port::HTTPS, anywhere(), "Registry and logs")],
                 tags: tags("tasks"),
             },
         );

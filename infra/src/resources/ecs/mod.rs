@@ -1,12 +1,17 @@
 //! Amazon ECS on Fargate.
 
-use serde::{Deserialize, Serialize};
+mod size;
+
+use serde::Serialize;
 
 use super::ec2::{SecurityGroup, Subnet};
 use super::elbv2::TargetGroup;
 use super::iam::Role;
 use super::logs::LogGroup;
+use super::values::{Count, GraceSeconds, Port, SecretReference};
 use crate::cdk::{Arn, Expr, Id, Name, Ref, Resource, Tag};
+
+pub use size::{Cpu, FargateSize, With};
 
 /// A cluster of services.
 #[derive(Clone, Debug, Serialize)]
@@ -49,39 +54,6 @@ impl ClusterSetting {
     pub const CONTAINER_INSIGHTS: Self = Self { name: "containerInsights", value: "enabled" };
 }
 
-/// A size that Fargate offers. Only pairs that exist can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum FargateSize {
-    /// 0.25 vCPU, 512 MiB.
-    #[serde(rename = "256/512")]
-    Cpu256Memory512,
-    /// 0.25 vCPU, 1 GiB.
-    #[serde(rename = "256/1024")]
-    Cpu256Memory1024,
-    /// 0.5 vCPU, 1 GiB.
-    #[serde(rename = "512/1024")]
-    Cpu512Memory1024,
-    /// 1 vCPU, 2 GiB.
-    #[serde(rename = "1024/2048")]
-    Cpu1024Memory2048,
-    /// 2 vCPU, 4 GiB.
-    #[serde(rename = "2048/4096")]
-    Cpu2048Memory4096,
-}
-
-impl FargateSize {
-    /// CPU units (1,024 are one vCPU) and memory in MiB, in text as task definitions have them.
-    pub const fn units(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Cpu256Memory512 => ("256", "512"),
-            Self::Cpu256Memory1024 => ("256", "1024"),
-            Self::Cpu512Memory1024 => ("512", "1024"),
-            Self::Cpu1024Memory2048 => ("1024", "2048"),
-            Self::Cpu2048Memory4096 => ("2048", "4096"),
-        }
-    }
-}
-
 /// What a task runs.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -89,9 +61,9 @@ pub struct TaskDefinition {
     /// The name that its revisions share.
     pub family: Expr<String>,
     /// CPU units of the whole task.
-    pub cpu: &'static str,
+    pub cpu: String,
     /// MiB of the whole task.
-    pub memory: &'static str,
+    pub memory: String,
     /// `awsvpc`: each task has a network interface of its own. Fargate has no other.
     pub network_mode: &'static str,
     /// `FARGATE`.
@@ -143,6 +115,9 @@ pub struct ContainerDefinition {
     pub port_mappings: Vec<PortMapping>,
     /// Environment variables; nothing secret.
     pub environment: Vec<Variable>,
+    /// Environment variables whose values ECS reads where they are kept, when a task starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
     /// The user it runs as, `uid:gid`.
     pub user: String,
     /// Whether it cannot write to its image's file system.
@@ -160,7 +135,7 @@ pub struct ContainerDefinition {
 #[serde(rename_all = "PascalCase")]
 pub struct PortMapping {
     /// The port.
-    pub container_port: u16,
+    pub container_port: Port,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
 }
@@ -173,6 +148,16 @@ pub struct Variable {
     pub name: String,
     /// Its value.
     pub value: Expr<String>,
+}
+
+/// An environment variable whose value is kept elsewhere.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// Where its value is.
+    pub value_from: SecretReference,
 }
 
 /// Kernel features of a container.
@@ -250,11 +235,11 @@ pub struct Service {
     pub task_definition: Expr<Arn<TaskDefinition>>,
     /// How many; left out where it is scaled by something else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub desired_count: Option<u16>,
+    pub desired_count: Option<Count>,
     /// How one version is replaced with the next.
     pub deployment_configuration: DeploymentConfiguration,
     /// Seconds in which a new task's health checks may fail.
-    pub health_check_grace_period_seconds: u16,
+    pub health_check_grace_period_seconds: GraceSeconds,
     /// The network.
     pub network_configuration: NetworkConfiguration,
     /// The target groups that tasks are registered in.
@@ -333,7 +318,7 @@ pub struct ServiceLoadBalancer {
     /// The container that is registered.
     pub container_name: &'static str,
     /// Its port.
-    pub container_port: u16,
+    pub container_port: Port,
     /// The target group.
     pub target_group_arn: Expr<Arn<TargetGroup>>,
 }

@@ -1,0 +1,137 @@
+//! The sizes that Fargate offers: only pairs of CPU and memory that exist can be written, or read.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resources::values::Unacceptable;
+
+/// CPU units of a task, as a type: 1,024 are one vCPU.
+#[derive(Clone, Copy, Debug)]
+pub enum Cpu<const UNITS: u32> {}
+
+/// That Fargate offers `MIB` MiB of memory with a number of CPU units.
+#[diagnostic::on_unimplemented(
+    message = "Fargate offers no task with {Self} and {MIB} MiB of memory",
+    note = "see FargateSize::OFFERED for the pairs there are"
+)]
+pub trait With<const MIB: u32> {}
+
+/// CPU and memory of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FargateSize {
+    cpu: u32,
+    memory: u32,
+}
+
+macro_rules! offered {
+    ($( $cpu:literal: $($memory:literal)+; )+) => {
+        $( $( impl With<$memory> for Cpu<$cpu> {} )+ )+
+
+        impl FargateSize {
+            /// Every size there is: CPU units, and the MiB that go with them.
+            pub const OFFERED: &[(u32, &[u32])] = &[ $( ($cpu, &[$($memory),+]) ),+ ];
+        }
+    };
+}
+
+offered! {
+    256: 512 1024 2048;
+    512: 1024 2048 3072 4096;
+    1024: 2048 3072 4096 5120 6144 7168 8192;
+    2048: 4096 5120 6144 7168 8192 9216 10240 11264 12288 13312 14336 15360 16384;
+    4096: 8192 9216 10240 11264 12288 13312 14336 15360 16384 17408 18432 19456 20480 21504 22528 23552 24576 25600
+        26624 27648 28672 29696 30720;
+    8192: 16384 20480 24576 28672 32768 36864 40960 45056 49152 53248 57344 61440;
+    16384: 32768 40960 49152 57344 65536 73728 81920 90112 98304 106_496 114_688 122_880;
+}
+
+impl FargateSize {
+    /// A size, checked when it is compiled.
+    pub const fn of<const CPU: u32, const MIB: u32>() -> Self
+    where
+        Cpu<CPU>: With<MIB>,
+    {
+        Self { cpu: CPU, memory: MIB }
+    }
+
+    /// CPU units, in text as task definitions have them.
+    pub fn cpu(self) -> String {
+        self.cpu.to_string()
+    }
+
+    /// MiB of memory, in text as task definitions have them.
+    pub fn memory(self) -> String {
+        self.memory.to_string()
+    }
+}
+
+impl fmt::Display for FargateSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.cpu, self.memory)
+    }
+}
+
+impl FromStr for FargateSize {
+    type Err = Unacceptable;
+
+    fn from_str(text: &str) -> Result<Self, Unacceptable> {
+        let pair = text.split_once('/').and_then(|(cpu, memory)| Some((cpu.parse().ok()?, memory.parse().ok()?)));
+        let Some((cpu, memory)) = pair else {
+            return Err(Unacceptable::new(format!("{text:?} is not CPU units and MiB, such as 256/512")));
+        };
+        match Self::OFFERED.iter().find(|(offered, _)| *offered == cpu) {
+            Some((_, memories)) if memories.contains(&memory) => Ok(Self { cpu, memory }),
+            Some((_, memories)) => {
+                let pairs: Vec<String> = memories.iter().map(|memory| format!("{cpu}/{memory}")).collect();
+                Err(Unacceptable::new(format!(
+                    "Fargate has no size {text}; with {cpu} CPU units: {}",
+                    pairs.join(", ")
+                )))
+            }
+            None => {
+                let cpus: Vec<String> = Self::OFFERED.iter().map(|(cpu, _)| cpu.to_string()).collect();
+                Err(Unacceptable::new(format!("Fargate has no tasks of {cpu} CPU units, only of {}", cpus.join(", "))))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for FargateSize {
+    type Error = Unacceptable;
+
+    fn try_from(text: String) -> Result<Self, Unacceptable> {
+        text.parse()
+    }
+}
+
+impl From<FargateSize> for String {
+    fn from(size: FargateSize) -> Self {
+        size.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_that_fargate_offers_is_read_and_written_alike() {
+        for (cpu, memories) in FargateSize::OFFERED {
+            for memory in *memories {
+                let text = format!("{cpu}/{memory}");
+                assert_eq!(text.parse::<FargateSize>().unwrap().to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_that_fargate_does_not_offer_is_refused_with_the_nearest_ones() {
+        let error = "512/512".parse::<FargateSize>().unwrap_err().to_string();
+        assert_eq!(error, "Fargate has no size 512/512; with 512 CPU units: 512/1024, 512/2048, 512/3072, 512/4096");
+        assert!("100/512".parse::<FargateSize>().is_err());
+        assert!("512".parse::<FargateSize>().is_err());
+    }
+}

@@ -1,0 +1,307 @@
+//! Values that properties and settings can have. Each type accepts only what AWS accepts, so a port is no number of
+//! tasks and a typing mistake in a CIDR is found before AWS sees it; its error says what would be accepted.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a value was not accepted: what the value must be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unacceptable(String);
+
+impl Unacceptable {
+    /// A value was not accepted: what it is, and what it must be.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// Declares whole numbers within limits.
+macro_rules! numbers {
+    ($( $(#[$about:meta])+ pub struct $name:ident($type:ty): $min:literal..=$max:literal; )+) => { $(
+        $(#[$about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+        #[serde(try_from = "i64", into = "i64")]
+        pub struct $name($type);
+
+        impl $name {
+            /// The smallest one.
+            pub const MIN: $type = $min;
+            /// The largest one.
+            pub const MAX: $type = $max;
+
+            /// The number, checked when it is compiled.
+            ///
+            /// # Panics
+            /// At compile time in a constant, where `value` is out of the limits.
+            #[allow(clippy::manual_range_contains, unused_comparisons, clippy::absurd_extreme_comparisons)]
+            pub const fn of(value: $type) -> Self {
+                assert!(value >= $min && value <= $max, "out of the limits");
+                Self(value)
+            }
+
+            /// The number as a plain one.
+            pub const fn get(self) -> $type {
+                self.0
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = Unacceptable;
+
+            fn try_from(value: i64) -> Result<Self, Unacceptable> {
+                let fitting = <$type>::try_from(value).ok().filter(|value| ($min..=$max).contains(value));
+                fitting.map(Self).ok_or_else(|| Unacceptable(format!("{value} is not from {} to {}", $min, $max)))
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(number: $name) -> Self {
+                number.0.into()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+ };
+}
+
+numbers! {
+    /// A TCP port.
+    pub struct Port(u16): 1..=65535;
+    /// Tasks in an environment.
+    pub struct Count(u16): 1..=1000;
+    /// Seconds that a replaced task may take to finish its requests.
+    pub struct DrainSeconds(u16): 0..=3600;
+    /// Seconds between two health checks of a target.
+    pub struct CheckInterval(u16): 5..=300;
+    /// Seconds within which a health check must be answered.
+    pub struct CheckTimeout(u16): 2..=120;
+    /// Answers in a row that make a target healthy or unhealthy.
+    pub struct CheckThreshold(u8): 2..=10;
+    /// Seconds that an answer or a start may take.
+    pub struct GraceSeconds(u32): 0..=2_147_483;
+}
+
+/// Declares texts that match a rule.
+macro_rules! texts {
+    ($( $(#[$about:meta])+ pub struct $name:ident: $rule:expr, $words:literal; )+) => { $(
+        $(#[$about])+
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Unacceptable;
+
+            fn try_from(text: String) -> Result<Self, Unacceptable> {
+                let rule: fn(&str) -> bool = $rule;
+                if rule(&text) { Ok(Self(text)) } else { Err(Unacceptable(format!("{text:?} is not {}", $words))) }
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = Unacceptable;
+
+            fn try_from(text: &str) -> Result<Self, Unacceptable> {
+                text.to_owned().try_into()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+ };
+}
+
+texts! {
+    /// The path of a URL.
+    pub struct UrlPath: |text| text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()),
+        "a path: it begins with / and has no spaces";
+    /// The name of an HTTP header.
+    pub struct HeaderName: |text| (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+        "a header's name: letters, digits, - and _, at most 40";
+    /// The name of a CloudFormation stack.
+    pub struct StackName: is_stack_name,
+        "a stack name: a letter and then letters, digits and hyphens, at most 100";
+    /// The name of a Cargo package.
+    pub struct PackageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+        "a package name: letters, digits, - and _";
+    /// An AWS region.
+    pub struct RegionName: |text| text.split('-').count() >= 3 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+        "a region, such as eu-central-1";
+    /// An IPv4 address range.
+    pub struct Cidr: is_cidr,
+        "an IPv4 range in CIDR notation, such as 203.0.113.0/24 (the bits behind the prefix are 0)";
+    /// Where a secret is kept.
+    pub struct SecretReference: |text| is_arn(text, "secretsmanager", "secret:") || is_arn(text, "ssm", "parameter/"),
+        "a reference to a secret: the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of an SSM parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME). The value itself does not belong into this file";
+    /// The name of an environment variable.
+    pub struct VariableName: |text| text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+        "the name of an environment variable: letters, digits and _, not beginning with a digit";
+    /// The key of a tag.
+    pub struct TagKey: |text| (1..=128).contains(&text.len()) && is_tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("bluegreen:") && text != "Name",
+        "the key of a tag of your own: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and not beginning with aws: or bluegreen:";
+    /// The value of a tag.
+    pub struct TagValue: |text| text.len() <= 256 && is_tag_text(text),
+        "the value of a tag: at most 256 letters, digits, spaces and _.:/=+-@";
+}
+
+/// CloudFormation's own rule for stack names.
+fn is_stack_name(text: &str) -> bool {
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
+        && text.len() <= 100
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(prefix)) = (address.parse::<Ipv4Addr>(), prefix.parse::<u32>()) else { return false };
+    let host_bits = u32::MAX.checked_shr(prefix).unwrap_or(0);
+    prefix <= 32 && address.to_bits() & host_bits == 0
+}
+
+/// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with a resource that begins so.
+fn is_arn(text: &str, service: &str, resource: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let [arn, partition, of, region, account, rest] = parts[..] else { return false };
+    arn == "arn"
+        && partition.starts_with("aws")
+        && of == service
+        && !region.is_empty()
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && rest.strip_prefix(resource).is_some_and(|name| !name.is_empty())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_tag_text(text: &str) -> bool {
+    text.chars().all(|character| character.is_alphanumeric() || " _.:/=+-@".contains(character))
+}
+
+impl Port {
+    /// HTTPS's own port.
+    pub const HTTPS: Self = Self(443);
+}
+
+impl SecretReference {
+    /// The service that keeps the secret: `secretsmanager` or `ssm`.
+    pub fn service(&self) -> &str {
+        self.0.split(':').nth(2).unwrap_or_default()
+    }
+
+    /// The ARN that permissions name: without the key and version that a reference into a secret may end with.
+    pub fn resource(&self) -> &str {
+        match self.0.match_indices(':').nth(6) {
+            Some((end, _)) if self.service() == "secretsmanager" => &self.0[..end],
+            _ => &self.0,
+        }
+    }
+}
+
+impl Cidr {
+    /// Every address.
+    pub fn anywhere() -> Self {
+        Self("0.0.0.0/0".to_owned())
+    }
+
+    /// The `index`th /24 in this range, which is a /16.
+    #[must_use]
+    pub fn part(&self, index: u8) -> Self {
+        let address = self.0.split('/').next().and_then(|address| address.parse::<Ipv4Addr>().ok());
+        let [first, second, ..] = address.unwrap_or(Ipv4Addr::UNSPECIFIED).octets();
+        Self(format!("{first}.{second}.{index}.0/24"))
+    }
+}
+
+/// Days that logs are kept: what CloudWatch Logs offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct RetentionDays(u16);
+
+impl RetentionDays {
+    /// Every one that is offered.
+    pub const OFFERED: [u16; 22] =
+        [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+    /// A month.
+    pub const MONTH: Self = Self(30);
+}
+
+impl TryFrom<i64> for RetentionDays {
+    type Error = Unacceptable;
+
+    fn try_from(days: i64) -> Result<Self, Unacceptable> {
+        Self::OFFERED.into_iter().find(|offered| i64::from(*offered) == days).map(Self).ok_or_else(|| {
+            let offered: Vec<String> = Self::OFFERED.iter().map(u16::to_string).collect();
+            Unacceptable(format!("{days} days are not offered by CloudWatch Logs, only {}", offered.join(", ")))
+        })
+    }
+}
+
+impl From<RetentionDays> for i64 {
+    fn from(days: RetentionDays) -> Self {
+        days.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_no_bits_behind_its_prefix() {
+        for good in ["0.0.0.0/0", "10.0.0.0/8", "203.0.113.7/32"] {
+            assert!(Cidr::try_from(good).is_ok(), "{good}");
+        }
+        for bad in ["10.0.0.1/8", "10.0.0.0/33", "10.0.0/8", "10.0.0.0", "::/0", ""] {
+            assert!(Cidr::try_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_a_reference_and_never_a_value() {
+        for good in [
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3",
+            "arn:aws-cn:ssm:cn-north-1:123456789012:parameter/app/key",
+        ] {
+            assert!(SecretReference::try_from(good).is_ok(), "{good}");
+        }
+        for bad in ["hunter2", "arn:aws:s3:::bucket", "arn:aws:ssm:eu-central-1:123:parameter/x"] {
+            assert!(SecretReference::try_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_say_their_limits() {
+        assert_eq!(Port::try_from(0).unwrap_err().to_string(), "0 is not from 1 to 65535");
+        assert_eq!(CheckInterval::try_from(5).map(CheckInterval::get), Ok(5));
+    }
+
+    #[test]
+    fn tags_of_the_stack_itself_cannot_be_taken() {
+        for bad in ["aws:x", "AWS:x", "bluegreen:stack", "Name", ""] {
+            assert!(TagKey::try_from(bad).is_err(), "{bad}");
+        }
+        assert!(TagKey::try_from("team").is_ok());
+    }
+}

@@ -1,0 +1,110 @@
+//! What must hold between settings, and how an error points at the place in the file.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Dev, Settings};
+
+/// Environment variables that the stack sets itself.
+const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
+
+/// A rule that settings break.
+pub(super) struct Broken {
+    /// The key that shows it, from the outside to the inside.
+    path: Vec<String>,
+    /// What is wrong and what is allowed.
+    reason: String,
+}
+
+impl Broken {
+    fn at(path: &str, reason: impl Into<String>) -> Self {
+        Self { path: path.split('.').map(str::to_owned).collect(), reason: reason.into() }
+    }
+
+    /// The reason, with the line of the file that it is about and a caret under the value.
+    pub(super) fn shown_in(&self, text: &str) -> String {
+        match span(text, &self.path) {
+            Some(span) => point(text, span, &self.reason),
+            // What is wrong is a default that something else in the file does not go with.
+            None => format!("{}: {}", self.path.join("."), self.reason),
+        }
+    }
+}
+
+/// The first rule that the settings break.
+pub(super) fn broken(settings: &Settings) -> Option<Broken> {
+    ports(settings).or_else(|| checks(settings)).or_else(|| variables(settings)).or_else(|| network(settings))
+}
+
+fn ports(settings: &Settings) -> Option<Broken> {
+    let (prod, dev) = (settings.prod.port, settings.dev.port);
+    if prod != dev {
+        return None;
+    }
+    let key = if dev == Dev::default().port { "prod.port" } else { "dev.port" };
+    Some(Broken::at(key, format!("prod and dev would both listen on {prod}; each needs a port of its own")))
+}
+
+fn checks(settings: &Settings) -> Option<Broken> {
+    let check = &settings.health_check;
+    if check.timeout.get() >= check.interval.get() {
+        return Some(Broken::at(
+            "health_check.timeout",
+            format!(
+                "a check must be answered before the next one begins: less than the interval of {} s",
+                check.interval
+            ),
+        ));
+    }
+    None
+}
+
+fn variables(settings: &Settings) -> Option<Broken> {
+    for (table, names) in [
+        ("environment", settings.environment.keys().collect::<Vec<_>>()),
+        ("secrets", settings.secrets.keys().collect::<Vec<_>>()),
+    ] {
+        if let Some(name) = names.iter().find(|name| OWN_VARIABLES.contains(&name.as_str())) {
+            return Some(Broken::at(&format!("{table}.{name}"), "the stack sets this variable itself (see app.port)"));
+        }
+    }
+    let both = settings.secrets.keys().find(|name| settings.environment.contains_key(*name))?;
+    Some(Broken::at(&format!("secrets.{both}"), "environment has a variable of this name too"))
+}
+
+fn network(settings: &Settings) -> Option<Broken> {
+    if settings.network.cidr.as_str().ends_with("/16") {
+        return None;
+    }
+    Some(Broken::at("network.cidr", "the VPC is a /16, such as 10.0.0.0/16"))
+}
+
+/// Where the value of a key is in the text; of a key that is not there, nothing.
+fn span(text: &str, path: &[String]) -> Option<Range<usize>> {
+    let root = DeTable::parse(text).ok()?;
+    let (last, tables) = path.split_last()?;
+    let mut table = root.get_ref();
+    for name in tables {
+        let DeValue::Table(inner) = table.get(name.as_str())?.get_ref() else { return None };
+        table = inner;
+    }
+    Some(table.get(last.as_str())?.span())
+}
+
+/// The reason, under the line that it is about.
+fn point(text: &str, span: Range<usize>, reason: &str) -> String {
+    let before = text.get(..span.start).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let number = before.matches('\n').count() + 1;
+    let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+    let column = text.get(start..span.start).unwrap_or_default().chars().count();
+    let shown = text.get(span).unwrap_or_default().lines().next().unwrap_or_default().chars().count().max(1);
+    let margin = " ".repeat(number.to_string().len());
+    format!(
+        "line {number}, column {}\n{margin} |\n{number} | {line}\n{margin} | {}{}\n{reason}",
+        column + 1,
+        " ".repeat(column),
+        "^".repeat(shown),
+    )
+}

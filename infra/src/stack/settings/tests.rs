@@ -1,0 +1,94 @@
+//! What `bluegreen.toml` can say, and how mistakes in it are shown.
+
+use super::*;
+
+fn refused(text: &str) -> String {
+    let error = Settings::parse(text).unwrap_err();
+    assert_eq!(error.kind().exit_code(), 2);
+    error.causes().join("\n")
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    assert_eq!(Settings::parse("").unwrap(), Settings::default());
+}
+
+#[test]
+fn ports_can_be_chosen() {
+    let settings = Settings::parse("[prod]\nport = 8000\n[dev]\nport = 8001\n").unwrap();
+    assert_eq!((settings.prod.port.get(), settings.dev.port.get()), (8000, 8001));
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_what_there_is_instead() {
+    let shown = refused("[prod]\nport = 8000\n\n[dev]\nprot = 1\n");
+    assert!(shown.contains("line 5, column 1"), "{shown}");
+    assert!(shown.contains("prot = 1\n  | ^^^^"), "{shown}");
+    assert!(shown.contains("expected `port`"), "{shown}");
+}
+
+#[test]
+fn a_value_that_cannot_be_is_pointed_at_and_says_what_can() {
+    for (text, caret, words) in [
+        ("[app]\nport = 0\n", "port = 0\n  |        ^", "0 is not from 1 to 65535"),
+        ("[app]\nsize = '256/4096'\n", "^^^^^^^^^^", "256/512, 256/1024, 256/2048"),
+        ("[logs]\nretention_days = 31\n", "^^", "1, 3, 5, 7, 14, 30, 60"),
+        ("[secrets]\nDB = 'hunter2'\n", "^^^^^^^^^", "does not belong into this file"),
+        (
+            "[network]
+cidr = '10.0.0.1/16'
+",
+            "^^^^^^^^^^^^^",
+            "CIDR notation",
+        ),
+    ] {
+        let shown = refused(text);
+        assert!(shown.contains("line 2"), "{shown}");
+        assert!(shown.contains(caret), "{shown}");
+        assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_pointed_at() {
+    for (text, caret) in [
+        ("[prod]\nport = 81\n", "port = 81\n  |        ^^\n"),
+        ("[health_check]\ntimeout = 5\n", "timeout = 5\n  |           ^\n"),
+        ("[environment]\nPORT = '1'\n", "PORT = '1'\n  |        ^^^\n"),
+        ("[environment]\nA = '1'\n[secrets]\nA = 'arn:aws:ssm:eu-west-1:123456789012:parameter/a'\n", "A = 'arn"),
+        (
+            "[network]
+cidr = '10.0.0.0/8'
+",
+            "cidr = '10.0.0.0/8'
+  |        ^^^^^^^^^^^^
+",
+        ),
+    ] {
+        let shown = refused(text);
+        assert!(shown.contains(caret), "{shown}");
+    }
+}
+
+#[test]
+fn a_broken_file_is_shown_at_the_place_where_it_breaks() {
+    let shown = refused("[app\nport = 1\n");
+    assert!(shown.contains("line 1"), "{shown}");
+}
+
+#[test]
+fn every_table_and_key_is_documented() {
+    let text = Settings::documentation();
+    let settings = serde_json::to_value(Settings::default()).unwrap();
+    for (name, value) in settings.as_object().unwrap() {
+        match value.as_object() {
+            Some(keys) if !keys.is_empty() => {
+                assert!(text.contains(&format!("`[{name}]`")), "{name}");
+                for key in keys.keys() {
+                    assert!(text.contains(&format!("| `{name}.{key}` |")), "{name}.{key}");
+                }
+            }
+            _ => assert!(text.contains(&format!("| `{name}")), "{name}"),
+        }
+    }
+}
