@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deploy-stack deploy cutover rollback reconcile status history destroy synth \
+.PHONY: help deploy-stack deploy cutover rollback reconcile status history report destroy synth \
 	demo local-up local-down local-status setup build test check fmt clean
 
 CARGO ?= cargo
@@ -54,6 +54,9 @@ status: build ## Who is prod, who is dev, and what runs there
 
 history: build ## The cutovers so far
 	@$(RUN) history
+
+report: build ## The last cutover as a page with a chart (OUT=report.html; a file that ends with .md is Markdown)
+	@$(RUN) report --out '$(or $(OUT),report.html)'
 
 destroy: build ## Delete the stack and everything in it (YES=1 to be not asked)
 	@$(RUN) destroy $(if $(YES),--yes)

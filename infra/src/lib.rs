@@ -10,6 +10,7 @@ pub mod commands;
 pub mod deploy;
 pub mod error;
 pub mod image;
+pub mod report;
 pub mod resources;
 pub mod stack;
 pub mod ui;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use cutover_lambda::Color;
 use cutover_lambda::request::Op;
-use infra::commands::{Context, cutover, deploy, destroy, history, status, synth};
+use infra::commands::{Context, cutover, deploy, destroy, history, report, status, synth};
 use infra::deploy::Listener;
 use infra::error::{Error, Result};
 use infra::resources::values::StackName;
@@ -65,6 +65,8 @@ enum Verb {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// One run as a page with a chart, as Markdown, or as JSON.
+    Report(report::Arguments),
     /// Delete the stack and everything in it.
     Destroy {
         /// Do not ask.
@@ -179,6 +181,10 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
             let runs = history::run(context, *limit).await?;
             if cli.json { print_json(&runs) } else { print_text(&render_runs(&runs, Style::of_stdout())) }
         }
+        Verb::Report(arguments) => match report::run(context, arguments).await? {
+            Some(text) => print_text(&text),
+            None => Ok(()),
+        },
         Verb::Destroy { yes } => run_destroy(context, *yes).await,
     }
 }

@@ -93,3 +93,9 @@ fn outside_the_project_deploy_says_where_to_go() {
     let said = Said::of(output).expect(2);
     assert!(said.err.contains("is not inside the project"), "{}", said.err);
 }
+
+#[test]
+fn a_report_of_something_that_is_no_record_is_a_usage_error() {
+    let said = run(&["report", "--record", "Cargo.toml"], &[]).expect(2);
+    assert!(said.err.contains("not the record of a run"), "{}", said.err);
+}

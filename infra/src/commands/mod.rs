@@ -5,6 +5,7 @@ pub mod deploy;
 pub mod destroy;
 pub mod history;
 mod publish;
+pub mod report;
 pub mod status;
 pub mod synth;
 

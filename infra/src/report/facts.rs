@@ -1,0 +1,146 @@
+//! What a report says in rows, the same for every format. Must not know a format.
+
+use cutover_lambda::Record;
+use cutover_lambda::report::{Connection, Percentiles, Sample};
+use cutover_lambda::request::OnFail;
+
+use super::Place;
+use super::text::{clean, count, ms, offset};
+
+/// A name and its value.
+pub type Fact = (&'static str, String);
+
+/// Latency before, during and after, where there are probes.
+pub fn latencies(record: &Record) -> Vec<(&'static str, Percentiles)> {
+    let Some(probes) = &record.probes else { return Vec::new() };
+    [("before", probes.before), ("during", probes.during), ("after", probes.after)]
+        .into_iter()
+        .filter(|(_, percentiles)| percentiles.count > 0)
+        .collect()
+}
+
+/// What was done: when, for how long, what, and what came of it.
+pub fn steps(record: &Record) -> Vec<[String; 4]> {
+    let row = |step: &cutover_lambda::report::Step| {
+        #[expect(clippy::cast_precision_loss, reason = "a run lasts minutes")]
+        let took = |end: u64| ms(end.saturating_sub(step.start_ms) as f64);
+        [
+            offset(step.start_ms),
+            step.end_ms.map_or_else(|| "under way".to_owned(), took),
+            clean(&step.name),
+            step.note.as_deref().map_or_else(String::new, clean),
+        ]
+    };
+    record.steps.iter().map(row).collect()
+}
+
+/// The failed probes that the record holds whole: number, when, how long, connection, answer, why.
+pub fn failures(record: &Record) -> Vec<[String; 6]> {
+    let Some(probes) = &record.probes else { return Vec::new() };
+    probes.failures.iter().map(failure).collect()
+}
+
+fn failure(sample: &Sample) -> [String; 6] {
+    let latency_us = sample.done_us.saturating_sub(sample.scheduled_us);
+    let status = sample.status.map(|status| status.to_string());
+    let version = sample.version.as_deref().map(|version| format!("version {}", clean(version)));
+    let answer: Vec<String> = status.into_iter().chain(version).collect();
+    let why = sample.failure.map_or_else(String::new, |failure| failure.to_string());
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of minutes")]
+    let took = ms(latency_us as f64 / 1000.0);
+    [
+        sample.sequence.to_string(),
+        offset(sample.scheduled_us / 1000),
+        took,
+        match sample.connection {
+            Connection::KeptAlive => "kept alive".to_owned(),
+            Connection::Fresh => "new".to_owned(),
+        },
+        if answer.is_empty() { "none".to_owned() } else { answer.join(", ") },
+        sample.detail.as_deref().map_or(why.clone(), |detail| format!("{why}: {}", clean(detail))),
+    ]
+}
+
+/// What the probes tell beyond their latency.
+pub fn probing(record: &Record) -> Vec<Fact> {
+    let Some(probes) = &record.probes else { return Vec::new() };
+    let counts = probes.counts;
+    let mut facts = vec![
+        (
+            "probes",
+            format!("{} due, {} sent, {} failed, {} sent late", counts.due, counts.sent, counts.failed, counts.late),
+        ),
+        (
+            "connections",
+            format!(
+                "{} kept alive ({} failed), {} new ({} failed)",
+                probes.kept_alive.due, probes.kept_alive.failed, probes.fresh.due, probes.fresh.failed
+            ),
+        ),
+    ];
+    let switch = [
+        ("first answer of the new version", probes.first_new_ms),
+        ("last answer of the old version", probes.last_old_ms),
+    ];
+    facts.extend(switch.into_iter().filter_map(|(name, at)| Some((name, offset(at?)))));
+    if probes.first_new_ms.is_some() {
+        facts.push(match probes.flip_flops {
+            0 => ("switch", "clean: no answer of the old version came after one of the new".to_owned()),
+            times => ("switch", format!("an old answer after a new one {}", count(times, "time"))),
+        });
+    }
+    if !probes.addresses.is_empty() {
+        facts.push(("addresses probed", clean(&probes.addresses.join(", "))));
+    }
+    facts
+}
+
+/// The run: who, when, where.
+pub fn run(record: &Record, place: &Place) -> Vec<Fact> {
+    let color = |color: Option<cutover_lambda::Color>| color.map_or("–", |color| color.as_str());
+    let version = |version: &Option<String>| version.as_deref().map_or_else(|| "–".to_owned(), clean);
+    let mut facts = vec![
+        ("run", clean(&record.id)),
+        ("outcome", record.outcome.map_or("under way", |outcome| outcome.as_str()).to_owned()),
+        ("asked for", record.op.as_str().to_owned()),
+        ("from", format!("{}, version {}", color(record.from), version(&record.versions.old))),
+        ("to", format!("{}, version {}", color(record.to), version(&record.versions.new))),
+        ("traffic now", format!("prod {}, dev {}", color(record.prod), color(record.dev))),
+        ("began", record.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+        ("took", offset(record.duration_ms)),
+    ];
+    let place = [("stack", &place.stack), ("region", &place.region), ("prod", &place.prod_url)];
+    facts.extend(place.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, clean(value))));
+    if let Some(by) = &record.recovered_by {
+        facts.push(("put right by run", clean(by)));
+    }
+    if !record.recovered.is_empty() {
+        facts.push(("put right first", clean(&record.recovered.join(", "))));
+    }
+    facts
+}
+
+/// The request as it was understood.
+pub fn request(record: &Record) -> Vec<Fact> {
+    let request = &record.request;
+    let probe = &request.probe;
+    let path = probe.path.as_deref().map_or_else(|| "the stack's own".to_owned(), clean);
+    let value = probe.version.value.as_deref().map_or_else(|| "what the gate sees".to_owned(), clean);
+    vec![
+        ("probes", format!("{} of path {path}", probe.count)),
+        ("every", format!("{} ms", probe.interval.as_millis())),
+        ("answered within", format!("{} ms", probe.timeout.as_millis())),
+        ("before the first write", probe.baseline.to_string()),
+        ("failures put up with", probe.max_failures.to_string()),
+        ("expected version", value),
+        ("gate", count(request.gate.count, "probe")),
+        ("settling", format!("{} ms", request.settle.as_millis())),
+        (
+            "on failure",
+            match request.on_fail {
+                OnFail::Rollback => "roll back".to_owned(),
+                OnFail::Hold => "hold".to_owned(),
+            },
+        ),
+    ]
+}

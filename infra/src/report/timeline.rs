@@ -1,0 +1,206 @@
+//! A run as a picture needs it: points, marks and bands on one axis of time. Must not know how it is drawn.
+
+use cutover_lambda::report::{Failure, Sample};
+use cutover_lambda::{Color, Phase, Record};
+
+/// A run on its axis of time, in milliseconds from its begin.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// Where the axis ends.
+    pub end_ms: f64,
+    /// The probes of prod, in the order in which they were due.
+    pub points: Vec<Point>,
+    /// The writes of listeners.
+    pub writes: Vec<Write>,
+    /// The phases, one after the other.
+    pub bands: Vec<Band>,
+    /// The side that was prod before.
+    pub old: Side,
+    /// The side that was to become prod.
+    pub new: Side,
+    /// Whether the run is still under way.
+    pub running: bool,
+    /// Whether `points` are all probes, not only those that failed.
+    pub whole: bool,
+}
+
+/// One side of a cutover.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Its environment.
+    pub color: Option<Color>,
+    /// The version that it answers.
+    pub version: Option<String>,
+}
+
+/// One probe.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// When it was due.
+    pub at_ms: f64,
+    /// From when it was due to its last byte.
+    pub latency_ms: f64,
+    /// Who answered.
+    pub answer: Answer,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// Who answered a probe, as its version tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The side that was prod before.
+    Old,
+    /// The side that was to become prod.
+    New,
+    /// Nobody, or a version that tells neither.
+    Unknown,
+}
+
+/// A write of a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// When it was begun.
+    pub at_ms: f64,
+    /// Such as `prod → blue`.
+    pub label: String,
+    /// Whether it is prod's, not dev's.
+    pub prod: bool,
+    /// Where it points after.
+    pub color: Color,
+}
+
+/// A phase.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    /// When it began.
+    pub from_ms: f64,
+    /// When it ended.
+    pub to_ms: f64,
+    /// Its name for people.
+    pub name: &'static str,
+}
+
+impl Timeline {
+    /// The timeline of a run, finished or not.
+    #[expect(clippy::cast_precision_loss, reason = "a run lasts minutes, not thousands of years")]
+    pub fn of(record: &Record) -> Self {
+        let (samples, whole) = samples(record);
+        let points: Vec<Point> = samples.iter().map(|sample| point(sample, record)).collect();
+        let last = points.iter().map(|point| point.at_ms).fold(0.0, f64::max);
+        Self {
+            end_ms: (record.duration_ms as f64).max(last).max(1.0),
+            writes: writes(record),
+            bands: bands(record),
+            old: Side { color: record.from, version: record.versions.old.clone() },
+            new: Side { color: record.to, version: record.versions.new.clone() },
+            running: !record.is_final(),
+            points,
+            whole,
+        }
+    }
+
+    /// Whether the two sides can be told apart by the version that they answer.
+    pub fn tells_sides(&self) -> bool {
+        self.old.version.is_some() && self.new.version.is_some() && self.old.version != self.new.version
+    }
+}
+
+/// The probes that the record holds, and whether these are all.
+fn samples(record: &Record) -> (Vec<Sample>, bool) {
+    let Some(probes) = &record.probes else { return (Vec::new(), true) };
+    let whole = u32::try_from(probes.failures.len()) == Ok(probes.counts.due);
+    (probes.failures.clone(), whole)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of minutes fit")]
+fn point(sample: &Sample, record: &Record) -> Point {
+    let latency_us = sample.done_us.saturating_sub(sample.scheduled_us);
+    Point {
+        at_ms: sample.scheduled_us as f64 / 1000.0,
+        latency_ms: latency_us as f64 / 1000.0,
+        answer: answer(sample.version.as_deref(), record),
+        failure: sample.failure,
+    }
+}
+
+fn answer(version: Option<&str>, record: &Record) -> Answer {
+    let (old, new) = (record.versions.old.as_deref(), record.versions.new.as_deref());
+    match version {
+        Some(_) if old == new => Answer::Unknown,
+        Some(version) if new == Some(version) => Answer::New,
+        Some(version) if old == Some(version) => Answer::Old,
+        _ => Answer::Unknown,
+    }
+}
+
+/// Whether prod was written, and to what, in a step such as `write prod blue`.
+fn write_of(step: &str) -> Option<(bool, Color)> {
+    let (listener, color) = step.strip_prefix("write ")?.split_once(' ')?;
+    let prod = match listener {
+        "prod" => true,
+        "dev" => false,
+        _ => return None,
+    };
+    Some((prod, color.parse().ok()?))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run lasts minutes")]
+fn writes(record: &Record) -> Vec<Write> {
+    let write = |step: &cutover_lambda::report::Step| {
+        let (prod, color) = write_of(&step.name)?;
+        let label = format!("{} → {color}", if prod { "prod" } else { "dev" });
+        Some(Write { at_ms: step.start_ms as f64, label, prod, color })
+    };
+    record.steps.iter().filter_map(write).collect()
+}
+
+/// What people call a part of a run, by the phase it begins with.
+fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Baseline => "before",
+        Phase::SwapDev | Phase::SwapProd => "swap",
+        Phase::Settle => "settle",
+        Phase::Verify => "verify",
+        Phase::RollBack => "way back",
+        _ => "prepare",
+    }
+}
+
+/// The phase that a step belongs to, after the phase of the step before it.
+fn phase_of(step: &str, before: Phase) -> Phase {
+    match step {
+        "probe prod before" => Phase::Baseline,
+        "settle" => Phase::Settle,
+        "verify" => Phase::Verify,
+        _ => match write_of(step) {
+            Some(_) if before >= Phase::Settle => Phase::RollBack,
+            Some(_) => Phase::SwapProd,
+            None => before,
+        },
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a run lasts minutes")]
+fn bands(record: &Record) -> Vec<Band> {
+    let mut bands: Vec<Band> = Vec::new();
+    let mut phase = Phase::Locked;
+    for step in &record.steps {
+        phase = phase_of(&step.name, phase);
+        let from_ms = step.start_ms as f64;
+        match bands.last_mut() {
+            Some(last) if last.name == name(phase) => {}
+            last => {
+                if let Some(last) = last {
+                    last.to_ms = from_ms;
+                }
+                let from_ms = if bands.is_empty() { 0.0 } else { from_ms };
+                bands.push(Band { from_ms, to_ms: from_ms, name: name(phase) });
+            }
+        }
+    }
+    if let Some(last) = bands.last_mut() {
+        last.to_ms = record.duration_ms as f64;
+    }
+    bands
+}

@@ -1,0 +1,134 @@
+//! What a run means for the people who asked for it: what happened, whether it is safe, and how sure that is.
+
+use cutover_lambda::request::Op;
+use cutover_lambda::{Color, Outcome, Record};
+
+use super::text::{clean, count, percent_up};
+
+/// How good the news is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As asked.
+    Good,
+    /// Nobody was harmed, and it is not as asked; or it is not known yet.
+    Caution,
+    /// Users may have seen failures, or somebody must act.
+    Bad,
+}
+
+impl Tone {
+    /// Its name, as a class of the style sheet.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Caution => "caution",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// A verdict in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How good it is.
+    pub tone: Tone,
+    /// A sign that does not need a color.
+    pub sign: &'static str,
+    /// What happened, as a headline.
+    pub headline: String,
+    /// Whether users noticed, and how sure that is.
+    pub safety: String,
+    /// What to do next, if anything.
+    pub next: Option<String>,
+}
+
+/// The verdict of a run.
+pub fn of(record: &Record) -> Verdict {
+    let (tone, sign) = match record.outcome {
+        None => (Tone::Caution, "…"),
+        Some(Outcome::Done) if failed(record) > 0 => (Tone::Caution, "!"),
+        Some(Outcome::Done | Outcome::Noop | Outcome::Planned) => (Tone::Good, "✓"),
+        Some(Outcome::Refused) => (Tone::Caution, "–"),
+        Some(Outcome::RolledBack) => (Tone::Bad, "↩"),
+        Some(Outcome::Held | Outcome::Failed) => (Tone::Bad, "✕"),
+    };
+    Verdict { tone, sign, headline: headline(record), safety: safety(record), next: record.hint.as_deref().map(clean) }
+}
+
+fn failed(record: &Record) -> u32 {
+    record.probes.as_ref().map_or(0, |probes| probes.counts.failed)
+}
+
+/// An environment with its version where it is known: `blue (version 2)`.
+fn side(color: Option<Color>, version: Option<&str>) -> String {
+    let color = color.map_or("an unknown environment", Color::as_str);
+    match version {
+        Some(version) => format!("{color} (version {})", clean(version)),
+        None => color.to_owned(),
+    }
+}
+
+fn headline(record: &Record) -> String {
+    let from = side(record.from, record.versions.old.as_deref());
+    let to = side(record.to, record.versions.new.as_deref());
+    let what = match record.op {
+        Op::Rollback => "The rollback",
+        Op::Reconcile => "The repair",
+        _ => "The cutover",
+    };
+    match record.outcome {
+        None => format!("{what} from {from} to {to} is under way"),
+        Some(Outcome::Done) if record.op == Op::Reconcile => "The listeners are in order".to_owned(),
+        Some(Outcome::Done) => format!("Prod moved from {from} to {to}"),
+        Some(Outcome::Noop) => "Nothing had to be done".to_owned(),
+        Some(Outcome::Planned) => format!("A cutover from {from} to {to} would go ahead"),
+        Some(Outcome::RolledBack) => format!("Taken back: prod is {from} again, not {to}"),
+        Some(Outcome::Held) => format!("{what} failed, and prod was left on {}", side(record.prod, None)),
+        Some(Outcome::Refused) => format!("{what} was not begun"),
+        Some(Outcome::Failed) => format!("{what} could not be brought to an end"),
+    }
+}
+
+fn safety(record: &Record) -> String {
+    let Some(probes) = &record.probes else {
+        return if record.wrote {
+            "Prod was not probed.".to_owned()
+        } else {
+            "No listener was written: users are where they were.".to_owned()
+        };
+    };
+    let counts = probes.counts;
+    if counts.failed > 0 {
+        let share = f64::from(counts.failed) / f64::from(counts.due.max(1));
+        return format!(
+            "{} of {} failed ({}){}.",
+            counts.failed,
+            count(counts.due, "probe"),
+            percent_up(share),
+            window(record)
+        );
+    }
+    if counts.due == 0 {
+        return "No probe was sent yet.".to_owned();
+    }
+    let sure = probes.bound95.map_or_else(String::new, |bound| {
+        format!(" With 95 % confidence, fewer than {} of users' requests failed.", percent_up(bound))
+    });
+    format!("Prod answered every one of {}.{sure}", count(counts.due, "probe"))
+}
+
+/// Between which moments probes failed, where all failures are known.
+fn window(record: &Record) -> String {
+    let Some(probes) = &record.probes else { return String::new() };
+    if u32::try_from(probes.failures.len()) != Ok(probes.counts.failed) {
+        return String::new();
+    }
+    let first = probes.failures.iter().map(|sample| sample.scheduled_us).min();
+    let last = probes.failures.iter().map(|sample| sample.done_us).max();
+    match (first, last) {
+        (Some(first), Some(last)) => {
+            format!(", from {} to {} of the run", super::text::offset(first / 1000), super::text::offset(last / 1000))
+        }
+        _ => String::new(),
+    }
+}
