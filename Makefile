@@ -3,8 +3,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deploy-stack deploy cutover rollback reconcile status history report destroy synth \
-	demo local-up local-down local-status setup build test check fmt clean
+.PHONY: help deploy-stack deploy cutover rollback reconcile status history report dashboard destroy synth \
+	demo local-up local-down local-status setup build test check screenshots fmt clean
 
 CARGO ?= cargo
 VENV := .venv
@@ -58,6 +58,9 @@ history: build ## The cutovers so far
 report: build ## The last cutover as a page with a chart (OUT=report.html; a file that ends with .md is Markdown)
 	@$(RUN) report --out '$(or $(OUT),report.html)'
 
+dashboard: build ## A page on this machine: both environments, a cutover as it happens, buttons to start one
+	@$(RUN) dashboard
+
 destroy: build ## Delete the stack and everything in it (YES=1 to be not asked)
 	@$(RUN) destroy $(if $(YES),--yes)
 
@@ -101,6 +104,10 @@ check: build ## Format, lints and template validators
 	$(BIN)/bluegreen synth > $(TARGET)/template.json
 	$(VENV)/bin/cfn-lint --include-checks I --regions ALL_REGIONS --template $(TARGET)/template.json
 	$(VENV)/bin/python infra/tests/validate.py $(TARGET)/template.json
+
+screenshots: build ## Make the pictures of the documentation anew, from a real cutover on the local cloud (needs chromium-driver)
+	$(BIN)/bluegreen build
+	BLUEGREEN_SCREENSHOTS=$(CURDIR)/docs/images $(CARGO) test --locked -p infra --test browser_story
 
 fmt: ## Format the code
 	$(CARGO) fmt

@@ -7,6 +7,7 @@ pub mod build;
 pub mod cdk;
 pub mod cloud;
 pub mod commands;
+pub mod dashboard;
 pub mod deploy;
 pub mod error;
 pub mod image;

@@ -4,10 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use cutover_lambda::Color;
 use cutover_lambda::request::Op;
-use infra::commands::{Context, cutover, deploy, destroy, history, report, status, synth};
+use infra::commands::{Context, cutover, dashboard, deploy, destroy, history, manual, report, status, synth};
 use infra::deploy::Listener;
 use infra::error::{Error, Result};
 use infra::resources::values::StackName;
@@ -67,6 +67,15 @@ enum Verb {
     },
     /// One run as a page with a chart, as Markdown, or as JSON.
     Report(report::Arguments),
+    /// A page on this machine that shows both environments, follows a cutover live, and can start one.
+    Dashboard(dashboard::Arguments),
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual.
+    Man(manual::Arguments),
     /// Delete the stack and everything in it.
     Destroy {
         /// Do not ask.
@@ -113,6 +122,16 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
+    // The command line tells of itself, wherever it is run.
+    let told = match &cli.verb {
+        Verb::Completions { shell } => Some(manual::completions(&mut Cli::command(), *shell)?),
+        Verb::Man(arguments) => Some(manual::man(Cli::command(), arguments)?.unwrap_or_default()),
+        _ => None,
+    };
+    if let Some(text) = told {
+        print_text(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load()?;
     if matches!(cli.verb, Verb::Synth) {
         print_text(&synth::pretty(&settings)?)?;
@@ -164,7 +183,7 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
 
 async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
     match &cli.verb {
-        Verb::Synth => Ok(()),
+        Verb::Synth | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
         Verb::Cutover { to, plan } => {
@@ -180,6 +199,13 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
         Verb::History { limit } => {
             let runs = history::run(context, *limit).await?;
             if cli.json { print_json(&runs) } else { print_text(&render_runs(&runs, Style::of_stdout())) }
+        }
+        Verb::Dashboard(arguments) => {
+            let ready = |url: &str| {
+                let text = if cli.json { serde_json::json!({ "url": url }).to_string() } else { url.to_owned() };
+                print_text(&format!("{text}\n"))
+            };
+            Box::pin(dashboard::run(context, arguments, ready)).await
         }
         Verb::Report(arguments) => match report::run(context, arguments).await? {
             Some(text) => print_text(&text),

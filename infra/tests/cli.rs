@@ -99,3 +99,23 @@ fn a_report_of_something_that_is_no_record_is_a_usage_error() {
     let said = run(&["report", "--record", "Cargo.toml"], &[]).expect(2);
     assert!(said.err.contains("not the record of a run"), "{}", said.err);
 }
+
+#[test]
+fn completions_know_every_verb_and_need_neither_cloud_nor_project() {
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run(&["completions", shell], &[]).expect(0);
+        assert!(said.out.contains("cutover") && said.out.contains("dashboard"), "{shell}");
+    }
+    run(&["completions", "csh"], &[]).expect(2);
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_verb() {
+    let said = run(&["man"], &[]).expect(0);
+    assert!(said.out.contains(".TH bluegreen"), "{}", said.out);
+    let folder = tempfile::tempdir().unwrap();
+    run(&["man", "--out", folder.path().to_str().unwrap()], &[]).expect(0);
+    for page in ["bluegreen.1", "bluegreen-cutover.1", "bluegreen-report.1"] {
+        assert!(folder.path().join(page).is_file(), "{page}");
+    }
+}

@@ -38,7 +38,18 @@ pub trait Follower {
 /// Asks the function for `op` and follows the run to its end.
 pub async fn run(context: &Context, op: Op, to: Option<Color>, follower: &mut dyn Follower) -> Result<Record> {
     let cloud = Cloud::connect(&context.settings).await?;
-    let stack = DeployedStack::require(&cloud, &context.stack).await?;
+    let (outputs, id) = ask(context, &cloud, Request { op, to, ..Request::default() }).await?;
+    follow(&cloud, &outputs, &id, follower).await
+}
+
+/// Asks the function for a run and leaves it to itself; returns its id.
+pub async fn begin(context: &Context, request: Request) -> Result<String> {
+    let cloud = Cloud::connect(&context.settings).await?;
+    Ok(ask(context, &cloud, request).await?.1)
+}
+
+async fn ask(context: &Context, cloud: &Cloud, request: Request) -> Result<(Outputs, String)> {
+    let stack = DeployedStack::require(cloud, &context.stack).await?;
     if stack.in_progress() {
         return Err(Error::refused(format!(
             "stack {} is in {}: traffic is not moved meanwhile",
@@ -48,18 +59,9 @@ pub async fn run(context: &Context, op: Op, to: Option<Color>, follower: &mut dy
     }
     let outputs = stack.outputs()?;
     let id = new_id();
-    invoke(&cloud, &outputs, &request(op, to, &id)).await?;
-    follow(&cloud, &outputs, &id, follower).await
-}
-
-fn request(op: Op, to: Option<Color>, id: &str) -> Request {
-    Request {
-        op,
-        to,
-        id: Some(id.to_owned()),
-        not_after: jiff::Timestamp::now().checked_add(EVENT_AGE).ok(),
-        ..Request::default()
-    }
+    let not_after = jiff::Timestamp::now().checked_add(EVENT_AGE).ok();
+    invoke(cloud, &outputs, &Request { id: Some(id.clone()), not_after, ..request }).await?;
+    Ok((outputs, id))
 }
 
 async fn invoke(cloud: &Cloud, outputs: &Outputs, request: &Request) -> Result<()> {
@@ -87,6 +89,9 @@ fn event(request: &Request) -> Result<Vec<u8>> {
     event.insert("op".to_owned(), request.op.as_str().into());
     if let Some(to) = request.to {
         event.insert("to".to_owned(), to.as_str().into());
+    }
+    if let Some(expect) = request.expect {
+        event.insert("expect".to_owned(), expect.as_str().into());
     }
     if let Some(id) = &request.id {
         event.insert("id".to_owned(), id.as_str().into());

@@ -1,9 +1,11 @@
 //! The verbs of the `bluegreen` command, one file each, and what they share.
 
 pub mod cutover;
+pub mod dashboard;
 pub mod deploy;
 pub mod destroy;
 pub mod history;
+pub mod manual;
 mod publish;
 pub mod report;
 pub mod status;

@@ -9,7 +9,7 @@ use cutover_lambda::ledger::S3Ledger;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Doing, Error, Result};
-use crate::report::{Format, Place, render};
+use crate::report::{Format, Place, Run, render};
 
 /// What is asked of `report`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -41,46 +41,58 @@ impl Arguments {
 
 /// Makes the report; returns its text where it goes to standard output.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<Option<String>> {
-    let (record, place) = match &arguments.record {
+    let (run, place) = match &arguments.record {
         Some(path) => (from_file(path)?, Place::default()),
         None => from_ledger(context, arguments.id.as_deref()).await?,
     };
-    let text = render(&record, &place, arguments.format())?;
+    let text = render(&run, &place, arguments.format())?;
     let Some(path) = &arguments.out else { return Ok(Some(text)) };
     std::fs::write(path, text).doing(|| format!("write {}", path.display()))?;
-    context.listener.note(format!("run {} is in {}", record.id, path.display()));
+    context.listener.note(format!("run {} is in {}", run.record.id, path.display()));
     Ok(None)
 }
 
-fn from_file(path: &Path) -> Result<Record> {
+fn from_file(path: &Path) -> Result<Run> {
     let mut text = String::new();
     if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).doing(|| "read standard input".to_owned())?;
     } else {
         text = std::fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
     }
-    serde_json::from_str(&text).map_err(|error| {
+    // What this command writes as JSON, or a bare record.
+    let run = serde_json::from_str::<Run>(&text).or_else(|_| serde_json::from_str::<Record>(&text).map(Run::from));
+    run.map_err(|error| {
         Error::usage(format!("{} is not the record of a run", path.display()))
             .because(error)
             .hint("a record is what bluegreen --json cutover prints, and what the function answers")
     })
 }
 
-async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Record, Place)> {
+async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)> {
     let cloud = Cloud::connect().await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
-    let found = match id {
-        Some(id) => ledger.load(id).await,
-        None => ledger.latest().await,
+    let run = match id {
+        Some(id) => load(&ledger, id).await?.ok_or_else(|| {
+            Error::usage(format!("there is no run {id} on stack {}", context.stack))
+                .hint("bluegreen --json history lists the runs with their ids")
+        })?,
+        None => latest(&ledger).await?.ok_or_else(|| {
+            Error::usage(format!("there was no cutover on stack {} yet", context.stack))
+                .hint("make one: bluegreen cutover")
+        })?,
     };
-    let record = found.map_err(|error| Error::failed("cannot read the ledger").because(error))?;
-    let record = record.ok_or_else(|| match id {
-        Some(id) => Error::usage(format!("there is no run {id} on stack {}", context.stack))
-            .hint("bluegreen --json history lists the runs with their ids"),
-        None => Error::usage(format!("there was no cutover on stack {} yet", context.stack))
-            .hint("make one: bluegreen cutover"),
-    })?;
     let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
-    Ok((record, Place { stack: context.stack.clone(), region: cloud.region().to_owned(), prod_url }))
+    Ok((run, Place { stack: context.stack.clone(), region: cloud.region().to_owned(), prod_url }))
+}
+
+async fn latest(ledger: &S3Ledger) -> Result<Option<Run>> {
+    let record = ledger.latest().await.map_err(|error| Error::failed("cannot read the ledger").because(error))?;
+    Ok(record.map(Run::from))
+}
+
+/// One run with its probes.
+pub(super) async fn load(ledger: &S3Ledger, id: &str) -> Result<Option<Run>> {
+    let record = ledger.load(id).await;
+    Ok(record.map_err(|error| Error::failed(format!("cannot read run {id}")).because(error))?.map(Run::from))
 }

@@ -10,6 +10,8 @@ pub mod timeline;
 pub mod verdict;
 
 use cutover_lambda::Record;
+use cutover_lambda::report::Sample;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -23,8 +25,24 @@ pub enum Format {
     Html,
     /// For pull requests and chats.
     Md,
-    /// The record, as documented.
+    /// The record and the single probes, as documented.
     Json,
+}
+
+/// A run as a report needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its record.
+    pub record: Record,
+    /// Every probe of prod, where they were kept.
+    #[serde(default)]
+    pub samples: Option<Vec<Sample>>,
+}
+
+impl From<Record> for Run {
+    fn from(record: Record) -> Self {
+        Self { record, samples: None }
+    }
 }
 
 /// Where the run took place, as far as the record does not say.
@@ -39,13 +57,13 @@ pub struct Place {
 }
 
 /// The report of a run.
-pub fn render(record: &Record, place: &Place, format: Format) -> Result<String> {
+pub fn render(run: &Run, place: &Place, format: Format) -> Result<String> {
     match format {
-        Format::Html => Ok(page::render(record, place)),
-        Format::Md => Ok(markdown::render(record, place)),
-        Format::Json => serde_json::to_string_pretty(record)
+        Format::Html => Ok(page::render(run, place)),
+        Format::Md => Ok(markdown::render(&run.record, place)),
+        Format::Json => serde_json::to_string_pretty(run)
             .map(|json| json + "\n")
-            .map_err(|error| Error::failed(format!("cannot write run {} as JSON", record.id)).because(error)),
+            .map_err(|error| Error::failed(format!("cannot write run {} as JSON", run.record.id)).because(error)),
     }
 }
 

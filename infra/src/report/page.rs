@@ -8,12 +8,13 @@ use super::facts::{self, Fact};
 use super::text::{clean, ms_or_dash};
 use super::timeline::Timeline;
 use super::verdict::{self, Verdict};
-use super::{Place, STYLE};
+use super::{Place, Run, STYLE};
 
 /// The page.
-pub fn render(record: &Record, place: &Place) -> String {
+pub fn render(run: &Run, place: &Place) -> String {
+    let record = &run.record;
     let verdict = verdict::of(record);
-    let timeline = Timeline::of(record);
+    let timeline = Timeline::of(run);
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -72,6 +72,11 @@ fn rolled_back() -> Record {
     ]);
     let probes = record.probes.as_mut().unwrap();
     probes.counts = ProbeCounts { due: 24, sent: 24, ok: 23, failed: 1, late: 0 };
+    probes.kept_alive = ProbeCounts { due: 12, sent: 12, ok: 12, failed: 0, late: 0 };
+    probes.fresh = ProbeCounts { due: 12, sent: 12, ok: 11, failed: 1, late: 0 };
+    probes.during.count = 14;
+    probes.after = Percentiles::default();
+    probes.first_new_ms = None;
     probes.bound95 = None;
     probes.failures = vec![failed("2")];
     record
@@ -97,7 +102,7 @@ fn failed(version: &str) -> Sample {
 
 /// The chart's data of a swap at 1.15 s, with a failed and a slow probe.
 fn timeline() -> Timeline {
-    let mut timeline = Timeline::of(&done());
+    let mut timeline = Timeline::of(&done().into());
     timeline.points = (0..20_u32)
         .map(|number| Point {
             at_ms: 130.0 + f64::from(number) * 100.0,
@@ -126,17 +131,17 @@ fn readable(html: &str) -> String {
 
 #[test]
 fn a_cutover_that_went_well_as_a_page() {
-    insta::assert_snapshot!(readable(&render(&done(), &place(), Format::Html).unwrap()));
+    insta::assert_snapshot!(readable(&render(&done().into(), &place(), Format::Html).unwrap()));
 }
 
 #[test]
 fn a_cutover_that_was_taken_back_as_a_page() {
-    insta::assert_snapshot!(readable(&render(&rolled_back(), &place(), Format::Html).unwrap()));
+    insta::assert_snapshot!(readable(&render(&rolled_back().into(), &place(), Format::Html).unwrap()));
 }
 
 #[test]
 fn a_cutover_that_was_taken_back_as_markdown() {
-    insta::assert_snapshot!(render(&rolled_back(), &place(), Format::Md).unwrap());
+    insta::assert_snapshot!(render(&rolled_back().into(), &place(), Format::Md).unwrap());
 }
 
 #[test]
@@ -168,9 +173,10 @@ fn a_probe_that_is_far_slower_does_not_press_the_others_to_the_ground() {
 }
 
 #[test]
-fn the_json_report_is_the_record() {
-    let json = render(&rolled_back(), &place(), Format::Json).unwrap();
-    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), rolled_back());
+fn the_json_report_is_the_run() {
+    let run = Run { samples: Some(vec![failed("2")]), ..Run::from(rolled_back()) };
+    let json = render(&run, &place(), Format::Json).unwrap();
+    assert_eq!(serde_json::from_str::<Run>(&json).unwrap(), run);
 }
 
 #[test]
@@ -193,11 +199,12 @@ fn what_a_service_says_of_itself_never_becomes_markup() {
     let place =
         Place { stack: hostile.to_owned(), region: hostile.to_owned(), prod_url: "javascript:alert(1)".to_owned() };
 
-    let page = render(&record, &place, Format::Html).unwrap();
+    let run = Run::from(record);
+    let page = render(&run, &place, Format::Html).unwrap();
     for forbidden in ["<script", "<img", "onerror=alert(1)>", "\u{202e}", "href=\"javascript"] {
         assert!(!page.contains(forbidden), "{forbidden} in {page}");
     }
-    let markdown = render(&record, &place, Format::Md).unwrap();
+    let markdown = render(&run, &place, Format::Md).unwrap();
     for forbidden in ["<script", "<img", "\u{202e}"] {
         assert!(!markdown.contains(forbidden), "{forbidden} in {markdown}");
     }

@@ -3,6 +3,8 @@
 use cutover_lambda::report::{Failure, Sample};
 use cutover_lambda::{Color, Phase, Record};
 
+use super::Run;
+
 /// A run on its axis of time, in milliseconds from its begin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timeline {
@@ -84,8 +86,9 @@ pub struct Band {
 impl Timeline {
     /// The timeline of a run, finished or not.
     #[expect(clippy::cast_precision_loss, reason = "a run lasts minutes, not thousands of years")]
-    pub fn of(record: &Record) -> Self {
-        let (samples, whole) = samples(record);
+    pub fn of(run: &Run) -> Self {
+        let record = &run.record;
+        let (samples, whole) = samples(run);
         let points: Vec<Point> = samples.iter().map(|sample| point(sample, record)).collect();
         let last = points.iter().map(|point| point.at_ms).fold(0.0, f64::max);
         Self {
@@ -106,11 +109,13 @@ impl Timeline {
     }
 }
 
-/// The probes that the record holds, and whether these are all.
-fn samples(record: &Record) -> (Vec<Sample>, bool) {
-    let Some(probes) = &record.probes else { return (Vec::new(), true) };
-    let whole = u32::try_from(probes.failures.len()) == Ok(probes.counts.due);
-    (probes.failures.clone(), whole)
+/// The probes that are known one by one, and whether these are all.
+fn samples(run: &Run) -> (&[Sample], bool) {
+    let Some(probes) = &run.record.probes else { return (&[], true) };
+    match &run.samples {
+        Some(samples) => (samples, true),
+        None => (&probes.failures, u32::try_from(probes.failures.len()) == Ok(probes.counts.due)),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of minutes fit")]

@@ -87,13 +87,15 @@ impl Cloud {
 
     /// Runs `bluegreen` on this cloud, in a folder with its own `bluegreen.toml`.
     pub fn run_in(&self, folder: &Path, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).current_dir(folder).output().unwrap())
+    }
+
+    /// `bluegreen` on this cloud, to be started in the project's folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(local_cloud());
-        let command = command
-            .args(["exec", "--", BLUEGREEN])
-            .args(arguments)
-            .env("LOCAL_CLOUD_STATE", self.state.path())
-            .current_dir(folder);
-        Said::of(command.output().unwrap())
+        command.args(["exec", "--", BLUEGREEN]).args(arguments);
+        command.env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
+        command
     }
 
     /// `host:port` that reaches the first or second of the listeners.

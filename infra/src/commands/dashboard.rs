@@ -1,0 +1,61 @@
+//! `bluegreen dashboard`: a page on loopback, fed with what `status`, `cutover` and the ledger tell.
+
+use cutover_lambda::ledger::S3Ledger;
+use cutover_lambda::request::Request;
+use tokio::sync::Mutex;
+
+use super::{Context, cutover, report, status};
+use crate::cloud::{Cloud, DeployedStack};
+use crate::dashboard::{Dashboard, Source, Wish};
+use crate::error::Result;
+use crate::report::{Place, Run};
+
+/// What is asked of `dashboard`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The port on loopback; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+}
+
+/// Serves the dashboard until the command is interrupted. `ready` is told its address.
+pub async fn run(context: &Context, arguments: &Arguments, ready: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+    let place = Place { stack: context.stack.clone(), ..Place::default() };
+    let source = Live { context, ledger: Mutex::new(None) };
+    let dashboard = Dashboard::bind(source, place, arguments.port)?;
+    ready(dashboard.url())?;
+    Box::pin(dashboard.run()).await
+}
+
+/// The stack itself.
+struct Live<'a> {
+    context: &'a Context,
+    /// Kept between two looks at a run, which are many a second.
+    ledger: Mutex<Option<S3Ledger>>,
+}
+
+impl Source for Live<'_> {
+    async fn status(&self) -> Result<status::Status> {
+        // A new look at credentials and bucket each time: both may have been renewed.
+        *self.ledger.lock().await = None;
+        Box::pin(status::run(self.context)).await
+    }
+
+    async fn run(&self, id: &str) -> Result<Option<Run>> {
+        let mut kept = self.ledger.lock().await;
+        let ledger = if let Some(ledger) = &*kept {
+            ledger.clone()
+        } else {
+            let cloud = Cloud::connect().await?;
+            let outputs = DeployedStack::require(&cloud, &self.context.stack).await?.outputs()?;
+            kept.insert(S3Ledger::in_bucket(&cloud.config, &outputs.bucket)).clone()
+        };
+        drop(kept);
+        report::load(&ledger, id).await
+    }
+
+    async fn begin(&self, wish: Wish) -> Result<String> {
+        let request = Request { op: wish.op, to: Some(wish.to), expect: Some(wish.expect), ..Request::default() };
+        cutover::begin(self.context, request).await
+    }
+}

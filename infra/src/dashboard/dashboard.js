@@ -1,0 +1,115 @@
+// Puts what the server sends in its place, and asks before traffic is moved. All HTML comes from the server's own
+// templates; what a person must agree to is set as text.
+"use strict";
+
+const token = document.querySelector('meta[name="bluegreen-token"]').content;
+const element = (id) => document.getElementById(id);
+const shown = new Map();
+let actions = "";
+
+// Replaces a part where it has changed. The focus stays where it was, if that is still there.
+function place(id, html) {
+  if (shown.get(id) === html) return;
+  shown.set(id, html);
+  const part = element(id);
+  const key = part.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  const scrolled = part.querySelector(".scroll")?.scrollLeft ?? 0;
+  part.innerHTML = html;
+  if (key) part.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  if (scrolled) part.querySelector(".scroll")?.scrollTo({ left: scrolled });
+}
+
+function placeActions(list) {
+  const json = JSON.stringify(list);
+  if (json === actions) return;
+  actions = json;
+  const part = element("actions");
+  const focused = part.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  part.replaceChildren();
+  for (const action of list) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `${action.label} …`;
+    button.className = action.to;
+    button.dataset.key = action.op;
+    // Not "disabled": a screen reader still finds the button, and what it says beside it.
+    button.setAttribute("aria-disabled", String(action.blocked !== null));
+    if (action.blocked !== null) button.setAttribute("aria-describedby", "blocked");
+    button.addEventListener("click", () => action.blocked === null && confirmAction(action));
+    part.append(button);
+    if (action.op === focused) button.focus({ preventScroll: true });
+  }
+  const blocked = list.find((action) => action.blocked !== null);
+  if (blocked) {
+    const reason = document.createElement("p");
+    reason.id = "blocked";
+    reason.textContent = `Not now: ${blocked.blocked}.`;
+    part.append(reason);
+  }
+}
+
+function confirmAction(action) {
+  const dialog = element("confirm");
+  element("confirm-title").textContent = `${action.label}?`;
+  element("confirm-text").textContent = action.consequence;
+  element("confirm-problem").textContent = "";
+  const yes = element("confirm-yes");
+  yes.textContent = action.label;
+  yes.disabled = false;
+  yes.onclick = async () => {
+    yes.disabled = true;
+    const problem = await begin(action);
+    if (problem === null) dialog.close();
+    else {
+      element("confirm-problem").textContent = problem;
+      yes.disabled = false;
+    }
+  };
+  dialog.showModal();
+  element("confirm-no").focus();
+}
+
+// Asks for a run. The state that the person saw goes with it: where that has changed, the run is refused.
+async function begin({ op, to, expect }) {
+  try {
+    const answer = await fetch("/runs", {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-bluegreen-token": token },
+      body: JSON.stringify({ op, to, expect }),
+    });
+    if (answer.ok) return null;
+    const text = await answer.text();
+    try {
+      const problem = JSON.parse(text);
+      return [problem.message, ...problem.causes, ...problem.hints].join(". ");
+    } catch {
+      return text;
+    }
+  } catch {
+    return "The dashboard does not answer: is bluegreen dashboard still running?";
+  }
+}
+
+function connection(live) {
+  const part = element("connection");
+  const text = live ? "● live" : "○ not connected: bluegreen dashboard has ended, or is busy";
+  if (part.textContent !== text) part.textContent = text;
+  part.classList.toggle("lost", !live);
+}
+
+function follow() {
+  const events = new EventSource("/events");
+  events.addEventListener("open", () => connection(true));
+  events.addEventListener("error", () => connection(false));
+  events.addEventListener("frame", (event) => {
+    const frame = JSON.parse(event.data);
+    for (const [id, html] of frame.parts) place(id, html);
+    placeActions(frame.actions);
+    if (document.title !== frame.title) document.title = frame.title;
+    const announcement = element("announcement");
+    if (announcement.textContent !== frame.announcement) announcement.textContent = frame.announcement;
+  });
+}
+
+element("confirm-no").addEventListener("click", () => element("confirm").close());
+follow();

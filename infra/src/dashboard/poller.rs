@@ -1,0 +1,224 @@
+//! Reads the state of the stack and of a run, and makes what the viewers see. One for all of them; where nobody looks,
+//! nothing is read. Must not know HTTP.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cutover_lambda::Color;
+use cutover_lambda::request::Op;
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::frame::Frame;
+use super::view::{Problem, View};
+use crate::commands::status::Status;
+use crate::error::{Error, Result};
+use crate::report::{self, Format, Place, Run};
+
+/// Between two looks at the stack: a dozen calls that AWS counts.
+const STATUS_PERIOD: Duration = Duration::from_secs(2);
+
+/// Between two looks at a run that is under way.
+const RUN_PERIOD: Duration = Duration::from_millis(250);
+
+/// Longest time for one look. Beyond it the cloud counts as not reachable.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// Longest time from asking for a run until it has a record.
+const BEGIN_LIMIT: Duration = Duration::from_secs(75);
+
+/// A living function writes its record far more often than this, in seconds.
+const SILENCE_LIMIT_S: i64 = 45;
+
+/// What a person asked for, with the state that they saw when they confirmed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    /// Cutover or rollback.
+    pub op: Op,
+    /// Who becomes prod.
+    pub to: Color,
+    /// Who was prod on the page: refused where that has changed since.
+    pub expect: Color,
+}
+
+/// Where the poller reads, and what it can ask for.
+pub trait Source {
+    /// What `bluegreen status` tells.
+    fn status(&self) -> impl Future<Output = Result<Status>>;
+    /// A run with its probes.
+    fn run(&self, id: &str) -> impl Future<Output = Result<Option<Run>>>;
+    /// Begins a run; returns its id.
+    fn begin(&self, wish: Wish) -> impl Future<Output = Result<String>>;
+}
+
+/// What the server asks of the poller.
+#[derive(Debug)]
+pub enum Command {
+    /// Somebody has begun to look.
+    Look,
+    /// Somebody wants a run.
+    Begin(Wish, oneshot::Sender<Result<String>>),
+    /// Somebody wants a run's report.
+    Report(String, oneshot::Sender<Result<String>>),
+}
+
+/// The poller.
+pub struct Poller<S> {
+    source: S,
+    place: Place,
+    view: View,
+    /// The run that is followed, and since when.
+    followed: Option<(String, Instant)>,
+    next_status: Instant,
+    frames: watch::Sender<Arc<Frame>>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl<S: Source> Poller<S> {
+    /// A poller that feeds `frames`.
+    pub fn new(source: S, place: Place, frames: watch::Sender<Arc<Frame>>, commands: mpsc::Receiver<Command>) -> Self {
+        let view = View { stack: place.stack.clone(), ..View::default() };
+        Self { source, place, view, followed: None, next_status: Instant::now(), frames, commands }
+    }
+
+    /// Works until the server is gone.
+    pub async fn run(mut self) {
+        self.look().await;
+        loop {
+            let next = if self.followed.is_some() { Instant::now() + RUN_PERIOD } else { self.next_status };
+            let watched = self.frames.receiver_count() > 1;
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                () = sleep_until(next), if watched => self.look().await,
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Look => self.look().await,
+            Command::Begin(wish, answer) => {
+                let result = self.begin(wish).await;
+                // Who asked may have gone; the run goes on and everyone sees it.
+                let _ = answer.send(result);
+                self.look().await;
+            }
+            Command::Report(id, answer) => {
+                let result = self.report(&id).await;
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    async fn begin(&mut self, wish: Wish) -> Result<String> {
+        if !matches!(wish.op, Op::Cutover | Op::Rollback) {
+            return Err(Error::usage(format!("{} is not for the dashboard", wish.op)));
+        }
+        if self.followed.is_some() {
+            return Err(Error::refused("a run is under way already").hint("wait for it to end"));
+        }
+        let id = within(self.source.begin(wish)).await?;
+        self.followed = Some((id.clone(), Instant::now()));
+        self.view.asked = Some(wish);
+        Ok(id)
+    }
+
+    async fn report(&self, id: &str) -> Result<String> {
+        let run = within(self.source.run(id)).await?;
+        let run = run.ok_or_else(|| Error::usage(format!("there is no run {id}")))?;
+        report::render(&run, &self.place(), Format::Html)
+    }
+
+    fn place(&self) -> Place {
+        let prod_url = self.view.status.as_ref().map_or_else(String::new, |status| status.prod_url.clone());
+        Place { prod_url, ..self.place.clone() }
+    }
+
+    /// Reads what is due and shows it.
+    async fn look(&mut self) {
+        if Instant::now() >= self.next_status {
+            let result = within(self.source.status()).await;
+            self.next_status = Instant::now() + STATUS_PERIOD;
+            self.take_status(result);
+        }
+        if let Some((id, since)) = self.followed.clone() {
+            let result = within(self.source.run(&id)).await;
+            self.take_run(result, since);
+        }
+        let frame = Frame::of(&self.view);
+        self.frames.send_if_modified(|shown| {
+            let changed = **shown != *frame;
+            if changed {
+                *shown = frame;
+            }
+            changed
+        });
+    }
+
+    fn take_status(&mut self, result: Result<Status>) {
+        let status = match result {
+            Ok(status) => status,
+            Err(error) => return self.view.problem = Some(Problem::of(&error)),
+        };
+        self.view.problem = None;
+        // What is followed is read more often than the status, so it is never older.
+        if self.followed.is_none()
+            && let Some(latest) = status.runs.first()
+        {
+            let known = self.view.run.as_ref().is_some_and(|run| run.record.id == latest.id && run.record.is_final());
+            if !known {
+                // Its probes are read with it; one that has ended is not read again.
+                self.followed = Some((latest.id.clone(), Instant::now()));
+            }
+        }
+        self.view.status = Some(status);
+    }
+
+    fn take_run(&mut self, result: Result<Option<Run>>, since: Instant) {
+        match result {
+            Ok(Some(run)) => {
+                let silence = jiff::Timestamp::now().duration_since(run.record.updated);
+                if run.record.is_final() {
+                    self.unfollow();
+                } else if silence.as_secs() > SILENCE_LIMIT_S {
+                    // It was ended before it was done; the status says so once its lock has expired.
+                    self.followed = None;
+                }
+                self.view.asked = None;
+                self.view.run = Some(run);
+                self.view.problem = None;
+            }
+            Ok(None) if since.elapsed() > BEGIN_LIMIT => {
+                self.unfollow();
+                let error = Error::failed("the run that was asked for has not begun")
+                    .because("the function was invoked and has written no record")
+                    .hint("nothing was changed; the log of the cutover function says why");
+                self.view.problem = Some(Problem::of(&error));
+            }
+            Ok(None) => {}
+            Err(error) => self.view.problem = Some(Problem::of(&error)),
+        }
+    }
+
+    /// Looks at the whole stack at once: its roles have changed.
+    fn unfollow(&mut self) {
+        self.followed = None;
+        self.view.asked = None;
+        self.next_status = Instant::now();
+    }
+}
+
+/// The result, or an error where it takes too long.
+async fn within<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(PATIENCE, future).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::failed(format!("no answer within {} s", PATIENCE.as_secs()))
+            .hint("AWS cannot be reached: check the network; this page tries again by itself")),
+    }
+}

@@ -1,0 +1,408 @@
+//! The parts of the page as HTML, from what is known at one moment. Pure. All text from outside is escaped where it is
+//! put in, and an address from outside becomes a link only where it is one of the web.
+
+use cutover_lambda::request::Op;
+use cutover_lambda::{Color, Outcome, Phase, Record};
+use maud::{Markup, html};
+use serde::Serialize;
+
+use super::poller::Wish;
+use crate::commands::status::{Environment, Status};
+use crate::error::Error;
+use crate::report::chart::{self, Layout};
+use crate::report::text::{clean, count, ms_or_dash, offset};
+use crate::report::timeline::Timeline;
+use crate::report::{Run, verdict};
+
+/// What is known.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The stack's name.
+    pub stack: String,
+    /// The stack, as last read.
+    pub status: Option<Status>,
+    /// Why it cannot be read at the moment.
+    pub problem: Option<Problem>,
+    /// The run that is under way, or the last one.
+    pub run: Option<Run>,
+    /// What was asked for here and has not begun yet.
+    pub asked: Option<Wish>,
+}
+
+/// An error in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What failed.
+    pub message: String,
+    /// Why.
+    pub causes: Vec<String>,
+    /// What to do next.
+    pub hints: Vec<String>,
+}
+
+impl Problem {
+    /// The words of an error.
+    pub fn of(error: &Error) -> Self {
+        Self {
+            message: clean(error.message()),
+            causes: error.causes().iter().map(|cause| clean(cause)).collect(),
+            hints: error.hints().iter().map(|hint| clean(hint)).collect(),
+        }
+    }
+}
+
+/// What a person may ask for, with what it means for users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Action {
+    /// The operation.
+    pub op: Op,
+    /// Who would become prod.
+    pub to: Color,
+    /// Who is prod.
+    pub expect: Color,
+    /// The button's words.
+    pub label: String,
+    /// The consequence, for the confirmation.
+    pub consequence: String,
+    /// Why it is not possible at the moment.
+    pub blocked: Option<String>,
+}
+
+/// The parts, by the id of the element that holds each.
+pub fn parts(view: &View) -> Vec<(&'static str, Markup)> {
+    vec![
+        ("about", about(view)),
+        ("notices", notices(view)),
+        ("environments", environments(view)),
+        ("run", run(view)),
+        ("history", history(view)),
+    ]
+}
+
+/// The page's title: the state in a tab's few letters.
+pub fn title(view: &View) -> String {
+    let running = view.run.as_ref().map(|run| &run.record).filter(|record| !record.is_final());
+    let state = match (&view.problem, running, live(view)) {
+        (Some(_), ..) => "not reachable".to_owned(),
+        (None, Some(run), _) => run.phase.as_str().replace('_', " "),
+        (None, None, Some(color)) => format!("prod is {color}"),
+        _ => "prod unknown".to_owned(),
+    };
+    format!("{state} · {}", view.stack)
+}
+
+/// What a screen reader says when it changes.
+pub fn announcement(view: &View) -> String {
+    if let Some(problem) = &view.problem {
+        return problem.message.clone();
+    }
+    let Some(Run { record: run, .. }) = &view.run else { return String::new() };
+    if run.is_final() {
+        return verdict::of(run).headline;
+    }
+    let failed = run.probes.as_ref().map_or(0, |probes| probes.counts.failed);
+    format!("{}: {}", words(run.phase), count(failed, "failed probe"))
+}
+
+/// The environment that users of prod are served by.
+fn live(view: &View) -> Option<Color> {
+    let environments = &view.status.as_ref()?.environments;
+    environments.iter().find(|it| it.role.starts_with("prod")).map(|it| it.color)
+}
+
+fn find(status: &Status, color: Color) -> Option<&Environment> {
+    status.environments.iter().find(|environment| environment.color == color)
+}
+
+fn named(environment: Option<&Environment>, color: Color) -> String {
+    match environment {
+        Some(it) if !it.version.is_empty() => format!("{color} (version {})", clean(&it.version)),
+        _ => color.to_string(),
+    }
+}
+
+/// What may be asked for now. Both buttons move prod to the idle environment; they differ in what they demand of it.
+pub fn actions(view: &View) -> Vec<Action> {
+    let (Some(status), Some(expect)) = (&view.status, live(view)) else { return Vec::new() };
+    let to = expect.other();
+    let (now, then) = (named(find(status, expect), expect), named(find(status, to), to));
+    let blocked = blocked(view, status, to);
+    let consequence = |why: &str| {
+        format!(
+            "Users of {} are served by {then} instead of {now}. {why} Prod is probed all the while, and traffic goes \
+             back by itself at the first failed probe.",
+            clean(&status.prod_url)
+        )
+    };
+    let action = |op, label: String, why: &str| Action {
+        op,
+        to,
+        expect,
+        label,
+        consequence: consequence(why),
+        blocked: blocked.clone(),
+    };
+    let mut actions = vec![action(
+        Op::Cutover,
+        format!("Cut over to {to}"),
+        &format!("First {to} must answer its gate on the dev listener."),
+    )];
+    let came_from = status.runs.iter().find(|run| run.outcome == Some(Outcome::Done) && run.wrote);
+    if came_from.is_some_and(|run| run.from == Some(to)) {
+        let why = format!("This is the way back to where the last cutover came from, {to}.");
+        actions.push(action(Op::Rollback, format!("Roll back to {to}"), &why));
+    }
+    actions
+}
+
+fn blocked(view: &View, status: &Status, to: Color) -> Option<String> {
+    if view.problem.is_some() {
+        return Some("AWS cannot be reached at the moment".to_owned());
+    }
+    if view.asked.is_some() || view.run.as_ref().is_some_and(|run| !run.record.is_final()) {
+        return Some("a run is under way".to_owned());
+    }
+    if let Some(lock) = &status.lock {
+        return Some(format!("a {} is under way", lock.purpose));
+    }
+    match find(status, to) {
+        Some(it) if it.version.is_empty() => Some(format!("nothing is deployed to {to}")),
+        Some(it) if it.healthy == 0 => Some(format!("{to} has no healthy task")),
+        _ => None,
+    }
+}
+
+fn about(view: &View) -> Markup {
+    html! {
+        h1 { (view.stack) }
+        @if let Some(status) = &view.status {
+            p class="soft" { (status.region) " · " (status.state) }
+        } @else {
+            p class="soft" { "reading the stack …" }
+        }
+    }
+}
+
+fn notices(view: &View) -> Markup {
+    let warnings = view.status.as_ref().map_or(&[][..], |status| &status.warnings);
+    html! {
+        @if let Some(problem) = &view.problem {
+            div class="notice bad" {
+                p { strong { "✕ " (problem.message) } }
+                @for cause in &problem.causes { p { (cause) } }
+                @for hint in &problem.hints { p { "→ " (hint) } }
+                @if view.status.is_some() { p { "What is shown below was read before. This page tries again by itself." } }
+            }
+        }
+        @for warning in warnings {
+            div class="notice caution" { p { strong { "! " } (clean(warning)) } }
+        }
+    }
+}
+
+fn environments(view: &View) -> Markup {
+    html! {
+        @if let Some(status) = &view.status {
+            @for environment in &status.environments { (card(status, environment)) }
+        }
+    }
+}
+
+fn card(status: &Status, environment: &Environment) -> Markup {
+    let color = environment.color;
+    let (role, meaning) = match environment.role {
+        "prod" => ("PROD", "users are served by it"),
+        "dev" => ("DEV", "the next version is tried on it"),
+        "prod+dev" => ("PROD + DEV", "both listeners point at it"),
+        _ => ("NO TRAFFIC", "no listener points at it"),
+    };
+    let url = match environment.role {
+        "dev" => Some(("dev", &status.dev_url)),
+        "prod" | "prod+dev" => Some(("prod", &status.prod_url)),
+        _ => None,
+    };
+    let well = environment.fault.is_none() && environment.healthy > 0;
+    html! {
+        article class={ "environment " (color) @if environment.role.starts_with("prod") { " live" } }
+            aria-labelledby={ "name-" (color) } {
+            header {
+                h2 id={ "name-" (color) } { (shape(color)) (color) }
+                span class={ "tag " (color) } { (role) }
+            }
+            p class="soft" { (meaning) }
+            p class="version" {
+                @if environment.version.is_empty() { "nothing deployed" } @else { "version " strong { (clean(&environment.version)) } }
+            }
+            dl {
+                dt { "image" } dd class="mono" { (digest(&environment.image)) }
+                dt { "tasks" } dd { (environment.running) " of " (environment.desired) " run" }
+                dt { "targets" } dd { (environment.healthy) " healthy " @if well { span class="ok" { "✓" } } @else { span class="no" { "✕" } } }
+            }
+            @if let Some(fault) = &environment.fault { p class="fault" { strong { "! " } (clean(fault)) } }
+            @if let Some((name, url)) = url { p { (name) ": " (link(url)) } }
+        }
+    }
+}
+
+/// The shape of an environment, the same as in the chart.
+fn shape(color: Color) -> Markup {
+    html! { svg class="mark" viewBox="0 0 16 16" aria-hidden="true" { path class={ "point shape " (color) } d="M8 8h.01" {} } }
+}
+
+fn digest(image: &str) -> String {
+    match image.split_once("sha256:") {
+        Some((_, digest)) => format!("sha256:{}…", digest.chars().take(12).collect::<String>()),
+        None if image.is_empty() => "–".to_owned(),
+        None => clean(image),
+    }
+}
+
+/// A link, where the text is an address of the web.
+fn link(url: &str) -> Markup {
+    let shown = clean(url);
+    html! {
+        @if url.starts_with("http://") || url.starts_with("https://") {
+            a href=(url) rel="noreferrer" target="_blank" data-key=(shown) { (shown) }
+        } @else { (shown) }
+    }
+}
+
+/// A phase in words.
+fn words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Idle | Phase::Locked | Phase::Recover | Phase::Preflight => "Looking at both environments",
+        Phase::Gate => "Trying the new side through the dev listener",
+        Phase::Baseline => "Probing prod as it is",
+        Phase::SwapDev | Phase::SwapProd => "Swapping the listeners",
+        Phase::Settle => "Letting the load balancer follow",
+        Phase::Verify => "Only the new version may answer now",
+        Phase::RollBack => "Going back",
+        Phase::Confirm => "Making sure of the listeners",
+        Phase::Done => "Done",
+        Phase::RolledBack => "Taken back",
+        Phase::Held => "Left on the new side",
+        Phase::Refused => "Not begun",
+        Phase::Failed => "Not brought to an end",
+    }
+}
+
+/// The stages of a run that goes well, by the phase that ends each.
+const STAGES: [(&str, Phase); 6] = [
+    ("look", Phase::Preflight),
+    ("gate", Phase::Gate),
+    ("before", Phase::Baseline),
+    ("swap", Phase::SwapProd),
+    ("settle", Phase::Settle),
+    ("verify", Phase::Verify),
+];
+
+fn stages(run: &Record) -> Markup {
+    let current = STAGES.iter().position(|(_, end)| run.phase <= *end);
+    html! {
+        ol class="stages" aria-label="stages" {
+            @for (number, (name, _)) in STAGES.iter().enumerate() {
+                @let past = current.is_none_or(|current| number < current);
+                li class=(if past { "past" } else if current == Some(number) { "current" } else { "next" })
+                    aria-current=[(current == Some(number)).then_some("step")] {
+                    (if past { "✓ " } else { "" }) (name)
+                }
+            }
+            @if run.phase == Phase::RollBack { li class="current back" aria-current="step" { "↩ way back" } }
+        }
+    }
+}
+
+fn run(view: &View) -> Markup {
+    if let (Some(wish), true) = (view.asked, view.run.as_ref().is_none_or(|run| run.record.is_final())) {
+        return html! { h2 { "The " (wish.op) " to " (wish.to) " was asked for" } p { "Waiting for the function to begin …" } };
+    }
+    let Some(whole) = &view.run else {
+        return html! { h2 { "No cutover yet" } p class="soft" { "A cutover shows itself here while it happens, wherever it was started." } };
+    };
+    let (timeline, run) = (Timeline::of(whole), &whole.record);
+    let verdict = verdict::of(run);
+    html! {
+        div class={ "verdict " (verdict.tone.as_str()) } {
+            div class="sign" aria-hidden="true" { (verdict.sign) }
+            div {
+                h2 { (verdict.headline) }
+                @if run.is_final() { p { (verdict.safety) } } @else {
+                    p { strong { (words(run.phase)) } " · " (offset(run.duration_ms)) }
+                    (stages(run))
+                }
+                @if let Some(next) = &verdict.next { p { strong { "Next: " } (next) } }
+            }
+        }
+        (numbers(run))
+        figure {
+            (chart::render(&timeline, Layout::Wide, "run-wide"))
+            (chart::render(&timeline, Layout::Narrow, "run-narrow"))
+            figcaption { (chart::legend(&timeline)) }
+        }
+        @if run.is_final() { p { (report_link(&run.id, "The whole report of this run")) } }
+    }
+}
+
+fn numbers(run: &Record) -> Markup {
+    let Some(probes) = &run.probes else { return html! {} };
+    let latest = if probes.after.count > 0 {
+        probes.after
+    } else if probes.during.count > 0 {
+        probes.during
+    } else {
+        probes.before
+    };
+    html! {
+        dl class="numbers" {
+            div { dt { "probes" } dd { (probes.counts.due) } }
+            div class=[(probes.counts.failed > 0).then_some("bad")] { dt { "failed" } dd { (probes.counts.failed) } }
+            div { dt { "median" } dd { (ms_or_dash(latest.p50)) } }
+            div { dt { "99 %" } dd { (ms_or_dash(latest.p99)) } }
+            div { dt { "answers" } dd { (run.versions.seen.as_deref().map_or_else(|| "–".to_owned(), clean)) } }
+        }
+    }
+}
+
+fn history(view: &View) -> Markup {
+    let runs = view.status.as_ref().map_or(&[][..], |status| &status.runs);
+    html! {
+        @if !runs.is_empty() {
+            h2 { "Last runs" }
+            div class="scroll" tabindex="0" role="region" aria-label="Last runs" {
+                table {
+                    thead { tr {
+                        @for name in ["began", "what", "from → to", "outcome"] { th scope="col" { (name) } }
+                        @for name in ["probes", "failed", "p99"] { th scope="col" class="number" { (name) } }
+                    } }
+                    tbody { @for run in runs { (row(run)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(run: &Record) -> Markup {
+    let name = |color: Option<Color>| color.map_or("–", Color::as_str);
+    let counts = run.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();
+    let p99 = run.probes.as_ref().and_then(|probes| probes.during.p99);
+    let verdict = verdict::of(run);
+    html! {
+        tr {
+            td { (report_link(&run.id, &run.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())) }
+            td { (run.op) }
+            td { (name(run.from)) " → " (name(run.to)) }
+            td class={ "outcome " (verdict.tone.as_str()) } { (verdict.sign) " " (run.outcome.map_or("running", Outcome::as_str)) }
+            td class="number" { (counts.due) }
+            td class="number" { (counts.failed) }
+            td class="number" { (ms_or_dash(p99)) }
+        }
+    }
+}
+
+/// A link to a run's report. An id is text from outside too: only one that needs no escaping in an address is linked.
+fn report_link(id: &str, text: &str) -> Markup {
+    let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    html! {
+        @if plain { a href={ "/runs/" (id) } target="_blank" data-key={ "run-" (id) "-" (text) } { (text) } } @else { (text) }
+    }
+}

@@ -1,0 +1,243 @@
+//! The dashboard in a real browser: over a source that the test holds in its hands, where no cloud is needed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code, reason = "the stories use the rest")]
+#[path = "support/browser.rs"]
+mod browser;
+
+use std::future::{Future, ready};
+use std::sync::{Arc, Mutex};
+
+use browser::Browser;
+use cutover_lambda::request::{Op, Request};
+use cutover_lambda::{Color, Outcome, Phase, Record};
+use infra::commands::status::{Environment, Status};
+use infra::dashboard::{Dashboard, Source, Wish};
+use infra::error::{Error, Result};
+use infra::report::{Place, Run};
+
+/// A stack in the test's hands.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    status: Option<Status>,
+    run: Option<Record>,
+    wishes: Vec<Wish>,
+}
+
+impl Source for Held {
+    fn status(&self) -> impl Future<Output = Result<Status>> {
+        let status = self.0.lock().unwrap().status.clone();
+        ready(status.ok_or_else(|| Error::failed("cannot read the stack").because("connection refused")))
+    }
+
+    fn run(&self, _: &str) -> impl Future<Output = Result<Option<Run>>> {
+        ready(Ok(self.0.lock().unwrap().run.clone().map(Run::from)))
+    }
+
+    fn begin(&self, wish: Wish) -> impl Future<Output = Result<String>> {
+        let mut state = self.0.lock().unwrap();
+        state.wishes.push(wish);
+        ready(Ok("run-1".to_owned()))
+    }
+}
+
+/// A dashboard over a stack that the test holds, served until dropped.
+struct Served {
+    held: Held,
+    url: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn serve(status: Option<Status>) -> Served {
+    let held = Held::default();
+    held.0.lock().unwrap().status = status;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let source = held.clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    // The poller's future stays on its thread, as it does in the command.
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || {
+        handle.block_on(async {
+            let place = Place { stack: "bluegreen".to_owned(), ..Place::default() };
+            let dashboard = Dashboard::bind(source, place, 0).unwrap();
+            tell.send(dashboard.url().to_owned()).unwrap();
+            dashboard.run().await.unwrap();
+        });
+    });
+    Served { held, url: told.recv().unwrap(), _runtime: runtime }
+}
+
+fn environment(color: Color, role: &'static str, version: &str) -> Environment {
+    Environment {
+        color,
+        role,
+        version: version.to_owned(),
+        image: format!("registry/app@sha256:{version}23456789abcdef0"),
+        running: 2,
+        desired: 2,
+        healthy: 2,
+        fault: None,
+    }
+}
+
+/// Green is prod with version 1, blue is dev with version 2.
+fn status() -> Status {
+    Status {
+        stack: "bluegreen".to_owned(),
+        region: "eu-central-1".to_owned(),
+        state: "UPDATE_COMPLETE".to_owned(),
+        prod_url: "http://prod.example".to_owned(),
+        dev_url: "http://dev.example:81".to_owned(),
+        environments: vec![environment(Color::Blue, "dev", "2"), environment(Color::Green, "prod", "1")],
+        warnings: Vec::new(),
+        lock: None,
+        runs: Vec::new(),
+    }
+}
+
+fn run(phase: Phase, outcome: Option<Outcome>) -> Record {
+    let mut record = Record::begin("run-1".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
+    record.phase = phase;
+    record.outcome = outcome;
+    (record.from, record.to) = (Some(Color::Green), Some(Color::Blue));
+    record.versions.old = Some("1".to_owned());
+    record.versions.new = Some("2".to_owned());
+    record
+}
+
+#[test]
+fn both_environments_are_shown_with_role_and_version() {
+    let served = serve(Some(status()));
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("#connection", "live");
+    let (blue, green) = (browser.text("article.blue"), browser.text("article.green"));
+    assert!(blue.contains("DEV") && blue.contains("version 2") && blue.contains("2 healthy"), "{blue}");
+    assert!(green.contains("PROD") && green.contains("version 1"), "{green}");
+    let address = browser.eval("return location.href");
+    assert!(!address.as_str().unwrap().contains("token"), "the secret stays out of the history: {address}");
+    let errors = browser.eval("return performance.getEntriesByType('resource').map(it => it.name)");
+    for resource in errors.as_array().unwrap() {
+        assert!(resource.as_str().unwrap().starts_with("http://127.0.0.1:"), "{resource} is loaded from elsewhere");
+    }
+}
+
+#[test]
+fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
+    let served = serve(Some(status()));
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("#actions", "Cut over to blue");
+    browser.click("#actions button");
+    let consequence = browser.text("#confirm-text");
+    assert!(consequence.contains("http://prod.example are served by blue (version 2)"), "{consequence}");
+    assert!(consequence.contains("instead of green (version 1)"), "{consequence}");
+    browser.press("\u{e00c}"); // Escape
+    browser.wait("!document.getElementById('confirm').open");
+    assert!(served.held.0.lock().unwrap().wishes.is_empty());
+
+    // By keyboard alone: the focus is on the harmless answer, and one Tab further on the other.
+    browser.eval("document.querySelector('#actions button').focus()");
+    browser.press("\u{e007}"); // Enter
+    browser.wait("document.activeElement.id === 'confirm-no'");
+    browser.press("\u{e004}"); // Tab
+    browser.press("\u{e007}");
+    browser.wait_for("#run", "was asked for");
+    let wish = Wish { op: Op::Cutover, to: Color::Blue, expect: Color::Green };
+    assert_eq!(served.held.0.lock().unwrap().wishes, [wish]);
+
+    served.held.0.lock().unwrap().run = Some(run(Phase::Gate, None));
+    browser.wait_for("#run .stages .current", "gate");
+    browser.wait_for("#blocked", "a run is under way");
+    served.held.0.lock().unwrap().run = Some(run(Phase::RollBack, None));
+    browser.wait_for("#run .stages .current", "way back");
+    served.held.0.lock().unwrap().run = Some(run(Phase::RolledBack, Some(Outcome::RolledBack)));
+    browser.wait_for("#run h2", "Taken back: prod is green (version 1) again");
+    browser.wait_for("#announcement", "Taken back");
+}
+
+#[test]
+fn a_cloud_that_cannot_be_reached_is_said_and_comes_back_by_itself() {
+    let served = serve(None);
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("#notices", "cannot read the stack");
+    browser.wait_for("#notices", "connection refused");
+    served.held.0.lock().unwrap().status = Some(status());
+    browser.wait_for("#environments", "version 2");
+    browser.wait("document.getElementById('notices').innerText === ''");
+    served.held.0.lock().unwrap().status = None;
+    browser.wait_for("#notices", "was read before");
+    browser.wait_for("#blocked", "AWS cannot be reached");
+    assert!(browser.text("#environments").contains("version 2"), "what was known stays on the page");
+}
+
+#[test]
+fn what_a_stack_says_of_itself_is_text() {
+    let hostile = "<img src=x onerror='document.title=\"owned\"'><b>";
+    let mut status = status();
+    status.environments[0].version = hostile.to_owned();
+    status.environments[0].fault = Some(hostile.to_owned());
+    status.warnings = vec![hostile.to_owned()];
+    status.dev_url = "javascript:document.title='owned'".to_owned();
+    let mut record = run(Phase::Done, Some(Outcome::Done));
+    record.versions.new = Some(hostile.to_owned());
+    record.message = hostile.to_owned();
+    record.id = "../'\"><b>".to_owned();
+    status.runs = vec![record];
+    let served = serve(Some(status));
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("article.blue", "onerror");
+    assert_eq!(browser.eval("return document.querySelectorAll('main img, main b').length"), 0);
+    assert_eq!(browser.eval("return document.querySelectorAll('main a[href^=javascript]').length"), 0);
+    assert_eq!(browser.eval("return [...document.querySelectorAll('#history a')].length"), 0);
+    assert_ne!(browser.eval("return document.title"), "owned");
+}
+
+#[test]
+fn every_width_holds_the_page_and_every_control_is_large_enough_for_a_thumb() {
+    let served = serve(Some(status()));
+    let browser = Browser::start();
+    for (width, height) in [(360, 740), (768, 1024), (1280, 900)] {
+        browser.size(width, height);
+        browser.open(&served.url);
+        browser.wait_for("#actions", "Cut over");
+        let overflow =
+            browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(overflow, 0, "the page is wider than {width}");
+        let height = browser.eval("return document.querySelector('#actions button').getBoundingClientRect().height");
+        assert!(height.as_f64().unwrap() >= 44.0, "{height}");
+    }
+}
+
+#[test]
+fn another_site_can_neither_read_nor_change_anything() {
+    let served = serve(Some(status()));
+    let address = served.url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+    let ask = |method: &str, path: &str, host: &str, extra: &str| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{extra}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let secret = served.url.split_once("/?").unwrap().1;
+    for (path, host) in
+        [("/", "evil.example"), (&*format!("/?{secret}"), "evil.example"), ("/", &*address), ("/events", &*address)]
+    {
+        let answer = ask("GET", path, host, "");
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path} of {host}: {answer}");
+    }
+    let body = r#"{"op":"cutover","to":"blue","expect":"green"}"#;
+    let post =
+        format!("origin: http://evil.example\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    let answer = ask("POST", "/runs", &address, &format!("{post}\r\n{body}"));
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(served.held.0.lock().unwrap().wishes.is_empty());
+}

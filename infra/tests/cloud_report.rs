@@ -1,0 +1,34 @@
+//! The report of a cutover that really happened, on the local cloud.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code, reason = "the stories use the rest")]
+mod support;
+
+use support::{Cloud, project};
+
+#[test]
+fn the_last_cutover_is_reported_as_a_page_as_markdown_and_as_json() {
+    let cloud = Cloud::start([90, 91]);
+    let faulty = project().join("local/faulty");
+    let run = |arguments: &[&str]| cloud.run_in(&faulty, arguments);
+    run(&["deploy"]).expect(0);
+    let none = run(&["report"]).expect(2);
+    assert!(none.err.contains("no cutover on stack bluegreen yet"), "{}", none.err);
+    run(&["deploy", "--version", "4"]).expect(0);
+    run(&["cutover"]).expect(4);
+
+    let page = run(&["report"]).expect(0).out;
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Taken back: prod is"), "{page}");
+    assert!(page.contains("class=\"point failed\""), "{page}");
+    let markdown = run(&["report", "--format", "md"]).expect(0).out;
+    assert!(markdown.starts_with("### ❌ Taken back") && markdown.contains("| failed probe |"), "{markdown}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    run(&["report", "--out", file.to_str().unwrap()]).expect(0);
+    let again = run(&["report", "--record", file.to_str().unwrap(), "--format", "md"]).expect(0).out;
+    assert_eq!(again.lines().next(), markdown.lines().next());
+
+    let unknown = run(&["report", "no-such-run"]).expect(2);
+    assert!(unknown.err.contains("no run no-such-run"), "{}", unknown.err);
+}

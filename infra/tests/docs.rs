@@ -1,0 +1,190 @@
+//! What the documentation says is true of the program: its commands are understood, its links lead somewhere.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// README.md and every page of docs/, with their text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut files = vec![project().join("README.md")];
+    let mut folders = vec![project().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "md") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files.into_iter().map(|file| (file.clone(), std::fs::read_to_string(file).unwrap())).collect()
+}
+
+/// The commands of the fenced `sh` blocks, a line each; lines that end in a backslash go on.
+fn commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut inside = false;
+    let mut command = String::new();
+    for line in text.lines() {
+        if let Some(language) = line.trim().strip_prefix("```") {
+            inside = !inside && matches!(language, "sh" | "bash");
+            continue;
+        }
+        if !inside {
+            continue;
+        }
+        let line = line.split(" # ").next().unwrap().trim();
+        if let Some(begun) = line.strip_suffix('\\') {
+            command.push_str(begun);
+            continue;
+        }
+        command.push_str(line);
+        let whole = std::mem::take(&mut command);
+        if !whole.is_empty() && !whole.starts_with('#') {
+            commands.push(whole);
+        }
+    }
+    commands
+}
+
+/// The words of a command, after variables that are set for it and up to what the shell does with its output.
+fn words(command: &str) -> Vec<String> {
+    let command = command.split(['|', '>', '&', ';']).next().unwrap();
+    let set = |word: &&str| {
+        word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    };
+    command.split_whitespace().skip_while(set).map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()
+}
+
+#[test]
+fn every_bluegreen_command_is_understood_by_the_command_line() {
+    let mut checked = 0;
+    for (file, text) in pages() {
+        for command in commands(&text) {
+            let words = words(&command);
+            let is_bluegreen = words.first().is_some_and(|word| word == "bluegreen" || word.ends_with("/bluegreen"));
+            if !is_bluegreen {
+                continue;
+            }
+            // Everything before --help is parsed and checked; nothing is done.
+            let said = Command::new(BLUEGREEN).args(&words[1..]).arg("--help").current_dir(project()).output().unwrap();
+            let error = String::from_utf8_lossy(&said.stderr);
+            assert!(said.status.success(), "{}: {command}\n{error}", file.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} commands were found");
+}
+
+#[test]
+fn every_make_target_of_the_documentation_exists() {
+    let makefile = std::fs::read_to_string(project().join("Makefile")).unwrap();
+    let targets: Vec<&str> =
+        makefile.lines().filter_map(|line| line.split_once(':').map(|(target, _)| target)).collect();
+    for (file, text) in pages() {
+        for command in commands(&text) {
+            let words = words(&command);
+            if words.first().is_none_or(|word| word != "make") {
+                continue;
+            }
+            for target in words[1..].iter().filter(|word| !word.contains('=')) {
+                assert!(targets.contains(&target.as_str()), "{}: {command}: no target {target}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_link_within_the_documentation_leads_somewhere() {
+    for (file, text) in pages() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            let path = file.parent().unwrap().join(target.split('#').next().unwrap());
+            assert!(path.exists(), "{}: {target} leads nowhere", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_exit_codes_of_the_reference_are_those_of_the_program() {
+    use infra::error::Kind;
+    let text = std::fs::read_to_string(project().join("docs/reference/exit-codes.md")).unwrap();
+    for (kind, word) in [
+        (Kind::Failed, "failed"),
+        (Kind::Usage, "not understood"),
+        (Kind::Refused, "refused"),
+        (Kind::RolledBack, "taken back"),
+    ] {
+        let row = format!("| {} | {word}", kind.exit_code());
+        assert!(text.contains(&row), "no row {row:?}");
+    }
+}
+
+#[test]
+fn every_event_of_the_reference_is_one_of_the_program_and_the_other_way_round() {
+    let text = std::fs::read_to_string(project().join("docs/reference/events.md")).unwrap();
+    let table = text.split("## Results").next().unwrap();
+    let source = std::fs::read_to_string(project().join("infra/src/deploy/event.rs")).unwrap();
+    let body = source.split("pub enum Event {").nth(1).unwrap().split("\n}").next().unwrap();
+    let events = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {"))
+        .filter(|name| !name.starts_with(' '));
+    let mut names: Vec<String> = events.map(snake_case).collect();
+    let mut documented: Vec<String> =
+        table.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect();
+    names.sort();
+    documented.sort();
+    assert_eq!(documented, names);
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for (position, character) in name.char_indices() {
+        if character.is_ascii_uppercase() && position > 0 {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[test]
+fn every_field_of_a_record_is_in_the_reference() {
+    let text = std::fs::read_to_string(project().join("docs/reference/record.md")).unwrap();
+    let request = cutover_lambda::Request::default();
+    let mut record = cutover_lambda::Record::begin("x".to_owned(), request, jiff::Timestamp::now(), String::new());
+    record.probes = Some(cutover_lambda::report::ProbeReport::default());
+    let record = serde_json::to_value(record).unwrap();
+    for part in
+        [&record, &record["probes"], &record["versions"], &record["probes"]["counts"], &record["probes"]["before"]]
+    {
+        for field in part.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("`{field}`")), "{field} is not documented");
+        }
+    }
+}
+
+#[test]
+fn the_command_line_of_the_reference_is_the_program_s_own() {
+    let said = Command::new(BLUEGREEN).args(["man", "--markdown"]).current_dir(project()).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let path = project().join("docs/reference/command-line.md");
+    let own = String::from_utf8(said.stdout).unwrap();
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|value| value == "always") {
+        std::fs::write(&path, &own).unwrap();
+    }
+    let documented = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(documented, own, "write it anew: target/debug/bluegreen man --markdown > {}", path.display());
+}
