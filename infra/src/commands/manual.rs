@@ -91,8 +91,7 @@ fn is_usual(argument: &Arg) -> bool {
 }
 
 fn row(argument: &Arg) -> String {
-    let value =
-        argument.get_value_names().map(|names| names.iter().map(|name| format!("<{name}>")).collect::<String>());
+    let value = argument.get_value_names().map(|names| format!("<{}>", names.join("> <")));
     let takes = argument.get_action().takes_values();
     let name = match (argument.get_long(), value) {
         (Some(long), Some(value)) if takes => format!("--{long} {value}"),

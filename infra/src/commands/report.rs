@@ -88,11 +88,24 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
 
 async fn latest(ledger: &S3Ledger) -> Result<Option<Run>> {
     let record = ledger.latest().await.map_err(|error| Error::failed("cannot read the ledger").because(error))?;
-    Ok(record.map(Run::from))
+    match record {
+        Some(record) => with_samples(ledger, record).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// One run with its probes.
 pub(super) async fn load(ledger: &S3Ledger, id: &str) -> Result<Option<Run>> {
     let record = ledger.load(id).await;
-    Ok(record.map_err(|error| Error::failed(format!("cannot read run {id}")).because(error))?.map(Run::from))
+    match record.map_err(|error| Error::failed(format!("cannot read run {id}")).because(error))? {
+        Some(record) => with_samples(ledger, record).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn with_samples(ledger: &S3Ledger, record: Record) -> Result<Run> {
+    let samples = ledger.samples(&record.id).await;
+    let samples = samples
+        .map_err(|error| Error::failed(format!("cannot read the probes of run {}", record.id)).because(error))?;
+    Ok(Run { record, samples })
 }

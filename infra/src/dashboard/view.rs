@@ -274,6 +274,7 @@ fn words(phase: Phase) -> &'static str {
         Phase::Gate => "Trying the new side through the dev listener",
         Phase::Baseline => "Probing prod as it is",
         Phase::SwapDev | Phase::SwapProd => "Swapping the listeners",
+        Phase::Shift => "Sending more and more requests to the new side",
         Phase::Settle => "Letting the load balancer follow",
         Phase::Verify => "Only the new version may answer now",
         Phase::RollBack => "Going back",

@@ -10,7 +10,7 @@ pub mod timeline;
 pub mod verdict;
 
 use cutover_lambda::Record;
-use cutover_lambda::report::Sample;
+use cutover_lambda::report::Samples;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub struct Run {
     pub record: Record,
     /// Every probe of prod, where they were kept.
     #[serde(default)]
-    pub samples: Option<Vec<Sample>>,
+    pub samples: Option<Samples>,
 }
 
 impl From<Record> for Run {

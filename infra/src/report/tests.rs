@@ -1,12 +1,21 @@
 //! Whole reports of constructed runs, as snapshots, and what hostile records cannot do.
 
-use cutover_lambda::report::{Connection, Failure, Percentiles, ProbeCounts, ProbeReport, Sample, Step, Versions};
+use cutover_lambda::report::{
+    Connection, Failure, ListenerWrite, Percentiles, ProbeCounts, ProbeReport, Sample, Samples, Step, Versions,
+    WriteResult,
+};
 use cutover_lambda::request::Request;
+use cutover_lambda::route::Listener;
 use cutover_lambda::{Color, Outcome, Phase, Record};
 
 use super::chart::Layout;
-use super::timeline::{Answer, Point, Timeline};
+use super::timeline::Timeline;
 use super::*;
+
+fn write(listener: Listener, to: Color, phase: Phase, start_us: u64) -> ListenerWrite {
+    let end_us = Some(start_us + 12_000);
+    ListenerWrite { listener, to, weight: 100, phase, start_us, end_us, result: WriteResult::Done }
+}
 
 fn step(name: &str, start_ms: u64, end_ms: u64) -> Step {
     Step { name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None }
@@ -36,6 +45,10 @@ fn done() -> Record {
         step("write prod blue", 1142, 1155),
         step("settle", 1155, 2160),
         step("verify", 2160, 15_240),
+    ];
+    record.writes = vec![
+        write(Listener::Dev, Color::Green, Phase::SwapDev, 1_130_000),
+        write(Listener::Prod, Color::Blue, Phase::SwapProd, 1_142_000),
     ];
     let half = ProbeCounts { due: 75, sent: 75, ok: 75, failed: 0, late: 0 };
     let latency = |count, p50| Percentiles { count, p50: Some(p50), p90: Some(4.5), p99: Some(9.75), max: Some(12.0) };
@@ -70,6 +83,10 @@ fn rolled_back() -> Record {
         step("write prod green", 1270, 1284),
         step("write dev blue", 1284, 1296),
     ]);
+    record.writes.extend([
+        write(Listener::Prod, Color::Green, Phase::RollBack, 1_270_000),
+        write(Listener::Dev, Color::Blue, Phase::RollBack, 1_284_000),
+    ]);
     let probes = record.probes.as_mut().unwrap();
     probes.counts = ProbeCounts { due: 24, sent: 24, ok: 23, failed: 1, late: 0 };
     probes.kept_alive = ProbeCounts { due: 12, sent: 12, ok: 12, failed: 0, late: 0 };
@@ -77,7 +94,7 @@ fn rolled_back() -> Record {
     probes.during.count = 14;
     probes.after = Percentiles::default();
     probes.first_new_ms = None;
-    probes.bound95 = None;
+    probes.bound95 = Some(0.183);
     probes.failures = vec![failed("2")];
     record
 }
@@ -102,18 +119,22 @@ fn failed(version: &str) -> Sample {
 
 /// The chart's data of a swap at 1.15 s, with a failed and a slow probe.
 fn timeline() -> Timeline {
-    let mut timeline = Timeline::of(&done().into());
-    timeline.points = (0..20_u32)
-        .map(|number| Point {
-            at_ms: 130.0 + f64::from(number) * 100.0,
-            latency_ms: 2.0 + f64::from(number % 4),
-            answer: if number < 11 { Answer::Old } else { Answer::New },
-            failure: (number == 13).then_some(Failure::Status),
+    let samples: Vec<Sample> = (0..20_u32)
+        .map(|number| {
+            let scheduled_us = 130_000 + u64::from(number) * 100_000;
+            let version = if number < 11 { "1" } else { "2" };
+            Sample {
+                sequence: number,
+                scheduled_us,
+                done_us: scheduled_us + 2000 + u64::from(number % 4) * 1000,
+                failure: (number == 13).then_some(Failure::Status),
+                ..failed(version)
+            }
         })
         .collect();
-    timeline.end_ms = 2200.0;
-    timeline.whole = true;
-    timeline
+    let mut run = Run { samples: Some(Samples::encode("0199-run", &samples, true)), ..Run::from(done()) };
+    run.record.duration_ms = 2200;
+    Timeline::of(&run)
 }
 
 fn place() -> Place {
@@ -174,7 +195,7 @@ fn a_probe_that_is_far_slower_does_not_press_the_others_to_the_ground() {
 
 #[test]
 fn the_json_report_is_the_run() {
-    let run = Run { samples: Some(vec![failed("2")]), ..Run::from(rolled_back()) };
+    let run = Run { samples: Some(Samples::encode("0199-run", &[failed("2")], true)), ..Run::from(rolled_back()) };
     let json = render(&run, &place(), Format::Json).unwrap();
     assert_eq!(serde_json::from_str::<Run>(&json).unwrap(), run);
 }
@@ -190,7 +211,7 @@ fn what_a_service_says_of_itself_never_becomes_markup() {
         Versions { old: Some(hostile.to_owned()), new: Some(format!("{hostile}2")), seen: Some(hostile.to_owned()) };
     record.request.probe.path = Some(hostile.to_owned());
     record.recovered = vec![hostile.to_owned()];
-    record.steps[0].name = format!("write {hostile} {hostile}");
+    record.steps[0].name = format!("write {hostile}");
     record.steps[1].note = Some(hostile.to_owned());
     let probes = record.probes.as_mut().unwrap();
     probes.addresses = vec![hostile.to_owned()];

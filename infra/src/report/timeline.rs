@@ -1,6 +1,7 @@
 //! A run as a picture needs it: points, marks and bands on one axis of time. Must not know how it is drawn.
 
-use cutover_lambda::report::{Failure, Sample};
+use cutover_lambda::report::{Failure, ListenerWrite, Sample};
+use cutover_lambda::route::Listener;
 use cutover_lambda::{Color, Phase, Record};
 
 use super::Run;
@@ -110,11 +111,14 @@ impl Timeline {
 }
 
 /// The probes that are known one by one, and whether these are all.
-fn samples(run: &Run) -> (&[Sample], bool) {
-    let Some(probes) = &run.record.probes else { return (&[], true) };
-    match &run.samples {
-        Some(samples) => (samples, true),
-        None => (&probes.failures, u32::try_from(probes.failures.len()) == Ok(probes.counts.due)),
+fn samples(run: &Run) -> (Vec<Sample>, bool) {
+    match (&run.samples, &run.record.probes) {
+        (Some(samples), _) => (samples.decode(), true),
+        (None, Some(probes)) => {
+            let whole = u32::try_from(probes.failures.len()) == Ok(probes.counts.due);
+            (probes.failures.clone(), whole)
+        }
+        (None, None) => (Vec::new(), true),
     }
 }
 
@@ -139,25 +143,18 @@ fn answer(version: Option<&str>, record: &Record) -> Answer {
     }
 }
 
-/// Whether prod was written, and to what, in a step such as `write prod blue`.
-fn write_of(step: &str) -> Option<(bool, Color)> {
-    let (listener, color) = step.strip_prefix("write ")?.split_once(' ')?;
-    let prod = match listener {
-        "prod" => true,
-        "dev" => false,
-        _ => return None,
-    };
-    Some((prod, color.parse().ok()?))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a run lasts minutes")]
+#[expect(clippy::cast_precision_loss, reason = "microseconds of minutes fit")]
 fn writes(record: &Record) -> Vec<Write> {
-    let write = |step: &cutover_lambda::report::Step| {
-        let (prod, color) = write_of(&step.name)?;
-        let label = format!("{} → {color}", if prod { "prod" } else { "dev" });
-        Some(Write { at_ms: step.start_ms as f64, label, prod, color })
+    let write = |write: &ListenerWrite| {
+        let share = if write.weight < 100 { format!("{} % ", write.weight) } else { String::new() };
+        Write {
+            at_ms: write.start_us as f64 / 1000.0,
+            label: format!("{} → {share}{}", write.listener.as_str(), write.to),
+            prod: write.listener == Listener::Prod,
+            color: write.to,
+        }
     };
-    record.steps.iter().filter_map(write).collect()
+    record.writes.iter().map(write).collect()
 }
 
 /// What people call a part of a run, by the phase it begins with.
@@ -165,6 +162,7 @@ fn name(phase: Phase) -> &'static str {
     match phase {
         Phase::Baseline => "before",
         Phase::SwapDev | Phase::SwapProd => "swap",
+        Phase::Shift => "shift",
         Phase::Settle => "settle",
         Phase::Verify => "verify",
         Phase::RollBack => "way back",
@@ -178,11 +176,9 @@ fn phase_of(step: &str, before: Phase) -> Phase {
         "probe prod before" => Phase::Baseline,
         "settle" => Phase::Settle,
         "verify" => Phase::Verify,
-        _ => match write_of(step) {
-            Some(_) if before >= Phase::Settle => Phase::RollBack,
-            Some(_) => Phase::SwapProd,
-            None => before,
-        },
+        _ if !step.starts_with("write ") => before,
+        _ if before >= Phase::Settle => Phase::RollBack,
+        _ => Phase::SwapProd,
     }
 }
 

@@ -100,13 +100,11 @@ fn safety(record: &Record) -> String {
     let counts = probes.counts;
     if counts.failed > 0 {
         let share = f64::from(counts.failed) / f64::from(counts.due.max(1));
-        return format!(
-            "{} of {} failed ({}){}.",
-            counts.failed,
-            count(counts.due, "probe"),
-            percent_up(share),
-            window(record)
-        );
+        let sure = probes.bound95.map_or_else(String::new, |bound| {
+            format!(" With 95 % confidence, fewer than {} of users' requests failed.", percent_up(bound))
+        });
+        let probes = count(counts.due, "probe");
+        return format!("{} of {probes} failed ({}){}.{sure}", counts.failed, percent_up(share), window(record));
     }
     if counts.due == 0 {
         return "No probe was sent yet.".to_owned();
