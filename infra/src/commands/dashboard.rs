@@ -46,7 +46,7 @@ impl Source for Live<'_> {
         let ledger = if let Some(ledger) = &*kept {
             ledger.clone()
         } else {
-            let cloud = Cloud::connect().await?;
+            let cloud = Cloud::connect(&self.context.settings).await?;
             let outputs = DeployedStack::require(&cloud, &self.context.stack).await?.outputs()?;
             kept.insert(S3Ledger::in_bucket(&cloud.config, &outputs.bucket)).clone()
         };

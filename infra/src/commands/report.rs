@@ -69,7 +69,7 @@ fn from_file(path: &Path) -> Result<Run> {
 }
 
 async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)> {
-    let cloud = Cloud::connect().await?;
+    let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
     let run = match id {
