@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use cutover_lambda::Color;
 use cutover_lambda::request::Op;
-use infra::commands::{Context, cutover, dashboard, deploy, destroy, history, manual, report, status, synth};
+use infra::commands::{Context, cutover, dashboard, deploy, destroy, history, init, manual, report, status, synth};
 use infra::deploy::Listener;
 use infra::error::{Error, Result};
 use infra::resources::values::StackName;
@@ -38,6 +38,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a bluegreen.toml for a service that exists.
+    Init(init::Arguments),
     /// Print the CloudFormation template.
     Synth,
     /// Build every version and the cutover function, and deploy nothing.
@@ -122,9 +124,10 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
-    // The command line tells of itself, wherever it is run.
+    // What needs neither settings nor cloud, wherever it is run.
     let told = match &cli.verb {
         Verb::Completions { shell } => Some(manual::completions(&mut Cli::command(), *shell)?),
+        Verb::Init(arguments) => Some(init::run(arguments)?),
         Verb::Man(arguments) => Some(manual::man(Cli::command(), arguments)?.unwrap_or_default()),
         _ => None,
     };
@@ -183,7 +186,7 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
 
 async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
     match &cli.verb {
-        Verb::Synth | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
+        Verb::Synth | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
         Verb::Cutover { to, plan } => {

@@ -10,8 +10,10 @@ use std::future::{Future, ready};
 use std::sync::{Arc, Mutex};
 
 use browser::Browser;
+use cutover_lambda::probe::Tally;
+use cutover_lambda::report::{Connection, Failure, ListenerWrite, Sample, Samples, Step, WriteResult};
 use cutover_lambda::request::{Op, Request};
-use cutover_lambda::{Color, Outcome, Phase, Record};
+use cutover_lambda::{Color, Listener, Outcome, Phase, Record};
 use infra::commands::status::{Environment, Status};
 use infra::dashboard::{Dashboard, Source, Wish};
 use infra::error::{Error, Result};
@@ -24,7 +26,7 @@ struct Held(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     status: Option<Status>,
-    run: Option<Record>,
+    run: Option<Run>,
     wishes: Vec<Wish>,
 }
 
@@ -35,7 +37,7 @@ impl Source for Held {
     }
 
     fn run(&self, _: &str) -> impl Future<Output = Result<Option<Run>>> {
-        ready(Ok(self.0.lock().unwrap().run.clone().map(Run::from)))
+        ready(Ok(self.0.lock().unwrap().run.clone()))
     }
 
     fn begin(&self, wish: Wish) -> impl Future<Output = Result<String>> {
@@ -109,6 +111,108 @@ fn run(phase: Phase, outcome: Option<Outcome>) -> Record {
     record
 }
 
+/// A run that swapped at 1.2 s, with this many probes so far; every 16th is slow, and `failed` of them fail.
+fn probed(phase: Phase, outcome: Option<Outcome>, probes: u32, failed: &[u32]) -> Run {
+    let samples: Vec<Sample> = (0..probes)
+        .map(|sequence| {
+            let scheduled_us = 180_000 + u64::from(sequence) * 100_000;
+            let failure = failed.contains(&sequence).then_some(Failure::Status);
+            let spread = u64::from(sequence * 7919 % 23) * 110;
+            let slow = if sequence % 16 == 7 { 6400 } else { 0 };
+            Sample {
+                sequence,
+                phase: if sequence < 10 { Phase::Baseline } else { Phase::Verify },
+                scheduled_us,
+                sent_us: Some(scheduled_us),
+                first_byte_us: Some(scheduled_us + 2000),
+                done_us: scheduled_us + 2900 + spread + slow,
+                address: "192.0.2.1:80".to_owned(),
+                connection: if sequence.is_multiple_of(2) { Connection::KeptAlive } else { Connection::Fresh },
+                status: Some(if failure.is_some() { 503 } else { 200 }),
+                version: Some(if sequence < 11 { "1" } else { "2" }.to_owned()),
+                bytes: 512,
+                failure,
+                detail: None,
+            }
+        })
+        .collect();
+    let mut tally = Tally::default();
+    for sample in &samples {
+        tally.add(sample.clone(), false);
+    }
+    let mut record = run(phase, outcome);
+    record.duration_ms = 200 + u64::from(probes) * 100;
+    record.wrote = true;
+    record.versions.seen = tally.seen().map(str::to_owned);
+    record.probes = Some(tally.report(Some("2")));
+    let write = |listener, to, phase, start_us| ListenerWrite {
+        listener,
+        to,
+        weight: 100,
+        phase,
+        start_us,
+        end_us: Some(start_us + 9000),
+        result: WriteResult::Done,
+    };
+    record.writes = vec![
+        write(Listener::Dev, Color::Green, Phase::SwapDev, 1_190_000),
+        write(Listener::Prod, Color::Blue, Phase::SwapProd, 1_200_000),
+    ];
+    let step =
+        |name: &str, start_ms, end_ms| Step { name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None };
+    record.steps = vec![
+        step("take the lease", 2, 12),
+        step("probe blue through dev", 60, 170),
+        step("probe prod before", 175, 1188),
+        step("write dev green", 1190, 1199),
+        step("write prod blue", 1200, 1209),
+        step("settle", 1210, 2210),
+        step("verify", 2210, record.duration_ms),
+    ];
+    let samples = Samples::encode(&record.id, &samples, outcome.is_some());
+    Run { record, samples: Some(samples) }
+}
+
+#[test]
+fn every_probe_of_a_run_is_in_the_chart_and_a_failed_one_stands_out() {
+    let served = serve(Some(status()));
+    served.held.0.lock().unwrap().run = Some(probed(Phase::Verify, None, 90, &[40]));
+    let mut status = status();
+    let done = probed(Phase::Done, Some(Outcome::Done), 150, &[]);
+    status.runs = vec![Record { phase: Phase::Verify, ..run(Phase::Verify, None) }, done.record.clone()];
+    served.held.0.lock().unwrap().status = Some(status.clone());
+    let browser = Browser::start();
+    browser.size(1280, 1100);
+    browser.open(&served.url);
+    browser.wait_for("#run .stages .current", "verify");
+    let points = |series: &str| {
+        let path =
+            browser.eval(&format!("return document.querySelector('#run .wide .points .{series}').getAttribute('d')"));
+        path.as_str().unwrap().matches('M').count()
+    };
+    // One subpath a probe.
+    assert_eq!((points("green"), points("blue"), points("failed")), (11, 78, 1));
+    browser.wait("document.querySelectorAll('#run .wide .write').length === 2");
+    let why = browser.eval("return document.querySelector('#run .wide .failures title').textContent");
+    assert!(why.as_str().unwrap().contains("bad status"), "{why}");
+    browser.screenshot("held-running");
+    browser.dark(true);
+    browser.screenshot("held-running-dark");
+    browser.size(390, 844);
+    browser.screenshot("held-phone-dark");
+    browser.eval("document.getElementById('run').scrollIntoView()");
+    browser.screenshot("held-phone-chart");
+    browser.dark(false);
+    browser.size(1280, 1100);
+    served.held.0.lock().unwrap().run = Some(done.clone());
+    status.runs.remove(0);
+    served.held.0.lock().unwrap().status = Some(status);
+    browser.wait_for("#run h2", "Prod moved from green (version 1) to blue (version 2)");
+    browser.screenshot("held-done");
+    browser.click("#actions button");
+    browser.screenshot("held-confirm");
+}
+
 #[test]
 fn both_environments_are_shown_with_role_and_version() {
     let served = serve(Some(status()));
@@ -150,12 +254,12 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     let wish = Wish { op: Op::Cutover, to: Color::Blue, expect: Color::Green };
     assert_eq!(served.held.0.lock().unwrap().wishes, [wish]);
 
-    served.held.0.lock().unwrap().run = Some(run(Phase::Gate, None));
+    served.held.0.lock().unwrap().run = Some(run(Phase::Gate, None).into());
     browser.wait_for("#run .stages .current", "gate");
     browser.wait_for("#blocked", "a run is under way");
-    served.held.0.lock().unwrap().run = Some(run(Phase::RollBack, None));
+    served.held.0.lock().unwrap().run = Some(run(Phase::RollBack, None).into());
     browser.wait_for("#run .stages .current", "way back");
-    served.held.0.lock().unwrap().run = Some(run(Phase::RolledBack, Some(Outcome::RolledBack)));
+    served.held.0.lock().unwrap().run = Some(run(Phase::RolledBack, Some(Outcome::RolledBack)).into());
     browser.wait_for("#run h2", "Taken back: prod is green (version 1) again");
     browser.wait_for("#announcement", "Taken back");
 }

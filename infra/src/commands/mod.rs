@@ -5,6 +5,7 @@ pub mod dashboard;
 pub mod deploy;
 pub mod destroy;
 pub mod history;
+pub mod init;
 pub mod manual;
 mod publish;
 pub mod report;

@@ -1,0 +1,286 @@
+//! `bluegreen init`: writes a `bluegreen.toml` for a service that exists, asking or by flags, and says what each choice means.
+//!
+//! The explanations are those of the settings themselves, so they cannot go stale, and what is written is read back
+//! before it is kept: a file that the other verbs would not understand is never written.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{Doing, Error, Result};
+use crate::stack::Settings;
+use crate::stack::settings::{App, Cutover, HealthCheck, Key, Table};
+
+/// What is asked of `init`. What is not said is asked on a terminal, and has its default elsewhere.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// The image of the service, by tag or digest; {version} stands for the version.
+    #[arg(long, conflicts_with = "cargo")]
+    pub image: Option<String>,
+    /// The Cargo package of the service.
+    #[arg(long, value_name = "PACKAGE")]
+    pub cargo: Option<String>,
+    /// Name of the stack.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Port that the service listens on in its container.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Path that answers 200 where the service is healthy.
+    #[arg(long, value_name = "PATH")]
+    pub health_check: Option<String>,
+    /// Path that a cutover probes.
+    #[arg(long, value_name = "PATH")]
+    pub probe: Option<String>,
+    /// Response header that tells the version of the service.
+    #[arg(long, value_name = "HEADER")]
+    pub version_header: Option<String>,
+    /// The file to write.
+    #[arg(long, value_name = "FILE", default_value = "bluegreen.toml")]
+    pub out: PathBuf,
+}
+
+/// Who is asked what was not said.
+pub trait Ask {
+    /// The answer to a question; the default where it is empty.
+    fn ask(&mut self, question: &str, default: &str) -> Result<String>;
+}
+
+/// A person at a terminal.
+#[derive(Debug)]
+pub struct Terminal;
+
+impl Ask for Terminal {
+    fn ask(&mut self, question: &str, default: &str) -> Result<String> {
+        eprint!("{question} [{default}] ");
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer).doing(|| "read the answer".to_owned())?;
+        if read == 0 {
+            return Err(Error::refused("the questions were not answered; nothing was written"));
+        }
+        let answer = answer.trim();
+        Ok(if answer.is_empty() { default } else { answer }.to_owned())
+    }
+}
+
+/// Nobody: everything has its default.
+#[derive(Debug)]
+pub struct Nobody;
+
+impl Ask for Nobody {
+    fn ask(&mut self, _: &str, default: &str) -> Result<String> {
+        Ok(default.to_owned())
+    }
+}
+
+/// Writes the file; returns what to do next, for people.
+pub fn run(arguments: &Arguments) -> Result<String> {
+    // Before anything is asked: the answers would be for nothing.
+    if arguments.out.exists() {
+        return Err(exists(&arguments.out));
+    }
+    let package = package_here();
+    let text = if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        compose(arguments, package.as_deref(), &mut Terminal)?
+    } else {
+        compose(arguments, package.as_deref(), &mut Nobody)?
+    };
+    write_new(&arguments.out, &text)?;
+    Ok(format!(
+        "{} is written; it explains its choices. What it does not name has its default.\n\n\
+         Next:\n  bluegreen synth      the stack that it makes, as CloudFormation\n  \
+         bluegreen deploy     make it: on AWS as configured, or on the local cloud with\n                       \
+         local-cloud up && local-cloud exec -- bluegreen deploy\n",
+        arguments.out.display()
+    ))
+}
+
+fn exists(path: &Path) -> Error {
+    Error::refused(format!("{} exists already, and is not overwritten", path.display()))
+        .hint("change it by hand, or name another file with --out")
+}
+
+/// Creates the file, which nobody may have made since.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let file = std::fs::File::options().write(true).create_new(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(exists(path)),
+        other => other.doing(|| format!("write {}", path.display())),
+    }
+}
+
+/// The Cargo package in the current folder, if there is one.
+fn package_here() -> Option<String> {
+    let manifest: toml::Table = std::fs::read_to_string("Cargo.toml").ok()?.parse().ok()?;
+    Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+}
+
+/// The text of the file.
+fn compose(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -> Result<String> {
+    let service = service(arguments, package, person)?;
+    let mut said = |given: Option<String>, question: &str, default: &str| match given {
+        Some(given) => Ok(given),
+        None => person.ask(question, default),
+    };
+    let defaults = Settings::default();
+    let name = said(arguments.name.clone(), "Name of the stack", &service.name())?;
+    let port = arguments.port.map(|port| port.to_string());
+    let port = said(port, "Port that the service listens on", &defaults.app.port.get().to_string())?;
+    let port: u16 = port
+        .parse()
+        .map_err(|_| Error::usage(format!("{port:?} is not a port")).hint("a port is a number from 1 to 65535"))?;
+    let health = default_of::<HealthCheck>("path");
+    let health = said(arguments.health_check.clone(), "Path that answers 200 where it is healthy", &health)?;
+    let probe = said(arguments.probe.clone(), "Path that a cutover probes", &default_of::<Cutover>("probe_path"))?;
+    let header = default_of::<App>("version_header");
+    let header = said(arguments.version_header.clone(), "Response header that tells the version", &header)?;
+
+    let mut text =
+        "# How this service is deployed: made by `bluegreen init`. What is not here has its default.\n".to_owned();
+    text += &line("Name of the stack.", "name", &name.into());
+    text += "\n[app]\n";
+    text += &setting::<App>(service.key(), &service.value().into());
+    text += &setting::<App>("port", &port.into());
+    text += &setting::<App>("version_header", &header.into());
+    text += "\n[health_check]\n";
+    text += &setting::<HealthCheck>("path", &health.into());
+    text += "\n[cutover]\n";
+    text += &setting::<Cutover>("probe_path", &probe.into());
+    // What was answered comes from outside: it must be a setting, not only TOML.
+    Settings::parse(&text).map(|_| text)
+}
+
+/// What the service is made from.
+enum Service {
+    Image(String),
+    Cargo(String),
+}
+
+impl Service {
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Image(_) => "image",
+            Self::Cargo(_) => "cargo",
+        }
+    }
+
+    fn value(&self) -> &str {
+        match self {
+            Self::Image(value) | Self::Cargo(value) => value,
+        }
+    }
+
+    /// A name for the stack: the package's, or the last part of the image's.
+    fn name(&self) -> String {
+        let last = self.value().rsplit('/').next().unwrap_or_default();
+        let last = last.split([':', '@']).next().unwrap_or_default();
+        let name: String = last.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name = name.trim_matches('-');
+        if name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            name.to_owned()
+        } else {
+            "bluegreen".to_owned()
+        }
+    }
+}
+
+fn service(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -> Result<Service> {
+    if let Some(image) = &arguments.image {
+        return Ok(Service::Image(image.clone()));
+    }
+    if let Some(package) = &arguments.cargo {
+        return Ok(Service::Cargo(package.clone()));
+    }
+    let question = "The service: a Cargo package's name, or an image such as registry.example/shop:{version}";
+    let answer = person.ask(question, package.unwrap_or_default())?;
+    match answer.as_str() {
+        "" => Err(Error::usage("there is no service to deploy")
+            .because("no image and no Cargo package was named, and there is no package in this folder")
+            .hint("name one: bluegreen init --image registry.example/shop:{version}, or --cargo shop")),
+        image if image.contains(['/', ':', '@']) => Ok(Service::Image(answer)),
+        _ => Ok(Service::Cargo(answer)),
+    }
+}
+
+fn key<T: Table>(name: &str) -> Option<Key> {
+    T::keys().into_iter().find(|key| key.name == name)
+}
+
+/// The default of a text, as a person would type it.
+fn default_of<T: Table>(name: &str) -> String {
+    key::<T>(name).and_then(|key| key.default).unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// A key with its meaning, as the settings tell it.
+fn setting<T: Table>(name: &str, value: &Value) -> String {
+    line(&key::<T>(name).map_or_else(String::new, |key| key.meaning), name, value)
+}
+
+/// The JSON of a text or a number is TOML too.
+fn line(meaning: &str, name: &str, value: &Value) -> String {
+    format!("# {}\n{name} = {value}\n", meaning.replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A person who says these things, one after the other.
+    struct Person(Vec<&'static str>);
+
+    impl Ask for Person {
+        fn ask(&mut self, _: &str, default: &str) -> Result<String> {
+            let answer = self.0.remove(0);
+            Ok(if answer.is_empty() { default } else { answer }.to_owned())
+        }
+    }
+
+    #[test]
+    fn a_package_in_the_folder_needs_no_answers() {
+        let text = compose(&Arguments::default(), Some("shop"), &mut Nobody).unwrap();
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_is_answered_is_written_and_understood() {
+        let mut person = Person(vec!["shop", "shop-prod", "3000", "/ready", "", ""]);
+        let text = compose(&Arguments::default(), None, &mut person).unwrap();
+        let settings = Settings::parse(&text).unwrap();
+        assert_eq!(settings.stack_name(), "shop-prod");
+        assert_eq!((settings.app.port.get(), settings.health_check.path.as_str()), (3000, "/ready"));
+    }
+
+    #[test]
+    fn an_answer_is_a_value_and_nothing_else() {
+        let mut person = Person(vec!["shop", "x\"\n[app]\nport = 1", "8080", "", "", ""]);
+        assert_eq!(compose(&Arguments::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
+        let mut person = Person(vec!["shop", "shop", "http", "", "", ""]);
+        assert!(compose(&Arguments::default(), None, &mut person).unwrap_err().message().contains("not a port"));
+    }
+
+    #[test]
+    fn no_service_is_said_with_what_to_name() {
+        let error = compose(&Arguments::default(), None, &mut Nobody).unwrap_err();
+        assert!(error.hints()[0].contains("--image"), "{error}");
+    }
+
+    #[test]
+    fn the_stack_is_named_after_its_service() {
+        for (value, name) in
+            [("registry.example:5000/team/shop:{version}", "shop"), ("9lives", "bluegreen"), ("my_app", "my-app")]
+        {
+            assert_eq!(Service::Image(value.to_owned()).name(), name);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bluegreen.toml");
+        std::fs::write(&path, "mine").unwrap();
+        assert_eq!(write_new(&path, "other").unwrap_err().kind().exit_code(), 3);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+}
