@@ -10,6 +10,7 @@ use cutover_lambda::request::Op;
 use infra::commands::{Context, cutover, dashboard, deploy, destroy, history, init, manual, report, status, synth};
 use infra::deploy::Listener;
 use infra::error::{Error, Result};
+use infra::report::Format;
 use infra::resources::values::StackName;
 use infra::stack::Settings;
 use infra::ui::{CutoverProgress, JsonLines, Lines, Style, render_error, render_runs, render_status};
@@ -210,10 +211,10 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
             };
             Box::pin(dashboard::run(context, arguments, ready)).await
         }
-        Verb::Report(arguments) => match report::run(context, arguments).await? {
-            Some(text) => print_text(&text),
-            None => Ok(()),
-        },
+        Verb::Report(arguments) => {
+            let otherwise = if cli.json { Format::Json } else { Format::Html };
+            report::run(context, arguments, otherwise).await?.map_or(Ok(()), |text| print_text(&text))
+        }
         Verb::Destroy { yes } => run_destroy(context, *yes).await,
     }
 }

@@ -45,13 +45,10 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     cloud.run(&["deploy", "--version", "2"]).expect(0);
     let dashboard = Dashboard::start(&cloud);
     let browser = Browser::start();
-    browser.size(1280, 1000);
+    browser.size(1280, 1130);
     browser.open(&dashboard.url);
     browser.wait_for("article.green", "PROD");
     browser.wait_for("article.blue", "version 2");
-    browser.screenshot("dashboard");
-    browser.dark(true);
-    browser.screenshot("dashboard-dark");
 
     // Started elsewhere: the page finds out by itself.
     let user = User::of(cloud.address(0), "/");
@@ -61,9 +58,10 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
         browser.wait("[...document.querySelectorAll('#run .numbers dd')].some(it => Number(it.innerText) > 60)");
         let chart = "#run .chart.wide";
         browser.wait(&format!("document.querySelectorAll('{chart} .write').length === 2"));
+        browser.screenshot("dashboard-cutover");
+        browser.dark(true);
         browser.screenshot("dashboard-cutover-dark");
         browser.dark(false);
-        browser.screenshot("dashboard-cutover");
         cutover.join().unwrap().expect(0);
     });
     browser.wait_for("article.blue", "PROD");
@@ -81,13 +79,11 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1", "2", "1"]);
     assert_eq!(get(&cloud.address(0), "/").version.as_deref(), Some("1"));
-    browser.screenshot("dashboard-rolled-back");
     browser.size(390, 844);
-    browser.screenshot("dashboard-phone");
     browser.dark(true);
     browser.screenshot("dashboard-phone-dark");
     browser.dark(false);
-    browser.size(1280, 1000);
+    browser.size(1280, 1130);
 
     // The report of the same run, from the page and from the command.
     let report = browser.eval("return document.querySelector('#run a').href");

@@ -25,6 +25,12 @@ fn the_last_cutover_is_reported_as_a_page_as_markdown_and_as_json() {
     }
     let markdown = run(&["report", "--format", "md"]).expect(0).out;
     assert!(markdown.starts_with("### ❌ Taken back") && markdown.contains("| failed probe |"), "{markdown}");
+    let json = run(&["--json", "report"]).expect(0).json();
+    assert_eq!(json["record"]["outcome"], "rolled_back");
+    assert_eq!(
+        json["samples"]["rows"].as_array().map(|rows| rows.len() as u64),
+        json["record"]["probes"]["counts"]["due"].as_u64()
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.json");
     run(&["report", "--out", file.to_str().unwrap()]).expect(0);

@@ -29,23 +29,25 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn format(&self) -> Format {
+    fn format(&self, otherwise: Format) -> Format {
         let ending = self.out.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
         self.format.unwrap_or(match ending {
             Some("md" | "markdown") => Format::Md,
             Some("json") => Format::Json,
-            _ => Format::Html,
+            Some("html") => Format::Html,
+            _ => otherwise,
         })
     }
 }
 
-/// Makes the report; returns its text where it goes to standard output.
-pub async fn run(context: &Context, arguments: &Arguments) -> Result<Option<String>> {
+/// Makes the report, in the format `otherwise` where neither an option nor a file's name tells; returns its text where it
+/// goes to standard output.
+pub async fn run(context: &Context, arguments: &Arguments, otherwise: Format) -> Result<Option<String>> {
     let (run, place) = match &arguments.record {
         Some(path) => (from_file(path)?, Place::default()),
         None => from_ledger(context, arguments.id.as_deref()).await?,
     };
-    let text = render(&run, &place, arguments.format())?;
+    let text = render(&run, &place, arguments.format(otherwise))?;
     let Some(path) = &arguments.out else { return Ok(Some(text)) };
     std::fs::write(path, text).doing(|| format!("write {}", path.display()))?;
     context.listener.note(format!("run {} is in {}", run.record.id, path.display()));

@@ -147,8 +147,9 @@ pub fn actions(view: &View) -> Vec<Action> {
         format!("Cut over to {to}"),
         &format!("First {to} must answer its gate on the dev listener."),
     )];
+    // After a rollback, the way back again is a cutover.
     let came_from = status.runs.iter().find(|run| run.outcome == Some(Outcome::Done) && run.wrote);
-    if came_from.is_some_and(|run| run.from == Some(to)) {
+    if came_from.is_some_and(|run| run.op == Op::Cutover && run.from == Some(to)) {
         let why = format!("This is the way back to where the last cutover came from, {to}.");
         actions.push(action(Op::Rollback, format!("Roll back to {to}"), &why));
     }
