@@ -8,6 +8,7 @@ mod browser;
 
 use std::future::{Future, ready};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use browser::Browser;
 use cutover_lambda::probe::Tally;
@@ -28,11 +29,14 @@ struct State {
     status: Option<Status>,
     run: Option<Run>,
     wishes: Vec<Wish>,
+    looks: usize,
 }
 
 impl Source for Held {
     fn status(&self) -> impl Future<Output = Result<Status>> {
-        let status = self.0.lock().unwrap().status.clone();
+        let mut state = self.0.lock().unwrap();
+        state.looks += 1;
+        let status = state.status.clone();
         ready(status.ok_or_else(|| Error::failed("cannot read the stack").because("connection refused")))
     }
 
@@ -262,6 +266,31 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     served.held.0.lock().unwrap().run = Some(run(Phase::RolledBack, Some(Outcome::RolledBack)).into());
     browser.wait_for("#run h2", "Taken back: prod is green (version 1) again");
     browser.wait_for("#announcement", "Taken back");
+}
+
+#[test]
+fn the_cloud_is_asked_only_while_somebody_looks() {
+    let served = serve(Some(status()));
+    let looks = || served.held.0.lock().unwrap().looks;
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("#connection", "live");
+    let before = looks();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while looks() < before + 2 {
+        assert!(Instant::now() < deadline, "a page that is open is not fed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    browser.open("about:blank");
+    // The server finds out when it next writes; from then on there are no more looks in twice their period.
+    let (mut last, mut since) = (looks(), Instant::now());
+    while since.elapsed() < Duration::from_secs(4) {
+        assert!(Instant::now() < deadline, "nobody looks, and the cloud is asked all the same");
+        if looks() != last {
+            (last, since) = (looks(), Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod view;
 pub use poller::{Source, Wish};
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
@@ -42,7 +43,7 @@ impl<S: Source> Dashboard<S> {
         let url = format!("http://{address}/?token={}", guard.token());
         let (frames, seen) = watch::channel(Frame::empty());
         let (commands, received) = mpsc::channel(COMMANDS);
-        let server = server::start(listener, server::Shared { guard, frames: seen, commands })?;
+        let server = server::start(listener, server::Shared { guard, frames: Arc::new(seen), commands })?;
         Ok(Self { address, url, poller: Poller::new(source, place, frames, received), server })
     }
 

@@ -41,8 +41,8 @@ const LARGEST_BODY: usize = 1024;
 pub struct Shared {
     /// Who may speak.
     pub guard: Guard,
-    /// What viewers see.
-    pub frames: watch::Receiver<Arc<Frame>>,
+    /// What viewers see. Shared, so that every other receiver is a viewer: where there is none, nothing is read.
+    pub frames: Arc<watch::Receiver<Arc<Frame>>>,
     /// The poller's ear.
     pub commands: mpsc::Sender<Command>,
 }
@@ -123,7 +123,7 @@ async fn events(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_read(&request) {
         return refuse(refusal);
     }
-    let mut frames = shared.frames.clone();
+    let mut frames = watch::Receiver::clone(&shared.frames);
     frames.mark_changed();
     // A full ear has its hands full with the same.
     let _ = shared.commands.try_send(Command::Look);
