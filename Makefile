@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 VENV := .venv
+CHECKOV := .venv-checkov
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
 
@@ -98,12 +99,16 @@ test: build ## Run every test, the end-to-end story included
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
 
-check: build ## Format, lints and template validators
+$(CHECKOV)/.made: infra/tests/requirements-checkov.txt
+	@echo 'setting up $(CHECKOV) ...'
+	@python3 -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement infra/tests/requirements-checkov.txt
+	@touch $@
+
+check: build $(CHECKOV)/.made ## Format, lints and template validators
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
-	$(BIN)/bluegreen synth > $(TARGET)/template.json
-	$(VENV)/bin/cfn-lint --include-checks I --regions ALL_REGIONS --template $(TARGET)/template.json
-	$(VENV)/bin/python infra/tests/validate.py $(TARGET)/template.json
+	infra/tests/validate.sh $(BIN)/bluegreen $(VENV) $(CHECKOV) $(TARGET)/templates
 
 screenshots: build ## Make the pictures of the documentation anew, from a real cutover on the local cloud (needs chromium-driver)
 	$(BIN)/bluegreen build

@@ -1,6 +1,7 @@
 //! The `bluegreen` command: parses, dispatches, and renders what comes back.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -30,6 +31,9 @@ struct Cli {
     /// Name of the stack; the one in bluegreen.toml, or "bluegreen", where none is named.
     #[arg(long, global = true, env = "BLUEGREEN_STACK", value_parser = stack_name)]
     stack: Option<String>,
+    /// The file with the settings; bluegreen.toml where none is named.
+    #[arg(long, global = true, env = "BLUEGREEN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print results as JSON, and progress as JSON lines.
     #[arg(long, global = true)]
     json: bool,
@@ -136,7 +140,7 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         print_text(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = Settings::load()?;
+    let settings = Settings::load(cli.config.as_deref())?;
     if matches!(cli.verb, Verb::Synth) {
         print_text(&synth::pretty(&settings)?)?;
         return Ok(ExitCode::SUCCESS);

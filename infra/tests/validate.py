@@ -1,6 +1,6 @@
-"""Checks a template with AWS's own cloudformation-validate. Fails on anything above INFO.
+"""Checks templates with AWS's own cloudformation-validate. Fails on anything above INFO.
 
-Usage: validate.py TEMPLATE
+Usage: validate.py TEMPLATE...
 """
 
 import sys
@@ -10,16 +10,21 @@ from cloudformation_validate import CompositeEngine
 ACCEPTED = {"INFO", "DEBUG"}
 
 
-def main(path: str) -> int:
-    diagnostics = CompositeEngine().validate_template(path).diagnostics
-    findings = [item for item in diagnostics if item.severity.name not in ACCEPTED]
-    for item in findings:
-        print(f"{item.severity.name} {item.rule_id}: {item.message}")
-    print(f"cloudformation-validate: {len(findings)} findings above INFO in {path}")
+def main(paths: list[str]) -> int:
+    engine = CompositeEngine()
+    findings = [
+        f"{path}: {item.severity.name} {item.rule_id}: {item.message}"
+        for path in paths
+        for item in engine.validate_template(path).diagnostics
+        if item.severity.name not in ACCEPTED
+    ]
+    for finding in findings:
+        print(finding)
+    print(f"cloudformation-validate: {len(findings)} findings above INFO in {len(paths)} templates")
     return 1 if findings else 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

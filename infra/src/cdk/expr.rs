@@ -127,6 +127,9 @@ pub fn join(parts: &[Expr<String>]) -> Expr<String> {
             }
         }
     }
+    if parts.iter().all(|part| part.json.is_string()) {
+        return parts.iter().filter_map(|part| part.json.as_str()).collect::<String>().into();
+    }
     Expr::from_json(if variables.is_empty() {
         json!({ "Fn::Sub": text })
     } else {
@@ -181,6 +184,18 @@ impl<R> Ref<R> {
     /// `Ref`: what it gives is up to the resource type, so each type's module says it with a name (`id`, `arn`, …).
     pub(crate) fn reference<T>(&self) -> Expr<T> {
         Expr::from_json(json!({ "Ref": self.logical_id }))
+    }
+}
+
+impl Ref<super::Untyped> {
+    /// `Ref`, of the type that the caller vouches for.
+    pub fn value<T>(&self) -> Expr<T> {
+        self.reference()
+    }
+
+    /// `Fn::GetAtt`, of the type that the caller vouches for.
+    pub fn get<T>(&self, attribute: &str) -> Expr<T> {
+        Expr::from_json(json!({ "Fn::GetAtt": [self.logical_id, attribute] }))
     }
 }
 

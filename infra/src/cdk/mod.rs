@@ -5,6 +5,7 @@
 //! [`Expr<T>`] is a value known only at deployment, so a subnet id does not fit where a target group's ARN belongs.
 //! The kit knows nothing of this product's stack.
 
+pub mod assertions;
 mod expr;
 mod policy;
 mod stack;
@@ -12,7 +13,7 @@ mod template;
 
 pub use expr::{Arn, Condition, Expr, Id, Name, Ref, Test, join, sub};
 pub use policy::{Effect, PolicyDocument, Principal, Statement};
-pub use stack::{Parameter, Resource, Stack, SynthError};
+pub use stack::{Parameter, Resource, Stack, SynthError, Untyped};
 pub use template::{Output, Template};
 
 /// A tag as CloudFormation writes it.

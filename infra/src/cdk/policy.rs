@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::expr::Expr;
+use super::expr::{Expr, sub};
 
 /// A policy document: what an identity may do, or who may use a resource.
 #[derive(Clone, Debug, Serialize)]
@@ -39,7 +39,13 @@ pub enum Principal {
     Service {
         /// The service's host name.
         #[serde(rename = "Service")]
-        service: &'static str,
+        service: Expr<String>,
+    },
+    /// An AWS account, or somebody in one, by ARN.
+    Identity {
+        /// The ARN.
+        #[serde(rename = "AWS")]
+        arn: Expr<String>,
     },
     /// Anybody (for denials).
     Anyone(&'static str),
@@ -50,8 +56,13 @@ impl Principal {
     pub const ANYONE: Self = Self::Anyone("*");
 
     /// An AWS service by its host name.
-    pub const fn service(service: &'static str) -> Self {
-        Self::Service { service }
+    pub fn service(service: impl Into<Expr<String>>) -> Self {
+        Self::Service { service: service.into() }
+    }
+
+    /// Everybody in this account whom the account's own policies allow it.
+    pub fn this_account() -> Self {
+        Self::Identity { arn: sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root") }
     }
 }
 
@@ -91,6 +102,12 @@ impl Statement {
     /// Lets an AWS service assume the role that this statement's document trusts.
     pub fn trust(service: &'static str) -> Self {
         Self::allow("Assume", &["sts:AssumeRole"], Vec::new()).by(Principal::service(service))
+    }
+
+    /// Applies the statement only to what an AWS service does for this account (the confused-deputy condition).
+    #[must_use]
+    pub fn only_from_this_account(self) -> Self {
+        self.only_if("StringEquals", "aws:SourceAccount", Expr::account_id())
     }
 
     /// Says who the statement is about.

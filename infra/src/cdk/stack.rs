@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
@@ -16,6 +17,10 @@ pub trait Resource: Serialize {
     /// The type's name, for example `AWS::EC2::VPC`.
     const TYPE: &'static str;
 }
+
+/// A resource without a Rust type of its own.
+#[derive(Clone, Copy, Debug)]
+pub enum Untyped {}
 
 /// A parameter of the template. All parameters here are strings: how numbers are passed differs between engines.
 #[derive(Clone, Debug)]
@@ -126,6 +131,29 @@ impl Stack {
             body.deletion_policy = Some("Delete");
             body.update_replace_policy = Some("Delete");
         });
+    }
+
+    /// Says that the resource stays when the stack is deleted.
+    pub fn keep<R>(&mut self, resource: &Ref<R>) {
+        self.edit(resource, |body| {
+            body.deletion_policy = Some("Retain");
+            body.update_replace_policy = Some("Retain");
+        });
+    }
+
+    /// Notes in the template that a finding of a checker (a checkov id) is meant for this resource, and why.
+    pub fn accept<R>(&mut self, finding: &str, resource: &Ref<R>, reason: &str) {
+        self.edit(resource, |body| body.accept(finding, reason));
+    }
+
+    /// Adds a resource of a type that has no Rust type, with whatever properties. Nothing about it is checked here;
+    /// the template says so in the resource's metadata.
+    pub fn add_untyped(&mut self, id: &str, resource_type: &str, properties: Value) -> Ref<Untyped> {
+        self.claim(id);
+        let mut body = ResourceBody::new(resource_type, properties);
+        body.metadata.insert("Untyped", "not checked by the construct kit".into());
+        self.resources.insert(id.to_owned(), body);
+        Ref::new(id)
     }
 
     /// Declares an output.

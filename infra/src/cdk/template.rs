@@ -82,7 +82,7 @@ impl ParameterBody {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ResourceBody {
-    r#type: &'static str,
+    r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,28 +91,42 @@ pub(super) struct ResourceBody {
     pub(super) deletion_policy: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) update_replace_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) metadata: BTreeMap<&'static str, Value>,
     #[serde(skip_serializing_if = "is_empty_object")]
     properties: Value,
 }
 
 impl ResourceBody {
-    pub(super) fn new(r#type: &'static str, properties: Value) -> Self {
+    pub(super) fn new(r#type: &str, properties: Value) -> Self {
         Self {
-            r#type,
+            r#type: r#type.to_owned(),
             condition: None,
             depends_on: Vec::new(),
             deletion_policy: None,
             update_replace_policy: None,
+            metadata: BTreeMap::new(),
             properties,
         }
     }
 }
 
 impl ResourceBody {
+    /// Notes that a checker's finding is meant.
+    pub(super) fn accept(&mut self, finding: &str, reason: &str) {
+        let checkov = self.metadata.entry("checkov").or_insert_with(|| json!({ "skip": [] }));
+        if let Some(Value::Array(skipped)) = checkov.get_mut("skip") {
+            skipped.push(json!({ "id": finding, "comment": reason }));
+        }
+    }
+
     /// Adds tags, where the resource has any.
     pub(super) fn add_tags(&mut self, tags: &[Tag]) {
         if let Some(Value::Array(own)) = self.properties.get_mut("Tags") {
             own.extend(tags.iter().map(|tag| json!({ "Key": tag.key, "Value": tag.value })));
+            if own.is_empty() {
+                self.properties.as_object_mut().map(|properties| properties.remove("Tags"));
+            }
         }
     }
 }

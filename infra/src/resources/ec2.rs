@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use super::iam::Role;
+use super::logs::LogGroup;
 use super::values::{Cidr, Port};
-use crate::cdk::{Expr, Id, Ref, Resource, Tag};
+use crate::cdk::{Arn, Expr, Id, PolicyDocument, Ref, Resource, Tag, join};
 
 /// A virtual network.
 #[derive(Clone, Debug, Serialize)]
@@ -111,7 +113,7 @@ impl Ref<RouteTable> {
     }
 }
 
-/// One route of a table, through an internet gateway.
+/// One route of a table.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Route {
@@ -119,8 +121,135 @@ pub struct Route {
     pub route_table_id: Expr<Id<RouteTable>>,
     /// Where to.
     pub destination_cidr_block: Cidr,
-    /// Through which gateway.
-    pub gateway_id: Expr<Id<InternetGateway>>,
+    /// Through what.
+    #[serde(flatten)]
+    pub through: Through,
+}
+
+/// What a route goes through.
+#[derive(Clone, Debug, Serialize)]
+pub enum Through {
+    /// An internet gateway: in and out.
+    #[serde(rename = "GatewayId")]
+    Internet(Expr<Id<InternetGateway>>),
+    /// A NAT gateway: only out.
+    #[serde(rename = "NatGatewayId")]
+    Nat(Expr<Id<NatGateway>>),
+}
+
+/// A public address that stays.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Eip {
+    /// `vpc`.
+    pub domain: &'static str,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for Eip {
+    const TYPE: &'static str = "AWS::EC2::EIP";
+}
+
+impl Ref<Eip> {
+    /// What a NAT gateway is given.
+    pub fn allocation_id(&self) -> Expr<Id<Eip>> {
+        self.attribute("AllocationId")
+    }
+
+    /// The address.
+    pub fn public_ip(&self) -> Expr<String> {
+        self.attribute("PublicIp")
+    }
+}
+
+/// Lets private subnets connect out under one public address.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NatGateway {
+    /// The public subnet that it is in.
+    pub subnet_id: Expr<Id<Subnet>>,
+    /// Its address.
+    pub allocation_id: Expr<Id<Eip>>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for NatGateway {
+    const TYPE: &'static str = "AWS::EC2::NatGateway";
+}
+
+impl Ref<NatGateway> {
+    /// The gateway's id.
+    pub fn id(&self) -> Expr<Id<NatGateway>> {
+        self.reference()
+    }
+}
+
+/// A way from a network to an AWS service that does not go through the internet.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VpcEndpoint {
+    /// The network.
+    pub vpc_id: Expr<Id<Vpc>>,
+    /// The service, for example `com.amazonaws.REGION.logs`.
+    pub service_name: Expr<String>,
+    /// How the service is reached.
+    #[serde(flatten)]
+    pub kind: EndpointKind,
+    /// What may be done through it; everything where there is no policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_document: Option<PolicyDocument>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for VpcEndpoint {
+    const TYPE: &'static str = "AWS::EC2::VPCEndpoint";
+}
+
+/// How an endpoint's service is reached.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "VpcEndpointType", rename_all_fields = "PascalCase")]
+pub enum EndpointKind {
+    /// By its usual name, which resolves to addresses in these subnets.
+    Interface {
+        /// The subnets.
+        subnet_ids: Vec<Expr<Id<Subnet>>>,
+        /// Who may connect.
+        security_group_ids: Vec<Expr<Id<SecurityGroup>>>,
+        /// Whether its usual name resolves to the endpoint.
+        private_dns_enabled: bool,
+    },
+    /// By routes in these tables (for S3 and `DynamoDB` only; free of charge).
+    Gateway {
+        /// The tables.
+        route_table_ids: Vec<Expr<Id<RouteTable>>>,
+    },
+}
+
+/// Records who connected, and who was refused.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FlowLog {
+    /// The network.
+    pub resource_id: Expr<Id<Vpc>>,
+    /// `VPC`.
+    pub resource_type: &'static str,
+    /// `ALL`, `ACCEPT` or `REJECT`.
+    pub traffic_type: &'static str,
+    /// `cloud-watch-logs`.
+    pub log_destination_type: &'static str,
+    /// The log group.
+    pub log_destination: Expr<Arn<LogGroup>>,
+    /// The role that writes to it.
+    pub deliver_logs_permission_arn: Expr<Arn<Role>>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for FlowLog {
+    const TYPE: &'static str = "AWS::EC2::FlowLog";
 }
 
 impl Resource for Route {
@@ -200,12 +329,24 @@ pub struct Rule {
 /// Who is at the other end of a security group's rule.
 #[derive(Clone, Debug, Serialize)]
 pub enum Peer {
-    /// An IPv4 range in CIDR notation.
+    /// An IPv4 range.
     #[serde(rename = "CidrIp")]
-    Range(Cidr),
+    Range(Expr<Cidr>),
     /// The members of a security group, as the source of connections that are let in.
     #[serde(rename = "SourceSecurityGroupId")]
     Group(Expr<Id<SecurityGroup>>),
+}
+
+impl Peer {
+    /// Everybody.
+    pub fn anyone() -> Self {
+        Self::Range(Cidr::anywhere().into())
+    }
+
+    /// One IPv4 address.
+    pub fn address(address: Expr<String>) -> Self {
+        Self::Range(Expr::from_json(join(&[address, "/32".into()]).json().clone()))
+    }
 }
 
 impl Rule {

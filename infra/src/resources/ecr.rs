@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::kms::Key;
 use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
 
 /// A repository of container images.
@@ -63,11 +64,19 @@ pub struct ScanningConfiguration {
 }
 
 /// How images are encrypted.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EncryptionConfiguration {
-    /// `AES256` (a key of the service's) or `KMS`.
-    pub encryption_type: &'static str,
+    encryption_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key: Option<Expr<Arn<Key>>>,
+}
+
+impl EncryptionConfiguration {
+    /// With KMS: a key of one's own, or the one that AWS keeps for the account.
+    pub fn kms(key: Option<Expr<Arn<Key>>>) -> Self {
+        Self { encryption_type: "KMS", kms_key: key }
+    }
 }
 
 /// Which images expire.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ec2::{SecurityGroup, Subnet, Vpc};
-use super::values::{CheckInterval, CheckThreshold, CheckTimeout, Port, UrlPath};
+use super::values::{CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Port, UrlPath};
 use crate::cdk::{Arn, Expr, Id, Ref, Resource, Tag};
 
 /// A setting that has a name and a value in text, as load balancers and target groups have many.
@@ -13,12 +13,12 @@ pub struct Attribute {
     /// Its name, for example `deregistration_delay.timeout_seconds`.
     pub key: &'static str,
     /// Its value in text.
-    pub value: String,
+    pub value: Expr<String>,
 }
 
 impl Attribute {
     /// The attribute `key` with this value.
-    pub fn new(key: &'static str, value: impl Into<String>) -> Self {
+    pub fn new(key: &'static str, value: impl Into<Expr<String>>) -> Self {
         Self { key, value: value.into() }
     }
 }
@@ -61,6 +61,11 @@ impl Ref<LoadBalancer> {
         self.reference()
     }
 
+    /// What CloudWatch knows it by.
+    pub fn full_name(&self) -> Expr<String> {
+        self.attribute("LoadBalancerFullName")
+    }
+
     /// The name that resolves to its addresses.
     pub fn dns_name(&self) -> Expr<String> {
         self.attribute("DNSName")
@@ -77,19 +82,58 @@ pub enum Protocol {
     Https,
 }
 
-/// Sends a request on to a target group.
+/// What happens to a request.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Forward {
-    r#type: &'static str,
-    target_group_arn: Expr<Arn<TargetGroup>>,
+#[serde(tag = "Type", rename_all = "kebab-case", rename_all_fields = "PascalCase")]
+pub enum Action {
+    /// It goes on to a target group.
+    Forward {
+        /// The target group.
+        target_group_arn: Expr<Arn<TargetGroup>>,
+    },
+    /// It is sent elsewhere.
+    Redirect {
+        /// Where to.
+        redirect_config: Redirect,
+    },
 }
 
-impl Forward {
+/// Where a request is sent. Host, path and query stay.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Redirect {
+    protocol: Protocol,
+    port: String,
+    status_code: &'static str,
+}
+
+impl Action {
     /// Forwards to this target group.
-    pub fn to(target_group: Expr<Arn<TargetGroup>>) -> Self {
-        Self { r#type: "forward", target_group_arn: target_group }
+    pub fn forward(target_group: Expr<Arn<TargetGroup>>) -> Self {
+        Self::Forward { target_group_arn: target_group }
     }
+
+    /// Redirects to HTTPS on this port, for good.
+    pub fn to_https(port: Port) -> Self {
+        let redirect_config = Redirect { protocol: Protocol::Https, port: port.to_string(), status_code: "HTTP_301" };
+        Self::Redirect { redirect_config }
+    }
+}
+
+/// A certificate of a listener.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Certificate {
+    /// Its ARN.
+    pub certificate_arn: CertificateArn,
+}
+
+/// Which versions and ciphers of TLS a listener offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SslPolicy {
+    /// TLS 1.3, and 1.2 with forward secrecy and authenticated encryption only.
+    #[serde(rename = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06")]
+    Tls13,
 }
 
 /// A port that a load balancer listens on.
@@ -102,8 +146,14 @@ pub struct Listener {
     pub port: Port,
     /// The protocol.
     pub protocol: Protocol,
+    /// Its certificate, where it speaks HTTPS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
+    /// Its TLS, where it speaks HTTPS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssl_policy: Option<SslPolicy>,
     /// What happens to a request that no rule matches.
-    pub default_actions: Vec<Forward>,
+    pub default_actions: Vec<Action>,
 }
 
 impl Resource for Listener {
@@ -128,7 +178,7 @@ pub struct ListenerRule {
     /// What a request must look like.
     pub conditions: Vec<HeaderCondition>,
     /// What happens to it.
-    pub actions: Vec<Forward>,
+    pub actions: Vec<Action>,
 }
 
 impl Resource for ListenerRule {
@@ -204,5 +254,12 @@ impl Ref<TargetGroup> {
     /// The target group's ARN.
     pub fn arn(&self) -> Expr<Arn<TargetGroup>> {
         self.reference()
+    }
+}
+
+impl Ref<TargetGroup> {
+    /// What CloudWatch knows it by.
+    pub fn full_name(&self) -> Expr<String> {
+        self.attribute("TargetGroupFullName")
     }
 }

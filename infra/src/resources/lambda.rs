@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ec2::{SecurityGroup, Subnet};
 use super::iam::Role;
+use super::kms::Key;
 use super::logs::LogGroup;
 use super::s3::Bucket;
-use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
+use super::sns::Topic;
+use super::values::Amount;
+use crate::cdk::{Arn, Expr, Id, Name, Ref, Resource, Tag};
 
 /// A function from a zip in S3.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +37,18 @@ pub struct Function {
     pub environment: Environment,
     /// Where its log goes.
     pub logging_config: LoggingConfig,
+    /// The key that its environment is encrypted with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<Expr<Arn<Key>>>,
+    /// The network it runs in; without one it reaches the internet and no private network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc_config: Option<VpcConfig>,
+    /// Where an asynchronous invocation goes that could not be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_config: Option<DeadLetterConfig>,
+    /// Invocations that can run at once, taken from the account's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved_concurrent_executions: Option<Amount>,
     /// Tags.
     pub tags: Vec<Tag>,
 }
@@ -51,6 +67,24 @@ impl Ref<Function> {
     pub fn arn(&self) -> Expr<Arn<Function>> {
         self.attribute("Arn")
     }
+}
+
+/// The network a function runs in.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VpcConfig {
+    /// Its subnets.
+    pub subnet_ids: Vec<Expr<Id<Subnet>>>,
+    /// Its security groups.
+    pub security_group_ids: Vec<Expr<Id<SecurityGroup>>>,
+}
+
+/// Where an invocation goes that could not be run.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeadLetterConfig {
+    /// The topic.
+    pub target_arn: Expr<Arn<Topic>>,
 }
 
 /// The processor a function runs on.

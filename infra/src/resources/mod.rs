@@ -3,13 +3,19 @@
 //! Each type is a struct of its properties in CloudFormation's own names, so a typing mistake does not compile. What
 //! `Ref` and `Fn::GetAtt` give has a method with a name and a type on the type's `Ref`.
 
+pub mod autoscaling;
+pub mod cloudwatch;
 pub mod ec2;
 pub mod ecr;
 pub mod ecs;
 pub mod elbv2;
+pub mod events;
 pub mod iam;
+pub mod kms;
 pub mod lambda;
 pub mod logs;
 pub mod s3;
 pub mod schema;
+pub mod sns;
 pub mod values;
+pub mod waf;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::kms::Key;
+use super::values::RetentionDays;
 use crate::cdk::{Arn, Expr, Name, PolicyDocument, Ref, Resource, Tag};
 
 /// A bucket, private and encrypted with S3's own key.
@@ -18,6 +20,9 @@ pub struct Bucket {
     pub versioning_configuration: Versioning,
     /// What is deleted by itself.
     pub lifecycle_configuration: Lifecycle,
+    /// Where requests to the bucket are recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging_configuration: Option<BucketLogging>,
     /// Tags.
     pub tags: Vec<Tag>,
 }
@@ -48,6 +53,8 @@ pub struct BucketEncryption {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct EncryptionRule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket_key_enabled: Option<bool>,
     server_side_encryption_by_default: EncryptionByDefault,
 }
 
@@ -56,15 +63,24 @@ struct EncryptionRule {
 struct EncryptionByDefault {
     #[serde(rename = "SSEAlgorithm")]
     sse_algorithm: &'static str,
+    #[serde(rename = "KMSMasterKeyID", skip_serializing_if = "Option::is_none")]
+    key: Option<Expr<Arn<Key>>>,
 }
 
 impl BucketEncryption {
     /// With S3's own key.
     pub fn s3_managed() -> Self {
-        let by_default = EncryptionByDefault { sse_algorithm: "AES256" };
-        Self {
-            server_side_encryption_configuration: [EncryptionRule { server_side_encryption_by_default: by_default }],
-        }
+        Self::new(None, EncryptionByDefault { sse_algorithm: "AES256", key: None })
+    }
+
+    /// With a key of one's own. S3 asks KMS once for many objects (a bucket key).
+    pub fn with(key: Expr<Arn<Key>>) -> Self {
+        Self::new(Some(true), EncryptionByDefault { sse_algorithm: "aws:kms", key: Some(key) })
+    }
+
+    fn new(bucket_key_enabled: Option<bool>, by_default: EncryptionByDefault) -> Self {
+        let rule = EncryptionRule { bucket_key_enabled, server_side_encryption_by_default: by_default };
+        Self { server_side_encryption_configuration: [rule] }
     }
 }
 
@@ -87,6 +103,16 @@ impl PublicAccessBlock {
         ignore_public_acls: true,
         restrict_public_buckets: true,
     };
+}
+
+/// Where requests to a bucket are recorded.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BucketLogging {
+    /// The bucket that keeps them.
+    pub destination_bucket_name: Expr<Name<Bucket>>,
+    /// What their keys begin with.
+    pub log_file_prefix: &'static str,
 }
 
 /// Who owns objects.
@@ -133,6 +159,9 @@ pub struct LifecycleRule {
     pub id: &'static str,
     /// `Enabled` or `Disabled`.
     pub status: &'static str,
+    /// Deletes objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_in_days: Option<RetentionDays>,
     /// Deletes versions that are no longer current.
     pub noncurrent_version_expiration: NoncurrentVersionExpiration,
     /// Deletes what is left of uploads that were never finished.

@@ -6,6 +6,9 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ec2::{Subnet, Vpc};
+use crate::cdk::{Expr, Id};
+
 /// Why a value was not accepted: what the value must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -84,6 +87,10 @@ numbers! {
     pub struct CheckTimeout(u16): 2..=120;
     /// Answers in a row that make a target healthy or unhealthy.
     pub struct CheckThreshold(u8): 2..=10;
+    /// Per cent.
+    pub struct Percent(u8): 1..=100;
+    /// A number of something that there is at least one of.
+    pub struct Amount(u32): 1..=10_000_000;
     /// Seconds that an answer or a start may take.
     pub struct GraceSeconds(u32): 0..=2_147_483;
 }
@@ -153,12 +160,26 @@ texts! {
     /// An IPv4 address range.
     pub struct Cidr: is_cidr,
         "an IPv4 range in CIDR notation, such as 203.0.113.0/24 (the bits behind the prefix are 0)";
+    /// The id of a VPC.
+    pub struct VpcId: |text| is_id(text, "vpc-"),
+        "the id of a VPC, such as vpc-0123456789abcdef0";
+    /// The id of a subnet.
+    pub struct SubnetId: |text| is_id(text, "subnet-"),
+        "the id of a subnet, such as subnet-0123456789abcdef0";
+    /// The ARN of a certificate of AWS Certificate Manager.
+    pub struct CertificateArn: |text| is_arn(text, "acm", "certificate/"),
+        "the ARN of a certificate (arn:aws:acm:REGION:ACCOUNT:certificate/ID)";
+    /// A name in the domain name system.
+    pub struct DomainName: is_domain,
+        "a domain name, such as www.example.com";
     /// Where a secret is kept.
     pub struct SecretReference: |text| is_arn(text, "secretsmanager", "secret:") || is_arn(text, "ssm", "parameter/"),
         "a reference to a secret: the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of an SSM parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME). The value itself does not belong into this file";
     /// The name of an environment variable.
     pub struct VariableName: |text| text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
         "the name of an environment variable: letters, digits and _, not beginning with a digit";
+    /// An address that mail is sent to.
+    pub struct Email: is_mail_address, "a mail address";
     /// The key of a tag.
     pub struct TagKey: |text| (1..=128).contains(&text.len()) && is_tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("bluegreen:") && text != "Name",
         "the key of a tag of your own: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and not beginning with aws: or bluegreen:";
@@ -181,6 +202,29 @@ fn is_cidr(text: &str) -> bool {
     prefix <= 32 && address.to_bits() & host_bits == 0
 }
 
+fn is_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|id| {
+        (8..=17).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    })
+}
+
+fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
+}
+
+fn is_mail_address(text: &str) -> bool {
+    let parts = text.split_once('@');
+    text.len() <= 254
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && parts.is_some_and(|(name, host)| !name.is_empty() && is_domain(&host.to_ascii_lowercase()))
+}
+
 /// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with a resource that begins so.
 fn is_arn(text: &str, service: &str, resource: &str) -> bool {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -200,6 +244,8 @@ fn is_tag_text(text: &str) -> bool {
 }
 
 impl Port {
+    /// HTTP's own port.
+    pub const HTTP: Self = Self(80);
     /// HTTPS's own port.
     pub const HTTPS: Self = Self(443);
 }
@@ -231,6 +277,24 @@ impl Cidr {
         let address = self.0.split('/').next().and_then(|address| address.parse::<Ipv4Addr>().ok());
         let [first, second, ..] = address.unwrap_or(Ipv4Addr::UNSPECIFIED).octets();
         Self(format!("{first}.{second}.{index}.0/24"))
+    }
+}
+
+impl From<Cidr> for Expr<Cidr> {
+    fn from(range: Cidr) -> Self {
+        Self::from_json(range.0.into())
+    }
+}
+
+impl From<&VpcId> for Expr<Id<Vpc>> {
+    fn from(id: &VpcId) -> Self {
+        Self::from_json(id.as_str().into())
+    }
+}
+
+impl From<&SubnetId> for Expr<Id<Subnet>> {
+    fn from(id: &SubnetId) -> Self {
+        Self::from_json(id.as_str().into())
     }
 }
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::environment::{Environment, Fleet};
+use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
+use super::network::Network;
 use super::storage::Storage;
 use super::{Both, Settings, tags};
-use crate::cdk::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join};
+use crate::cdk::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join, sub};
 use crate::resources::iam::{Policy, Role};
-use crate::resources::lambda::{Code, Environment as Variables, EventInvokeConfig, Function, LoggingConfig};
+use crate::resources::lambda::{
+    Code, DeadLetterConfig, Environment as Variables, EventInvokeConfig, Function, LoggingConfig,
+};
 use crate::resources::logs::LogGroup;
+use crate::resources::sns::Topic;
 
 /// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
 const TIMEOUT: u16 = 900;
@@ -26,12 +31,20 @@ pub struct Parts<'a> {
     pub environments: &'a Both<Environment>,
     /// Where its code and ledger are.
     pub storage: &'a Storage,
+    /// What its environment and log are encrypted with.
+    pub keys: &'a Keys,
+    /// The network that it may be in.
+    pub network: &'a Network,
+    /// Who is told of an invocation that could not be run.
+    pub told: Option<&'a Ref<Topic>>,
 }
 
 /// The cutover function.
 pub struct Cutover {
     /// The function.
     pub function: Ref<Function>,
+    /// Its log.
+    pub log_group: Ref<LogGroup>,
     /// Holds where its code is there.
     pub deployed: Condition,
 }
@@ -40,11 +53,7 @@ impl Cutover {
     /// Adds the function to the stack; it exists only where its code is given.
     pub fn new(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Self {
         let deployed = stack.condition("CutoverDeployed", Test::is_given(parts.code));
-        let log_group = stack.add(
-            "CutoverLogGroup",
-            LogGroup { retention_in_days: settings.logs.retention_days, tags: tags("cutover") },
-        );
-        stack.delete_with_stack(&log_group);
+        let log_group = parts.keys.add_log(stack, "CutoverLogGroup", parts.keys.log_group(settings, "cutover"));
         let role = stack.add(
             "CutoverRole",
             Role {
@@ -71,10 +80,17 @@ impl Cutover {
                 timeout: TIMEOUT,
                 environment: Variables { variables: variables(settings, parts) },
                 logging_config: LoggingConfig { log_group: log_group.name(), log_format: "JSON" },
+                kms_key_arn: parts.keys.arn(),
+                vpc_config: parts.network.function.clone(),
+                dead_letter_config: parts.told.map(|topic| DeadLetterConfig { target_arn: topic.arn() }),
+                reserved_concurrent_executions: settings.cutover.reserved_concurrency,
                 tags: tags("cutover"),
             },
         );
         stack.when(&function, &deployed);
+        if parts.network.function.is_some() {
+            parts.network.before(stack, &function);
+        }
         // Lambda would repeat a failed cutover twice and keep a throttled one for hours: it must do neither.
         let invocation = stack.add(
             "CutoverInvocation",
@@ -86,7 +102,7 @@ impl Cutover {
             },
         );
         stack.when(&invocation, &deployed);
-        Self { function, deployed }
+        Self { function, log_group, deployed }
     }
 }
 
@@ -124,13 +140,40 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
         Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
     ];
     may.extend(parts.storage.grant_ledger());
+    may.extend(parts.keys.grant_use());
+    may.extend(parts.told.map(Ref::<Topic>::grant_publish));
+    if parts.network.function.is_some() {
+        may.extend(network_interfaces());
+    }
     may
+}
+
+/// What Lambda needs to put a function into a network, as its manual says: it names no narrower resources.
+fn network_interfaces() -> [Statement; 2] {
+    let interfaces = sub("arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:*/*");
+    [
+        Statement::allow(
+            "OwnNetworkInterfaces",
+            &[
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:UnassignPrivateIpAddresses",
+            ],
+            vec![interfaces],
+        ),
+        Statement::allow(
+            "SeeNetworkInterfaces",
+            &["ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"],
+            vec!["*".into()],
+        ),
+    ]
 }
 
 /// The function's configuration, as `cutover_lambda::config` reads it.
 fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, Expr<String>> {
     let balancer = parts.balancer;
-    BTreeMap::from([
+    let mut variables = BTreeMap::from([
         ("BLUEGREEN_STACK_NAME", Expr::stack_name()),
         ("BLUEGREEN_PROD_LISTENER", balancer.prod.arn().text()),
         ("BLUEGREEN_DEV_LISTENER", balancer.dev.arn().text()),
@@ -144,5 +187,7 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
         ("BLUEGREEN_DEV_URL", balancer.dev_url.clone()),
         ("BLUEGREEN_PROBE_PATH", settings.cutover.probe_path.as_str().into()),
         ("BLUEGREEN_VERSION_HEADER", settings.app.version_header.as_str().into()),
-    ])
+    ]);
+    variables.extend(balancer.connect_to.clone().map(|names| ("BLUEGREEN_CONNECT_TO", names)));
+    variables
 }

@@ -2,12 +2,12 @@
 
 use cutover_lambda::color::Color;
 
+use super::keys::Keys;
 use super::load_balancer::{LoadBalancing, title};
 use super::network::Network;
 use super::storage::Storage;
 use super::{Release, Settings, tags};
 use crate::cdk::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, sub};
-use crate::resources::ec2::Subnet;
 use crate::resources::ecs::{
     AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
     DeploymentConfiguration, LinuxParameters, LogConfiguration, NetworkConfiguration, PortMapping, RuntimePlatform,
@@ -36,18 +36,13 @@ pub struct Fleet {
 
 impl Fleet {
     /// Adds the cluster and the roles to the stack.
-    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, storage: &Storage) -> Self {
+    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, storage: &Storage, keys: &Keys) -> Self {
         let cluster = stack.add(
             "Cluster",
             Cluster { cluster_settings: vec![ClusterSetting::CONTAINER_INSIGHTS], tags: tags("cluster") },
         );
         let log_groups = super::Both::make(|color| {
-            let log_group = stack.add(
-                &format!("{}LogGroup", title(color)),
-                LogGroup { retention_in_days: settings.logs.retention_days, tags: tags(color.as_str()) },
-            );
-            stack.delete_with_stack(&log_group);
-            log_group
+            keys.add_log(stack, &format!("{}LogGroup", title(color)), keys.log_group(settings, color.as_str()))
         });
         let mut may = storage.grant_pull();
         may.push(Statement::allow(
@@ -75,9 +70,9 @@ impl Fleet {
             },
         );
         let network = AwsvpcConfiguration {
-            subnets: network.subnets.iter().map(Ref::<Subnet>::id).collect(),
+            subnets: network.task_subnets.clone(),
             security_groups: vec![network.task_group.id()],
-            assign_public_ip: "ENABLED",
+            assign_public_ip: if network.public_tasks { "ENABLED" } else { "DISABLED" },
         };
         Self { cluster, log_groups, execution_role, task_role, network }
     }
@@ -111,6 +106,7 @@ impl Environment {
         fleet: &Fleet,
         release: &Release,
         balancer: &LoadBalancing,
+        network: &Network,
     ) -> Self {
         let log_group = fleet.log_groups.of(color).clone();
         let task_definition =
@@ -124,7 +120,7 @@ impl Environment {
                 launch_type: "FARGATE",
                 platform_version: "LATEST",
                 task_definition: task_definition.arn(),
-                desired_count: Some(settings.app.count),
+                desired_count: settings.autoscaling.max.is_none().then_some(settings.app.count),
                 // Every old task stays until the new ones are healthy, so a deployment to the live environment
                 // loses no capacity.
                 deployment_configuration: DeploymentConfiguration {
@@ -148,6 +144,7 @@ impl Environment {
         // ECS refuses a target group that no listener refers to yet.
         stack.after(&service, &balancer.prod);
         stack.after(&service, balancer.rules.of(color));
+        network.before(stack, &service);
         Self { service, log_group, deployed: release.deployed.clone() }
     }
 

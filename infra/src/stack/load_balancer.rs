@@ -2,12 +2,13 @@
 
 use cutover_lambda::color::Color;
 
+use super::access_log::{AccessLog, BALANCER_PREFIX};
 use super::network::Network;
 use super::{Both, Settings, tags};
-use crate::cdk::{Condition, Expr, Ref, Stack, join};
-use crate::resources::ec2::Subnet;
+use crate::cdk::{Arn, Condition, Expr, Ref, Stack, join};
 use crate::resources::elbv2::{
-    Attribute, Forward, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme, TargetGroup,
+    Action, Attribute, Certificate, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme,
+    SslPolicy, TargetGroup,
 };
 use crate::resources::values::Port;
 
@@ -16,114 +17,177 @@ pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
 
 /// The load balancer with its listeners and target groups.
 pub struct LoadBalancing {
+    /// The load balancer.
+    pub load_balancer: Ref<LoadBalancer>,
     /// What users see.
     pub prod: Ref<Listener>,
     /// Where the next version is tried.
     pub dev: Ref<Listener>,
+    /// Sends plain HTTP to prod's HTTPS.
+    pub redirect: Option<Ref<Listener>>,
     /// The rules that keep both target groups referenced, and so health-checked, whatever the listeners do.
     pub rules: Both<Ref<ListenerRule>>,
     /// One target group for each environment.
     pub target_groups: Both<Ref<TargetGroup>>,
-    /// `http://name` of prod, without a slash at the end.
+    /// URL of prod, without a slash at the end.
     pub prod_url: Expr<String>,
-    /// `http://name:port` of dev.
+    /// URL of dev.
     pub dev_url: Expr<String>,
+    /// Where the function reaches the names in those URLs, if not by those names (as curl's `--connect-to`).
+    pub connect_to: Option<Expr<String>>,
 }
 
 impl LoadBalancing {
     /// Adds the load balancer to the stack. Prod forwards to green where `green_is_prod` holds, to blue elsewhere;
     /// dev to the other.
-    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, green_is_prod: &Condition) -> Self {
-        let load_balancer = Self::balancer(stack, network);
-        let target_groups = Both::make(|color| Self::target_group(stack, settings, network, color));
-        let (blue, green) = (target_groups.blue.arn(), target_groups.green.arn());
-        let mut listener = |id: &str, port: Port, target: Expr<_>| {
-            stack.add(
-                id,
-                Listener {
-                    load_balancer_arn: load_balancer.arn(),
-                    port,
-                    protocol: Protocol::Http,
-                    default_actions: vec![Forward::to(target)],
-                },
-            )
-        };
-        let prod_target = Expr::when(green_is_prod, &green, &blue);
-        let prod = listener("ProdListener", settings.prod.port, prod_target);
-        let dev = listener("DevListener", settings.dev.port, Expr::when(green_is_prod, &blue, &green));
-        let rules = Both::make(|color| Self::rule(stack, &dev, &target_groups, color));
-        let prod_url = Self::url(&load_balancer, settings.prod.port);
-        let dev_url = Self::url(&load_balancer, settings.dev.port);
-        Self { prod, dev, rules, target_groups, prod_url, dev_url }
-    }
-
-    fn balancer(stack: &mut Stack, network: &Network) -> Ref<LoadBalancer> {
-        let load_balancer = stack.add(
-            "LoadBalancer",
-            LoadBalancer {
-                r#type: "application",
-                scheme: Scheme::InternetFacing,
-                subnets: network.subnets.iter().map(Ref::<Subnet>::id).collect(),
-                security_groups: vec![network.balancer_group.id()],
-                load_balancer_attributes: vec![
-                    Attribute::new("routing.http.drop_invalid_header_fields.enabled", "true"),
-                    Attribute::new("routing.http.desync_mitigation_mode", "defensive"),
-                ],
-                tags: tags("load-balancer"),
-            },
-        );
-        stack.after(&load_balancer, &network.internet_route);
-        load_balancer
-    }
-
-    fn target_group(stack: &mut Stack, settings: &Settings, network: &Network, color: Color) -> Ref<TargetGroup> {
-        stack.add(
-            &format!("{}TargetGroup", title(color)),
-            TargetGroup {
-                vpc_id: network.vpc.id(),
-                target_type: "ip",
-                port: settings.app.port,
-                protocol: Protocol::Http,
-                health_check_path: settings.health_check.path.clone(),
-                health_check_interval_seconds: settings.health_check.interval,
-                health_check_timeout_seconds: settings.health_check.timeout,
-                healthy_threshold_count: settings.health_check.healthy_threshold,
-                unhealthy_threshold_count: settings.health_check.unhealthy_threshold,
-                matcher: Matcher { http_code: "200".to_owned() },
-                target_group_attributes: vec![Attribute::new(
-                    "deregistration_delay.timeout_seconds",
-                    settings.app.deregistration_delay.to_string(),
-                )],
-                tags: tags(color.as_str()),
-            },
-        )
-    }
-
-    fn rule(
+    pub fn new(
         stack: &mut Stack,
-        dev: &Ref<Listener>,
-        target_groups: &Both<Ref<TargetGroup>>,
-        color: Color,
-    ) -> Ref<ListenerRule> {
-        let priority = match color {
-            Color::Blue => 10,
-            Color::Green => 20,
-        };
-        stack.add(
-            &format!("Dev{}Rule", title(color)),
-            ListenerRule {
-                listener_arn: dev.arn(),
-                priority,
-                conditions: vec![HeaderCondition::new(ENVIRONMENT_HEADER, color.as_str())],
-                actions: vec![Forward::to(target_groups.of(color).arn())],
-            },
-        )
+        settings: &Settings,
+        network: &Network,
+        log: Option<&AccessLog>,
+        green_is_prod: &Condition,
+    ) -> Self {
+        let load_balancer = balancer(stack, network, log);
+        let target_groups = Both::make(|color| target_group(stack, settings, network, color));
+        let (blue, green) = (target_groups.blue.arn(), target_groups.green.arn());
+        let mut add = |id, port, target| stack.add(id, listener(settings, &load_balancer, port, target));
+        let prod = add("ProdListener", settings.prod_port(), Expr::when(green_is_prod, &green, &blue));
+        let dev = add("DevListener", settings.dev_port(), Expr::when(green_is_prod, &blue, &green));
+        let rules = Both::make(|color| rule(stack, &dev, &target_groups, color));
+        let redirect = settings.redirects_http().then(|| redirect(stack, settings, &load_balancer));
+        let prod_url = url(settings, &load_balancer, settings.prod_port());
+        let dev_url = url(settings, &load_balancer, settings.dev_port());
+        let connect_to = connect_to(settings, &load_balancer);
+        Self { load_balancer, prod, dev, redirect, rules, target_groups, prod_url, dev_url, connect_to }
     }
+}
 
-    fn url(load_balancer: &Ref<LoadBalancer>, port: Port) -> Expr<String> {
-        let port = if port.get() == 80 { String::new() } else { format!(":{port}") };
-        join(&["http://".into(), load_balancer.dns_name(), port.into()])
+fn balancer(stack: &mut Stack, network: &Network, log: Option<&AccessLog>) -> Ref<LoadBalancer> {
+    let mut attributes = vec![
+        Attribute::new("routing.http.drop_invalid_header_fields.enabled", "true"),
+        Attribute::new("routing.http.desync_mitigation_mode", "defensive"),
+    ];
+    if let Some(log) = log {
+        attributes.push(Attribute::new("access_logs.s3.enabled", "true"));
+        attributes.push(Attribute::new("access_logs.s3.bucket", log.bucket.name().text()));
+        attributes.push(Attribute::new("access_logs.s3.prefix", BALANCER_PREFIX));
     }
+    let load_balancer = stack.add(
+        "LoadBalancer",
+        LoadBalancer {
+            r#type: "application",
+            scheme: Scheme::InternetFacing,
+            subnets: network.public_subnets.clone(),
+            security_groups: vec![network.balancer_group.id()],
+            load_balancer_attributes: attributes,
+            tags: tags("load-balancer"),
+        },
+    );
+    network.internet_route.iter().for_each(|route| stack.after(&load_balancer, route));
+    // The load balancer tries to write to the bucket when it is made.
+    if let Some(log) = log {
+        stack.after(&load_balancer, &log.policy);
+    }
+    load_balancer
+}
+
+fn listener(
+    settings: &Settings,
+    load_balancer: &Ref<LoadBalancer>,
+    port: Port,
+    target: Expr<Arn<TargetGroup>>,
+) -> Listener {
+    let certificate = settings.https.certificate.clone();
+    Listener {
+        load_balancer_arn: load_balancer.arn(),
+        port,
+        protocol: if certificate.is_some() { Protocol::Https } else { Protocol::Http },
+        ssl_policy: certificate.is_some().then_some(SslPolicy::Tls13),
+        certificates: certificate.into_iter().map(|certificate_arn| Certificate { certificate_arn }).collect(),
+        default_actions: vec![Action::forward(target)],
+    }
+}
+
+/// Plain HTTP, sent to prod's HTTPS.
+fn redirect(stack: &mut Stack, settings: &Settings, load_balancer: &Ref<LoadBalancer>) -> Ref<Listener> {
+    stack.add(
+        "RedirectListener",
+        Listener {
+            load_balancer_arn: load_balancer.arn(),
+            port: Port::HTTP,
+            protocol: Protocol::Http,
+            ssl_policy: None,
+            certificates: Vec::new(),
+            default_actions: vec![Action::to_https(settings.prod_port())],
+        },
+    )
+}
+
+fn target_group(stack: &mut Stack, settings: &Settings, network: &Network, color: Color) -> Ref<TargetGroup> {
+    let check = &settings.health_check;
+    stack.add(
+        &format!("{}TargetGroup", title(color)),
+        TargetGroup {
+            vpc_id: network.vpc.clone(),
+            target_type: "ip",
+            port: settings.app.port,
+            protocol: Protocol::Http,
+            health_check_path: check.path.clone(),
+            health_check_interval_seconds: check.interval,
+            health_check_timeout_seconds: check.timeout,
+            healthy_threshold_count: check.healthy_threshold,
+            unhealthy_threshold_count: check.unhealthy_threshold,
+            matcher: Matcher { http_code: "200".to_owned() },
+            target_group_attributes: vec![Attribute::new(
+                "deregistration_delay.timeout_seconds",
+                settings.app.deregistration_delay.to_string(),
+            )],
+            tags: tags(color.as_str()),
+        },
+    )
+}
+
+fn rule(
+    stack: &mut Stack,
+    dev: &Ref<Listener>,
+    target_groups: &Both<Ref<TargetGroup>>,
+    color: Color,
+) -> Ref<ListenerRule> {
+    let priority = match color {
+        Color::Blue => 10,
+        Color::Green => 20,
+    };
+    stack.add(
+        &format!("Dev{}Rule", title(color)),
+        ListenerRule {
+            listener_arn: dev.arn(),
+            priority,
+            conditions: vec![HeaderCondition::new(ENVIRONMENT_HEADER, color.as_str())],
+            actions: vec![Action::forward(target_groups.of(color).arn())],
+        },
+    )
+}
+
+fn url(settings: &Settings, load_balancer: &Ref<LoadBalancer>, port: Port) -> Expr<String> {
+    let (scheme, usual) = if settings.has_https() { ("https://", Port::HTTPS) } else { ("http://", Port::HTTP) };
+    let name = match &settings.https.domain {
+        Some(domain) => domain.as_str().into(),
+        None => load_balancer.dns_name(),
+    };
+    let port = if port == usual { String::new() } else { format!(":{port}") };
+    join(&[scheme.into(), name, port.into()])
+}
+
+/// With a name of one's own the function goes to the load balancer all the same: so it works before the name does.
+fn connect_to(settings: &Settings, load_balancer: &Ref<LoadBalancer>) -> Option<Expr<String>> {
+    let domain = settings.https.domain.as_ref()?;
+    let mut parts = Vec::new();
+    for (comma, port) in [("", settings.prod_port()), (",", settings.dev_port())] {
+        parts.push(format!("{comma}{domain}:{port}:").into());
+        parts.push(load_balancer.dns_name());
+        parts.push(format!(":{port}").into());
+    }
+    Some(join(&parts))
 }
 
 /// The color as logical ids start with it.

@@ -6,19 +6,27 @@
 //! storage (bucket, registry) ───────────────────────────────┘
 //! ```
 
+mod access_log;
+mod alarms;
 mod cutover;
 mod environment;
+mod exceptions;
+mod firewall;
+mod keys;
 mod load_balancer;
 mod network;
 pub mod outputs;
+mod scaling;
 pub mod settings;
 pub mod storage;
 
 use cutover_lambda::color::Color;
 
-use crate::cdk::{Condition, Expr, Parameter, Stack, SynthError, Tag, Template, Test};
+use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Template, Test};
 
-pub use settings::Settings;
+use crate::resources::s3::Bucket;
+
+pub use settings::{Settings, TaskNetwork};
 
 /// Names of the template's parameters.
 pub mod parameter {
@@ -80,6 +88,15 @@ impl<T> Both<T> {
     }
 }
 
+/// What scaling and alarms look at.
+struct Watched<'a> {
+    balancer: &'a load_balancer::LoadBalancing,
+    fleet: &'a environment::Fleet,
+    environments: &'a Both<environment::Environment>,
+    cutover: &'a cutover::Cutover,
+    bucket: &'a Ref<Bucket>,
+}
+
 /// The parameters that an environment is made from.
 struct Release {
     image: Expr<String>,
@@ -127,12 +144,18 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     }
     stack.parameter_group("Cutover function", &[parameter::CUTOVER_CODE]);
 
-    let network = network::Network::new(stack, settings);
-    let storage = storage::Storage::new(stack);
-    let balancer = load_balancer::LoadBalancing::new(stack, settings, &network, &green_is_prod);
-    let fleet = environment::Fleet::new(stack, settings, &network, &storage);
+    let keys = keys::Keys::new(stack, settings);
+    let log = access_log::AccessLog::new(stack, settings);
+    let network = network::Network::new(stack, settings, &keys);
+    let storage = storage::Storage::new(stack, &keys, log.as_ref());
+    let balancer = load_balancer::LoadBalancing::new(stack, settings, &network, log.as_ref(), &green_is_prod);
+    if settings.security.waf {
+        firewall::add(stack, settings, &keys, &balancer);
+    }
+    let told = alarms::topic(stack, settings, &keys);
+    let fleet = environment::Fleet::new(stack, settings, &network, &storage, &keys);
     let environments = Both::make(|color| {
-        environment::Environment::new(stack, settings, color, &fleet, releases.of(color), &balancer)
+        environment::Environment::new(stack, settings, color, &fleet, releases.of(color), &balancer, &network)
     });
     let function = cutover::Cutover::new(
         stack,
@@ -143,8 +166,25 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
             fleet: &fleet,
             environments: &environments,
             storage: &storage,
+            keys: &keys,
+            network: &network,
+            told: told.as_ref(),
         },
     );
+    let watched = Watched {
+        balancer: &balancer,
+        fleet: &fleet,
+        environments: &environments,
+        cutover: &function,
+        bucket: &storage.bucket,
+    };
+    if let Some(max) = settings.autoscaling.max {
+        scaling::add(stack, settings, max, &watched);
+    }
+    if let Some(topic) = &told {
+        alarms::add(stack, settings, &watched, topic);
+    }
+    exceptions::declare(stack, settings, &watched, &network);
     outputs::declare(stack, &storage, &balancer, &fleet, &environments, &function);
     std::mem::take(stack).finish()
 }
@@ -174,8 +214,8 @@ fn release(stack: &mut Stack, color: Color) -> Release {
     Release { image, version, deployed }
 }
 
-/// The tags of a resource: its name in the console, and what the whole stack carries.
+/// The tags of a resource: its name in the console. CloudFormation adds its own with the stack's name.
 fn tags(name: &str) -> Vec<Tag> {
     let name = crate::cdk::join(&[Expr::stack_name(), format!("-{name}").into()]);
-    vec![Tag::name(name), Tag::new("bluegreen:stack", Expr::stack_name())]
+    vec![Tag::name(name)]
 }

@@ -1,10 +1,12 @@
 //! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
 
+use super::access_log::{AccessLog, BUCKET_PREFIX};
+use super::keys::Keys;
 use super::tags;
 use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
 use crate::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
 use crate::resources::s3::{
-    AbortIncompleteMultipartUpload, Bucket, BucketEncryption, BucketPolicy, Lifecycle, LifecycleRule,
+    AbortIncompleteMultipartUpload, Bucket, BucketLogging, BucketPolicy, Lifecycle, LifecycleRule,
     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
 };
 
@@ -26,13 +28,13 @@ pub struct Storage {
 
 impl Storage {
     /// Adds the registry and the bucket to the stack.
-    pub fn new(stack: &mut Stack) -> Self {
+    pub fn new(stack: &mut Stack, keys: &Keys, log: Option<&AccessLog>) -> Self {
         let registry = stack.add(
             "Registry",
             Repository {
                 image_tag_mutability: TagMutability::Immutable,
                 image_scanning_configuration: ScanningConfiguration { scan_on_push: true },
-                encryption_configuration: EncryptionConfiguration { encryption_type: "AES256" },
+                encryption_configuration: EncryptionConfiguration::kms(keys.arn()),
                 lifecycle_policy: None,
                 empty_on_delete: true,
                 tags: tags("registry"),
@@ -41,7 +43,7 @@ impl Storage {
         let bucket = stack.add(
             "Bucket",
             Bucket {
-                bucket_encryption: BucketEncryption::s3_managed(),
+                bucket_encryption: keys.bucket(),
                 public_access_block_configuration: PublicAccessBlock::ALL,
                 ownership_controls: OwnershipControls::bucket_owner_enforced(),
                 versioning_configuration: Versioning { status: "Enabled" },
@@ -49,15 +51,23 @@ impl Storage {
                     rules: vec![LifecycleRule {
                         id: "expire-old-versions",
                         status: "Enabled",
+                        expiration_in_days: None,
                         noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days: 30 },
                         abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },
                     }],
                 },
+                logging_configuration: log.map(|log| BucketLogging {
+                    destination_bucket_name: log.bucket.name(),
+                    log_file_prefix: BUCKET_PREFIX,
+                }),
                 tags: tags("bucket"),
             },
         );
         stack.delete_with_stack(&registry);
         stack.delete_with_stack(&bucket);
+        if let Some(log) = log {
+            stack.after(&bucket, &log.policy);
+        }
         let only_tls = Statement::deny("OnlyTls", &["s3:*"], vec![bucket.arn().text(), objects(&bucket.arn(), "")])
             .by(Principal::ANYONE)
             .only_if("Bool", "aws:SecureTransport", "false");

@@ -201,6 +201,7 @@ pub(super) const TYPES: &[Type] = &[
         sometimes: &[],
     },
     Type { name: "AWS::Logs::LogGroup", always: &["LogGroupName"], sometimes: &[] },
+    Type { name: "AWS::Logs::MetricFilter", always: &["FilterName", "LogGroupName"], sometimes: &[] },
     Type { name: "AWS::Logs::ResourcePolicy", always: &["PolicyName"], sometimes: &[] },
     Type {
         name: "AWS::RDS::DBInstance",

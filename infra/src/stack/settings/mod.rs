@@ -12,13 +12,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error, Result};
-use crate::resources::values::{RegionName, SecretReference, StackName, TagKey, TagValue, VariableName};
+use crate::resources::values::{Cidr, Port, RegionName, SecretReference, StackName, TagKey, TagValue, VariableName};
 
 pub use documentation::{Key, Table};
-pub use tables::{App, Cutover, Dev, HealthCheck, Logs, Network, Prod};
+pub use tables::{
+    Alarms, App, Autoscaling, Cutover, Dev, HealthCheck, Https, Logs, Network, Prod, Security, TaskNetwork,
+};
 
 /// The file with the choices, in the folder the command is run in.
-const FILE: &str = "bluegreen.toml";
+pub const FILE: &str = "bluegreen.toml";
 
 /// The choices that the stack is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,28 +44,37 @@ pub struct Settings {
     pub dev: Dev,
     /// The cutover.
     pub cutover: Cutover,
+    /// HTTPS.
+    pub https: Https,
     /// The network.
     pub network: Network,
+    /// As many tasks as the load asks for.
+    pub autoscaling: Autoscaling,
+    /// Alarms and a dashboard.
+    pub alarms: Alarms,
     /// Logs.
     pub logs: Logs,
+    /// Further protection.
+    pub security: Security,
     /// Tags on everything in the stack, beside its own.
     pub tags: BTreeMap<TagKey, TagValue>,
 }
 
 impl Settings {
-    /// The settings of the project: `bluegreen.toml` in the current folder, or the defaults where there is none.
-    pub fn load() -> Result<Self> {
-        let path = Path::new(FILE);
-        if !path.exists() {
+    /// The settings in this file; without one, those in `bluegreen.toml` in the current folder, or the defaults where
+    /// there is none.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        let file = path.unwrap_or(Path::new(FILE));
+        if path.is_none() && !file.exists() {
             return Ok(Self::default());
         }
-        let text = std::fs::read_to_string(path).doing(|| format!("read {FILE}"))?;
-        Self::parse(&text)
+        let text = std::fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
+        Self::parse(&text).map_err(|error| error.while_doing(format!("{} cannot be understood", file.display())))
     }
 
     /// Reads settings from TOML. An error shows the line and points at the key or the value.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |cause: String| Error::usage(format!("{FILE} cannot be understood")).because(cause.trim_end());
+        let wrong = |cause: String| Error::usage(cause.trim_end());
         let settings: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         match rules::broken(&settings) {
             None => Ok(settings),
@@ -74,6 +85,38 @@ impl Settings {
     /// Name of the stack, where the command line names none.
     pub fn stack_name(&self) -> String {
         self.name.as_ref().map_or("bluegreen", StackName::as_str).to_owned()
+    }
+
+    /// Whether prod and dev speak HTTPS.
+    pub const fn has_https(&self) -> bool {
+        self.https.certificate.is_some()
+    }
+
+    /// Port of the prod listener.
+    pub fn prod_port(&self) -> Port {
+        const PORTS: [Port; 2] = [Port::HTTP, Port::HTTPS];
+        self.prod.port.unwrap_or(PORTS[usize::from(self.has_https())])
+    }
+
+    /// Port of the dev listener.
+    pub fn dev_port(&self) -> Port {
+        const PORTS: [Port; 2] = [Port::of(81), Port::of(8443)];
+        self.dev.port.unwrap_or(PORTS[usize::from(self.has_https())])
+    }
+
+    /// Whether plain HTTP is sent to HTTPS.
+    pub const fn redirects_http(&self) -> bool {
+        self.has_https() && self.https.redirect
+    }
+
+    /// Whether not everybody may connect to dev.
+    pub fn dev_is_restricted(&self) -> bool {
+        !self.dev.cidrs.contains(&Cidr::anywhere())
+    }
+
+    /// Whether there are alarms.
+    pub fn has_alarms(&self) -> bool {
+        self.alarms.enabled || !self.alarms.emails.is_empty()
     }
 
     /// Every key with its default and its meaning, as the Markdown table of the README.
@@ -93,8 +136,12 @@ impl Settings {
             ("prod", described::<Prod>()),
             ("dev", described::<Dev>()),
             ("cutover", described::<Cutover>()),
+            ("https", described::<Https>()),
             ("network", described::<Network>()),
+            ("autoscaling", described::<Autoscaling>()),
+            ("alarms", described::<Alarms>()),
             ("logs", described::<Logs>()),
+            ("security", described::<Security>()),
         ] {
             text += &table(name, about, &keys);
         }

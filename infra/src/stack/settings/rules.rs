@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Dev, Settings};
+use super::{Settings, TaskNetwork};
 
 /// Environment variables that the stack sets itself.
 const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
@@ -34,16 +34,47 @@ impl Broken {
 
 /// The first rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Option<Broken> {
-    ports(settings).or_else(|| checks(settings)).or_else(|| variables(settings)).or_else(|| network(settings))
+    ports(settings)
+        .or_else(|| https(settings))
+        .or_else(|| checks(settings))
+        .or_else(|| variables(settings))
+        .or_else(|| network(settings))
+        .or_else(|| match settings.autoscaling.max {
+            Some(max) if max < settings.app.count => Some(Broken::at(
+                "autoscaling.max",
+                format!("the most tasks are fewer than app.count ({}), which is the fewest", settings.app.count),
+            )),
+            _ => None,
+        })
 }
 
 fn ports(settings: &Settings) -> Option<Broken> {
-    let (prod, dev) = (settings.prod.port, settings.dev.port);
-    if prod != dev {
-        return None;
+    let (prod, dev) = (settings.prod_port(), settings.dev_port());
+    let redirect = settings.has_https() && settings.https.redirect;
+    if prod == dev {
+        let key = if settings.dev.port.is_some() { "dev.port" } else { "prod.port" };
+        return Some(Broken::at(
+            key,
+            format!("prod and dev would both listen on {prod}; each needs a port of its own"),
+        ));
     }
-    let key = if dev == Dev::default().port { "prod.port" } else { "dev.port" };
-    Some(Broken::at(key, format!("prod and dev would both listen on {prod}; each needs a port of its own")))
+    for (key, port) in [("prod.port", prod), ("dev.port", dev)] {
+        if redirect && port.get() == 80 {
+            return Some(Broken::at(key, "port 80 redirects to HTTPS; choose another one, or https.redirect = false"));
+        }
+    }
+    None
+}
+
+fn https(settings: &Settings) -> Option<Broken> {
+    match (&settings.https.certificate, &settings.https.domain) {
+        (Some(_), None) => Some(Broken::at(
+            "https.certificate",
+            "name what the certificate is for too: https.domain, the name that users open",
+        )),
+        (None, Some(_)) => Some(Broken::at("https.domain", "there is no certificate for it: add https.certificate")),
+        _ => None,
+    }
 }
 
 fn checks(settings: &Settings) -> Option<Broken> {
@@ -74,10 +105,50 @@ fn variables(settings: &Settings) -> Option<Broken> {
 }
 
 fn network(settings: &Settings) -> Option<Broken> {
-    if settings.network.cidr.as_str().ends_with("/16") {
-        return None;
+    let network = &settings.network;
+    match network.vpc {
+        Some(_) if network.public_subnets.len() < 2 => {
+            return Some(Broken::at(
+                "network.vpc",
+                "name the load balancer's subnets too: network.public_subnets, in two zones or more",
+            ));
+        }
+        Some(_) if network.tasks == TaskNetwork::Endpoints => {
+            return Some(Broken::at(
+                "network.tasks",
+                "the endpoints of an existing VPC are its owner's; with network.vpc this is \"public\" or \"nat\"",
+            ));
+        }
+        Some(_) if network.tasks == TaskNetwork::Nat && network.task_subnets.is_empty() => {
+            return Some(Broken::at("network.tasks", "name the private subnets: network.task_subnets"));
+        }
+        Some(_) if network.flow_logs => {
+            return Some(Broken::at("network.flow_logs", "the flow log of an existing VPC is its owner's"));
+        }
+        None if !network.public_subnets.is_empty() => {
+            return Some(Broken::at(
+                "network.public_subnets",
+                "subnets are named for an existing VPC (network.vpc); the stack's own VPC has its own",
+            ));
+        }
+        None if !network.task_subnets.is_empty() => {
+            return Some(Broken::at(
+                "network.task_subnets",
+                "subnets are named for an existing VPC (network.vpc); the stack's own VPC has its own",
+            ));
+        }
+        None if !network.cidr.as_str().ends_with("/16") => {
+            return Some(Broken::at("network.cidr", "the stack's own VPC is a /16, such as 10.0.0.0/16"));
+        }
+        _ => {}
     }
-    Some(Broken::at("network.cidr", "the VPC is a /16, such as 10.0.0.0/16"))
+    if settings.dev_is_restricted() && network.tasks != TaskNetwork::Nat {
+        return Some(Broken::at(
+            "dev.cidrs",
+            "the cutover function probes dev too, and only from private subnets with NAT has it an address that can be let in: add network.tasks = \"nat\"",
+        ));
+    }
+    None
 }
 
 /// Where the value of a key is in the text; of a key that is not there, nothing.

@@ -1,11 +1,13 @@
 //! The tables of `bluegreen.toml`. The defaults are the sample's values, and every option is off.
 
+use serde::{Deserialize, Serialize};
+
 use super::documentation::table;
 use crate::resources::ecs::FargateSize;
 use crate::resources::lambda::Architecture;
 use crate::resources::values::{
-    CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DrainSeconds, GraceSeconds, HeaderName, PackageName,
-    Port, RetentionDays, UrlPath,
+    Amount, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName, DrainSeconds, Email,
+    GraceSeconds, HeaderName, PackageName, Percent, Port, RetentionDays, SubnetId, UrlPath, VpcId,
 };
 
 table! {
@@ -49,16 +51,18 @@ table! {
 table! {
     /// What users see.
     pub struct Prod {
-        /// Port of the listener.
-        port: Port = Port::of(80),
+        /// Port of the listener; without one, 80, or 443 with HTTPS.
+        port: Option<Port> = None,
     }
 }
 
 table! {
     /// Where the next version is tried.
     pub struct Dev {
-        /// Port of the listener.
-        port: Port = Port::of(81),
+        /// Port of the listener; without one, 81, or 8443 with HTTPS.
+        port: Option<Port> = None,
+        /// Who may connect to it. The cutover function probes it too: a restriction needs `network.tasks = "nat"`, which gives the function addresses that the stack lets in.
+        cidrs: Vec<Cidr> = vec![Cidr::anywhere()],
     }
 }
 
@@ -67,14 +71,76 @@ table! {
     pub struct Cutover {
         /// Path that a cutover probes.
         probe_path: UrlPath = known("/"),
+        /// Invocations of the function that are reserved from the account's; new accounts have none to spare.
+        reserved_concurrency: Option<Amount> = None,
     }
+}
+
+table! {
+    /// HTTPS in front of both environments; on with a certificate.
+    pub struct Https {
+        /// ARN of the certificate (AWS Certificate Manager, same region).
+        certificate: Option<CertificateArn> = None,
+        /// The name that users open, which the certificate is for. Its DNS record is yours to make, to the load balancer.
+        domain: Option<DomainName> = None,
+        /// Redirects plain HTTP on port 80 to prod.
+        redirect: bool = true,
+    }
+}
+
+/// Where tasks run, and how they reach registry and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskNetwork {
+    /// Public subnets, with an address of their own. Nobody but the load balancer can connect to them.
+    Public,
+    /// Private subnets, out through a NAT gateway in each zone.
+    Nat,
+    /// Private subnets without a way out: registry, logs and secrets through VPC endpoints.
+    Endpoints,
 }
 
 table! {
     /// The network.
     pub struct Network {
-        /// Address range of the VPC, a /16.
+        /// Where tasks run: `"public"` subnets, private ones that go out through a NAT gateway in each zone (`"nat"`), or private ones with VPC endpoints and no way out (`"endpoints"`).
+        tasks: TaskNetwork = TaskNetwork::Public,
+        /// An existing VPC to use instead of one of the stack's own; with its subnets below.
+        vpc: Option<VpcId> = None,
+        /// Address range of the VPC, its own or the existing one's.
         cidr: Cidr = known("10.0.0.0/16"),
+        /// Of an existing VPC: the subnets of the load balancer, in two zones or more.
+        public_subnets: Vec<SubnetId> = Vec::new(),
+        /// Of an existing VPC: the subnets of the tasks; without any, the load balancer's.
+        task_subnets: Vec<SubnetId> = Vec::new(),
+        /// Records accepted and refused connections of the stack's own VPC.
+        flow_logs: bool = false,
+    }
+}
+
+table! {
+    /// As many tasks as the load asks for; on with a maximum. Each environment is scaled as if it served everything, so that either can take over at once.
+    pub struct Autoscaling {
+        /// Most tasks of an environment; `app.count` is the fewest.
+        max: Option<Count> = None,
+        /// Per cent of CPU that is aimed at, if one environment served everything.
+        cpu: Percent = Percent::of(60),
+        /// Requests a minute and task that are aimed at, if one environment served everything.
+        requests: Amount = Amount::of(1000),
+    }
+}
+
+table! {
+    /// Alarms and a dashboard in CloudWatch; on with a receiver or with `enabled`.
+    pub struct Alarms {
+        /// Makes alarms, dashboard and the topic they tell, even without a receiver.
+        enabled: bool = false,
+        /// Who gets mail (each address must confirm the subscription).
+        emails: Vec<Email> = Vec::new(),
+        /// Answers of 5xx in a minute that are too many, per environment.
+        errors: Amount = Amount::of(5),
+        /// Milliseconds that the slowest hundredth of the answers may take.
+        latency: Amount = Amount::of(1000),
     }
 }
 
@@ -83,6 +149,18 @@ table! {
     pub struct Logs {
         /// Days that they are kept.
         retention_days: RetentionDays = RetentionDays::MONTH,
+        /// Records every request to the load balancer and to the stack's bucket in a bucket of its own, which stays when the stack is deleted.
+        access: bool = false,
+    }
+}
+
+table! {
+    /// Further protection.
+    pub struct Security {
+        /// A web application firewall with AWS's core rules and a limit on requests per address.
+        waf: bool = false,
+        /// Encrypts logs, images, bucket and topic with a key of the account's own.
+        kms: bool = false,
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 fn refused(text: &str) -> String {
     let error = Settings::parse(text).unwrap_err();
     assert_eq!(error.kind().exit_code(), 2);
-    error.causes().join("\n")
+    error.message().to_owned()
 }
 
 #[test]
@@ -16,7 +16,15 @@ fn an_empty_file_means_the_defaults() {
 #[test]
 fn ports_can_be_chosen() {
     let settings = Settings::parse("[prod]\nport = 8000\n[dev]\nport = 8001\n").unwrap();
-    assert_eq!((settings.prod.port.get(), settings.dev.port.get()), (8000, 8001));
+    assert_eq!((settings.prod_port().get(), settings.dev_port().get()), (8000, 8001));
+}
+
+#[test]
+fn a_certificate_moves_the_listeners_to_the_ports_of_https() {
+    let settings =
+        Settings::parse("[https]\ncertificate = 'arn:aws:acm:eu-central-1:123456789012:certificate/0a1b2c3d'\ndomain = 'www.example.com'\n")
+            .unwrap();
+    assert_eq!((settings.prod_port().get(), settings.dev_port().get()), (443, 8443));
 }
 
 #[test]
@@ -24,7 +32,7 @@ fn an_unknown_key_is_shown_with_what_there_is_instead() {
     let shown = refused("[prod]\nport = 8000\n\n[dev]\nprot = 1\n");
     assert!(shown.contains("line 5, column 1"), "{shown}");
     assert!(shown.contains("prot = 1\n  | ^^^^"), "{shown}");
-    assert!(shown.contains("expected `port`"), "{shown}");
+    assert!(shown.contains("expected `port` or `cidrs`"), "{shown}");
 }
 
 #[test]
@@ -34,13 +42,8 @@ fn a_value_that_cannot_be_is_pointed_at_and_says_what_can() {
         ("[app]\nsize = '256/4096'\n", "^^^^^^^^^^", "256/512, 256/1024, 256/2048"),
         ("[logs]\nretention_days = 31\n", "^^", "1, 3, 5, 7, 14, 30, 60"),
         ("[secrets]\nDB = 'hunter2'\n", "^^^^^^^^^", "does not belong into this file"),
-        (
-            "[network]
-cidr = '10.0.0.1/16'
-",
-            "^^^^^^^^^^^^^",
-            "CIDR notation",
-        ),
+        ("[network]\ntasks = 'secret'\n", "^^^^^^^^", "`public`, `nat`, `endpoints`"),
+        ("[dev]\ncidrs = ['10.0.0.1/8']\n", "^^^^^^^^^^^^", "CIDR notation"),
     ] {
         let shown = refused(text);
         assert!(shown.contains("line 2"), "{shown}");
@@ -54,16 +57,11 @@ fn what_does_not_go_together_is_pointed_at() {
     for (text, caret) in [
         ("[prod]\nport = 81\n", "port = 81\n  |        ^^\n"),
         ("[health_check]\ntimeout = 5\n", "timeout = 5\n  |           ^\n"),
+        ("[app]\ncount = 3\n[autoscaling]\nmax = 2\n", "max = 2\n  |       ^\n"),
         ("[environment]\nPORT = '1'\n", "PORT = '1'\n  |        ^^^\n"),
         ("[environment]\nA = '1'\n[secrets]\nA = 'arn:aws:ssm:eu-west-1:123456789012:parameter/a'\n", "A = 'arn"),
-        (
-            "[network]
-cidr = '10.0.0.0/8'
-",
-            "cidr = '10.0.0.0/8'
-  |        ^^^^^^^^^^^^
-",
-        ),
+        ("[network]\nvpc = 'vpc-01234567'\n", "vpc = 'vpc-01234567'\n  |       ^^^^^^^^^^^^^^"),
+        ("[dev]\ncidrs = ['203.0.113.0/24']\n", "cidrs = ['203.0.113.0/24']\n  |         ^^^^^^^^^^^^^^^^^^"),
     ] {
         let shown = refused(text);
         assert!(shown.contains(caret), "{shown}");

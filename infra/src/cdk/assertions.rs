@@ -1,0 +1,243 @@
+//! For tests of templates, one's own included: what a template has, and what it must not have.
+//!
+//! ```
+//! use infra::cdk::assertions::Checked;
+//! use infra::stack::{Settings, synthesize};
+//! use serde_json::json;
+//!
+//! let template = Checked::new(&synthesize(&Settings::default()).unwrap());
+//! template.has("AWS::ECS::Service", &json!({ "LaunchType": "FARGATE", "DesiredCount": 2 })).unwrap();
+//! assert_eq!(template.ids_of("AWS::ECS::Service").len(), 2);
+//! template.refers_only_to_what_exists().unwrap();
+//! template.allows_no_wildcards(&[]).unwrap_err();
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::Template;
+
+/// A template as its JSON, for looking at.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    template: Value,
+}
+
+/// What is wrong with a template.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Finding(String);
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Finding {}
+
+impl Checked {
+    /// Looks at this template.
+    pub fn new(template: &Template) -> Self {
+        Self { template: serde_json::to_value(template).unwrap_or_default() }
+    }
+
+    /// The whole template.
+    pub fn json(&self) -> &Value {
+        &self.template
+    }
+
+    /// Every resource with its logical id.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.template["Resources"].as_object().into_iter().flatten().map(|(id, resource)| (id.as_str(), resource))
+    }
+
+    /// The logical ids of the resources of a type.
+    pub fn ids_of(&self, resource_type: &str) -> Vec<&str> {
+        self.resources().filter(|(_, resource)| resource["Type"] == resource_type).map(|(id, _)| id).collect()
+    }
+
+    /// The properties of a resource; null where there is none of this id.
+    pub fn properties(&self, id: &str) -> &Value {
+        &self.template["Resources"][id]["Properties"]
+    }
+
+    /// That a resource of this type has at least these properties; gives its logical id.
+    pub fn has(&self, resource_type: &str, properties: &Value) -> Result<&str, Finding> {
+        let ids = self.ids_of(resource_type);
+        let found = ids.iter().find(|id| includes(self.properties(id), properties));
+        found.copied().ok_or_else(|| {
+            let there: Vec<String> = ids.iter().map(|id| format!("{id}: {}", self.properties(id))).collect();
+            Finding(format!("no {resource_type} has {properties}; there is: {}", there.join("\n")))
+        })
+    }
+
+    /// Every statement of every policy, with the logical id of the resource that it is in.
+    pub fn statements(&self) -> Vec<(&str, &Value)> {
+        fn collect<'a>(id: &'a str, value: &'a Value, found: &mut Vec<(&'a str, &'a Value)>) {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(Value::Array(statements)) = fields.get("Statement") {
+                        found.extend(statements.iter().map(|statement| (id, statement)));
+                    }
+                    fields.values().for_each(|value| collect(id, value, found));
+                }
+                Value::Array(values) => values.iter().for_each(|value| collect(id, value, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        self.resources().for_each(|(id, resource)| collect(id, &resource["Properties"], &mut found));
+        found
+    }
+
+    /// That no identity is allowed a wildcard: no action with `*`, and no resource `*` but for these actions, which
+    /// accept no narrower one. A key's own policy is left out: in it `*` is that key.
+    pub fn allows_no_wildcards(&self, unscoped: &[&str]) -> Result<(), Finding> {
+        for (id, statement) in self.statements() {
+            let of_key = self.template["Resources"][id]["Type"] == "AWS::KMS::Key";
+            if statement["Effect"] != "Allow" || of_key {
+                continue;
+            }
+            let actions: Vec<&str> = texts(&statement["Action"]);
+            if let Some(action) = actions.iter().find(|action| action.contains('*')) {
+                return Err(Finding(format!("{id} allows {action}: {statement}")));
+            }
+            let everything = texts(&statement["Resource"]).contains(&"*");
+            if everything && let Some(action) = actions.iter().find(|action| !unscoped.contains(action)) {
+                return Err(Finding(format!("{id} allows {action} on everything: {statement}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// That every `Ref`, `Fn::GetAtt`, `Fn::Sub`, `DependsOn` and condition names something in the template.
+    pub fn refers_only_to_what_exists(&self) -> Result<(), Finding> {
+        let names = |section: &str| -> BTreeSet<&str> {
+            self.template[section].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect()
+        };
+        let (resources, parameters, conditions) = (names("Resources"), names("Parameters"), names("Conditions"));
+        for reference in self.references() {
+            let known = match reference.kind {
+                Kind::Condition => conditions.contains(reference.to.as_str()),
+                Kind::Value => {
+                    reference.to.starts_with("AWS::")
+                        || resources.contains(reference.to.as_str())
+                        || parameters.contains(reference.to.as_str())
+                }
+            };
+            if !known {
+                return Err(Finding(format!("{} refers to {}, which is not there", reference.from, reference.to)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What refers to what: resources, outputs and conditions to resources, parameters and conditions.
+    pub fn references(&self) -> Vec<Reference> {
+        let mut found = Vec::new();
+        for section in ["Conditions", "Resources", "Outputs"] {
+            for (id, item) in self.template[section].as_object().into_iter().flatten() {
+                let mut note = |kind, to: &str| {
+                    found.push(Reference { from: id.clone(), to: to.to_owned(), kind });
+                };
+                if let Some(condition) = item["Condition"].as_str() {
+                    note(Kind::Condition, condition);
+                }
+                for to in texts(&item["DependsOn"]) {
+                    note(Kind::Value, to);
+                }
+                collect_references(item, &mut note);
+            }
+        }
+        found
+    }
+}
+
+/// That something in a template names something else in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The logical id of what refers.
+    pub from: String,
+    /// The name that it refers to.
+    pub to: String,
+    /// What it refers to.
+    pub kind: Kind,
+}
+
+/// What a reference is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A resource, a parameter or a pseudo parameter.
+    Value,
+    /// A condition.
+    Condition,
+}
+
+fn collect_references(value: &Value, note: &mut impl FnMut(Kind, &str)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                match (name.as_str(), inner) {
+                    ("Ref", Value::String(to)) => note(Kind::Value, to),
+                    ("Fn::GetAtt", Value::Array(path)) => {
+                        path.first().and_then(Value::as_str).into_iter().for_each(|to| note(Kind::Value, to));
+                    }
+                    ("Fn::If", Value::Array(branches)) => {
+                        branches.first().and_then(Value::as_str).into_iter().for_each(|to| note(Kind::Condition, to));
+                        branches.iter().skip(1).for_each(|branch| collect_references(branch, note));
+                    }
+                    ("Fn::Sub", Value::String(text)) => placeholders(text, &Map::new(), note),
+                    ("Fn::Sub", Value::Array(parts)) => {
+                        let variables = parts.get(1).and_then(Value::as_object).cloned().unwrap_or_default();
+                        let text = parts.first().and_then(Value::as_str).unwrap_or_default();
+                        placeholders(text, &variables, note);
+                        variables.values().for_each(|value| collect_references(value, note));
+                    }
+                    _ => collect_references(inner, note),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_references(value, note)),
+        _ => {}
+    }
+}
+
+/// What the text of an `Fn::Sub` names, but for its own variables.
+fn placeholders(text: &str, variables: &Map<String, Value>, note: &mut impl FnMut(Kind, &str)) {
+    for part in text.split("${").skip(1) {
+        let name = part.split(['}', '.']).next().unwrap_or_default();
+        if !name.starts_with('!') && !variables.contains_key(name) {
+            note(Kind::Value, name);
+        }
+    }
+}
+
+/// A text or a list of texts as a list.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether `value` has at least what `wanted` has: an object its fields, a list its items somewhere.
+fn includes(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(fields), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, wanted)| fields.get(name).is_some_and(|value| includes(value, wanted)))
+        }
+        (Value::Array(items), Value::Array(wanted)) => {
+            wanted.iter().all(|wanted| items.iter().any(|item| includes(item, wanted)))
+        }
+        _ => value == wanted,
+    }
+}

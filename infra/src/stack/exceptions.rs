@@ -1,0 +1,61 @@
+//! Findings of template checkers that are meant, each with its reason, in the template itself.
+//!
+//! An option that removes the cause removes the exception: with everything on, only the redirect's and the access
+//! log's own are left.
+
+use super::network::Network;
+use super::{Settings, Watched};
+use crate::cdk::Stack;
+
+const NO_CERTIFICATE: &str = "there is no certificate; with https.certificate this listener speaks HTTPS";
+const REDIRECT: &str = "answers only with a redirect to HTTPS";
+
+/// Notes every exception of this stack.
+pub(super) fn declare(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, network: &Network) {
+    let balancer = watched.balancer;
+    if !settings.has_https() {
+        for listener in [&balancer.prod, &balancer.dev] {
+            stack.accept("CKV_AWS_2", listener, NO_CERTIFICATE);
+            stack.accept("CKV_AWS_103", listener, NO_CERTIFICATE);
+        }
+        let public =
+            settings.prod_port().get() == 80 || (settings.dev_port().get() == 80 && !settings.dev_is_restricted());
+        if public {
+            stack.accept(
+                "CKV_AWS_260",
+                &network.balancer_group,
+                "port 80 is where users of a plain-HTTP service come in",
+            );
+        }
+    }
+    if let Some(redirect) = &balancer.redirect {
+        stack.accept("CKV_AWS_2", redirect, REDIRECT);
+        stack.accept("CKV_AWS_103", redirect, REDIRECT);
+        stack.accept("CKV_AWS_260", &network.balancer_group, "port 80 redirects to HTTPS");
+    }
+    if !settings.logs.access {
+        stack.accept("CKV_AWS_91", &balancer.load_balancer, "there is no log bucket; with logs.access there is");
+        stack.accept("CKV_AWS_18", watched.bucket, "there is no log bucket; with logs.access there is");
+    }
+    let function = &watched.cutover.function;
+    if network.function.is_none() {
+        let reason =
+            "it reaches AWS and the load balancer by their public names; with network.tasks = \"nat\" it is inside";
+        stack.accept("CKV_AWS_117", function, reason);
+    }
+    if !settings.security.kms {
+        stack.accept(
+            "CKV_AWS_173",
+            function,
+            "its environment holds names and no secrets; with security.kms it is encrypted",
+        );
+    }
+    if settings.cutover.reserved_concurrency.is_none() {
+        let reason = "a lease lets one cutover run at a time, and new accounts have no concurrency to reserve";
+        stack.accept("CKV_AWS_115", function, reason);
+    }
+    if !settings.has_alarms() {
+        let reason = "whoever invokes it follows its record and sees that nothing began; with alarms they are told";
+        stack.accept("CKV_AWS_116", function, reason);
+    }
+}

@@ -1,0 +1,85 @@
+//! The network: where the load balancer, the tasks and the function are, and who may connect to whom.
+
+mod groups;
+mod own;
+mod private;
+
+use super::keys::Keys;
+use super::{Settings, TaskNetwork};
+use crate::cdk::{Expr, Id, Ref, Stack};
+use crate::resources::ec2::{Eip, Route, SecurityGroup, Subnet, Vpc, VpcEndpoint};
+use crate::resources::lambda::VpcConfig;
+
+/// The network of the stack.
+pub struct Network {
+    /// The VPC.
+    pub vpc: Expr<Id<Vpc>>,
+    /// The load balancer's subnets, in two zones or more.
+    pub public_subnets: Vec<Expr<Id<Subnet>>>,
+    /// The tasks' subnets.
+    pub task_subnets: Vec<Expr<Id<Subnet>>>,
+    /// Whether tasks have public addresses, by which they reach the registry.
+    pub public_tasks: bool,
+    /// Of the load balancer: in on the listeners' ports, out to the tasks only.
+    pub balancer_group: Ref<SecurityGroup>,
+    /// Of the tasks: in from the load balancer only, out to HTTPS (registry, logs).
+    pub task_group: Ref<SecurityGroup>,
+    /// Where the cutover function is; outside of the network where there is none.
+    pub function: Option<VpcConfig>,
+    /// The route to the internet: what is to be reached from outside depends on it.
+    pub internet_route: Option<Ref<Route>>,
+    ways_out: WaysOut,
+}
+
+/// What tasks need before they can start.
+#[derive(Default)]
+struct WaysOut {
+    routes: Vec<Ref<Route>>,
+    endpoints: Vec<Ref<VpcEndpoint>>,
+    addresses: Vec<Ref<Eip>>,
+}
+
+impl Network {
+    /// Adds the network to the stack.
+    pub fn new(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Self {
+        let choices = &settings.network;
+        let (place, mut ways_out) = if let Some(id) = &choices.vpc {
+            (own::Place::existing(choices, id.into()), WaysOut::default())
+        } else {
+            let own = own::Place::new(stack, settings, keys);
+            match choices.tasks {
+                TaskNetwork::Public => (own, WaysOut::default()),
+                TaskNetwork::Nat => private::with_nat(stack, settings, own),
+                TaskNetwork::Endpoints => (private::without_way_out(stack, settings, own), WaysOut::default()),
+            }
+        };
+        let groups = groups::Groups::new(stack, settings, &place.vpc, &ways_out.addresses);
+        if choices.tasks == TaskNetwork::Endpoints {
+            ways_out.endpoints = private::endpoints(stack, settings, &place, &groups.tasks);
+        }
+        let function = (choices.tasks == TaskNetwork::Nat).then(|| VpcConfig {
+            subnet_ids: place.task_subnets.clone(),
+            security_group_ids: groups.function.iter().map(Ref::<SecurityGroup>::id).collect(),
+        });
+        Self {
+            vpc: place.vpc,
+            public_subnets: place.public_subnets,
+            task_subnets: place.task_subnets,
+            public_tasks: choices.tasks == TaskNetwork::Public,
+            balancer_group: groups.balancer,
+            task_group: groups.tasks,
+            function,
+            internet_route: place.internet_route,
+            ways_out,
+        }
+    }
+
+    /// Makes `resource` only where what runs in the tasks' subnets can reach what it needs.
+    pub fn before<R>(&self, stack: &mut Stack, resource: &Ref<R>) {
+        if self.public_tasks {
+            self.internet_route.iter().for_each(|route| stack.after(resource, route));
+        }
+        self.ways_out.routes.iter().for_each(|route| stack.after(resource, route));
+        self.ways_out.endpoints.iter().for_each(|endpoint| stack.after(resource, endpoint));
+    }
+}

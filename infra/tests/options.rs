@@ -1,0 +1,304 @@
+//! Every option of `bluegreen.toml`: what it adds, and that it breaks no rule of the stack.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod profiles;
+
+use infra::cdk::assertions::Checked;
+use infra::stack::{Settings, synthesize};
+use profiles::{profile, profiles};
+use serde_json::json;
+
+/// Actions that accept no narrower resource than `*`.
+const UNSCOPED: [&str; 9] = [
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+    "ecr:GetAuthorizationToken",
+    "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeTargetGroupAttributes",
+    "elasticloadbalancing:DescribeTargetHealth",
+    "events:PutEvents",
+];
+
+fn of(settings: &Settings) -> Checked {
+    Checked::new(&synthesize(settings).unwrap())
+}
+
+#[test]
+fn every_profile_fits_into_an_api_call() {
+    const LIMIT: usize = 51_200;
+    for (name, settings) in profiles() {
+        let size = synthesize(&settings).unwrap().to_json().unwrap().len();
+        assert!(size <= LIMIT, "{name}: {size} bytes");
+    }
+}
+
+#[test]
+fn every_profile_refers_only_to_what_exists() {
+    for (name, settings) in profiles() {
+        of(&settings).refers_only_to_what_exists().unwrap_or_else(|finding| unreachable!("{name}: {finding}"));
+    }
+}
+
+#[test]
+fn no_profile_allows_a_wildcard() {
+    for (name, settings) in profiles() {
+        let result = of(&settings).allows_no_wildcards(&UNSCOPED);
+        result.unwrap_or_else(|finding| unreachable!("{name}: {finding}"));
+    }
+}
+
+#[test]
+fn no_statement_of_any_profile_can_lose_its_resources() {
+    // IAM refuses a statement whose resources all depend on conditions that do not hold.
+    for (name, settings) in profiles() {
+        for (id, statement) in of(&settings).statements() {
+            assert!(!statement["Resource"].to_string().contains("Fn::If"), "{name}: {id}: {statement}");
+        }
+    }
+}
+
+#[test]
+fn every_role_trusts_only_a_service() {
+    for (name, settings) in profiles() {
+        let template = of(&settings);
+        for id in template.ids_of("AWS::IAM::Role") {
+            let trust = &template.properties(id)["AssumeRolePolicyDocument"]["Statement"];
+            for statement in trust.as_array().unwrap() {
+                assert!(statement["Principal"]["Service"].is_string(), "{name}: {id}");
+            }
+            assert!(template.properties(id).get("ManagedPolicyArns").is_none(), "{name}: {id}");
+        }
+    }
+}
+
+#[test]
+fn no_option_removes_what_the_stack_stands_on() {
+    for (name, settings) in profiles() {
+        let template = of(&settings);
+        for id in ["LoadBalancer", "ProdListener", "DevListener", "BlueTargetGroup", "GreenTargetGroup"] {
+            assert!(template.properties(id).is_object(), "{name}: {id}");
+        }
+        for color in ["Blue", "Green"] {
+            let rule = template.properties(&format!("Dev{color}Rule"));
+            assert_eq!(rule["Actions"][0]["TargetGroupArn"]["Ref"], format!("{color}TargetGroup"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn with_a_certificate_both_listeners_speak_tls_1_3_and_port_80_redirects() {
+    let template = of(&profile("https"));
+    for (id, port) in [("ProdListener", 443), ("DevListener", 8443)] {
+        let listener = template.properties(id);
+        assert_eq!((listener["Protocol"].as_str(), listener["Port"].as_u64()), (Some("HTTPS"), Some(port)));
+        assert_eq!(listener["SslPolicy"], "ELBSecurityPolicy-TLS13-1-2-Res-2021-06");
+        assert!(listener["Certificates"][0]["CertificateArn"].as_str().unwrap().starts_with("arn:aws:acm:"));
+    }
+    let redirect = &template.properties("RedirectListener")["DefaultActions"][0];
+    assert_eq!(redirect["RedirectConfig"], json!({ "Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301" }));
+    assert_eq!(template.json()["Outputs"]["DevUrl"]["Value"], "https://www.example.com:8443");
+    let reached = &template.properties("CutoverFunction")["Environment"]["Variables"]["BLUEGREEN_CONNECT_TO"];
+    assert_eq!(
+        reached["Fn::Sub"],
+        "www.example.com:443:${LoadBalancer.DNSName}:443,www.example.com:8443:${LoadBalancer.DNSName}:8443"
+    );
+}
+
+#[test]
+fn private_tasks_go_out_through_the_nat_gateway_of_their_zone() {
+    let template = of(&profile("private-nat"));
+    assert_eq!(template.ids_of("AWS::EC2::NatGateway").len(), 2);
+    for color in ["Blue", "Green"] {
+        let network = &template.properties(&format!("{color}Service"))["NetworkConfiguration"]["AwsvpcConfiguration"];
+        assert_eq!(network["AssignPublicIp"], "DISABLED");
+        assert_eq!(network["Subnets"], json!([{ "Ref": "PrivateSubnetA" }, { "Ref": "PrivateSubnetB" }]));
+    }
+    for zone in ["A", "B"] {
+        let route = template.properties(&format!("NatRoute{zone}"));
+        assert_eq!(route["NatGatewayId"]["Ref"], format!("NatGateway{zone}"));
+        assert_eq!(route["RouteTableId"]["Ref"], format!("PrivateRouteTable{zone}"));
+    }
+    assert!(template.properties("CutoverFunction")["VpcConfig"].is_object());
+}
+
+#[test]
+fn private_tasks_without_a_way_out_have_an_endpoint_for_everything_they_need() {
+    let template = of(&profile("private-endpoints"));
+    assert_eq!(template.ids_of("AWS::EC2::NatGateway").len(), 0);
+    for service in ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm"] {
+        let name = json!({ "ServiceName": { "Fn::Sub": format!("com.amazonaws.${{AWS::Region}}.{service}") } });
+        template.has("AWS::EC2::VPCEndpoint", &name).unwrap();
+    }
+    let depends = &template.json()["Resources"]["BlueService"]["DependsOn"];
+    for endpoint in template.ids_of("AWS::EC2::VPCEndpoint") {
+        assert!(depends.as_array().unwrap().iter().any(|id| id == endpoint), "{endpoint}");
+    }
+    let tables = &template.properties("S3Endpoint")["RouteTableIds"];
+    assert_eq!(tables, &json!([{ "Ref": "PrivateRouteTableA" }, { "Ref": "PrivateRouteTableB" }]));
+}
+
+#[test]
+fn an_existing_vpc_is_used_as_it_is() {
+    let template = of(&profile("existing-vpc"));
+    for kind in ["AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::Route", "AWS::EC2::InternetGateway"] {
+        assert_eq!(template.ids_of(kind).len(), 0, "{kind}");
+    }
+    assert_eq!(template.properties("BlueTargetGroup")["VpcId"], "vpc-0123456789abcdef0");
+    assert_eq!(template.properties("LoadBalancer")["Subnets"][0], "subnet-0123456789abcdef0");
+    let network = &template.properties("BlueService")["NetworkConfiguration"]["AwsvpcConfiguration"];
+    assert_eq!(network["Subnets"][0], "subnet-0123456789abcdef2");
+}
+
+#[test]
+fn a_restricted_dev_listener_lets_in_its_ranges_and_the_function_only() {
+    let template = of(&profile("dev-restricted"));
+    let ingress = &template.properties("LoadBalancerSecurityGroup")["SecurityGroupIngress"];
+    let on_dev: Vec<_> = ingress.as_array().unwrap().iter().filter(|rule| rule["FromPort"] == 81).collect();
+    let from: Vec<_> = on_dev.iter().map(|rule| rule["CidrIp"].clone()).collect();
+    assert_eq!(
+        from,
+        [
+            json!("203.0.113.0/24"),
+            json!("198.51.100.7/32"),
+            json!({ "Fn::Sub": "${NatAddressA.PublicIp}/32" }),
+            json!({ "Fn::Sub": "${NatAddressB.PublicIp}/32" }),
+        ]
+    );
+}
+
+#[test]
+fn a_service_that_scales_has_no_count_that_a_deployment_could_reset() {
+    let template = of(&profile("autoscaling"));
+    for color in ["Blue", "Green"] {
+        assert!(template.properties(&format!("{color}Service")).get("DesiredCount").is_none());
+        let capacity = template.properties(&format!("{color}Capacity"));
+        assert_eq!((capacity["MinCapacity"].as_u64(), capacity["MaxCapacity"].as_u64()), (Some(2), Some(20)));
+        assert_eq!(template.json()["Resources"][format!("{color}Capacity")]["Condition"], format!("{color}Deployed"));
+        let policy = template.properties(&format!("{color}Scaling")).to_string();
+        assert!(policy.contains(&format!("/ {}_tasks", color.to_lowercase())), "{policy}");
+        assert!(policy.contains("BlueTargetGroup") && policy.contains("GreenTargetGroup"), "{policy}");
+    }
+}
+
+#[test]
+fn alarms_tell_a_topic_of_each_environment_and_of_cutovers() {
+    let template = of(&profile("alarms"));
+    for id in template.ids_of("AWS::CloudWatch::Alarm") {
+        assert_eq!(template.properties(id)["AlarmActions"][0]["Ref"], "Alarms", "{id}");
+    }
+    for color in ["Blue", "Green"] {
+        for what in ["Errors", "Latency", "Health"] {
+            let metric = template.properties(&format!("{color}{what}Alarm"));
+            let group = format!("{color}TargetGroup");
+            assert_eq!(metric["Dimensions"][1]["Value"]["Fn::GetAtt"][0], group, "{color}{what}");
+        }
+    }
+    let wanted = json!({ "EventPattern": { "source": ["bluegreen"] }, "Targets": [{ "Arn": { "Ref": "Alarms" } }] });
+    template.has("AWS::Events::Rule", &wanted).unwrap();
+    template.has("AWS::SNS::Topic", &json!({ "Subscription": [{ "Endpoint": "ops@example.com" }] })).unwrap();
+    let letter = &template.properties("CutoverFunction")["DeadLetterConfig"]["TargetArn"];
+    assert_eq!(letter["Ref"], "Alarms");
+}
+
+#[test]
+fn the_dashboard_is_json_once_its_names_are_filled_in() {
+    let template = of(&profile("alarms"));
+    let text = template.properties("Dashboard")["DashboardBody"]["Fn::Sub"].as_str().unwrap().to_owned();
+    assert!(!text.contains('@'), "{text}");
+    let body: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(body["widgets"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn requests_are_recorded_in_a_bucket_that_stays() {
+    let template = of(&profile("access-logs"));
+    assert_eq!(template.json()["Resources"]["AccessLogBucket"]["DeletionPolicy"], "Retain");
+    let attributes = template.properties("LoadBalancer")["LoadBalancerAttributes"].to_string();
+    assert!(attributes.contains("access_logs.s3.enabled"), "{attributes}");
+    assert_eq!(
+        template.properties("Bucket")["LoggingConfiguration"]["DestinationBucketName"]["Ref"],
+        "AccessLogBucket"
+    );
+}
+
+#[test]
+fn the_firewall_is_in_front_of_the_load_balancer() {
+    let template = of(&profile("waf"));
+    template.has("AWS::WAFv2::WebACLAssociation", &json!({ "ResourceArn": { "Ref": "LoadBalancer" } })).unwrap();
+}
+
+#[test]
+fn one_key_encrypts_everything_that_is_kept() {
+    let template = of(&profile("kms"));
+    let key = json!({ "Fn::GetAtt": ["Key", "Arn"] });
+    for id in template.ids_of("AWS::Logs::LogGroup") {
+        assert_eq!(template.properties(id)["KmsKeyId"], key, "{id}");
+    }
+    assert_eq!(template.properties("Registry")["EncryptionConfiguration"]["KmsKey"], key);
+    assert_eq!(template.properties("CutoverFunction")["KmsKeyArn"], key);
+    let bucket = template.properties("Bucket")["BucketEncryption"].to_string();
+    assert!(bucket.contains("aws:kms"), "{bucket}");
+    let may = template.statements().into_iter().find(|(_, statement)| statement["Sid"] == "UseKey").unwrap();
+    assert_eq!(may.0, "CutoverRole");
+}
+
+#[test]
+fn with_everything_on_only_the_redirect_and_the_log_of_logs_are_excepted() {
+    let template = of(&profile("strict"));
+    let mut excepted: Vec<String> = Vec::new();
+    for (id, resource) in template.resources() {
+        for skip in resource["Metadata"]["checkov"]["skip"].as_array().into_iter().flatten() {
+            assert!(skip["comment"].as_str().is_some_and(|reason| reason.len() > 10), "{id}");
+            excepted.push(format!("{id} {}", skip["id"].as_str().unwrap()));
+        }
+    }
+    assert_eq!(
+        excepted,
+        [
+            "AccessLogBucket CKV_AWS_18",
+            "LoadBalancerSecurityGroup CKV_AWS_260",
+            "RedirectListener CKV_AWS_2",
+            "RedirectListener CKV_AWS_103",
+        ]
+    );
+}
+
+/// AWS Control Tower's proactive controls for ECS (CT.ECS.PR.1 to 12), as far as they concern Fargate.
+#[test]
+fn every_profile_keeps_the_controls_of_control_tower() {
+    for (name, settings) in profiles() {
+        let template = of(&settings);
+        for cluster in template.ids_of("AWS::ECS::Cluster") {
+            let insights = json!([{ "Name": "containerInsights", "Value": "enabled" }]);
+            assert_eq!(template.properties(cluster)["ClusterSettings"], insights, "{name}: PR.9");
+        }
+        for service in template.ids_of("AWS::ECS::Service") {
+            let service = template.properties(service);
+            assert_eq!(service["PlatformVersion"], "LATEST", "{name}: PR.1");
+            let public = &service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"];
+            assert!(
+                settings.network.tasks == infra::stack::TaskNetwork::Public || public == "DISABLED",
+                "{name}: PR.2"
+            );
+        }
+        for task in template.ids_of("AWS::ECS::TaskDefinition") {
+            let task = template.properties(task);
+            assert_eq!(task["NetworkMode"], "awsvpc", "{name}: PR.3, PR.7");
+            assert!(task["Memory"].is_string(), "{name}: PR.5");
+            assert!(task.get("PidMode").is_none(), "{name}: PR.11");
+            for container in task["ContainerDefinitions"].as_array().unwrap() {
+                assert_eq!(container["User"], "65532:65532", "{name}: PR.4");
+                assert_eq!(container["ReadonlyRootFilesystem"], true, "{name}: PR.8");
+                assert!(container["LogConfiguration"]["LogDriver"].is_string(), "{name}: PR.6");
+                assert!(container.get("Privileged").is_none(), "{name}: PR.10");
+                let environment = container["Environment"].to_string().to_ascii_lowercase();
+                for word in ["aws_access_key_id", "aws_secret_access_key", "ecs_engine_auth_data"] {
+                    assert!(!environment.contains(word), "{name}: PR.12");
+                }
+            }
+        }
+    }
+}
