@@ -24,6 +24,7 @@ pub async fn run(context: &Context, arguments: &Arguments, ready: impl FnOnce(&s
     let source = Live { context, ledger: Mutex::new(None) };
     let dashboard = Dashboard::bind(source, place, arguments.port)?;
     ready(dashboard.url())?;
+    context.listener.note("open this address in a browser on this machine; Ctrl-C ends the dashboard");
     Box::pin(dashboard.run()).await
 }
 

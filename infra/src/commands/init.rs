@@ -53,7 +53,8 @@ pub struct Terminal;
 
 impl Ask for Terminal {
     fn ask(&mut self, question: &str, default: &str) -> Result<String> {
-        eprint!("{question} [{default}] ");
+        let offer = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+        eprint!("{question}{offer}: ");
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer).doing(|| "read the answer".to_owned())?;
         if read == 0 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::actions::{self, Action};
 use super::view::{self, View};
 
 /// The page's parts at one moment.
@@ -15,7 +16,7 @@ pub struct Frame {
     /// One sentence for a screen reader, new only where something of weight has changed.
     pub announcement: String,
     /// What may be asked for.
-    pub actions: Vec<view::Action>,
+    pub actions: Vec<Action>,
     /// The page's title.
     pub title: String,
 }
@@ -31,7 +32,7 @@ impl Frame {
         Arc::new(Self {
             parts: view::parts(view).into_iter().map(|(id, html)| (id, html.into_string())).collect(),
             announcement: view::announcement(view),
-            actions: view::actions(view),
+            actions: actions::actions(view),
             title: view::title(view),
         })
     }

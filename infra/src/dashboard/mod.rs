@@ -3,6 +3,7 @@
 //! One poller reads what `bluegreen status` reads and feeds every viewer; HTML is made here, the page's script only
 //! puts it in its place. Nothing is loaded from anywhere else, and nothing is served to anyone but this machine's user.
 
+mod actions;
 mod frame;
 mod guard;
 mod poller;
@@ -37,7 +38,10 @@ pub struct Dashboard<S> {
 impl<S: Source> Dashboard<S> {
     /// Binds a dashboard of `source` to a loopback port; 0 takes a free one.
     pub fn bind(source: S, place: Place, port: u16) -> Result<Self> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).doing(|| format!("listen on port {port}"))?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port));
+        let listener = listener
+            .doing(|| format!("listen on port {port}"))
+            .map_err(|error| error.hint("leave --port out to take a free one"))?;
         let address = listener.local_addr().doing(|| "tell the port of the dashboard".to_owned())?;
         let guard = Guard::new(address.port());
         let url = format!("http://{address}/?token={}", guard.token());

@@ -1,7 +1,6 @@
 //! The parts of the page as HTML, from what is known at one moment. Pure. All text from outside is escaped where it is
 //! put in, and an address from outside becomes a link only where it is one of the web.
 
-use cutover_lambda::request::Op;
 use cutover_lambda::{Color, Outcome, Phase, Record};
 use maud::{Markup, html};
 use serde::Serialize;
@@ -51,23 +50,6 @@ impl Problem {
     }
 }
 
-/// What a person may ask for, with what it means for users.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Action {
-    /// The operation.
-    pub op: Op,
-    /// Who would become prod.
-    pub to: Color,
-    /// Who is prod.
-    pub expect: Color,
-    /// The button's words.
-    pub label: String,
-    /// The consequence, for the confirmation.
-    pub consequence: String,
-    /// Why it is not possible at the moment.
-    pub blocked: Option<String>,
-}
-
 /// The parts, by the id of the element that holds each.
 pub fn parts(view: &View) -> Vec<(&'static str, Markup)> {
     vec![
@@ -105,72 +87,9 @@ pub fn announcement(view: &View) -> String {
 }
 
 /// The environment that users of prod are served by.
-fn live(view: &View) -> Option<Color> {
+pub fn live(view: &View) -> Option<Color> {
     let environments = &view.status.as_ref()?.environments;
     environments.iter().find(|it| it.role.starts_with("prod")).map(|it| it.color)
-}
-
-fn find(status: &Status, color: Color) -> Option<&Environment> {
-    status.environments.iter().find(|environment| environment.color == color)
-}
-
-fn named(environment: Option<&Environment>, color: Color) -> String {
-    match environment {
-        Some(it) if !it.version.is_empty() => format!("{color} (version {})", clean(&it.version)),
-        _ => color.to_string(),
-    }
-}
-
-/// What may be asked for now. Both buttons move prod to the idle environment; they differ in what they demand of it.
-pub fn actions(view: &View) -> Vec<Action> {
-    let (Some(status), Some(expect)) = (&view.status, live(view)) else { return Vec::new() };
-    let to = expect.other();
-    let (now, then) = (named(find(status, expect), expect), named(find(status, to), to));
-    let blocked = blocked(view, status, to);
-    let consequence = |why: &str| {
-        format!(
-            "Users of {} are served by {then} instead of {now}. {why} Prod is probed all the while, and traffic goes \
-             back by itself at the first failed probe.",
-            clean(&status.prod_url)
-        )
-    };
-    let action = |op, label: String, why: &str| Action {
-        op,
-        to,
-        expect,
-        label,
-        consequence: consequence(why),
-        blocked: blocked.clone(),
-    };
-    let mut actions = vec![action(
-        Op::Cutover,
-        format!("Cut over to {to}"),
-        &format!("First {to} must answer its gate on the dev listener."),
-    )];
-    // After a rollback, the way back again is a cutover.
-    let came_from = status.runs.iter().find(|run| run.outcome == Some(Outcome::Done) && run.wrote);
-    if came_from.is_some_and(|run| run.op == Op::Cutover && run.from == Some(to)) {
-        let why = format!("This is the way back to where the last cutover came from, {to}.");
-        actions.push(action(Op::Rollback, format!("Roll back to {to}"), &why));
-    }
-    actions
-}
-
-fn blocked(view: &View, status: &Status, to: Color) -> Option<String> {
-    if view.problem.is_some() {
-        return Some("AWS cannot be reached at the moment".to_owned());
-    }
-    if view.asked.is_some() || view.run.as_ref().is_some_and(|run| !run.record.is_final()) {
-        return Some("a run is under way".to_owned());
-    }
-    if let Some(lock) = &status.lock {
-        return Some(format!("a {} is under way", lock.purpose));
-    }
-    match find(status, to) {
-        Some(it) if it.version.is_empty() => Some(format!("nothing is deployed to {to}")),
-        Some(it) if it.healthy == 0 => Some(format!("{to} has no healthy task")),
-        _ => None,
-    }
 }
 
 fn about(view: &View) -> Markup {
