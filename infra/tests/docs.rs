@@ -85,6 +85,44 @@ fn every_bluegreen_command_is_understood_by_the_command_line() {
     assert!(checked > 20, "only {checked} commands were found");
 }
 
+/// The fenced blocks in a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_example_of_a_configuration_is_understood() {
+    let mut checked = 0;
+    for (file, text) in pages() {
+        for example in blocks(&text, "toml") {
+            let parsed = infra::stack::Settings::parse(&example);
+            assert!(parsed.is_ok(), "{}: {example}\n{:?}", file.display(), parsed.unwrap_err().causes());
+            checked += 1;
+        }
+    }
+    assert!(checked > 4, "only {checked} examples were found");
+}
+
+#[test]
+fn every_command_of_the_workflows_is_understood_by_the_command_line() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(project().join(".github/workflows")).unwrap() {
+        let file = entry.unwrap().path();
+        for line in std::fs::read_to_string(&file).unwrap().lines() {
+            let command = line.trim().trim_start_matches("- run: ");
+            let words = words(command);
+            if !words.first().is_some_and(|word| word.ends_with("/bluegreen")) {
+                continue;
+            }
+            let said = Command::new(BLUEGREEN).args(&words[1..]).arg("--help").current_dir(project()).output().unwrap();
+            assert!(said.status.success(), "{}: {command}\n{}", file.display(), String::from_utf8_lossy(&said.stderr));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 5, "only {checked} commands were found");
+}
+
 #[test]
 fn every_make_target_of_the_documentation_exists() {
     let makefile = std::fs::read_to_string(project().join("Makefile")).unwrap();

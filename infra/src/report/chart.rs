@@ -175,6 +175,7 @@ pub fn render(timeline: &Timeline, layout: Layout, id: &str) -> Markup {
             desc id=(description) { (describe(timeline)) }
             (bands(timeline, &scale))
             (axes(&scale, layout))
+            (band_names(timeline, &scale))
             (writes(&labels, &scale))
             (points(timeline, &scale))
         }
@@ -215,9 +216,20 @@ fn bands(timeline: &Timeline, scale: &Scale) -> Markup {
                         y=(round(scale.top)) width=(round(to - from)) height=(PLOT) {
                         title { (band.name) }
                     }
-                    @if to - from > length(band.name) * CHARACTER + 8.0 {
-                        text class="band-name" x=(round(f64::midpoint(from, to))) y=(round(scale.top + 15.0)) { (band.name) }
-                    }
+                }
+            }
+        }
+    }
+}
+
+/// Over the grid, where the band is wide enough.
+fn band_names(timeline: &Timeline, scale: &Scale) -> Markup {
+    html! {
+        g class="band-names" {
+            @for band in &timeline.bands {
+                @let (from, to) = (scale.x(band.from_ms), scale.x(band.to_ms));
+                @if to - from > length(band.name) * CHARACTER + 8.0 {
+                    text class="band-name" x=(round(f64::midpoint(from, to))) y=(round(scale.top + 15.0)) { (band.name) }
                 }
             }
         }
