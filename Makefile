@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deploy-stack deploy cutover rollback reconcile status history report dashboard destroy synth \
+.PHONY: help deploy-stack deploy diff cutover rollback reconcile status history report dashboard destroy synth \
 	demo local-up local-down local-status setup build test check screenshots fmt clean
 
 CARGO ?= cargo
@@ -24,6 +24,9 @@ else
   $(error CLOUD is "local" or not set, not "$(CLOUD)")
 endif
 
+# YES=1: do not ask. WAIT=1: wait for a cutover that is under way.
+DEPLOY_FLAGS = $(if $(YES),--yes) $(if $(WAIT),--wait) $(if $(ALLOW_LIVE_CHANGES),--allow-live-changes)
+
 help: ## Print this list
 	@echo 'Blue/green deployment for Amazon ECS Fargate'
 	@echo
@@ -34,12 +37,14 @@ help: ## Print this list
 
 ##@ The story
 deploy-stack: build ## Make the stack, or bring it up to date: both environments on version 1, green is prod
-	@$(RUN) deploy $(if $(ALLOW_LIVE_CHANGES),--allow-live-changes)
+	@$(RUN) deploy $(DEPLOY_FLAGS)
 
 deploy: build ## VERSION=2: put a version on the idle environment (COLOR=blue to name it, FORCE=1 for the live one)
 	@$(if $(VERSION),,$(error which version? make deploy VERSION=2))true
-	@$(RUN) deploy --version '$(VERSION)' $(if $(COLOR),--color '$(COLOR)') $(if $(FORCE),--force) \
-		$(if $(ALLOW_LIVE_CHANGES),--allow-live-changes)
+	@$(RUN) deploy --version '$(VERSION)' $(if $(COLOR),--color '$(COLOR)') $(if $(FORCE),--force) $(DEPLOY_FLAGS)
+
+diff: build ## What a deployment would do (VERSION=2, COLOR=blue as for deploy), without doing it
+	@$(RUN) diff $(if $(VERSION),--version '$(VERSION)') $(if $(COLOR),--color '$(COLOR)') $(if $(FORCE),--force)
 
 cutover: build ## Swap prod and dev under probes (TO=blue to name the environment that becomes prod)
 	@$(RUN) cutover $(if $(TO),--to '$(TO)')

@@ -51,7 +51,12 @@ impl Cloud {
             };
             config = config.into_builder().region(aws_config::Region::new(region.to_string())).build();
         }
-        Ok(Self {
+        Ok(Self::new(config, connect_to))
+    }
+
+    /// The clients of this configuration.
+    pub fn new(config: SdkConfig, connect_to: ConnectTo) -> Self {
+        Self {
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
             ecs: aws_sdk_ecs::Client::new(&config),
@@ -61,7 +66,7 @@ impl Cloud {
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             config,
             connect_to,
-        })
+        }
     }
 
     /// The region of the configuration.
@@ -141,6 +146,8 @@ pub struct DeployedStack {
     pub status: String,
     /// Why it has this status, where CloudFormation says so.
     pub reason: Option<String>,
+    /// Whether it is protected against deletion.
+    pub protected: bool,
     /// Its parameters' values.
     pub parameters: BTreeMap<String, String>,
     outputs: BTreeMap<String, String>,
@@ -159,9 +166,24 @@ impl DeployedStack {
             id: stack.stack_id().unwrap_or(name).to_owned(),
             status: stack.stack_status().map_or_else(String::new, |status| status.as_str().to_owned()),
             reason: stack.stack_status_reason().map(str::to_owned),
+            protected: stack.enable_termination_protection().unwrap_or_default(),
             parameters: pairs(stack.parameters(), |it| (it.parameter_key(), it.parameter_value())),
             outputs: pairs(stack.outputs(), |it| (it.output_key(), it.output_value())),
         }))
+    }
+
+    /// A stack of which nothing is known but its status.
+    #[cfg(test)]
+    pub(crate) fn with_status(name: &str, status: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: name.to_owned(),
+            status: status.to_owned(),
+            reason: None,
+            protected: false,
+            parameters: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        }
     }
 
     /// The stack, or an error that says how to make it.

@@ -42,6 +42,7 @@ struct Inner {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
+    transient: bool,
 }
 
 /// A result with this crate's error.
@@ -50,7 +51,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }) }
+        let (causes, hints) = (Vec::new(), Vec::new());
+        Self { inner: Box::new(Inner { kind, message: message.into(), causes, hints, transient: false }) }
     }
 
     /// Something failed.
@@ -96,6 +98,18 @@ impl Error {
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.inner.kind = kind;
         self
+    }
+
+    /// Says that the same call may succeed in a moment.
+    #[must_use]
+    pub fn for_now(mut self) -> Self {
+        self.inner.transient = true;
+        self
+    }
+
+    /// Whether the same call may succeed in a moment: AWS was out of reach, busy, or throttling.
+    pub fn is_transient(&self) -> bool {
+        self.inner.transient
     }
 
     /// What it means.
@@ -166,15 +180,40 @@ impl<T, E: StdError + ProvideErrorMetadata> Calling<T> for std::result::Result<T
 /// What a service answered.
 fn service_error(message: String, code: &str, text: &str) -> Error {
     let error = Error::failed(message).because(format!("{code}: {text}"));
+    if ["Signature expired", "Signature not yet current"].iter().any(|words| text.contains(words)) {
+        return error.hint("this machine's clock and AWS's differ too much: set the clock, then repeat the command");
+    }
     match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             error.hint("the credentials have expired: log in again (for example aws sso login) and repeat the command")
         }
-        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" | "InvalidAccessKeyId" => {
+        "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "InvalidAccessKeyId" => {
             error.hint("AWS does not accept these credentials: check AWS_PROFILE or the access key")
         }
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
             error.hint("the credentials in use do not allow this call: ask for the permission it names")
+        }
+        "RequestTimeTooSkewed" | "RequestInTheFuture" => {
+            error.hint("this machine's clock and AWS's differ too much: set the clock, then repeat the command")
+        }
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "RequestThrottled"
+        | "SlowDown"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "InternalFailure"
+        | "InternalError"
+        | "ServerException"
+        | "RequestTimeout" => {
+            error.hint("AWS is busy or throttles this account: repeat the command in a moment").for_now()
         }
         _ => error,
     }
@@ -193,12 +232,15 @@ fn transport_error(message: String, chain: &[String]) -> Error {
     } else if all.contains("region") {
         error.hint("no AWS region is set: set AWS_REGION, for example AWS_REGION=eu-central-1")
     } else if all.contains("connect") || all.contains("dns") {
+        let error = error.for_now();
         match std::env::var("AWS_ENDPOINT_URL") {
             Ok(endpoint) => error.hint(format!(
                 "nothing answers at {endpoint} (AWS_ENDPOINT_URL): is the local cloud running? make local-status"
             )),
             Err(_) => error.hint("AWS cannot be reached: check the network and the region"),
         }
+    } else if all.contains("timeout") || all.contains("timed out") || all.contains("hyper") || all.contains("closed") {
+        error.hint("the connection to AWS was lost: repeat the command").for_now()
     } else {
         error
     }
@@ -235,6 +277,19 @@ mod tests {
         let inner = std::io::Error::other("connection refused");
         let outer = std::io::Error::other(inner);
         assert_eq!(chain(&outer), ["connection refused"]);
+    }
+
+    #[test]
+    fn what_may_work_in_a_moment_is_told_from_what_will_not() {
+        assert!(service_error("x".to_owned(), "Throttling", "Rate exceeded").is_transient());
+        assert!(
+            transport_error("x".to_owned(), &["timeout: error trying to connect: connection refused".into()])
+                .is_transient()
+        );
+        let expired = service_error("x".to_owned(), "ExpiredToken", "The security token is expired");
+        assert!(!expired.is_transient() && expired.hints()[0].contains("aws sso login"));
+        let skewed = service_error("x".to_owned(), "RequestTimeTooSkewed", "too large");
+        assert!(skewed.hints()[0].contains("clock"), "{:?}", skewed.hints());
     }
 
     #[test]

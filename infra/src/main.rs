@@ -1,125 +1,38 @@
 //! The `bluegreen` command: parses, dispatches, and renders what comes back.
 
+mod ask;
+mod cli;
+
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use ask::{Choice, Person};
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Deploy, Target, Verb};
 use cutover_lambda::Color;
 use cutover_lambda::request::Op;
-use infra::commands::{Context, cutover, dashboard, deploy, destroy, history, init, manual, report, status, synth};
-use infra::deploy::Listener;
+use infra::commands::{
+    Agreed, Context, cutover, dashboard, deploy, destroy, doctor, history, init, logs, manual, open, report, status,
+    synth,
+};
+use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
 use infra::report::Format;
-use infra::resources::values::StackName;
 use infra::stack::Settings;
-use infra::ui::{CutoverProgress, JsonLines, Lines, Style, render_error, render_runs, render_status};
+use infra::ui::{
+    CutoverProgress, JsonLines, Keyboard, Lines, Screen, Style, render_checks, render_error, render_plan, render_runs,
+    render_status,
+};
 
 /// The exit code of a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
-/// Blue/green deployment for Amazon ECS Fargate.
-///
-/// Two complete environments, blue and green, behind one load balancer. A new version goes to the idle one; a cutover
-/// swaps them under probes, and back by itself if anyone would see a failure.
-///
-/// Exit codes: 0 done, 1 failed, 2 not understood, 3 refused (nothing was changed), 4 taken back.
-#[derive(Debug, Parser)]
-#[command(name = "bluegreen", version, max_term_width = 100)]
-struct Cli {
-    /// Name of the stack; the one in bluegreen.toml, or "bluegreen", where none is named.
-    #[arg(long, global = true, env = "BLUEGREEN_STACK", value_parser = stack_name)]
-    stack: Option<String>,
-    /// The file with the settings; bluegreen.toml where none is named.
-    #[arg(long, global = true, env = "BLUEGREEN_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print results as JSON, and progress as JSON lines.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Write a bluegreen.toml for a service that exists.
-    Init(init::Arguments),
-    /// Print the CloudFormation template.
-    Synth,
-    /// Build every version and the cutover function, and deploy nothing.
-    Build,
-    /// Make the stack and bring it up to date; with --version, deploy that version to the idle environment.
-    Deploy(Deploy),
-    /// Swap prod and dev, under probes.
-    Cutover {
-        /// The environment that becomes prod; the idle one where none is named.
-        #[arg(long, value_parser = color)]
-        to: Option<Color>,
-        /// Say what would happen, and write nothing.
-        #[arg(long)]
-        plan: bool,
-    },
-    /// Swap back to where the last cutover came from, under probes.
-    Rollback,
-    /// Put the listeners in order after a cutover that was interrupted.
-    Reconcile,
-    /// Who is prod, who is dev, and what runs there.
-    Status,
-    /// The cutovers so far.
-    History {
-        /// How many, the newest first.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// One run as a page with a chart, as Markdown, or as JSON.
-    Report(report::Arguments),
-    /// A page on this machine that shows both environments, follows a cutover live, and can start one.
-    Dashboard(dashboard::Arguments),
-    /// Print the completions for a shell.
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual.
-    Man(manual::Arguments),
-    /// Delete the stack and everything in it.
-    Destroy {
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-struct Deploy {
-    /// The version to deploy.
-    #[arg(long)]
-    version: Option<String>,
-    /// The environment to deploy it to; the idle one where none is named.
-    #[arg(long, value_parser = color, requires = "version")]
-    color: Option<Color>,
-    /// Deploy to the live environment too.
-    #[arg(long)]
-    force: bool,
-    /// Execute changes that touch what users of prod go through.
-    #[arg(long)]
-    allow_live_changes: bool,
-}
-
-fn color(text: &str) -> Result<Color, String> {
-    text.parse().map_err(|error: cutover_lambda::color::UnknownColor| error.to_string())
-}
-
-fn stack_name(text: &str) -> Result<String, String> {
-    StackName::try_from(text).map(String::from).map_err(|error| error.to_string())
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let style = Style::of_stderr();
-    let outcome = start(&cli, style);
-    match outcome {
+    match start(&cli, style) {
         Ok(code) => code,
         Err(error) => {
             eprint!("{}", render_error(&error, style));
@@ -145,32 +58,89 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         print_text(&synth::pretty(&settings)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let listener: Arc<dyn Listener> = if cli.json { Arc::new(JsonLines) } else { Arc::new(Lines::new(style)) };
-    let context = Context::new(cli.stack.clone().unwrap_or_else(|| settings.stack_name()), settings, listener);
+    let screen = if cli.json { None } else { Screen::on_stderr(style) };
+    let listener: Arc<dyn Listener> = match &screen {
+        _ if cli.json => Arc::new(JsonLines),
+        Some(screen) => Arc::<Screen>::clone(screen),
+        None => Arc::new(Lines::new(style)),
+    };
+    let mut context = Context::new(cli.stack.clone().unwrap_or_else(|| settings.stack_name()), settings, listener);
+    let person = Person { keyboard: Arc::default(), screen, style };
+    if let Verb::Deploy(deploy) = &cli.verb {
+        let on_failure = if Keyboard::is_there() { OnFailure::Ask } else { OnFailure::Cancel };
+        context.control = Control::new(deploy.on_failure.map_or(on_failure, Into::into));
+        if deploy.yes {
+            context.confirmation = Arc::new(Agreed);
+        } else if Keyboard::is_there() {
+            let (keyboard, screen) = (Arc::clone(&person.keyboard), person.screen.clone());
+            context.confirmation = Arc::new(Person { keyboard, screen, style });
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Error::failed("cannot start").because(error))?;
-    runtime.block_on(async {
-        tokio::select! {
-            result = dispatch(cli, &context) => result.map(|()| ExitCode::SUCCESS),
-            () = interrupted() => {
-                let state = context.after_interruption().await;
-                eprintln!("\n{}", farewell(&cli.verb, state.as_deref()));
-                Ok(ExitCode::from(INTERRUPTED))
+    let result = runtime.block_on(to_the_end(cli, &context, &person));
+    // A question that nobody answered must not keep the command from ending.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs the verb to its end, or until somebody leaves it to itself.
+async fn to_the_end(cli: &Cli, context: &Context, person: &Person) -> Result<ExitCode> {
+    let mut work = std::pin::pin!(dispatch(cli, context, person));
+    let mut asked = false;
+    loop {
+        let why = tokio::select! {
+            result = &mut work => return result.map(|()| ExitCode::SUCCESS),
+            signal = interrupted() => {
+                let stage = context.control.stage();
+                if signal == Signal::Terminate || stage == Stage::Before || !Keyboard::is_there() {
+                    return Ok(leave(cli, context, person).await);
+                }
+                None
             }
+            why = context.control.asked(), if !asked => Some(why),
+        };
+        asked |= why.is_some();
+        let choice = tokio::select! {
+            result = &mut work => return result.map(|()| ExitCode::SUCCESS),
+            choice = person.choose(context.control.stage(), why.as_deref()) => choice,
+            // Whoever presses it twice wants to be gone.
+            _ = interrupted() => Choice::Detach,
+        };
+        match choice {
+            Choice::Cancel => context.control.cancel(),
+            Choice::Detach => return Ok(leave(cli, context, person).await),
+            Choice::GoOn => {}
         }
-    })
+    }
+}
+
+/// Leaves what is under way to itself, and says what that means.
+async fn leave(cli: &Cli, context: &Context, person: &Person) -> ExitCode {
+    if let Some(screen) = &person.screen {
+        screen.hold();
+    }
+    let state = context.after_interruption().await;
+    eprintln!("\n{}", farewell(&cli.verb, state.as_deref()));
+    ExitCode::from(INTERRUPTED)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Interrupt,
+    Terminate,
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() {
+async fn interrupted() -> Signal {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => Signal::Interrupt,
+        _ = terminate.recv() => Signal::Terminate,
     }
 }
 
@@ -189,20 +159,39 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
     }
 }
 
-async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
+async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
     match &cli.verb {
         Verb::Synth | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
+        Verb::Diff(target) => Box::pin(run_diff(cli, context, target)).await,
         Verb::Cutover { to, plan } => {
             let op = if *plan { Op::Plan } else { Op::Cutover };
             run_cutover(cli, context, op, *to).await
         }
         Verb::Rollback => run_cutover(cli, context, Op::Rollback, None).await,
         Verb::Reconcile => run_cutover(cli, context, Op::Reconcile, None).await,
-        Verb::Status => {
-            let status = Box::pin(status::run(context)).await?;
-            if cli.json { print_json(&status) } else { print_text(&render_status(&status, Style::of_stdout())) }
+        Verb::Status { watch } => Box::pin(show_status(cli, context, *watch)).await,
+        Verb::Logs { source, follow, since } => {
+            let request = logs::Request { source: (*source).into(), since: *since, follow: *follow };
+            show_logs(cli, context, request).await
+        }
+        Verb::Open { site } => {
+            let url = open::url(context, (*site).into()).await?;
+            print_text(&format!("{url}\n"))?;
+            if std::io::stdout().is_terminal() && !open::in_browser(&url) {
+                eprintln!("there is no browser to open it with here");
+            }
+            Ok(())
+        }
+        Verb::Doctor => {
+            let checks = Box::pin(doctor::run(context)).await;
+            if cli.json {
+                print_json(&checks)?;
+            } else {
+                print_text(&render_checks(&checks, Style::of_stdout()))?;
+            }
+            doctor::verdict(&checks).map_or(Ok(()), Err)
         }
         Verb::History { limit } => {
             let runs = history::run(context, *limit).await?;
@@ -219,18 +208,79 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<()> {
             let otherwise = if cli.json { Format::Json } else { Format::Html };
             report::run(context, arguments, otherwise).await?.map_or(Ok(()), |text| print_text(&text))
         }
-        Verb::Destroy { yes } => run_destroy(context, *yes).await,
+        Verb::Destroy { yes, retain } => run_destroy(context, person, *yes, retain).await,
     }
+}
+
+/// Between two looks of `status --watch`.
+const WATCH: Duration = Duration::from_secs(2);
+
+async fn show_status(cli: &Cli, context: &Context, watch: bool) -> Result<()> {
+    if !watch {
+        let status = Box::pin(status::run(context)).await?;
+        return if cli.json { print_json(&status) } else { print_text(&render_status(&status, Style::of_stdout())) };
+    }
+    let mut before = String::new();
+    loop {
+        let text = match Box::pin(status::run(context)).await {
+            Ok(status) if cli.json => serde_json::to_string(&status)
+                .map(|text| text + "\n")
+                .map_err(|error| Error::failed("cannot write JSON").because(error))?,
+            Ok(status) => render_status(&status, Style::of_stdout()),
+            // Whoever watches sees that it is unreachable, and when it is there again.
+            Err(error) if error.is_transient() => render_error(&error, Style::of_stdout()),
+            Err(error) => return Err(error),
+        };
+        if text != before {
+            // On a terminal it stays in its place; elsewhere each change is told.
+            let clear = if std::io::stdout().is_terminal() && !cli.json { "\x1b[H\x1b[2J" } else { "" };
+            print_text(&format!("{clear}{text}"))?;
+            before = text;
+        }
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+async fn show_logs(cli: &Cli, context: &Context, request: logs::Request) -> Result<()> {
+    let style = Style::of_stdout();
+    let json = cli.json;
+    let mut print = move |line: &logs::Line| {
+        if json {
+            let text = serde_json::to_string(line);
+            return print_text(&(text.map_err(|error| Error::failed("cannot write JSON").because(error))? + "\n"));
+        }
+        let head = format!("{} {}", line.time.strftime("%H:%M:%S"), line.stream);
+        // What a program writes may hold anything; its control characters stay out of the reader's terminal.
+        let text: String =
+            line.text.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect();
+        print_text(&format!("{} {text}\n", style.dim(&head)))
+    };
+    logs::run(context, request, &mut print).await
+}
+
+fn request(target: &Target) -> deploy::Request {
+    deploy::Request {
+        version: target.version.clone(),
+        color: target.color,
+        allowed: deploy::Allowed { live_version: target.force, live_changes: false },
+        expect_no_changes: target.expect_no_changes,
+        ..deploy::Request::default()
+    }
+}
+
+async fn run_diff(cli: &Cli, context: &Context, target: &Target) -> Result<()> {
+    let plan = deploy::diff(context, &request(target)).await?;
+    if cli.json { print_json(&plan) } else { print_text(&render_plan(&plan, Style::of_stdout())) }
 }
 
 async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<()> {
     let request = deploy::Request {
-        version: arguments.version.clone(),
-        color: arguments.color,
-        force: arguments.force,
-        allow_live_changes: arguments.allow_live_changes,
+        allowed: deploy::Allowed { live_version: arguments.target.force, live_changes: arguments.allow_live_changes },
+        wait: arguments.wait,
+        skip: arguments.skip.clone(),
+        ..request(&arguments.target)
     };
-    let deployed = deploy::run(context, &request).await?;
+    let deployed = Box::pin(deploy::run(context, &request)).await?;
     if cli.json {
         return print_json(&Box::pin(status::run(context)).await?);
     }
@@ -261,35 +311,21 @@ async fn run_cutover(cli: &Cli, context: &Context, op: Op, to: Option<Color>) ->
     }
 }
 
-async fn run_destroy(context: &Context, yes: bool) -> Result<()> {
+async fn run_destroy(context: &Context, person: &Person, yes: bool, retain: &[String]) -> Result<()> {
     let Some(target) = destroy::target(context).await? else {
         eprintln!("there is no stack {}: nothing to delete", context.stack);
         return Ok(());
     };
     if !yes {
-        let live = target.traffic.and_then(|traffic| traffic.prod);
-        let mut question = format!(
-            "This deletes stack {} ({}) with its load balancer, services, images, logs and the record of its cutovers.",
-            target.stack.name, target.stack.status
-        );
-        if let (Some(url), Some(live)) = (&target.prod_url, live) {
-            question.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
+        if !Keyboard::is_there() {
+            return Err(Error::refused("this needs a person's word, and there is no terminal to ask on")
+                .because(target.question())
+                .hint("where it is meant: add --yes (YES=1 with make)"));
         }
-        confirm(&question)?;
+        eprint!("{}\nGo ahead? [y/N] ", target.question());
+        ask::agree(person.keyboard.line().await.as_deref(), "nothing was deleted")?;
     }
-    destroy::run(context).await
-}
-
-/// Asks on the terminal; without one, nobody can have agreed.
-fn confirm(question: &str) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::refused("this needs a person's word, and there is no terminal to ask on")
-            .hint("where it is meant: add --yes (YES=1 with make)"));
-    }
-    eprint!("{question}\nGo ahead? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|error| Error::failed("cannot read the answer").because(error))?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Error::refused("nothing was deleted")) }
+    destroy::run(context, retain).await
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {

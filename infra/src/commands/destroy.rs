@@ -1,10 +1,12 @@
 //! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and looks whether anything is left.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::{follow_deletion, settle};
+use crate::deploy::{Operation, follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
 use crate::stack::outputs::Outputs;
 
@@ -20,6 +22,34 @@ pub struct Target {
     pub prod_url: Option<String>,
     /// Which environment is live.
     pub traffic: Option<Traffic>,
+    /// How many resources of which type there are.
+    pub contents: BTreeMap<String, usize>,
+}
+
+impl Target {
+    /// What will be lost, in lines.
+    pub fn question(&self) -> String {
+        let mut text = format!("This deletes stack {} ({}) with everything in it", self.stack.name, self.stack.status);
+        let told = [
+            ("AWS::ElasticLoadBalancingV2::LoadBalancer", "its load balancer"),
+            ("AWS::ECS::Service", "its services"),
+            ("AWS::ECR::Repository", "every image in its registry"),
+            ("AWS::S3::Bucket", "its bucket with the record of its cutovers"),
+            ("AWS::Logs::LogGroup", "its logs"),
+        ];
+        let there: Vec<&str> =
+            told.iter().filter(|(kind, _)| self.contents.contains_key(*kind)).map(|(_, words)| *words).collect();
+        let count: usize = self.contents.values().sum();
+        if !there.is_empty() {
+            text.push_str(&format!(": {} ({count} resources)", there.join(", ")));
+        }
+        text.push('.');
+        let live = self.traffic.and_then(|traffic| traffic.prod);
+        if let (Some(url), Some(live)) = (&self.prod_url, live) {
+            text.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
+        }
+        text
+    }
 }
 
 /// Looks what there is to destroy; `None` where there is nothing.
@@ -36,25 +66,44 @@ pub async fn target(context: &Context) -> Result<Option<Target>> {
         Some(outputs) => cloud.traffic(outputs).await.ok(),
         None => None,
     };
-    Ok(Some(Target { stack, prod_url, traffic }))
+    let mut contents = BTreeMap::new();
+    for kind in resources(&cloud, &stack).await?.into_values() {
+        *contents.entry(kind).or_default() += 1;
+    }
+    Ok(Some(Target { stack, prod_url, traffic, contents }))
 }
 
 /// Destroys the stack and everything in it.
-pub async fn run(context: &Context) -> Result<()> {
+///
+/// Of a stack whose deletion failed before, the resources named by `retain` are left behind.
+pub async fn run(context: &Context, retain: &[String]) -> Result<()> {
     let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };
+    if stack.protected {
+        return Err(Error::refused(format!("stack {} is protected against deletion", stack.name))
+            .because("somebody has switched termination protection on")
+            .hint(format!(
+                "where it is to go all the same: aws cloudformation update-termination-protection \
+                 --no-enable-termination-protection --stack-name {}",
+                stack.name
+            )));
+    }
+    if !retain.is_empty() && stack.status != "DELETE_FAILED" {
+        return Err(Error::usage(format!("nothing can be left behind: stack {} is in {}", stack.name, stack.status))
+            .hint("--retain is for a stack whose deletion has failed (DELETE_FAILED)"));
+    }
     if let Ok(outputs) = stack.outputs()
         && bucket_exists(&cloud, &outputs.bucket).await?
     {
         // A cutover that is under way is not pulled the floor from under. The lock goes with the bucket.
         context.lock(&cloud, &outputs).await?;
     }
-    delete(context, &cloud, &stack).await
+    delete(context, &cloud, &stack, retain).await
 }
 
 /// Empties the stack's bucket and deletes the stack.
-pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedStack) -> Result<()> {
+pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedStack, retain: &[String]) -> Result<()> {
     let timer = context.listener.start(format!("delete stack {}", stack.name));
     let outputs = stack.outputs().ok();
     let mut attempt = 1;
@@ -62,7 +111,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
         if let Some(outputs) = &outputs {
             empty_bucket(context, cloud, outputs).await?;
         }
-        match delete_stack(context, cloud, stack).await {
+        match delete_stack(context, cloud, stack, retain).await {
             Ok(()) => break,
             Err(error) if attempt == ATTEMPTS || outputs.is_none() => return Err(error),
             Err(error) => context.listener.warn(format!("{error}; trying again")),
@@ -80,18 +129,46 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
 }
 
 /// Deletes the stack, once.
-async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack) -> Result<()> {
+async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack, retain: &[String]) -> Result<()> {
     let begin = async {
-        cloud
-            .cloudformation
-            .delete_stack()
-            .stack_name(&stack.id)
+        let call = cloud.cloudformation.delete_stack().stack_name(&stack.id);
+        retain
+            .iter()
+            .fold(call, |call, id| call.retain_resources(id))
             .send()
             .await
             .calling(|| format!("delete stack {}", stack.name))?;
         Ok(())
     };
-    follow_deletion(cloud, stack, &*context.listener, begin).await
+    let resources = resources(cloud, stack).await?;
+    let operation = Operation {
+        cloud,
+        stack,
+        update: false,
+        resources: &resources,
+        expected: &[],
+        control: &context.control,
+        listener: &*context.listener,
+    };
+    follow_deletion(operation, begin).await
+}
+
+/// What is there of the stack: logical ids and types.
+async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<BTreeMap<String, String>> {
+    let answer = cloud
+        .cloudformation
+        .describe_stack_resources()
+        .stack_name(&stack.id)
+        .send()
+        .await
+        .calling(|| format!("look at the resources of stack {}", stack.name))?;
+    let there = answer.stack_resources().iter().filter(|it| {
+        !it.resource_status().is_some_and(|status| matches!(status.as_str(), "DELETE_COMPLETE" | "DELETE_SKIPPED"))
+    });
+    let named = there.filter_map(|it| {
+        Some((it.logical_resource_id()?.to_owned(), it.resource_type().unwrap_or_default().to_owned()))
+    });
+    Ok(named.collect())
 }
 
 async fn bucket_exists(cloud: &Cloud, bucket: &str) -> Result<bool> {

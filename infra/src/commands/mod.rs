@@ -4,14 +4,18 @@ pub mod cutover;
 pub mod dashboard;
 pub mod deploy;
 pub mod destroy;
+pub mod doctor;
 pub mod history;
 pub mod init;
+pub mod logs;
 pub mod manual;
+pub mod open;
 mod publish;
 pub mod report;
 pub mod status;
 pub mod synth;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cutover_lambda::ledger::{Lease, LeaseError, Purpose, S3Ledger, S3Store};
@@ -19,10 +23,38 @@ use cutover_lambda::run::LEASE_TTL;
 use tokio::sync::Mutex;
 
 use crate::cloud::{Cloud, DeployedStack};
-use crate::deploy::Listener;
-use crate::error::{Error, Result};
+use crate::deploy::{Control, Listener, Plan, Poll};
+use crate::error::{Error, Kind, Result};
 use crate::stack::Settings;
 use crate::stack::outputs::Outputs;
+
+/// Who is asked before something is done that cannot be undone.
+pub trait Confirmation: Send + Sync {
+    /// Asks whether what the plan does is meant, above all these concerns of it. An error where it is not.
+    fn confirm(&self, plan: &Plan, concerns: &BTreeSet<String>) -> Result<()>;
+}
+
+/// Nobody can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Confirmation for Nobody {
+    fn confirm(&self, _: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
+        let error = Error::refused("this deployment needs a person's word, and there is no terminal to ask on");
+        let error = concerns.iter().fold(error, Error::because);
+        Err(error.hint("look at it: bluegreen diff").hint("where it is meant: add --yes (YES=1 with make)"))
+    }
+}
+
+/// Everything is meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed;
+
+impl Confirmation for Agreed {
+    fn confirm(&self, _: &Plan, _: &BTreeSet<String>) -> Result<()> {
+        Ok(())
+    }
+}
 
 /// What every command works with.
 pub struct Context {
@@ -32,13 +64,55 @@ pub struct Context {
     pub settings: Settings,
     /// Who is told what happens.
     pub listener: Arc<dyn Listener>,
+    /// Who is asked before something is replaced, removed or opened.
+    pub confirmation: Arc<dyn Confirmation>,
+    /// What can be done about a change while it goes on.
+    pub control: Control,
     lease: Mutex<Option<Lease<S3Store>>>,
 }
 
 impl Context {
     /// A context for one command.
     pub fn new(stack: String, settings: Settings, listener: Arc<dyn Listener>) -> Self {
-        Self { stack, settings, listener, lease: Mutex::new(None) }
+        let (confirmation, control) = (Arc::new(Nobody), Control::default());
+        Self { stack, settings, listener, confirmation, control, lease: Mutex::new(None) }
+    }
+
+    /// Asks whether these concerns are meant, where there are any.
+    async fn confirm(&self, plan: &Plan, concerns: BTreeSet<String>) -> Result<()> {
+        if concerns.is_empty() {
+            return Ok(());
+        }
+        let (confirmation, plan) = (Arc::clone(&self.confirmation), plan.clone());
+        // Somebody may think for long: that must not keep everything else from going on.
+        tokio::task::spawn_blocking(move || confirmation.confirm(&plan, &concerns))
+            .await
+            .map_err(|error| Error::failed("nobody could be asked").because(error))?
+    }
+
+    /// Takes the lock as soon as a cutover or another deployment gives it back.
+    async fn wait_for_lock(&self, cloud: &Cloud, outputs: &Outputs) -> Result<()> {
+        let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+        let mut poll = Poll::default();
+        let mut told = None;
+        loop {
+            let holder = ledger.holder().await;
+            let holder = holder.map_err(|error| Error::failed("cannot read the lock").because(error))?;
+            if let Some(holder) = holder {
+                if told.as_ref() != Some(&holder.holder) {
+                    self.listener
+                        .note(format!("waiting for the {} that is under way: {}", holder.purpose, holder.holder));
+                    told = Some(holder.holder);
+                }
+                poll.wait().await;
+                continue;
+            }
+            match self.lock(cloud, outputs).await {
+                // Somebody else was faster.
+                Err(error) if error.kind() == Kind::Refused && ledger.holder().await.is_ok_and(|it| it.is_some()) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Takes the lock that deployments and cutovers share.
@@ -56,14 +130,14 @@ impl Context {
                 *self.lease.lock().await = Some(lease);
                 Ok(())
             }
-            Err(LeaseError::Held(holder)) => {
-                Err(Error::refused(format!("a {} is under way on stack {}", holder.purpose, self.stack))
-                    .because(format!(
-                        "{} began at {}; its lock ends at {}",
-                        holder.holder, holder.since, holder.expires
-                    ))
-                    .hint("wait for it to end (make status), then run the command again"))
-            }
+            Err(LeaseError::Held(holder)) => Err(Error::refused(format!(
+                "a {} is under way on stack {}",
+                holder.purpose, self.stack
+            ))
+            .because(format!("{} began at {}; its lock ends at {}", holder.holder, holder.since, holder.expires))
+            .hint(
+                "wait for it to end: add --wait to bluegreen deploy, or look at make status and run the command again",
+            )),
             Err(LeaseError::Store(error)) => {
                 Err(Error::failed(format!("cannot take the lock of stack {}", self.stack)).because(error))
             }

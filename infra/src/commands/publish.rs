@@ -15,6 +15,13 @@ pub(super) struct Built {
     image: Image,
 }
 
+impl Built {
+    /// What it will be called in this registry, whether it is there already or not.
+    pub(super) fn release(&self, registry_uri: &str) -> Release {
+        Release { image: format!("{registry_uri}@{}", self.image.digest()), version: self.version.clone() }
+    }
+}
+
 /// An image and its version label, as they become parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Release {

@@ -1,6 +1,6 @@
 //! Change sets: every change of the stack is prepared as one, read, and only then executed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, ResourceChange};
 
@@ -92,8 +92,14 @@ impl ChangeSet {
     }
 
     async fn changes(cloud: &Cloud, stack: &str, id: &str) -> Result<Vec<ResourceChange>> {
-        let mut pages =
-            cloud.cloudformation.describe_change_set().change_set_name(id).stack_name(stack).into_paginator().send();
+        let mut pages = cloud
+            .cloudformation
+            .describe_change_set()
+            .change_set_name(id)
+            .stack_name(stack)
+            .include_property_values(true)
+            .into_paginator()
+            .send();
         let mut changes = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.calling(|| format!("read the change set of stack {stack}"))?;
@@ -115,9 +121,12 @@ impl ChangeSet {
         Ok(())
     }
 
-    /// The logical ids of the resources that it would change.
-    pub fn resources(&self) -> BTreeSet<String> {
-        self.changes.iter().filter_map(|change| change.logical_resource_id().map(str::to_owned)).collect()
+    /// The resources that it would change: logical id and type.
+    pub fn resources(&self) -> BTreeMap<String, String> {
+        let resource = |change: &ResourceChange| {
+            Some((change.logical_resource_id()?.to_owned(), change.resource_type().unwrap_or_default().to_owned()))
+        };
+        self.changes.iter().filter_map(resource).collect()
     }
 
     /// Begins the change. How it goes on is told by the stack's events.

@@ -24,6 +24,14 @@ pub enum Event {
         #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
         elapsed: Duration,
     },
+    /// An operation of the stack begins.
+    Operation {
+        /// The resources that it changes, as far as that is known: logical id and type.
+        resources: Vec<(String, String)>,
+        /// How long the last one like it took, in milliseconds.
+        #[serde(rename = "estimate_ms", serialize_with = "as_optional_millis")]
+        estimate: Option<Duration>,
+    },
     /// A resource of the stack changed its status.
     Resource {
         /// Its logical id in the template.
@@ -45,6 +53,31 @@ pub enum Event {
         desired: i32,
         /// Targets that the load balancer finds healthy.
         healthy: usize,
+    },
+    /// ECS says something about a service.
+    Service {
+        /// The environment.
+        color: Color,
+        /// In ECS's words.
+        message: String,
+    },
+    /// The load balancer finds a target unfit.
+    Target {
+        /// The environment.
+        color: Color,
+        /// The target's address.
+        target: String,
+        /// Its state, for example `unhealthy`.
+        state: String,
+        /// Why, in the load balancer's words.
+        reason: String,
+    },
+    /// An environment will not come up: waiting longer is pointless.
+    Hopeless {
+        /// The environment.
+        color: Color,
+        /// Why.
+        reason: String,
     },
     /// A task ended that should not have.
     TaskFailed {
@@ -71,6 +104,14 @@ pub enum Event {
 
 fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+fn as_optional_millis<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => as_millis(duration, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Who is told what happens.

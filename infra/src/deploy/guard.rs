@@ -1,8 +1,9 @@
 //! Refuses changes that would move or interrupt users: traffic is moved by a cutover, never by a deployment.
 
-use aws_sdk_cloudformation::types::{ChangeAction, Replacement, ResourceAttribute, ResourceChange};
+use aws_sdk_cloudformation::types::{ChangeAction, ResourceAttribute, ResourceChange};
 use cutover_lambda::color::Color;
 
+use super::plan::is_replaced;
 use crate::error::{Error, Result};
 
 /// Refuses a change set that touches what users of prod go through.
@@ -46,39 +47,6 @@ fn danger(change: &ResourceChange, live: Color) -> Option<String> {
     }
 }
 
-/// Properties whose change replaces the resource (the create-only marks of AWS's resource schemas), for the types that
-/// carry users.
-fn replacing_properties(kind: &str) -> Option<&'static [&'static str]> {
-    Some(match kind {
-        "AWS::ECS::Service" => {
-            &["Cluster", "DeploymentController", "LaunchType", "Role", "SchedulingStrategy", "ServiceName"]
-        }
-        "AWS::ElasticLoadBalancingV2::Listener" => &["LoadBalancerArn"],
-        "AWS::ElasticLoadBalancingV2::LoadBalancer" => &["Name", "Scheme", "Type"],
-        "AWS::ElasticLoadBalancingV2::TargetGroup" => {
-            &["IpAddressType", "Name", "Port", "Protocol", "ProtocolVersion", "TargetType", "VpcId"]
-        }
-        _ => return None,
-    })
-}
-
-/// Whether the change replaces the resource. Where the change set does not know, the resource type's model does.
-fn is_replaced(change: &ResourceChange) -> bool {
-    match change.replacement() {
-        Some(Replacement::True) => true,
-        Some(Replacement::Conditional) => {
-            let replacing = change.resource_type().and_then(replacing_properties);
-            let mut properties = change.details().iter().filter_map(|detail| detail.target()?.name()).peekable();
-            match replacing {
-                Some(replacing) if properties.peek().is_some() => properties.any(|name| replacing.contains(&name)),
-                // Nobody knows: the worst is assumed.
-                _ => true,
-            }
-        }
-        _ => false,
-    }
-}
-
 fn touches_default_action(change: &ResourceChange) -> bool {
     let named = change.details().iter().filter_map(|detail| detail.target()).any(|target| {
         target.attribute() == Some(&ResourceAttribute::Properties) && target.name() == Some("DefaultActions")
@@ -90,7 +58,7 @@ fn touches_default_action(change: &ResourceChange) -> bool {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cloudformation::types::builders::ResourceChangeBuilder;
-    use aws_sdk_cloudformation::types::{ResourceChangeDetail, ResourceTargetDefinition};
+    use aws_sdk_cloudformation::types::{Replacement, ResourceChangeDetail, ResourceTargetDefinition};
 
     use super::*;
 

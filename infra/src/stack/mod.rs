@@ -26,6 +26,7 @@ use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Templa
 
 use crate::resources::s3::Bucket;
 
+pub use load_balancer::title;
 pub use settings::{Settings, TaskNetwork};
 
 /// Names of the template's parameters.

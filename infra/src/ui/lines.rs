@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Style;
 use crate::deploy::{Event, Listener};
 
@@ -24,6 +26,20 @@ impl Lines {
             Event::Started { step } => format!("{} {step} ...", style.dim(">")),
             Event::Finished { step, detail, elapsed } => {
                 format!("{} {step}: {detail} {}", style.good("ok"), style.dim(&format!("({})", seconds(*elapsed))))
+            }
+            Event::Operation { resources, estimate } => {
+                let estimate = (*estimate)?;
+                format!("  {} resources; the last time this took {}", resources.len(), seconds(estimate))
+            }
+            Event::Service { color, message } => {
+                format!("  {}: {} {message}", style.environment(*color, color.as_str()), style.dim("ECS says:"))
+            }
+            Event::Target { color, target, state, reason } => {
+                let color = style.environment(*color, color.as_str());
+                format!("  {color}: target {target} is {}: {reason}", style.warn(state))
+            }
+            Event::Hopeless { color, reason } => {
+                format!("  {} {color}: {reason}", style.bad("will not come up:"))
             }
             Event::Resource { id, kind, status, reason } => {
                 let reason = reason.as_deref().filter(|reason| !reason.is_empty());
@@ -66,16 +82,30 @@ impl Listener for Lines {
 #[derive(Clone, Copy, Debug)]
 pub struct JsonLines;
 
+/// An event with its time, as programs read it.
+#[derive(Serialize)]
+struct Timed<'a> {
+    time: jiff::Timestamp,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// The JSON of an event in one line.
+fn json(event: &Event, time: jiff::Timestamp) -> Option<String> {
+    // An event is made of text and numbers, which can always be written as JSON.
+    serde_json::to_string(&Timed { time, event }).ok()
+}
+
 impl Listener for JsonLines {
     fn on(&self, event: Event) {
-        // An event is made of text and numbers, which can always be written as JSON.
-        if let Ok(line) = serde_json::to_string(&event) {
+        if let Some(line) = json(&event, jiff::Timestamp::now()) {
             eprintln!("{line}");
         }
     }
 }
 
-fn seconds(duration: Duration) -> String {
+/// A duration for people.
+pub fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
         whole => format!("{} min {:02} s", whole / 60, whole % 60),
@@ -131,6 +161,41 @@ mod tests {
             line(&resource("CREATE_FAILED", Some("no such image"))),
             "  CREATE_FAILED BlueService AWS::ECS::Service: no such image"
         );
+    }
+
+    #[test]
+    fn every_event_reads_as_a_line_for_people_and_for_programs() {
+        let blue = Color::Blue;
+        let text = |text: &str| text.to_owned();
+        let events = [
+            Event::Started { step: text("update stack bluegreen") },
+            Event::Operation {
+                resources: vec![(text("BlueService"), text("AWS::ECS::Service"))],
+                estimate: Some(Duration::from_secs(95)),
+            },
+            Event::Resource {
+                id: text("BlueService"),
+                kind: text("AWS::ECS::Service"),
+                status: text("UPDATE_COMPLETE"),
+                reason: None,
+            },
+            Event::Service { color: blue, message: text("(service blue) has started 1 tasks: (task 3f2a).") },
+            Event::Rollout { color: blue, running: 1, desired: 2, healthy: 0 },
+            Event::Target {
+                color: blue,
+                target: text("10.0.0.7"),
+                state: text("unhealthy"),
+                reason: text("Health checks failed with these codes: [500]"),
+            },
+            Event::Hopeless { color: blue, reason: text("3 tasks failed one after the other and none is healthy") },
+            Event::Note { text: text("asked CloudFormation to take the update back") },
+            Event::Warning { text: text("AWS does not answer") },
+        ];
+        let lines: Vec<String> = events.iter().map(line).collect();
+        insta::assert_snapshot!("lines_for_people", lines.join("\n"));
+        let time = "2026-11-23T10:00:00Z".parse().unwrap();
+        let lines: Vec<String> = events.iter().filter_map(|event| json(event, time)).collect();
+        insta::assert_snapshot!("lines_for_programs", lines.join("\n"));
     }
 
     #[test]

@@ -1,13 +1,22 @@
-//! What people see: lines for events, tables for status, errors with their hints. Decides nothing.
+//! What people see: lines for events, a live tree, tables for status, errors with their hints. Decides nothing.
 
+mod checks;
 mod error;
+mod keyboard;
 mod lines;
+mod plan;
 mod progress;
+mod screen;
 mod status;
 mod style;
+mod tree;
 
+pub use checks::render as render_checks;
 pub use error::render as render_error;
+pub use keyboard::Keyboard;
 pub use lines::{JsonLines, Lines};
+pub use plan::render as render_plan;
 pub use progress::CutoverProgress;
+pub use screen::Screen;
 pub use status::{render as render_status, runs as render_runs};
-pub use style::Style;
+pub use style::{Paint, Style};

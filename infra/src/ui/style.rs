@@ -4,6 +4,25 @@ use std::io::IsTerminal as _;
 
 use cutover_lambda::color::Color;
 
+/// How a piece of text is painted, where text is colored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// As it is.
+    Plain,
+    /// Good.
+    Good,
+    /// Bad.
+    Bad,
+    /// Worth a look.
+    Warn,
+    /// Of less interest.
+    Dim,
+    /// Of more interest.
+    Strong,
+    /// In an environment's own color.
+    Environment(Color),
+}
+
 /// Whether text is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
@@ -57,6 +76,19 @@ impl Style {
     /// Of more interest.
     pub fn strong(self, text: &str) -> String {
         self.paint("1", text)
+    }
+
+    /// Text painted so.
+    pub fn painted(self, paint: Paint, text: &str) -> String {
+        match paint {
+            Paint::Plain => text.to_owned(),
+            Paint::Good => self.good(text),
+            Paint::Bad => self.bad(text),
+            Paint::Warn => self.warn(text),
+            Paint::Dim => self.dim(text),
+            Paint::Strong => self.strong(text),
+            Paint::Environment(color) => self.environment(color, text),
+        }
     }
 
     /// Text in an environment's own color.

@@ -1,5 +1,7 @@
 //! Builds what is deployed: the sample app's static binaries and the cutover function's zip, both with Cargo.
 
+mod provenance;
+
 use std::ffi::OsStr;
 use std::io::{Cursor, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,6 +15,8 @@ use tokio::process::Command;
 use crate::error::{Doing, Error, Result};
 use crate::image::Architecture;
 
+use provenance::{Built, hex};
+
 /// The package and the binary of the cutover function.
 const FUNCTION: (&str, &str) = ("cutover-lambda", "cutover");
 
@@ -21,6 +25,8 @@ const FUNCTION_GLIBC: &str = "2.34";
 
 /// Lines of a failed build that are shown.
 const LINES_SHOWN: usize = 30;
+
+const INSTALL_RUST: &str = "install Rust from rustup.rs";
 
 /// Longer than a signal that ended a build takes to be seen here as well.
 const INTERRUPTION: Duration = Duration::from_secs(1);
@@ -108,23 +114,47 @@ impl Workspace {
             "--config",
             &flags,
         ];
-        self.run("cargo", &arguments, &binary).await?;
-        let path = self.target_folder().join(target).join("release").join(&binary);
-        tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))
+        let built = Built::at(self.target_folder().join(target).join("release").join(&binary));
+        let toolchain = self.toolchain().await?;
+        let how = || [&[toolchain.as_str()], &arguments[..]].concat();
+        let known = provenance::sources_of(&built.path).map(|files| provenance::digest(&self.root, &how(), files));
+        if let Some(bytes) = known.transpose()?.and_then(|sources| built.of(&sources)) {
+            return Ok(bytes);
+        }
+        self.run(&arguments, &binary).await?;
+        // What it was built from is known only now: Cargo says so.
+        match provenance::sources_of(&built.path) {
+            Some(files) => built.remember(&provenance::digest(&self.root, &how(), files)?),
+            None => tokio::fs::read(&built.path).await.doing(|| format!("read {}", built.path.display())),
+        }
+    }
+
+    /// The compiler in words: another one is another way to build.
+    async fn toolchain(&self) -> Result<String> {
+        let mut rustc = Command::new("rustc");
+        let output = rustc.arg("-vV").current_dir(&self.root).stdin(Stdio::null()).output().await;
+        let output = output.map_err(|error| {
+            Error::failed("cannot build anything").because(format!("rustc does not start: {error}")).hint(INSTALL_RUST)
+        })?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Builds the cutover function and packs it.
     ///
-    /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
-    /// where there is nothing to build.
+    /// cargo-lambda looks for its compilers for three seconds even where there is nothing to build, so what it was built
+    /// from is remembered.
     pub async fn function(&self, architecture: Architecture) -> Result<FunctionZip> {
         let (package, binary) = FUNCTION;
         let folder = self.target_folder().join("lambda").join(binary);
-        let (path, mark) = (folder.join("bootstrap"), folder.join("built-from"));
-        let sources = self.function_sources(architecture)?;
-        let known = std::fs::read_to_string(&mark).is_ok_and(|known| known == sources) && path.is_file();
-        if !known {
-            let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
+        let built = Built::at(folder.join("bootstrap"));
+        let mut files = Vec::new();
+        collect_files(&self.root.join(package).join("src"), &mut files)?;
+        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
+        let toolchain = self.toolchain().await?;
+        let sources = provenance::digest(&self.root, &[&toolchain, &target], files)?;
+        let bootstrap = if let Some(bytes) = built.of(&sources) {
+            bytes
+        } else {
             let arguments = [
                 "lambda",
                 "build",
@@ -138,40 +168,31 @@ impl Workspace {
                 "--target",
                 &target,
             ];
-            self.run("cargo", &arguments, "the cutover function").await?;
-            std::fs::write(&mark, sources).doing(|| format!("write {}", mark.display()))?;
-        }
-        let bootstrap = tokio::fs::read(&path).await.doing(|| format!("read {}", path.display()))?;
-        tokio::task::spawn_blocking(move || pack(&bootstrap)).await.doing(|| "pack the cutover function".to_owned())?
-    }
-
-    /// A hash of everything that the function is built from.
-    fn function_sources(&self, architecture: Architecture) -> Result<String> {
-        let mut files = vec![self.root.join("Cargo.toml"), self.root.join("Cargo.lock")];
-        let package = self.root.join(FUNCTION.0);
-        files.push(package.join("Cargo.toml"));
-        collect_files(&package.join("src"), &mut files)?;
-        files.sort();
-        let mut hash = Sha256::new();
-        hash.update(architecture.rust_target());
-        for file in &files {
-            let bytes = std::fs::read(file).doing(|| format!("read {}", file.display()))?;
-            hash.update(file.as_os_str().as_encoded_bytes());
-            hash.update(bytes.len().to_le_bytes());
-            hash.update(bytes);
-        }
-        Ok(hex(&hash.finalize()))
+            self.run(&arguments, "the cutover function").await?;
+            built.remember(&sources)?
+        };
+        let zip = Built::at(folder.join("bootstrap.zip"));
+        tokio::task::spawn_blocking(move || pack_once(&bootstrap, &zip))
+            .await
+            .doing(|| "pack the cutover function".to_owned())?
     }
 
     fn target_folder(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
     }
 
-    async fn run(&self, program: &str, arguments: &[&str], what: &str) -> Result<()> {
-        let output = Command::new(program)
+    /// Cargo, in this workspace and with the project's own tools.
+    pub fn cargo(&self) -> Command {
+        let mut command = Command::new("cargo");
+        command.current_dir(&self.root).env("PATH", path_with_tools(&self.root));
+        command
+    }
+
+    async fn run(&self, arguments: &[&str], what: &str) -> Result<()> {
+        let program = "cargo";
+        let output = self
+            .cargo()
             .args(arguments)
-            .current_dir(&self.root)
-            .env("PATH", path_with_tools(&self.root))
             // What a caller set for its own builds must not change what is deployed.
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -182,7 +203,7 @@ impl Workspace {
             .map_err(|error| {
                 Error::failed(format!("cannot build {what}"))
                     .because(format!("{program} does not start: {error}"))
-                    .hint("install Rust from rustup.rs")
+                    .hint(INSTALL_RUST)
             })?;
         if output.status.success() {
             return Ok(());
@@ -220,16 +241,25 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
 /// The search path with the project's own tools first.
 fn path_with_tools(root: &Path) -> std::ffi::OsString {
     let own = root.join(".venv/bin");
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(own).chain(std::env::split_paths(&inherited));
     std::env::join_paths(all).unwrap_or_else(|_| AsRef::<OsStr>::as_ref(&inherited).to_owned())
+}
+
+/// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.
+fn pack_once(bootstrap: &[u8], zip: &Built) -> Result<FunctionZip> {
+    let binary = hex(&Sha256::digest(bootstrap));
+    if let Some(bytes) = zip.of(&binary) {
+        let hash = hex(&Sha256::digest(&bytes));
+        return Ok(FunctionZip { bytes, hash });
+    }
+    let packed = pack(bootstrap)?;
+    std::fs::write(&zip.path, &packed.bytes).doing(|| format!("write {}", zip.path.display()))?;
+    zip.remember(&binary)?;
+    Ok(packed)
 }
 
 /// Packs the binary as Lambda wants it. No clock and no name of a builder goes in, so the same binary gives the same
@@ -263,11 +293,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_function_is_built_from_is_its_sources_and_its_processor() {
-        let workspace = Workspace::find("greeter").unwrap();
-        let sources = |architecture| workspace.function_sources(architecture).unwrap();
-        assert_eq!(sources(Architecture::Amd64), sources(Architecture::Amd64));
-        assert_ne!(sources(Architecture::Amd64), sources(Architecture::Arm64));
+    fn a_function_is_packed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let zip = Built::at(folder.path().join("bootstrap.zip"));
+        let first = pack_once(b"binary", &zip).unwrap();
+        let written = std::fs::metadata(&zip.path).unwrap().modified().unwrap();
+        let second = pack_once(b"binary", &zip).unwrap();
+        assert_eq!((first.bytes, first.hash), (second.bytes, second.hash));
+        assert_eq!(std::fs::metadata(&zip.path).unwrap().modified().unwrap(), written);
+        assert_eq!(pack_once(b"other", &zip).unwrap().hash, pack(b"other").unwrap().hash);
     }
 
     #[test]

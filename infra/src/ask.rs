@@ -1,0 +1,90 @@
+//! Asks the person at the terminal: whether a change is meant, and what to do about one that is under way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use infra::commands::Confirmation;
+use infra::deploy::{Plan, Stage};
+use infra::error::{Error, Result};
+use infra::ui::{Keyboard, Screen, Style, render_plan};
+
+/// The person at the terminal.
+pub struct Person {
+    pub keyboard: Arc<Keyboard>,
+    pub screen: Option<Arc<Screen>>,
+    pub style: Style,
+}
+
+impl Confirmation for Person {
+    fn confirm(&self, plan: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
+        let _held = Held::of(self.screen.as_ref());
+        eprint!("{}\n{}\n", render_plan(plan, self.style), self.style.strong("This needs your word:"));
+        for concern in concerns {
+            eprintln!("  {} {concern}", self.style.bad("!"));
+        }
+        eprint!("Go ahead? [y/N] ");
+        agree(self.keyboard.blocking_line().as_deref(), "nothing was deployed")
+    }
+}
+
+/// An error unless the answer is yes.
+pub fn agree(answer: Option<&str>, otherwise: &str) -> Result<()> {
+    match answer.map(str::trim) {
+        Some("y" | "Y" | "yes") => Ok(()),
+        _ => Err(Error::refused(otherwise)),
+    }
+}
+
+/// What to do about what is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Take it back.
+    Cancel,
+    /// Leave it to itself.
+    Detach,
+    /// Go on following it.
+    GoOn,
+}
+
+impl Person {
+    /// Asks what to do about what is under way, for this reason where there is one.
+    pub async fn choose(&self, stage: Stage, why: Option<&str>) -> Choice {
+        let _held = Held::of(self.screen.as_ref());
+        if let Some(why) = why {
+            eprintln!("{} {why}", self.style.bad("!"));
+        }
+        let cancel = match stage {
+            Stage::Updating => "[c]ancel the update and go back to what was there before",
+            Stage::Waiting => "[c]ancel and go back to what was there before",
+            Stage::Before | Stage::Changing => "",
+        };
+        let cancel = if cancel.is_empty() { String::new() } else { format!("{cancel}, ") };
+        eprint!("What now? {cancel}[d]etach and let it go on by itself, Enter to go on following it: ");
+        match self.keyboard.line().await.as_deref().map(str::trim) {
+            Some("c" | "C" | "cancel") if !cancel.is_empty() => Choice::Cancel,
+            // Whoever closes the terminal has left.
+            Some("d" | "D" | "detach") | None => Choice::Detach,
+            Some(_) => Choice::GoOn,
+        }
+    }
+}
+
+/// The screen is held while this lives.
+struct Held<'a>(Option<&'a Arc<Screen>>);
+
+impl<'a> Held<'a> {
+    fn of(screen: Option<&'a Arc<Screen>>) -> Self {
+        if let Some(screen) = screen {
+            screen.hold();
+        }
+        Self(screen)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(screen) = self.0 {
+            screen.resume();
+        }
+    }
+}

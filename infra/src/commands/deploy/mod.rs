@@ -1,0 +1,244 @@
+//! `bluegreen deploy`: makes the stack and brings it up to date, and puts a version on the idle environment.
+//!
+//! Order matters here: things are built before the lock is taken, so a long build never keeps a cutover waiting; and
+//! the template's idea of prod is set to what is live before anything else is changed.
+
+mod create;
+mod preview;
+mod states;
+mod update;
+
+use std::collections::BTreeSet;
+
+use cutover_lambda::color::Color;
+
+use super::publish::{Built, app, function};
+use super::{Context, synth};
+use crate::build::{FunctionZip, Workspace};
+use crate::cloud::{Cloud, DeployedStack, Traffic};
+use crate::deploy::plan::Plan;
+use crate::deploy::{ChangeSet, Source};
+use crate::error::{Error, Result};
+use crate::stack::{Both, parameter};
+
+use preview::Releases;
+
+/// The version that both environments get when the stack is made.
+const FIRST_VERSION: &str = "1";
+
+/// What to deploy.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The version to deploy; without one only the stack itself is brought up to date.
+    pub version: Option<String>,
+    /// The environment to deploy it to; the idle one where none is named.
+    pub color: Option<Color>,
+    /// What users of prod may notice.
+    pub allowed: Allowed,
+    /// Refuses where anything would change.
+    pub expect_no_changes: bool,
+    /// Waits for a cutover that is under way, instead of refusing.
+    pub wait: bool,
+    /// What to leave as it is where the last update could not be taken back: logical ids.
+    pub skip: Vec<String>,
+}
+
+/// What users of prod may notice of a deployment: nothing, unless somebody says otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowed {
+    /// Another version, at once.
+    pub live_version: bool,
+    /// Changes that touch what they go through: listeners, and whatever of it is replaced.
+    pub live_changes: bool,
+}
+
+/// What runs where after a deployment.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// What users see, as it can be opened from here.
+    pub prod_url: String,
+    /// Where the next version is tried, as it can be opened from here.
+    pub dev_url: String,
+    /// Which environment each listener forwards to.
+    pub traffic: Traffic,
+    /// Version labels by environment.
+    pub versions: Both<String>,
+}
+
+/// Deploys.
+pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
+    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
+    if let Some(version) = &request.version {
+        workspace.check_version(version)?;
+    }
+    let cloud = Cloud::connect(&context.settings).await?;
+    let template = synth::compact(&context.settings)?;
+    let Some(stack) = states::usable_stack(context, &cloud, request).await? else {
+        return Box::pin(make(context, &cloud, &workspace, &template, request)).await;
+    };
+    let wanted = build_wanted(context, &cloud, &workspace, (&stack, &template), request).await?;
+    // Asked before the lock is taken: whoever thinks it over keeps no cutover waiting.
+    let plan = local_plan(context, &cloud, &stack, &wanted).await?;
+    if request.expect_no_changes && !plan.is_empty() {
+        return Err(changes_found(&plan));
+    }
+    let confirmed = plan.concerns();
+    context.confirm(&plan, confirmed.clone()).await?;
+    Box::pin(update::update(context, &cloud, &wanted, &confirmed)).await
+}
+
+/// Makes a stack that does not exist yet.
+async fn make(
+    context: &Context,
+    cloud: &Cloud,
+    workspace: &Workspace,
+    template: &str,
+    request: &Request,
+) -> Result<Deployed> {
+    require_first_version(context, cloud, request)?;
+    if request.expect_no_changes {
+        return Err(Error::refused(format!("there would be changes: stack {} does not exist yet", context.stack))
+            .hint("without --expect-no-changes it is made"));
+    }
+    let built = async { tokio::try_join!(app(context, workspace, FIRST_VERSION), function(context, workspace)) };
+    let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template))?;
+    let wanted = Wanted { template, function, app: Some(app), environments: Color::ALL.to_vec(), request };
+    Box::pin(update::update(context, cloud, &wanted, &BTreeSet::new())).await
+}
+
+fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) -> Result<()> {
+    match request.version {
+        Some(_) => Err(Error::usage(format!("there is no stack {} in {} yet", context.stack, cloud.region()))
+            .hint("make it first: make deploy-stack")),
+        None => Ok(()),
+    }
+}
+
+/// Builds what a stack that is there needs for this request.
+async fn build_wanted<'a>(
+    context: &Context,
+    cloud: &Cloud,
+    workspace: &Workspace,
+    (stack, template): (&DeployedStack, &'a str),
+    request: &'a Request,
+) -> Result<Wanted<'a>> {
+    let app = async {
+        match &request.version {
+            Some(version) => app(context, workspace, version).await.map(Some),
+            None if lacks_images(stack) => app(context, workspace, FIRST_VERSION).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    // A deployment that will be refused should not build first.
+    let environments = environments(cloud, stack, request).await?;
+    let (app, function) = tokio::try_join!(app, function(context, workspace))?;
+    Ok(Wanted { template, function, app, environments, request })
+}
+
+/// What would change, by the deployed template and the new one alone.
+async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wanted: &Wanted<'_>) -> Result<Plan> {
+    let outputs = stack.outputs()?;
+    let (traffic, template) = tokio::try_join!(cloud.traffic(&outputs), preview::deployed_template(cloud, stack))?;
+    let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
+    let releases = Releases::new(stack, wanted, release.as_ref());
+    let deployed = preview::Deployed { stack, template: &template, live: traffic.live()? };
+    preview::of_update(context, cloud, &deployed, wanted, &releases)
+}
+
+/// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away.
+pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
+    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
+    if let Some(version) = &request.version {
+        workspace.check_version(version)?;
+    }
+    let cloud = Cloud::connect(&context.settings).await?;
+    let template = synth::compact(&context.settings)?;
+    let found = DeployedStack::find(&cloud, &context.stack).await?;
+    let gone = ["DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"];
+    let plan = match found.filter(|stack| !gone.contains(&stack.status.as_str())) {
+        None => {
+            require_first_version(context, &cloud, request)?;
+            let function = function(context, &workspace).await?;
+            let environments = Color::ALL.to_vec();
+            let wanted = Wanted { template: &template, function, app: None, environments, request };
+            preview::of_creation(context, &cloud, &wanted, FIRST_VERSION)?
+        }
+        Some(stack) => {
+            if stack.in_progress() {
+                return Err(Error::refused(format!("stack {} is in {}", stack.name, stack.status))
+                    .hint("wait for it to end (make status), then run the command again"));
+            }
+            let wanted = build_wanted(context, &cloud, &workspace, (&stack, &template), request).await?;
+            exact_plan(context, &cloud, &stack, &wanted).await?
+        }
+    };
+    if request.expect_no_changes && !plan.is_empty() {
+        return Err(changes_found(&plan));
+    }
+    Ok(plan)
+}
+
+/// The plan with a change set's word for what is replaced.
+async fn exact_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wanted: &Wanted<'_>) -> Result<Plan> {
+    let plan = local_plan(context, cloud, stack, wanted).await?;
+    if plan.is_empty() {
+        return Ok(plan);
+    }
+    let outputs = stack.outputs()?;
+    let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
+    let releases = Releases::new(stack, wanted, release.as_ref());
+    let mut parameters = preview::parameters(plan.traffic.prod, &wanted.function.hash, &releases.after);
+    // What a deployment first sets the stack's idea of prod to is what the listeners do already: no change of them.
+    parameters.insert(parameter::PROD_COLOR, Some(stack.parameter(parameter::PROD_COLOR).to_owned()));
+    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
+    let Some(change) = change else { return Ok(plan.with_change_set(&[])) };
+    ChangeSet::discard(cloud, &stack.name, &change.id).await?;
+    Ok(plan.with_change_set(&change.changes))
+}
+
+/// The refusal of `--expect-no-changes`.
+fn changes_found(plan: &Plan) -> Error {
+    let error = Error::refused(format!("there would be changes of stack {}", plan.stack));
+    let words = plan.resources.iter().map(|it| format!("{} ({})", it.id, it.kind));
+    words.fold(error, Error::because).hint("bluegreen diff shows them; without --expect-no-changes they are made")
+}
+
+/// Builds every version of the service and the cutover function, and deploys nothing.
+pub async fn build(context: &Context) -> Result<()> {
+    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
+    for version in workspace.versions()? {
+        app(context, &workspace, &version).await?;
+    }
+    function(context, &workspace).await?;
+    Ok(())
+}
+
+/// What is to be deployed, and where.
+struct Wanted<'a> {
+    template: &'a str,
+    function: FunctionZip,
+    app: Option<Built>,
+    environments: Vec<Color>,
+    request: &'a Request,
+}
+
+/// Whether the first deployment did not come to its second step.
+fn lacks_images(stack: &DeployedStack) -> bool {
+    Color::ALL.iter().any(|color| stack.parameter(parameter::image(*color)).is_empty())
+}
+
+/// The environments that the built version goes to.
+async fn environments(cloud: &Cloud, stack: &DeployedStack, request: &Request) -> Result<Vec<Color>> {
+    let Some(version) = &request.version else {
+        let empty = |color: &Color| stack.parameter(parameter::image(*color)).is_empty();
+        return Ok(Color::ALL.into_iter().filter(empty).collect());
+    };
+    let live = cloud.traffic(&stack.outputs()?).await?.live()?;
+    let color = request.color.unwrap_or(live.other());
+    if color == live && !request.allowed.live_version {
+        return Err(Error::refused(format!("{color} is live: users of prod would get version {version} at once"))
+            .hint(format!("deploy to the idle environment and cut over: make deploy VERSION={version}, make cutover"))
+            .hint("where that is meant (a fix that cannot wait): add --force"));
+    }
+    Ok(vec![color])
+}

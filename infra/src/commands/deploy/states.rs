@@ -1,0 +1,105 @@
+//! The way on from every state that a stack can be in.
+
+use aws_sdk_cloudformation::types::ResourceStatus;
+
+use super::super::Context;
+use super::Request;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::deploy::{Operation, follow_operation, settle, why_it_failed};
+use crate::error::{Calling, Error, Result};
+
+/// The stack in a state in which it can be updated, or `None` where it must be made.
+pub(super) async fn usable_stack(context: &Context, cloud: &Cloud, request: &Request) -> Result<Option<DeployedStack>> {
+    let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(None) };
+    let Some(stack) = settle(cloud, stack, &*context.listener).await? else { return Ok(None) };
+    match stack.status.as_str() {
+        // A stack in review has never been more than a change set, maybe one that somebody else is about to execute:
+        // it can be created like one that does not exist.
+        "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => Ok(None),
+        // Nothing of these stacks runs, and CloudFormation lets them only be deleted.
+        status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED") => {
+            context.listener.note(format!("stack {} is in {status}: removing it and starting again", stack.name));
+            for cause in why_it_failed(cloud, &stack).await? {
+                context.listener.warn(format!("its creation had failed: {cause}"));
+            }
+            super::super::destroy::delete(context, cloud, &stack, &[]).await?;
+            Ok(None)
+        }
+        "DELETE_FAILED" => {
+            let error = Error::refused(format!("stack {} is half deleted", stack.name));
+            let error = why_it_failed(cloud, &stack).await?.into_iter().fold(error, Error::because);
+            Err(error.hint("finish its deletion first: make destroy"))
+        }
+        "UPDATE_ROLLBACK_FAILED" => continue_rollback(context, cloud, &stack, &request.skip).await.map(Some),
+        _ if request.skip.is_empty() => Ok(Some(stack)),
+        status => Err(Error::usage(format!("there is nothing to skip: stack {} is in {status}", stack.name))
+            .hint("--skip is for a stack in UPDATE_ROLLBACK_FAILED")),
+    }
+}
+
+/// Goes on with taking an update back that could not be taken back.
+async fn continue_rollback(
+    context: &Context,
+    cloud: &Cloud,
+    stack: &DeployedStack,
+    skip: &[String],
+) -> Result<DeployedStack> {
+    let held_up = held_up_resources(cloud, stack).await?;
+    for (id, reason) in &held_up {
+        context.listener.warn(format!("{id} could not be taken back: {reason}"));
+    }
+    if let Some(unknown) = skip.iter().find(|id| !held_up.iter().any(|(held_up, _)| held_up == *id)) {
+        let ids: Vec<&str> = held_up.iter().map(|(id, _)| id.as_str()).collect();
+        return Err(Error::usage(format!("{unknown} cannot be skipped"))
+            .because(format!("those that could not be taken back are: {}", ids.join(", "))));
+    }
+    let timer = context.listener.start(format!("go on with taking the last update of stack {} back", stack.name));
+    context.lock(cloud, &stack.outputs()?).await?;
+    let begin = async {
+        let call = cloud.cloudformation.continue_update_rollback().stack_name(&stack.id);
+        let call = skip.iter().fold(call, |call, id| call.resources_to_skip(id));
+        call.send().await.calling(|| format!("go on with the rollback of stack {}", stack.name))?;
+        Ok(())
+    };
+    let resources = held_up.into_iter().map(|(id, _)| (id, String::new())).collect();
+    let operation = Operation {
+        cloud,
+        stack,
+        update: false,
+        resources: &resources,
+        expected: &[],
+        control: &context.control,
+        listener: &*context.listener,
+    };
+    let result = follow_operation(operation, begin).await;
+    context.unlock().await?;
+    let now = DeployedStack::require(cloud, &stack.name).await?;
+    match (now.status.as_str(), result) {
+        // What was asked for: the update before is taken back, and another can be made.
+        ("UPDATE_ROLLBACK_COMPLETE", _) => {
+            timer.finish(&*context.listener, "done");
+            Ok(now)
+        }
+        (_, Err(error)) => Err(error),
+        (status, Ok(())) => Err(Error::failed(format!("stack {} is in {status}", now.name))),
+    }
+}
+
+/// The resources that could not be taken back, and why.
+async fn held_up_resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<(String, String)>> {
+    let answer = cloud
+        .cloudformation
+        .describe_stack_resources()
+        .stack_name(&stack.id)
+        .send()
+        .await
+        .calling(|| format!("look at the resources of stack {}", stack.name))?;
+    let held_up =
+        answer.stack_resources().iter().filter(|it| it.resource_status() == Some(&ResourceStatus::UpdateFailed));
+    Ok(held_up
+        .map(|it| {
+            let reason = it.resource_status_reason().unwrap_or("no reason given");
+            (it.logical_resource_id().unwrap_or_default().to_owned(), reason.to_owned())
+        })
+        .collect())
+}

@@ -1,0 +1,249 @@
+//! Brings the stack up to date under the lock, waits until what was deployed runs, and takes it back where it does not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cutover_lambda::color::Color;
+
+use super::super::Context;
+use super::super::publish::{Release, push_image, upload};
+use super::preview::{self, Releases, parameters};
+use super::{Deployed, Wanted};
+use crate::cloud::{Cloud, DeployedStack};
+use crate::deploy::plan::Plan;
+use crate::deploy::{
+    ChangeSet, Expected, Operation, Parameters, Source, follow_operation, refuse_live_changes, wait_until_steady,
+};
+use crate::error::{Error, Kind, Result};
+use crate::stack::outputs::Outputs;
+use crate::stack::{Both, parameter};
+
+/// How long an environment may take to run what was deployed to it.
+const STEADY_LIMIT: Duration = Duration::from_mins(15);
+
+/// Brings the stack up to date under the lock.
+pub(super) async fn update(
+    context: &Context,
+    cloud: &Cloud,
+    wanted: &Wanted<'_>,
+    confirmed: &BTreeSet<String>,
+) -> Result<Deployed> {
+    let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
+    if wanted.request.wait {
+        context.wait_for_lock(cloud, &outputs).await?;
+    } else {
+        context.lock(cloud, &outputs).await?;
+    }
+    let result = Box::pin(update_locked(context, cloud, wanted, confirmed)).await;
+    // The first error is the one that matters.
+    let unlocked = context.unlock().await;
+    let deployed = result?;
+    unlocked?;
+    Ok(deployed)
+}
+
+async fn update_locked(
+    context: &Context,
+    cloud: &Cloud,
+    wanted: &Wanted<'_>,
+    confirmed: &BTreeSet<String>,
+) -> Result<Deployed> {
+    let request = wanted.request;
+    // Read again under the lock: a cutover may have ended since.
+    let mut stack = DeployedStack::require(cloud, &context.stack).await?;
+    let outputs = stack.outputs()?;
+    let live = cloud.traffic(&outputs).await?.live()?;
+    if request.version.is_some() && wanted.environments.contains(&live) && !request.allowed.live_version {
+        return Err(Error::refused(format!("{live} became live while this deployment was being built"))
+            .hint("run the command again"));
+    }
+    if !request.expect_no_changes && pin_prod(context, cloud, &stack, live).await? {
+        stack = DeployedStack::require(cloud, &context.stack).await?;
+    }
+    let push = async {
+        match &wanted.app {
+            Some(app) => push_image(context, cloud, &outputs, app).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let ((), pushed, template) = tokio::try_join!(
+        upload(context, cloud, &outputs, &wanted.function),
+        push,
+        preview::deployed_template(cloud, &stack)
+    )?;
+    let releases = Releases::new(&stack, wanted, pushed.as_ref());
+    let deployed = preview::Deployed { stack: &stack, template: &template, live };
+    let outputs = Box::pin(apply(context, cloud, deployed, wanted, &releases, confirmed)).await?;
+    if let Err(error) = all_steady(context, cloud, &outputs, &releases.after).await {
+        context.control.done();
+        if !releases.differ() {
+            return Err(
+                error.hint("bluegreen status shows the environments; make deploy puts a version on the idle one")
+            );
+        }
+        return Err(take_back(context, cloud, wanted, live, &releases.before, error).await);
+    }
+    let traffic = cloud.traffic(&outputs).await?;
+    let label = |release: &Option<Release>| release.as_ref().map_or_else(String::new, |it| it.version.clone());
+    let versions = Both::make(|color| label(releases.after.of(color)));
+    let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
+    let dev_url = cloud.connect_to.display_url(&outputs.dev_url);
+    Ok(Deployed { prod_url, dev_url, traffic, versions })
+}
+
+/// Makes the stack what is wanted, and returns its outputs then.
+async fn apply(
+    context: &Context,
+    cloud: &Cloud,
+    deployed: preview::Deployed<'_>,
+    wanted: &Wanted<'_>,
+    releases: &Releases,
+    confirmed: &BTreeSet<String>,
+) -> Result<Outputs> {
+    let (stack, live, request) = (deployed.stack, deployed.live, wanted.request);
+    let timer = context.listener.start(format!("update stack {}", context.stack));
+    let mut parameters = parameters(live, &wanted.function.hash, &releases.after);
+    if request.expect_no_changes {
+        // Whether a cutover has changed prod since the last deployment is no change of the stack.
+        parameters.insert(parameter::PROD_COLOR, Some(stack.parameter(parameter::PROD_COLOR).to_owned()));
+    }
+    if deployed.is(wanted.template, &parameters) {
+        timer.finish(&*context.listener, "nothing to change");
+        return stack.outputs();
+    }
+    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
+    let Some(change) = change else {
+        timer.finish(&*context.listener, "nothing to change");
+        return stack.outputs();
+    };
+    let plan = preview::of_update(context, cloud, &deployed, wanted, releases)?.with_change_set(&change.changes);
+    if let Err(refusal) = permit(context, &plan, &change, wanted, confirmed).await {
+        ChangeSet::discard(cloud, &stack.name, &change.id).await?;
+        return Err(refusal);
+    }
+    let expected: Vec<Expected> = Color::ALL.iter().filter_map(|color| changed(*color, releases)).collect();
+    execute(context, cloud, stack, &change, &expected).await?;
+    timer.finish(&*context.listener, format!("{} resources changed", change.changes.len()));
+    DeployedStack::require(cloud, &context.stack).await?.outputs()
+}
+
+/// What an environment will run that it does not run now.
+fn changed(color: Color, releases: &Releases) -> Option<Expected> {
+    let release = releases.after.of(color).as_ref()?;
+    (releases.before.of(color).as_ref() != Some(release)).then(|| Expected { color, image: release.image.clone() })
+}
+
+/// Whether the change may be executed: by the rules about live traffic, by what was asked for, and by whoever has to
+/// agree to more than was shown before.
+async fn permit(
+    context: &Context,
+    plan: &Plan,
+    change: &ChangeSet,
+    wanted: &Wanted<'_>,
+    confirmed: &BTreeSet<String>,
+) -> Result<()> {
+    if wanted.request.expect_no_changes {
+        return Err(super::changes_found(plan));
+    }
+    if !wanted.request.allowed.live_changes {
+        refuse_live_changes(&change.changes, plan.traffic.prod)?;
+    }
+    let news: BTreeSet<String> = plan.concerns().difference(confirmed).cloned().collect();
+    context.confirm(plan, news).await
+}
+
+async fn execute(
+    context: &Context,
+    cloud: &Cloud,
+    stack: &DeployedStack,
+    change: &ChangeSet,
+    expected: &[Expected],
+) -> Result<()> {
+    let begin = change.execute(cloud, &stack.name);
+    let resources = change.resources();
+    let operation = Operation {
+        cloud,
+        stack,
+        update: true,
+        resources: &resources,
+        expected,
+        control: &context.control,
+        listener: &*context.listener,
+    };
+    follow_operation(operation, begin).await
+}
+
+/// Sets the template's idea of prod to what is live, where a cutover has changed it since; returns whether it did.
+///
+/// A separate update with the template as it was: the listeners are set to what they already do, so it moves nobody,
+/// and neither can the rollback of the update that follows.
+async fn pin_prod(context: &Context, cloud: &Cloud, stack: &DeployedStack, live: Color) -> Result<bool> {
+    if stack.parameter(parameter::PROD_COLOR) == live.as_str() {
+        return Ok(false);
+    }
+    let timer = context.listener.start(format!("tell the stack that {live} is prod"));
+    let mut parameters: Parameters = stack
+        .parameters
+        .keys()
+        .filter_map(|name| parameter::ALL.iter().find(|known| *known == name).map(|known| (*known, None)))
+        .collect();
+    parameters.insert(parameter::PROD_COLOR, Some(live.to_string()));
+    if let Some(change) = ChangeSet::prepare(cloud, &stack.name, false, Source::Previous, &parameters).await? {
+        execute(context, cloud, stack, &change, &[]).await?;
+    }
+    timer.finish(&*context.listener, "traffic stays where it is");
+    Ok(true)
+}
+
+/// Waits until every environment runs what it should.
+async fn all_steady(
+    context: &Context,
+    cloud: &Cloud,
+    outputs: &Outputs,
+    releases: &Both<Option<Release>>,
+) -> Result<()> {
+    let wait = |color: Color| async move {
+        let Some(release) = releases.of(color) else { return Ok(()) };
+        let timer = context.listener.start(format!("wait for {color}"));
+        let expected = Expected { color, image: release.image.clone() };
+        let told = (&context.control, &*context.listener);
+        wait_until_steady(cloud, outputs, &expected, STEADY_LIMIT, told).await?;
+        timer.finish(&*context.listener, format!("runs version {}, healthy", release.version));
+        Ok(())
+    };
+    tokio::try_join!(wait(Color::Blue), wait(Color::Green)).map(|_| ())
+}
+
+/// After a deployment that did not come up: makes the stack say again what was there before, and returns the error
+/// that tells it.
+async fn take_back(
+    context: &Context,
+    cloud: &Cloud,
+    wanted: &Wanted<'_>,
+    live: Color,
+    before: &Both<Option<Release>>,
+    error: Error,
+) -> Error {
+    let restore = async {
+        let timer = context.listener.start("take the deployment back");
+        let stack = DeployedStack::require(cloud, &context.stack).await?;
+        let parameters = parameters(live, &wanted.function.hash, before);
+        let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
+        if let Some(change) = change {
+            execute(context, cloud, &stack, &change, &[]).await?;
+        }
+        let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
+        all_steady(context, cloud, &outputs, before).await?;
+        timer.finish(&*context.listener, "as it was before");
+        Ok::<_, Error>(())
+    };
+    match restore.await {
+        Ok(()) => error
+            .of_kind(Kind::RolledBack)
+            .hint("the deployment was taken back: every environment runs what it ran before; prod was not touched")
+            .hint("fix the cause and run the same command again"),
+        Err(second) => error
+            .because(format!("and taking it back failed: {second}"))
+            .hint("make status shows what runs; run the same command again to try once more"),
+    }
+}

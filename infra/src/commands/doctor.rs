@@ -1,0 +1,329 @@
+//! `bluegreen doctor`: looks at everything that a deployment or cutover needs, and says what to do about what is not so.
+
+use std::process::Stdio;
+
+use aws_credential_types::provider::ProvideCredentials as _;
+use cutover_lambda::color::Color;
+use cutover_lambda::ledger::S3Ledger;
+use serde::Serialize;
+
+use super::{Context, synth};
+use crate::build::Workspace;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::deploy::{Expected, observe};
+use crate::error::{Calling, Error};
+use crate::stack::outputs::Outputs;
+use crate::stack::parameter;
+
+/// CloudFormation takes a template of this many bytes in a call.
+const TEMPLATE_LIMIT: usize = 51_200;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// Worth a look; nothing fails because of it.
+    Warning,
+    /// A deployment or cutover would fail because of it.
+    Bad,
+    /// It could not be looked at, and need not.
+    Unknown,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What.
+    pub what: &'static str,
+    /// How it came out.
+    pub health: Health,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub todo: Option<String>,
+}
+
+impl Check {
+    fn new(what: &'static str, health: Health, found: impl Into<String>) -> Self {
+        Self { what, health, found: found.into(), todo: None }
+    }
+
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self::new(what, Health::Good, found)
+    }
+
+    fn bad(what: &'static str, error: &Error) -> Self {
+        let because = error.causes().first().map_or_else(String::new, |cause| format!(": {cause}"));
+        let todo = error.hints().first().cloned();
+        Self { todo, ..Self::new(what, Health::Bad, format!("{}{because}", error.message())) }
+    }
+
+    fn todo(mut self, todo: impl Into<String>) -> Self {
+        self.todo = Some(todo.into());
+        self
+    }
+}
+
+/// Looks at everything.
+pub async fn run(context: &Context) -> Vec<Check> {
+    let mut checks = tools(context).await;
+    let cloud = match Cloud::connect(&context.settings).await {
+        Ok(cloud) => cloud,
+        Err(error) => {
+            checks.push(Check::bad("AWS", &error));
+            return checks;
+        }
+    };
+    checks.push(Check::good("region", cloud.region()));
+    checks.push(credentials(&cloud).await);
+    let stack = match DeployedStack::find(&cloud, &context.stack).await {
+        Ok(stack) => stack.filter(|stack| stack.status != "DELETE_COMPLETE"),
+        Err(error) => {
+            checks.push(Check::bad("CloudFormation", &error));
+            return checks;
+        }
+    };
+    checks.push(template(context, &cloud).await);
+    checks.extend(quotas(&cloud, stack.is_none()).await);
+    match stack {
+        None => checks.push(
+            Check::new("stack", Health::Unknown, format!("{} does not exist", context.stack)).todo("make deploy-stack"),
+        ),
+        Some(stack) => {
+            checks.push(state(&stack));
+            match stack.outputs() {
+                Ok(outputs) => checks.extend(Box::pin(running(&cloud, &stack, &outputs)).await),
+                Err(error) => checks.push(Check::bad("outputs", &error)),
+            }
+        }
+    }
+    checks
+}
+
+/// The worst of the checks as an error, where one is bad.
+pub fn verdict(checks: &[Check]) -> Option<Error> {
+    let bad: Vec<&str> = checks.iter().filter(|check| check.health == Health::Bad).map(|check| check.what).collect();
+    (!bad.is_empty()).then(|| Error::failed(format!("not everything is as it should be: {}", bad.join(", "))))
+}
+
+async fn tools(context: &Context) -> Vec<Check> {
+    let workspace = match Workspace::find(context.settings.app.cargo.as_str()) {
+        Ok(workspace) => workspace,
+        Err(error) => return vec![Check::bad("project", &error)],
+    };
+    let (cargo, lambda) =
+        tokio::join!(version(&workspace, &["--version"]), version(&workspace, &["lambda", "--version"]));
+    let check = |what, found: Option<String>, todo: &str| match found {
+        Some(found) => Check::good(what, found),
+        None => Check::new(what, Health::Bad, "does not start").todo(todo),
+    };
+    vec![
+        check("cargo", cargo, "install Rust from rustup.rs"),
+        check("cargo-lambda", lambda, "make setup installs it into .venv"),
+    ]
+}
+
+async fn version(workspace: &Workspace, arguments: &[&str]) -> Option<String> {
+    let mut command = workspace.cargo();
+    let output = command.args(arguments).stdin(Stdio::null()).output().await.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
+}
+
+async fn credentials(cloud: &Cloud) -> Check {
+    const WHAT: &str = "credentials";
+    let Some(provider) = cloud.config.credentials_provider() else {
+        return Check::new(WHAT, Health::Bad, "none are configured")
+            .todo("set AWS_PROFILE, or log in with aws sso login");
+    };
+    match provider.provide_credentials().await {
+        Ok(credentials) => {
+            let left = credentials.expiry().and_then(|expiry| expiry.duration_since(std::time::SystemTime::now()).ok());
+            match left {
+                Some(left) if left.as_secs() < 15 * 60 => {
+                    Check::new(WHAT, Health::Warning, format!("end in {} min", left.as_secs() / 60))
+                        .todo("log in again before a long deployment (for example aws sso login)")
+                }
+                Some(left) => Check::good(WHAT, format!("found, for {} min", left.as_secs() / 60)),
+                None => Check::good(WHAT, "found"),
+            }
+        }
+        Err(error) => Check::new(WHAT, Health::Bad, error.to_string())
+            .todo("set AWS_PROFILE, log in with aws sso login, or use CLOUD=local"),
+    }
+}
+
+async fn template(context: &Context, cloud: &Cloud) -> Check {
+    const WHAT: &str = "template";
+    let body = match synth::compact(&context.settings) {
+        Ok(body) => body,
+        Err(error) => return Check::bad(WHAT, &error),
+    };
+    let size = body.len();
+    if size > TEMPLATE_LIMIT {
+        return Check::new(WHAT, Health::Bad, format!("{size} bytes, {TEMPLATE_LIMIT} at most"))
+            .todo("make the stack smaller");
+    }
+    let answer = cloud.cloudformation.validate_template().template_body(body).send().await;
+    match answer.calling(|| "validate the template".to_owned()) {
+        Ok(_) => Check::good(WHAT, format!("valid, {size} bytes of {TEMPLATE_LIMIT}")),
+        Err(error) => Check::bad(WHAT, &error),
+    }
+}
+
+/// Limits of the account that a first deployment would run into. Those that may not be read are not worth an alarm.
+async fn quotas(cloud: &Cloud, new: bool) -> Vec<Check> {
+    const BALANCERS: &str = "quota: load balancers";
+    const FUNCTIONS: &str = "quota: functions";
+    let balancers = async {
+        let limits = cloud.elbv2.describe_account_limits().send().await.ok()?;
+        let limit = limits.limits().iter().find(|limit| limit.name() == Some("application-load-balancers"))?;
+        let most: usize = limit.max()?.parse().ok()?;
+        let there = cloud.elbv2.describe_load_balancers().send().await.ok()?.load_balancers().len();
+        Some((there, most))
+    };
+    let functions = async {
+        let settings = cloud.lambda.get_account_settings().send().await.ok()?;
+        settings.account_limit.map(|limit| limit.concurrent_executions)
+    };
+    let (balancers, functions) = tokio::join!(balancers, functions);
+    let balancers = match balancers {
+        Some((there, most)) if new && there >= most => {
+            Check::new(BALANCERS, Health::Bad, format!("{there} of {most} in use"))
+                .todo("delete one, or ask for more in Service Quotas (Elastic Load Balancing)")
+        }
+        Some((there, most)) => Check::good(BALANCERS, format!("{there} of {most} in use")),
+        None => Check::new(BALANCERS, Health::Unknown, "cannot be read"),
+    };
+    let functions = match functions {
+        Some(0) => Check::new(FUNCTIONS, Health::Bad, "no function may run in this account")
+            .todo("ask for concurrent executions in Service Quotas (Lambda)"),
+        Some(most) => Check::good(FUNCTIONS, format!("{most} at once")),
+        None => Check::new(FUNCTIONS, Health::Unknown, "cannot be read"),
+    };
+    vec![balancers, functions]
+}
+
+/// The stack's state, and the way on from it.
+fn state(stack: &DeployedStack) -> Check {
+    let found = match &stack.reason {
+        Some(reason) if !reason.is_empty() => format!("{}: {reason}", stack.status),
+        _ => stack.status.clone(),
+    };
+    let check = |health| Check::new("stack", health, found.clone());
+    match stack.status.as_str() {
+        "CREATE_COMPLETE" | "UPDATE_COMPLETE" => check(Health::Good),
+        "UPDATE_ROLLBACK_COMPLETE" => {
+            check(Health::Warning).todo("the last update was taken back: repeat it once its cause is gone")
+        }
+        "REVIEW_IN_PROGRESS" => check(Health::Warning).todo("it was never more than a change set: make deploy-stack"),
+        "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => {
+            check(Health::Bad).todo("nothing of it runs: make deploy-stack removes it and starts again")
+        }
+        "UPDATE_ROLLBACK_FAILED" => check(Health::Bad).todo(
+            "make deploy-stack goes on with taking it back; bluegreen deploy --skip ID leaves a resource as it is",
+        ),
+        "DELETE_FAILED" => check(Health::Bad).todo(
+            "make destroy tries again and says what holds it; bluegreen destroy --retain ID leaves a resource behind",
+        ),
+        status if status.ends_with("_IN_PROGRESS") => {
+            check(Health::Warning).todo("an operation is under way: bluegreen deploy follows it to its end first")
+        }
+        _ => check(Health::Bad),
+    }
+}
+
+/// Lock, listeners and environments.
+async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec<Check> {
+    let (lease, listeners, blue, green) = tokio::join!(
+        lease(cloud, outputs),
+        listeners(cloud, stack, outputs),
+        environment(cloud, stack, outputs, Color::Blue),
+        environment(cloud, stack, outputs, Color::Green)
+    );
+    vec![lease, listeners, blue, green]
+}
+
+async fn lease(cloud: &Cloud, outputs: &Outputs) -> Check {
+    const WHAT: &str = "lock";
+    match S3Ledger::in_bucket(&cloud.config, &outputs.bucket).holder().await {
+        Ok(None) => Check::good(WHAT, "free"),
+        Ok(Some(holder)) => {
+            Check::new(WHAT, Health::Warning, format!("a {} holds it since {}", holder.purpose, holder.since))
+                .todo("wait for it, or add --wait to bluegreen deploy")
+        }
+        Err(error) => Check::bad(WHAT, &Error::failed("cannot read the lock").because(error)),
+    }
+}
+
+async fn listeners(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Check {
+    const WHAT: &str = "listeners";
+    let traffic = match cloud.traffic(outputs).await {
+        Ok(traffic) => traffic,
+        Err(error) => return Check::bad(WHAT, &error),
+    };
+    let (Some(prod), Some(dev)) = (traffic.prod, traffic.dev) else {
+        return Check::new(WHAT, Health::Bad, "one of them forwards to none of this stack's environments")
+            .todo("set its default action to the blue or the green target group");
+    };
+    if prod == dev {
+        return Check::new(WHAT, Health::Bad, format!("prod and dev both forward to {prod}")).todo("make reconcile");
+    }
+    let known = stack.parameter(parameter::PROD_COLOR);
+    let told = if known == prod.as_str() { "" } else { "; the next deployment tells the stack so" };
+    Check::good(WHAT, format!("prod forwards to {prod}, dev to {dev}{told}"))
+}
+
+async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, color: Color) -> Check {
+    let what = color.as_str();
+    let image = stack.parameter(parameter::image(color)).to_owned();
+    if image.is_empty() {
+        return Check::new(what, Health::Warning, "nothing is deployed to it").todo("make deploy-stack");
+    }
+    let version = stack.parameter(parameter::version(color)).to_owned();
+    match observe(cloud, outputs, &Expected { color, image }).await {
+        Ok(observed) => match observed.fault {
+            None => {
+                Check::good(what, format!("v{version}, {} of {} tasks healthy", observed.healthy, observed.desired))
+            }
+            Some(fault) => Check::new(what, Health::Bad, fault)
+                .todo(format!("bluegreen logs {color}; deploy a version that works")),
+        },
+        Err(error) => Check::bad(what, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_of_a_stack_but_the_good_ones_has_a_way_on() {
+        for status in [
+            "ROLLBACK_COMPLETE",
+            "ROLLBACK_FAILED",
+            "CREATE_FAILED",
+            "REVIEW_IN_PROGRESS",
+            "UPDATE_ROLLBACK_COMPLETE",
+            "UPDATE_ROLLBACK_FAILED",
+            "DELETE_FAILED",
+            "UPDATE_IN_PROGRESS",
+        ] {
+            let check = state(&DeployedStack::with_status("s", status));
+            assert_ne!(check.health, Health::Good, "{status}");
+            assert!(check.todo.is_some(), "{status}");
+        }
+        assert_eq!(state(&DeployedStack::with_status("s", "UPDATE_COMPLETE")).health, Health::Good);
+    }
+
+    #[test]
+    fn only_what_is_bad_fails() {
+        let checks = [Check::new("a", Health::Warning, ""), Check::new("b", Health::Unknown, "")];
+        assert!(verdict(&checks).is_none());
+        let bad = [Check::new("c", Health::Bad, "")];
+        assert!(verdict(&bad).is_some_and(|error| error.message().contains('c')));
+    }
+}

@@ -1,0 +1,162 @@
+//! `bluegreen logs`: what an environment's tasks or the cutover function have written, and what they write from now on.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
+use cutover_lambda::color::Color;
+use serde::Serialize;
+
+use super::Context;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::error::{Calling, Error, Result};
+
+/// Between two looks at a log that is followed. The log service answers five times a second for a whole account.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How far back a look goes behind the last line: lines of several tasks do not arrive in order.
+const OVERLAP: Duration = Duration::from_secs(10);
+
+/// Whose log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An environment's.
+    Environment(Color),
+    /// That of whichever environment users see.
+    Prod,
+    /// That of whichever environment is tried.
+    Dev,
+    /// The cutover function's.
+    Cutover,
+}
+
+/// Which lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Whose.
+    pub source: Source,
+    /// Those written within this time.
+    pub since: Duration,
+    /// And those written from now on.
+    pub follow: bool,
+}
+
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// When it was written.
+    pub time: jiff::Timestamp,
+    /// The task's short id, or the stream's name.
+    pub stream: String,
+    /// What was written.
+    pub text: String,
+}
+
+/// Gives every line to `sink`, until there are no more or it fails.
+pub async fn run(
+    context: &Context,
+    request: Request,
+    sink: &mut (dyn FnMut(&Line) -> Result<()> + Send),
+) -> Result<()> {
+    let cloud = Cloud::connect(&context.settings).await?;
+    let group = log_group(context, &cloud, request.source).await?;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let mut from = now - i64::try_from(request.since.as_millis()).unwrap_or(i64::MAX);
+    let overlap = i64::try_from(OVERLAP.as_millis()).unwrap_or_default();
+    let mut seen = HashSet::new();
+    loop {
+        match read(&cloud, &group, from).await {
+            Ok(events) => {
+                for event in &events {
+                    if seen.insert(event.event_id().unwrap_or_default().to_owned()) {
+                        sink(&line(event))?;
+                    }
+                }
+                if let Some(newest) = events.iter().filter_map(FilteredLogEvent::timestamp).max() {
+                    from = from.max(newest - overlap);
+                }
+            }
+            // Somebody who follows a log is not told of every hiccup of a network.
+            Err(error) if request.follow && error.is_transient() => {}
+            Err(error) => return Err(error),
+        }
+        if !request.follow {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn log_group(context: &Context, cloud: &Cloud, source: Source) -> Result<String> {
+    let stack = DeployedStack::require(cloud, &context.stack).await?;
+    let outputs = stack.outputs()?;
+    let color = match source {
+        Source::Environment(color) => Some(color),
+        Source::Prod => Some(cloud.traffic(&outputs).await?.live()?),
+        Source::Dev => Some(cloud.traffic(&outputs).await?.dev.ok_or_else(|| {
+            Error::refused("dev does not forward to one of this stack's environments")
+                .hint("name one: bluegreen logs blue")
+        })?),
+        Source::Cutover => None,
+    };
+    if let Some(color) = color {
+        return Ok(outputs.log_group(color).to_owned());
+    }
+    let answer = cloud
+        .cloudformation
+        .describe_stack_resource()
+        .stack_name(&stack.id)
+        .logical_resource_id("CutoverLogGroup")
+        .send()
+        .await
+        .calling(|| "find the log of the cutover function".to_owned())?;
+    answer.stack_resource_detail.and_then(|detail| detail.physical_resource_id).ok_or_else(|| {
+        Error::failed("the cutover function has no log yet").hint("finish the deployment: make deploy-stack")
+    })
+}
+
+/// The events since `from` (milliseconds), in the order of their times.
+async fn read(cloud: &Cloud, group: &str, from: i64) -> Result<Vec<FilteredLogEvent>> {
+    let mut pages =
+        cloud.logs.filter_log_events().log_group_name(group).start_time(from.max(0)).into_paginator().send();
+    let mut events = Vec::new();
+    while let Some(page) = pages.next().await {
+        match page {
+            Ok(page) => events.extend(page.events.unwrap_or_default()),
+            // Nothing has been written yet.
+            Err(error) if error.code() == Some("ResourceNotFoundException") => break,
+            Err(error) => return Err(error).calling(|| format!("read log {group}")),
+        }
+    }
+    events.sort_by_key(FilteredLogEvent::timestamp);
+    Ok(events)
+}
+
+fn line(event: &FilteredLogEvent) -> Line {
+    let time = event.timestamp().and_then(|at| jiff::Timestamp::from_millisecond(at).ok()).unwrap_or_default();
+    let stream = event.log_stream_name().unwrap_or_default();
+    // `app/app/<task id>`: the beginning of the id tells tasks apart.
+    let stream = match stream.strip_prefix("app/app/") {
+        Some(task) => task.chars().take(8).collect(),
+        None => stream.to_owned(),
+    };
+    Line { time, stream, text: event.message().unwrap_or_default().trim_end().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_when_and_which_task() {
+        let event = FilteredLogEvent::builder()
+            .timestamp(1_763_892_000_123)
+            .log_stream_name("app/app/3f2a9c0d1e5b4a6f8c7d9e0b1a2c3d4e")
+            .message("listening\n")
+            .build();
+        let line = line(&event);
+        assert_eq!((line.stream.as_str(), line.text.as_str()), ("3f2a9c0d", "listening"));
+        assert_eq!(line.time.to_string(), "2025-11-23T10:00:00.123Z");
+    }
+}

@@ -1,0 +1,36 @@
+//! `bluegreen open`: the URL of prod or dev, in a browser where there is one.
+
+use std::process::{Command, Stdio};
+
+use super::Context;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::error::Result;
+
+/// Which of the two listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// What users see.
+    Prod,
+    /// Where the next version is tried.
+    Dev,
+}
+
+/// The URL, as it can be opened from here.
+pub async fn url(context: &Context, site: Site) -> Result<String> {
+    let cloud = Cloud::connect(&context.settings).await?;
+    let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
+    Ok(cloud.connect_to.display_url(match site {
+        Site::Prod => &outputs.prod_url,
+        Site::Dev => &outputs.dev_url,
+    }))
+}
+
+/// Opens the URL in a browser; false where there is none to open it with.
+pub fn in_browser(url: &str) -> bool {
+    let chosen = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
+    let usual = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let begin = |program: &str| {
+        Command::new(program).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().is_ok()
+    };
+    chosen.is_some_and(|browser| begin(&browser)) || begin(usual)
+}

@@ -1,0 +1,148 @@
+//! What can be done about a change while it goes on: whoever runs the engine sees how far it is and may ask to cancel it.
+//! Must not know who asks, nor how.
+
+use tokio::sync::watch;
+
+/// What to do about an update that will not succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Say so, and go on until somebody decides.
+    Ask,
+    /// Cancel it.
+    #[default]
+    Cancel,
+    /// Leave it to CloudFormation and ECS.
+    Wait,
+}
+
+/// How far the engine is, as far as cancelling goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing is being changed: leaving leaves nothing behind.
+    #[default]
+    Before,
+    /// The stack is being updated, which can be cancelled.
+    Updating,
+    /// The stack is being made, deleted or taken back, which can only be left alone.
+    Changing,
+    /// The stack is up to date and its environments are waited for; the change can be taken back.
+    Waiting,
+}
+
+/// Shared by the engine and whoever runs it.
+#[derive(Debug)]
+pub struct Control {
+    on_failure: OnFailure,
+    stage: watch::Sender<Stage>,
+    cancelled: watch::Sender<bool>,
+    hopeless: watch::Sender<Option<String>>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new(OnFailure::default())
+    }
+}
+
+impl Control {
+    /// A control for one command.
+    pub fn new(on_failure: OnFailure) -> Self {
+        let (stage, _) = watch::channel(Stage::Before);
+        let (cancelled, _) = watch::channel(false);
+        let (hopeless, _) = watch::channel(None);
+        Self { on_failure, stage, cancelled, hopeless }
+    }
+
+    /// How far the engine is.
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Asks to cancel what goes on.
+    pub fn cancel(&self) {
+        self.cancelled.send_replace(true);
+    }
+
+    /// Waits until the engine finds that the update will not succeed and wants somebody to decide; returns why.
+    pub async fn asked(&self) -> String {
+        let mut hopeless = self.hopeless.subscribe();
+        match hopeless.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => why,
+            // It cannot close while this holds the sender.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Says how far the engine is, until the guard is dropped.
+    pub(super) fn enter(&self, stage: Stage) -> Entered<'_> {
+        self.stage.send_replace(stage);
+        Entered { control: self }
+    }
+
+    /// Waits until somebody asked to cancel.
+    pub(super) async fn cancelled(&self) {
+        // It cannot close while this holds the sender.
+        let _ = self.cancelled.subscribe().wait_for(|cancelled| *cancelled).await;
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
+    }
+
+    /// The update will not succeed: cancels it, or asks somebody, as was settled beforehand.
+    pub(super) fn give_up(&self, why: &str) {
+        match self.on_failure {
+            OnFailure::Cancel => self.cancel(),
+            OnFailure::Ask => {
+                self.hopeless.send_replace(Some(why.to_owned()));
+            }
+            OnFailure::Wait => {}
+        }
+    }
+
+    /// What was asked for has been done: what follows is not meant by it.
+    pub fn done(&self) {
+        self.cancelled.send_replace(false);
+        self.hopeless.send_replace(None);
+    }
+}
+
+/// The engine is at a stage while this lives.
+#[derive(Debug)]
+pub(super) struct Entered<'a> {
+    control: &'a Control,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.control.stage.send_replace(Stage::Before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_cancels_and_a_person_is_asked() {
+        let script = Control::new(OnFailure::Cancel);
+        script.give_up("no");
+        assert!(script.is_cancelled());
+        let person = Control::new(OnFailure::Ask);
+        person.give_up("no");
+        assert!(!person.is_cancelled());
+        assert!(person.hopeless.borrow().is_some());
+        let patient = Control::new(OnFailure::Wait);
+        patient.give_up("no");
+        assert!(!patient.is_cancelled() && patient.hopeless.borrow().is_none());
+    }
+
+    #[test]
+    fn a_stage_ends_with_its_guard() {
+        let control = Control::default();
+        let entered = control.enter(Stage::Updating);
+        assert_eq!(control.stage(), Stage::Updating);
+        drop(entered);
+        assert_eq!(control.stage(), Stage::Before);
+    }
+}

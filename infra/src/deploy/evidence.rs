@@ -1,0 +1,118 @@
+//! Looks at an environment while something waits for it, and tells each thing once: how many tasks run, what ECS says,
+//! which tasks failed and why, which targets are unfit. Must not know who waits.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use super::event::{Event, Listener};
+use super::service::{Reality, Watch};
+use super::steady::Expected;
+use crate::error::Result;
+
+/// Failed tasks of one deployment after which nobody believes in it any more, where nothing of it is healthy. The same
+/// number as the circuit breaker's smallest threshold.
+const FAILURES_BELIEVED: usize = 3;
+
+/// What was seen of one environment.
+pub(super) struct Evidence<'a> {
+    watch: Watch<'a>,
+    expected: &'a Expected,
+    began: Instant,
+    told: Option<(i32, i32, usize)>,
+    messages: Option<HashSet<String>>,
+    targets: HashSet<(String, String)>,
+    failed: HashSet<String>,
+    last_failure: Option<String>,
+}
+
+impl<'a> Evidence<'a> {
+    pub(super) fn new(watch: Watch<'a>, expected: &'a Expected) -> Self {
+        Self {
+            watch,
+            expected,
+            began: Instant::now(),
+            told: None,
+            messages: None,
+            targets: HashSet::new(),
+            failed: HashSet::new(),
+            last_failure: None,
+        }
+    }
+
+    /// Looks, and tells what is new; `None` where the service is gone. The flag says whether anything is new.
+    pub(super) async fn look(&mut self, listener: &dyn Listener) -> Result<Option<(Reality, bool)>> {
+        let Some(reality) = self.watch.look().await? else { return Ok(None) };
+        let failures = self.tell_failures(listener).await?;
+        let news = self.tell(&reality, listener);
+        Ok(Some((reality, news || failures)))
+    }
+
+    fn tell(&mut self, reality: &Reality, listener: &dyn Listener) -> bool {
+        let color = self.expected.color;
+        let mut news = false;
+        let now = (reality.running, reality.desired, reality.healthy);
+        if self.told.replace(now) != Some(now) {
+            let (running, desired, healthy) = now;
+            listener.on(Event::Rollout { color, running, desired, healthy });
+            news = true;
+        }
+        // What ECS said before this began is not about this.
+        let first = self.messages.is_none();
+        let known = self.messages.get_or_insert_default();
+        for (id, message) in reality.messages.iter().rev() {
+            if known.insert(id.clone()) && !first {
+                listener.on(Event::Service { color, message: message.clone() });
+                news = true;
+            }
+        }
+        for (target, state, reason) in &reality.unfit {
+            if self.targets.insert((target.clone(), reason.clone())) {
+                let (target, state, reason) = (target.clone(), state.clone(), reason.clone());
+                listener.on(Event::Target { color, target, state, reason });
+                news = true;
+            }
+        }
+        news
+    }
+
+    /// Tells of tasks of the expected image that failed since this began, each once.
+    async fn tell_failures(&mut self, listener: &dyn Listener) -> Result<bool> {
+        let mut news = false;
+        for task in self.watch.failed_tasks(&self.expected.image, self.began.elapsed()).await? {
+            if !self.failed.insert(task.arn.clone()) {
+                continue;
+            }
+            news = true;
+            let output = self.watch.last_output(&task).await;
+            self.last_failure = Some(match output.last() {
+                Some(line) if !task.reason.contains(line) => format!("{}; its last line: {line}", task.reason),
+                _ => task.reason.clone(),
+            });
+            let (color, id) = (self.expected.color, task.id().chars().take(8).collect());
+            listener.on(Event::TaskFailed { color, task: id, reason: task.reason, output });
+        }
+        Ok(news)
+    }
+
+    /// How many tasks failed, and the last one's reason.
+    pub(super) fn failures(&self) -> Option<String> {
+        let failure = self.last_failure.as_ref()?;
+        Some(match self.failed.len() {
+            1 => format!("1 task failed: {failure}"),
+            many => format!("{many} tasks failed; the last one: {failure}"),
+        })
+    }
+
+    /// Why waiting longer is pointless, if it is. Before the update has reached the service, what runs is history.
+    pub(super) fn despair(&self, reality: &Reality) -> Option<String> {
+        let reached = reality.image.as_deref() == Some(self.expected.image.as_str());
+        if let Some(failure) = reality.failure.as_ref().filter(|_| reached) {
+            return Some(failure.clone());
+        }
+        // Targets of the version before may be healthy as long as its tasks are there.
+        let none_healthy = usize::try_from(reality.leaving).is_ok_and(|leaving| reality.healthy <= leaving);
+        let failed = self.failed.len();
+        (failed >= FAILURES_BELIEVED && reached && none_healthy)
+            .then(|| format!("{failed} tasks failed one after the other and none is healthy"))
+    }
+}

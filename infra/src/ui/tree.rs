@@ -1,0 +1,387 @@
+//! A change of the stack as a live tree: the steps under way, under them the resources by environment, with times. Knows
+//! events and clocks, no terminal: a frame is lines of text.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cutover_lambda::color::Color;
+
+use super::lines::seconds;
+use super::style::{Paint, Style};
+use crate::deploy::Event;
+
+/// Frames of the sign of life.
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/// Resources of one group that are shown by name.
+const SHOWN: usize = 4;
+
+/// What goes on.
+#[derive(Debug, Default)]
+pub struct Tree {
+    steps: Vec<(String, Instant)>,
+    operation: Option<Operation>,
+    environments: BTreeMap<Color, Environment>,
+}
+
+#[derive(Debug)]
+struct Operation {
+    began: Instant,
+    estimate: Option<Duration>,
+    resources: BTreeMap<String, Resource>,
+}
+
+#[derive(Debug)]
+struct Resource {
+    kind: String,
+    status: String,
+    began: Option<Instant>,
+    took: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Environment {
+    rollout: Option<(i32, i32, usize)>,
+    said: Option<String>,
+}
+
+/// Where a frame is shown, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Now.
+    pub now: Instant,
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Most lines.
+    pub height: usize,
+    /// Which frame of the sign of life.
+    pub tick: usize,
+    /// The style.
+    pub style: Style,
+}
+
+/// What belongs together in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Environment(Color),
+    Shared,
+}
+
+impl Group {
+    fn of(id: &str) -> Self {
+        let mine = |color: &Color| {
+            let title = crate::stack::title(*color);
+            id.strip_prefix("Dev").unwrap_or(id).starts_with(title)
+        };
+        Color::ALL.into_iter().find(mine).map_or(Self::Shared, Self::Environment)
+    }
+}
+
+impl Tree {
+    /// Takes an event that happened now.
+    pub fn on(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Started { step } => self.steps.push((step.clone(), now)),
+            Event::Finished { step, .. } => {
+                self.steps.retain(|(known, _)| known != step);
+                if self.steps.is_empty() {
+                    *self = Self::default();
+                }
+            }
+            Event::Operation { resources, estimate } => {
+                let waiting =
+                    |kind: &String| Resource { kind: kind.clone(), status: String::new(), began: None, took: None };
+                let resources = resources.iter().map(|(id, kind)| (id.clone(), waiting(kind))).collect();
+                self.operation = Some(Operation { began: now, estimate: *estimate, resources });
+                self.environments.clear();
+            }
+            Event::Resource { id, status, kind, .. } => self.resource(id, kind, status, now),
+            Event::Rollout { color, running, desired, healthy } => {
+                self.environments.entry(*color).or_default().rollout = Some((*running, *desired, *healthy));
+            }
+            Event::Service { color, message } => {
+                self.environments.entry(*color).or_default().said = Some(format!("ECS: {message}"));
+            }
+            Event::Target { color, target, state, reason } => {
+                let said = format!("target {target} is {state}: {reason}");
+                self.environments.entry(*color).or_default().said = Some(said);
+            }
+            Event::TaskFailed { color, task, reason, .. } => {
+                let said = format!("task {task} failed: {reason}");
+                self.environments.entry(*color).or_default().said = Some(said);
+            }
+            Event::Hopeless { color, reason } => {
+                self.environments.entry(*color).or_default().said = Some(format!("will not come up: {reason}"));
+            }
+            Event::Note { .. } | Event::Warning { .. } => {}
+        }
+    }
+
+    fn resource(&mut self, id: &str, kind: &str, status: &str, now: Instant) {
+        let Some(operation) = &mut self.operation else { return };
+        if kind == "AWS::CloudFormation::Stack" {
+            if status.ends_with("_IN_PROGRESS") {
+                return;
+            }
+            self.operation = None;
+            return;
+        }
+        let fresh = || Resource { kind: kind.to_owned(), status: String::new(), began: None, took: None };
+        let resource = operation.resources.entry(id.to_owned()).or_insert_with(fresh);
+        status.clone_into(&mut resource.status);
+        if status.ends_with("_IN_PROGRESS") {
+            resource.took = None;
+            resource.began.get_or_insert(now);
+        } else {
+            resource.took = Some(now - resource.began.unwrap_or(now));
+        }
+    }
+
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The tree in lines that fit.
+    pub fn frame(&self, view: View) -> Vec<String> {
+        let spinner = SPINNER[view.tick % SPINNER.len()];
+        let mut lines = Vec::new();
+        for (index, (step, began)) in self.steps.iter().enumerate() {
+            let last = index + 1 == self.steps.len();
+            let mut line = Line::default();
+            line.push(Paint::Warn, format!("{spinner} ")).push(Paint::Strong, step.clone());
+            line.push(Paint::Dim, format!("  {}", clock(view.now - *began)));
+            if last && let Some(about) = self.operation.as_ref().and_then(|it| it.estimate) {
+                line.push(Paint::Dim, format!(" of about {}", clock(about)));
+            }
+            lines.push(line);
+        }
+        match &self.operation {
+            Some(operation) => self.operation_lines(operation, spinner, view, &mut lines),
+            None => {
+                for (color, environment) in &self.environments {
+                    let mut line = Line::indented(1);
+                    line.push(Paint::Environment(*color), format!("{color:<7}"));
+                    environment.describe(&mut line);
+                    lines.push(line);
+                    lines.extend(environment.said(2));
+                }
+            }
+        }
+        if lines.len() > view.height {
+            lines.truncate(view.height.saturating_sub(1));
+            let mut more = Line::indented(1);
+            more.push(Paint::Dim, "…".to_owned());
+            lines.push(more);
+        }
+        lines.iter().map(|line| line.fit(view.width, view.style)).collect()
+    }
+
+    fn operation_lines(&self, operation: &Operation, spinner: &str, view: View, lines: &mut Vec<Line>) {
+        let mut groups: BTreeMap<Group, Vec<(&String, &Resource)>> = BTreeMap::new();
+        for (id, resource) in &operation.resources {
+            groups.entry(Group::of(id)).or_default().push((id, resource));
+        }
+        let slowest = operation.slowest(view.now);
+        for (group, resources) in groups {
+            let done = resources.iter().filter(|(_, resource)| resource.took.is_some()).count();
+            let mut line = Line::indented(1);
+            match group {
+                Group::Environment(color) => line.push(Paint::Environment(color), format!("{:<7}", color.as_str())),
+                Group::Shared => line.push(Paint::Strong, format!("{:<7}", "shared")),
+            };
+            line.push(Paint::Plain, format!(" {done} of {} done", resources.len()));
+            if let Group::Environment(color) = group
+                && let Some(environment) = self.environments.get(&color)
+            {
+                line.push(Paint::Plain, "; ".to_owned());
+                environment.describe(&mut line);
+            }
+            lines.push(line);
+            let under_way = |(_, it): &&(&String, &Resource)| it.began.is_some() && it.took.is_none();
+            let shown: Vec<_> = resources.iter().filter(under_way).collect();
+            for (id, resource) in shown.iter().take(SHOWN) {
+                let mut line = Line::indented(2);
+                line.push(Paint::Warn, format!("{spinner} ")).push(Paint::Plain, (*id).clone());
+                line.push(Paint::Dim, format!("  {}", resource.words(view.now)));
+                lines.push(line);
+            }
+            if shown.len() > SHOWN {
+                let mut more = Line::indented(2);
+                more.push(Paint::Dim, format!("… and {} more", shown.len() - SHOWN));
+                lines.push(more);
+            }
+            if let Group::Environment(color) = group {
+                lines.extend(self.environments.get(&color).and_then(|environment| environment.said(2)));
+            }
+        }
+        if let Some((id, took)) = slowest {
+            let mut line = Line::indented(1);
+            line.push(Paint::Dim, format!("slowest so far: {id}, {}", clock(took)));
+            lines.push(line);
+        }
+    }
+}
+
+impl Operation {
+    fn slowest(&self, now: Instant) -> Option<(&String, Duration)> {
+        let times = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.elapsed(now)?)));
+        // The age of the operation is nobody's news until something takes noticeably long.
+        times
+            .max_by_key(|(_, took)| *took)
+            .filter(|(_, took)| *took >= Duration::from_secs(5))
+            .filter(|_| self.began < now)
+    }
+}
+
+impl Resource {
+    fn elapsed(&self, now: Instant) -> Option<Duration> {
+        self.took.or_else(|| self.began.map(|began| now - began))
+    }
+
+    /// What happens to it, in words: `updating 31 s`.
+    fn words(&self, now: Instant) -> String {
+        let verb = match self.status.split('_').next().unwrap_or_default() {
+            "CREATE" => "being made",
+            "UPDATE" if self.status.contains("ROLLBACK") => "being taken back",
+            "UPDATE" => "being updated",
+            "DELETE" => "being deleted",
+            _ => "in progress",
+        };
+        let kind = self.kind.rsplit("::").next().unwrap_or_default();
+        format!("{kind}, {verb} {}", clock(self.elapsed(now).unwrap_or_default()))
+    }
+}
+
+impl Environment {
+    fn describe(&self, line: &mut Line) {
+        let Some((running, desired, healthy)) = self.rollout else { return };
+        line.push(Paint::Plain, format!("{running} of {desired} tasks run, {healthy} healthy"));
+    }
+
+    fn said(&self, indent: usize) -> Option<Line> {
+        let mut line = Line::indented(indent);
+        line.push(Paint::Dim, self.said.clone()?);
+        Some(line)
+    }
+}
+
+/// A time that does not flicker: whole seconds.
+fn clock(duration: Duration) -> String {
+    match duration.as_secs() {
+        whole @ 0..60 => format!("{whole} s"),
+        _ => seconds(duration),
+    }
+}
+
+/// A line of painted pieces, cut where the terminal ends.
+#[derive(Debug, Default)]
+struct Line {
+    pieces: Vec<(Paint, String)>,
+}
+
+impl Line {
+    fn indented(depth: usize) -> Self {
+        Self { pieces: vec![(Paint::Plain, "  ".repeat(depth))] }
+    }
+
+    fn push(&mut self, paint: Paint, text: String) -> &mut Self {
+        self.pieces.push((paint, text));
+        self
+    }
+
+    fn fit(&self, width: usize, style: Style) -> String {
+        let total: usize = self.pieces.iter().map(|(_, text)| text.chars().count()).sum();
+        let mut left = if total > width { width.saturating_sub(1) } else { width };
+        let mut text = String::new();
+        for (paint, piece) in &self.pieces {
+            // What a service says may hold anything; a control character would move the cursor.
+            let piece: String = piece.chars().filter(|it| !it.is_control()).take(left).collect();
+            left -= piece.chars().count();
+            text.push_str(&style.painted(*paint, &piece));
+        }
+        if total > width { text + "…" } else { text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    fn resource(id: &str, kind: &str, status: &str) -> Event {
+        Event::Resource { id: text(id), kind: text(kind), status: text(status), reason: None }
+    }
+
+    /// An update of blue, 42 seconds old.
+    fn update() -> (Tree, Instant) {
+        let began = Instant::now();
+        let at = |second: u64| began + Duration::from_secs(second);
+        let mut tree = Tree::default();
+        tree.on(&Event::Started { step: text("update stack bluegreen") }, began);
+        let resources = [
+            ("BlueService", "AWS::ECS::Service"),
+            ("BlueTaskDefinition", "AWS::ECS::TaskDefinition"),
+            ("CutoverFunction", "AWS::Lambda::Function"),
+            ("CutoverRole", "AWS::IAM::Role"),
+        ];
+        let resources = resources.iter().map(|(id, kind)| (text(id), text(kind))).collect();
+        tree.on(&Event::Operation { resources, estimate: Some(Duration::from_secs(110)) }, began);
+        tree.on(&resource("bluegreen", "AWS::CloudFormation::Stack", "UPDATE_IN_PROGRESS"), began);
+        tree.on(&resource("BlueTaskDefinition", "AWS::ECS::TaskDefinition", "UPDATE_IN_PROGRESS"), at(1));
+        tree.on(&resource("BlueTaskDefinition", "AWS::ECS::TaskDefinition", "UPDATE_COMPLETE"), at(2));
+        tree.on(&resource("CutoverRole", "AWS::IAM::Role", "UPDATE_IN_PROGRESS"), at(20));
+        tree.on(&resource("BlueService", "AWS::ECS::Service", "UPDATE_IN_PROGRESS"), at(11));
+        tree.on(&Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 1 }, at(30));
+        let message =
+            text("(service bluegreen-BlueService-Kq3v) has started 1 tasks: (task 3f2a9c0d1e5b4a6f8c7d9e0b1a2c3d4e).");
+        tree.on(&Event::Service { color: Color::Blue, message }, at(31));
+        (tree, at(42))
+    }
+
+    fn frame(tree: &Tree, now: Instant, width: usize) -> String {
+        tree.frame(View { now, width, height: 20, tick: 0, style: Style::PLAIN }).join("\n")
+    }
+
+    #[test]
+    fn an_update_at_80_and_at_200_columns() {
+        let (tree, now) = update();
+        insta::assert_snapshot!("tree_80", frame(&tree, now, 80));
+        insta::assert_snapshot!("tree_200", frame(&tree, now, 200));
+        assert!(frame(&tree, now, 80).lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn a_tree_is_never_higher_than_the_terminal() {
+        let (tree, now) = update();
+        let lines = tree.frame(View { now, width: 80, height: 3, tick: 0, style: Style::PLAIN });
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn what_a_task_said_is_on_screen_and_cannot_move_the_cursor() {
+        let (mut tree, now) = update();
+        let failed = Event::TaskFailed {
+            color: Color::Blue,
+            task: text("3f2a"),
+            reason: text("exited (exit code 3)\u{1b}[2J"),
+            output: Vec::new(),
+        };
+        tree.on(&failed, now);
+        let shown = frame(&tree, now, 80);
+        assert!(shown.contains("task 3f2a failed: exited (exit code 3)"), "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn after_the_last_step_nothing_is_left() {
+        let (mut tree, now) = update();
+        let step = text("update stack bluegreen");
+        tree.on(&Event::Finished { step, detail: String::new(), elapsed: Duration::ZERO }, now);
+        assert!(tree.is_empty());
+        assert_eq!(frame(&tree, now, 80), "");
+    }
+}

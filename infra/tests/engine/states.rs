@@ -1,0 +1,98 @@
+//! The command on a stack in every awkward state: what it says, what it does, and with which exit code.
+
+use std::process::Command;
+
+use crate::world::{Aws, World};
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(aws: &Aws, arguments: &[&str]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_bluegreen"))
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .env_remove("AWS_PROFILE")
+        .env("AWS_ENDPOINT_URL", &aws.endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .output()
+        .unwrap();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn stack_in(status: &str) -> World {
+    World { status: status.to_owned(), ..World::default() }
+}
+
+#[test]
+fn a_protected_stack_is_not_deleted_and_the_hint_says_how_to_unprotect_it() {
+    let aws = Aws::of(World { protected: true, ..stack_in("UPDATE_COMPLETE") });
+    let said = run(&aws, &["destroy", "--yes"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("--no-enable-termination-protection"), "{}", said.err);
+    assert!(!aws.called("DeleteStack"));
+}
+
+#[test]
+fn a_half_deleted_stack_says_what_holds_it() {
+    let mut world = stack_in("DELETE_FAILED");
+    world.events = vec![
+        ("bluegreen", "DELETE_IN_PROGRESS", ""),
+        ("Bucket", "DELETE_FAILED", "The bucket you tried to delete is not empty"),
+        ("bluegreen", "DELETE_FAILED", ""),
+    ];
+    let said = run(&Aws::of(world), &["deploy"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("is not empty") && said.err.contains("make destroy"), "{}", said.err);
+}
+
+#[test]
+fn only_what_could_not_be_taken_back_can_be_skipped() {
+    let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
+    world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone"), ("Cluster", "UPDATE_COMPLETE", "")];
+    let aws = Aws::of(world);
+    let said = run(&aws, &["deploy", "--skip", "Cluster"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("BlueService") && said.err.contains("the image is gone"), "{}", said.err);
+    assert!(!aws.called("ContinueUpdateRollback"));
+}
+
+#[test]
+fn there_is_nothing_to_skip_or_to_leave_behind_on_a_stack_that_is_well() {
+    let aws = Aws::of(stack_in("UPDATE_COMPLETE"));
+    assert_eq!(run(&aws, &["deploy", "--skip", "Cluster"]).code, 2);
+    assert_eq!(run(&aws, &["destroy", "--yes", "--retain", "Bucket"]).code, 2);
+}
+
+#[test]
+fn a_difference_is_not_shown_while_the_stack_changes() {
+    let said = run(&Aws::of(stack_in("UPDATE_IN_PROGRESS")), &["diff"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("UPDATE_IN_PROGRESS"), "{}", said.err);
+}
+
+#[test]
+fn destroy_without_a_terminal_says_what_it_would_delete_and_deletes_nothing() {
+    let mut world = stack_in("UPDATE_COMPLETE");
+    world.resources = vec![("BlueService", "UPDATE_COMPLETE", "")];
+    let aws = Aws::of(world);
+    let said = run(&aws, &["destroy"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("its services") && said.err.contains("--yes"), "{}", said.err);
+    assert!(!aws.called("DeleteStack"));
+}
+
+#[test]
+fn the_doctor_names_a_stack_that_is_stuck_and_the_way_on() {
+    let said = run(&Aws::of(stack_in("UPDATE_ROLLBACK_FAILED")), &["doctor"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.out.contains("UPDATE_ROLLBACK_FAILED") && said.out.contains("--skip"), "{}", said.out);
+}

@@ -1,0 +1,250 @@
+//! A stack with a blue service in the middle of something, as AWS would describe it, and whoever listens to the engine.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_config::Region;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use infra::cloud::Cloud;
+use infra::deploy::{Event, Listener};
+use serde_json::json;
+
+use crate::fake_aws::{Answer, Call, serve};
+
+pub const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/bluegreen/1";
+pub const NEW_IMAGE: &str = "app@sha256:2";
+
+/// What AWS knows at a moment.
+#[derive(Debug, Default)]
+pub struct World {
+    pub status: String,
+    pub protected: bool,
+    /// Logical id, status, reason; the oldest first.
+    pub events: Vec<(&'static str, &'static str, &'static str)>,
+    /// Resources: logical id, status, reason.
+    pub resources: Vec<(&'static str, &'static str, &'static str)>,
+    pub service_image: String,
+    pub healthy: usize,
+    /// How many tasks of the new image have failed.
+    pub failed_tasks: usize,
+    pub cancelled: bool,
+    /// Every call so far.
+    pub calls: Vec<String>,
+    /// How often the events are not answered before they are, and how.
+    pub refusals: usize,
+    pub refusal: Refusal,
+    /// What becomes of the stack once it is asked to cancel.
+    pub after_cancel: Vec<(&'static str, &'static str, &'static str)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Refusal {
+    #[default]
+    Throttling,
+    Hangup,
+    Expired,
+    Skewed,
+}
+
+#[derive(Clone)]
+pub struct Aws {
+    pub world: Arc<Mutex<World>>,
+    pub endpoint: String,
+}
+
+impl Aws {
+    pub fn of(world: World) -> Self {
+        let world = Arc::new(Mutex::new(world));
+        let shared = Arc::clone(&world);
+        let endpoint = serve(move |call| {
+            let mut world = shared.lock().unwrap();
+            world.calls.push(call.action.clone());
+            world.answer(call)
+        });
+        Self { world, endpoint }
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    pub fn called(&self, action: &str) -> bool {
+        self.world().calls.iter().any(|call| call == action)
+    }
+
+    pub async fn cloud(&self) -> Cloud {
+        let config = cutover_lambda::aws::sdk_config().await.unwrap();
+        let config = config
+            .into_builder()
+            .endpoint_url(&self.endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .build();
+        Cloud::new(config, "".parse().unwrap())
+    }
+}
+
+impl World {
+    fn answer(&mut self, call: &Call) -> Answer {
+        match call.action.as_str() {
+            "DescribeStacks" => Answer::Xml(self.stack()),
+            "DescribeStackEvents" => self.stack_events(),
+            "DescribeStackResources" => Answer::Xml(self.stack_resources()),
+            "DescribeStackResource" => Answer::Xml(
+                "<StackResourceDetail><LogicalResourceId>BlueService</LogicalResourceId><ResourceStatus>CREATE_IN_PROGRESS\
+                 </ResourceStatus><ResourceType>AWS::ECS::Service</ResourceType>\
+                 <PhysicalResourceId>arn:aws:ecs:us-east-1:000000000000:service/c/blue</PhysicalResourceId>\
+                 <LastUpdatedTimestamp>2026-11-23T10:00:00Z</LastUpdatedTimestamp></StackResourceDetail>"
+                    .to_owned(),
+            ),
+            "CancelUpdateStack" => {
+                self.cancelled = true;
+                let after = std::mem::take(&mut self.after_cancel);
+                self.events.extend(after);
+                Answer::Xml(String::new())
+            }
+            "DescribeServices" => Answer::Json(self.service()),
+            "DescribeTaskDefinition" => Answer::Json(json!({
+                "taskDefinition": { "containerDefinitions": [{ "name": "app", "image": image_of(call) }] }
+            })),
+            "ListTasks" => Answer::Json(json!({ "taskArns": self.task_arns() })),
+            "DescribeTasks" => Answer::Json(json!({ "tasks": self.tasks() })),
+            "DescribeTargetHealth" => Answer::Xml(self.target_health()),
+            "GetLogEvents" => {
+                Answer::Json(json!({ "events": [{ "timestamp": 1, "message": "no table named greetings" }] }))
+            }
+            _ => Answer::Error(400, "ValidationError", "the test does not answer this call"),
+        }
+    }
+
+    fn stack(&self) -> String {
+        let outputs = [
+            ("ProdUrl", "http://lb"),
+            ("DevUrl", "http://lb:81"),
+            ("RegistryUri", "r/app"),
+            ("RegistryName", "app"),
+            ("BucketName", "bucket"),
+            ("ClusterName", "c"),
+            ("ProdListenerArn", "prod"),
+            ("DevListenerArn", "dev"),
+            ("BlueTargetGroupArn", "blue-group"),
+            ("GreenTargetGroupArn", "green-group"),
+            ("BlueLogGroupName", "blue-log"),
+            ("GreenLogGroupName", "green-log"),
+        ];
+        let output = |(key, value): &(&str, &str)| {
+            format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
+        };
+        let outputs: String = outputs.iter().map(output).collect();
+        format!(
+            "<Stacks><member><StackName>bluegreen</StackName><StackId>{STACK_ID}</StackId><StackStatus>{}</StackStatus>\
+             <CreationTime>2026-11-23T10:00:00Z</CreationTime>\
+             <EnableTerminationProtection>{}</EnableTerminationProtection><Outputs>{outputs}</Outputs></member></Stacks>",
+            self.status, self.protected
+        )
+    }
+
+    fn stack_events(&mut self) -> Answer {
+        if self.refusals > 0 && !self.events.is_empty() {
+            self.refusals -= 1;
+            return match self.refusal {
+                Refusal::Throttling => Answer::Error(400, "Throttling", "Rate exceeded"),
+                Refusal::Hangup => Answer::Hangup,
+                Refusal::Expired => {
+                    Answer::Error(403, "ExpiredToken", "The security token included in the request is expired")
+                }
+                Refusal::Skewed => Answer::Error(
+                    403,
+                    "SignatureDoesNotMatch",
+                    "Signature expired: 20261123T100000Z is now earlier than",
+                ),
+            };
+        }
+        let event = |(number, (id, status, reason)): (usize, &(&str, &str, &str))| {
+            let physical = if *id == "bluegreen" { STACK_ID } else { id };
+            let kind = if *id == "bluegreen" { "AWS::CloudFormation::Stack" } else { "AWS::ECS::Service" };
+            format!(
+                "<member><StackId>{STACK_ID}</StackId><EventId>{number}</EventId><StackName>bluegreen</StackName>\
+                 <LogicalResourceId>{id}</LogicalResourceId><PhysicalResourceId>{physical}</PhysicalResourceId>\
+                 <ResourceType>{kind}</ResourceType><ResourceStatus>{status}</ResourceStatus>\
+                 <ResourceStatusReason>{reason}</ResourceStatusReason><Timestamp>2026-11-23T10:00:00Z</Timestamp></member>"
+            )
+        };
+        let mut events: Vec<String> = self.events.iter().enumerate().map(event).collect();
+        events.reverse();
+        Answer::Xml(format!("<StackEvents>{}</StackEvents>", events.concat()))
+    }
+
+    fn stack_resources(&self) -> String {
+        let resource = |(id, status, reason): &(&str, &str, &str)| {
+            format!(
+                "<member><StackName>bluegreen</StackName><LogicalResourceId>{id}</LogicalResourceId>\
+                 <ResourceType>AWS::ECS::Service</ResourceType><ResourceStatus>{status}</ResourceStatus>\
+                 <ResourceStatusReason>{reason}</ResourceStatusReason><Timestamp>2026-11-23T10:00:00Z</Timestamp></member>"
+            )
+        };
+        format!("<StackResources>{}</StackResources>", self.resources.iter().map(resource).collect::<String>())
+    }
+
+    fn service(&self) -> serde_json::Value {
+        json!({ "services": [{
+            "status": "ACTIVE",
+            "taskDefinition": self.service_image,
+            "runningCount": 0,
+            "desiredCount": 2,
+            "deployments": [{ "status": "PRIMARY", "rolloutState": "IN_PROGRESS", "runningCount": 0 }],
+            "events": [{ "id": format!("e{}", self.failed_tasks), "message": "(service blue) has started 1 tasks." }],
+        }] })
+    }
+
+    fn task_arns(&self) -> Vec<String> {
+        (0..self.failed_tasks)
+            .map(|number| format!("arn:aws:ecs:us-east-1:000000000000:task/c/{number}f2a9c0d1e5b"))
+            .collect()
+    }
+
+    fn tasks(&self) -> Vec<serde_json::Value> {
+        let task = |arn: String| {
+            json!({
+                "taskArn": arn,
+                "taskDefinitionArn": "blue:2",
+                "stopCode": "EssentialContainerExited",
+                "stoppedReason": "Essential container in task exited",
+                "containers": [{ "name": "app", "exitCode": 3 }],
+            })
+        };
+        self.task_arns().into_iter().map(task).collect()
+    }
+
+    fn target_health(&self) -> String {
+        let target = |state: &str, reason: &str| {
+            format!(
+                "<member><Target><Id>10.0.0.7</Id></Target><TargetHealth><State>{state}</State>\
+                 <Description>{reason}</Description></TargetHealth></member>"
+            )
+        };
+        let healthy: String = (0..self.healthy).map(|_| target("healthy", "")).collect();
+        let unfit = target("unhealthy", "Health checks failed with these codes: [500]");
+        format!("<TargetHealthDescriptions>{healthy}{unfit}</TargetHealthDescriptions>")
+    }
+}
+
+fn image_of(call: &Call) -> &'static str {
+    if call.says("blue:2") { NEW_IMAGE } else { "app@sha256:1" }
+}
+
+/// Remembers every event.
+#[derive(Clone, Default)]
+pub struct Heard(Arc<Mutex<Vec<Event>>>);
+
+impl Listener for Heard {
+    fn on(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Heard {
+    pub fn any(&self, is: impl Fn(&Event) -> bool) -> bool {
+        self.0.lock().unwrap().iter().any(is)
+    }
+}
