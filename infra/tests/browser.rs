@@ -305,7 +305,7 @@ fn a_cloud_that_cannot_be_reached_is_said_and_comes_back_by_itself() {
     browser.wait("document.getElementById('notices').innerText === ''");
     served.held.0.lock().unwrap().status = None;
     browser.wait_for("#notices", "was read before");
-    browser.wait_for("#blocked", "AWS cannot be reached");
+    browser.wait_for("#blocked", "the stack cannot be read");
     assert!(browser.text("#environments").contains("version 2"), "what was known stays on the page");
 }
 

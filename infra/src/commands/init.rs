@@ -121,6 +121,12 @@ fn package_here() -> Option<String> {
 /// The text of the file.
 fn compose(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -> Result<String> {
     let service = service(arguments, package, person)?;
+    // The settings decide what can be deployed.
+    if key::<App>(service.key()).is_none() {
+        return Err(Error::usage(format!("{} cannot be deployed by this bluegreen", service.value()))
+            .because(format!("its settings have no app.{}", service.key()))
+            .hint("name a Cargo package: bluegreen init --cargo shop"));
+    }
     let mut said = |given: Option<String>, question: &str, default: &str| match given {
         Some(given) => Ok(given),
         None => person.ask(question, default),
@@ -259,6 +265,13 @@ mod tests {
         assert_eq!(compose(&Arguments::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
         let mut person = Person(vec!["shop", "shop", "http", "", "", ""]);
         assert!(compose(&Arguments::default(), None, &mut person).unwrap_err().message().contains("not a port"));
+    }
+
+    #[test]
+    fn an_image_is_taken_where_the_settings_have_one_and_nowhere_else() {
+        let arguments = Arguments { image: Some("registry.example/shop:{version}".to_owned()), ..Arguments::default() };
+        let written = compose(&arguments, None, &mut Nobody);
+        assert_eq!(written.is_ok(), key::<App>("image").is_some(), "{written:?}");
     }
 
     #[test]

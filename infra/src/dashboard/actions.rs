@@ -62,7 +62,7 @@ pub fn actions(view: &View) -> Vec<Action> {
 
 fn blocked(view: &View, status: &Status, to: Color) -> Option<String> {
     if view.problem.is_some() {
-        return Some("AWS cannot be reached at the moment".to_owned());
+        return Some("the stack cannot be read at the moment".to_owned());
     }
     if view.asked.is_some() || view.run.as_ref().is_some_and(|run| !run.record.is_final()) {
         return Some("a run is under way".to_owned());
@@ -145,7 +145,7 @@ mod tests {
         let running = why_not(|view| view.run = Some(run(Op::Cutover, None).into()));
         assert_eq!(running.as_deref(), Some("a run is under way"));
         let unreachable = why_not(|view| view.problem = Some(Problem::default()));
-        assert_eq!(unreachable.as_deref(), Some("AWS cannot be reached at the moment"));
+        assert_eq!(unreachable.as_deref(), Some("the stack cannot be read at the moment"));
         let locked = why_not(|view| {
             let lock = LeaseInfo {
                 holder: "x".to_owned(),
