@@ -2,7 +2,7 @@
 
 use crate::engine::placement::{Placement, TaskRef};
 use crate::engine::probe::{HealthCheck, Matcher};
-use crate::error::{Context, Error, Result, chain};
+use crate::error::{Context, Error, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -101,22 +101,6 @@ impl Cloud {
         put.set_log_events(Some(events)).send().await.context(|| format!("cannot write to the log group {group}"))?;
         Ok(())
     }
-
-    /// The DNS name of the load balancer that has a listener on this port, the oldest where there are several.
-    pub(crate) async fn balancer_with_listener(&self, port: u16) -> Result<Option<String>> {
-        let described = self.balancers.describe_load_balancers().send().await;
-        let described =
-            described.map_err(|error| Error::new(format!("cannot list load balancers: {}", chain(&error))))?;
-        for balancer in described.load_balancers() {
-            let (Some(arn), Some(name)) = (balancer.load_balancer_arn(), balancer.dns_name()) else { continue };
-            let listeners = self.balancers.describe_listeners().load_balancer_arn(arn).send().await;
-            let listeners = listeners.context(|| format!("cannot list the listeners of {name}"))?;
-            if listeners.listeners().iter().any(|listener| listener.port() == Some(i32::from(port))) {
-                return Ok(Some(name.to_owned()));
-            }
-        }
-        Ok(None)
-    }
 }
 
 fn health_check(group: &TargetGroup, container_port: u16) -> Option<HealthCheck> {
@@ -135,6 +119,7 @@ fn health_check(group: &TargetGroup, container_port: u16) -> Option<HealthCheck>
         matcher: Matcher::parse(matcher),
         interval: seconds(group.health_check_interval_seconds(), 30),
         timeout: seconds(group.health_check_timeout_seconds(), 5),
+        healthy_threshold: group.healthy_threshold_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(5).max(1),
         unhealthy_threshold: group.unhealthy_threshold_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(2).max(1),
     })
 }

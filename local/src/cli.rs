@@ -1,7 +1,8 @@
 //! The command line: what can be asked for, and which exit code an answer has.
 
-use crate::commands;
+use crate::commands::{self, FaultCommand};
 use crate::error::{Error, Result};
+use crate::gateway::Caller;
 use crate::instance::{Forward, Layout};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,23 @@ enum Command {
     },
     /// Print the same environment for `eval "$(local-cloud env)"`
     Env,
+    /// The API calls of late: who asked for what, and what was answered
+    Calls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Only those after the one with this number
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+        /// Only those of functions, or of clients
+        #[arg(long)]
+        caller: Option<Caller>,
+    },
+    /// Let API calls fail on purpose, to rehearse what happens then
+    Fault {
+        #[command(subcommand)]
+        command: FaultCommand,
+    },
     /// Print output: of a task (id or service), of `ministack`, or of the `daemon`
     Logs {
         /// What to print
@@ -78,6 +96,9 @@ pub(crate) struct UpArgs {
     /// The Python that has MiniStack [default: .venv/bin/python in the project root]
     #[arg(long, value_name = "PATH", env = "LOCAL_CLOUD_PYTHON")]
     pub(crate) python: Option<PathBuf>,
+    /// End with this process, however that ends
+    #[arg(long, value_name = "PID")]
+    pub(crate) owner_pid: Option<u32>,
 }
 
 /// Parses the command line and does what it says. Exit code 2 for a wrong command line, 1 for a failure.
@@ -105,6 +126,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Exec { command } => commands::exec(&layout, &command),
         Command::Demo { up, bluegreen, stack } => commands::demo(&layout, &project, &up, &bluegreen, &stack),
         Command::Env => commands::env(&layout),
+        Command::Calls { json, after, caller } => commands::calls(&layout, json, after, caller),
+        Command::Fault { command } => commands::fault(&layout, command),
         Command::Logs { what, follow } => commands::logs(&layout, &what, follow),
         Command::Serve(args) => commands::serve(layout, &project, args),
     }

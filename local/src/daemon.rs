@@ -1,22 +1,28 @@
-//! The daemon behind `local-cloud up`: it starts MiniStack, serves the engine and the forwarders, and ends what it started.
+//! The daemon behind `local-cloud up`: it starts MiniStack, serves the endpoint, the engine and the load balancer, and ends
+//! what it started.
 
 use crate::aws::Cloud;
+use crate::balancer::{self, Balancer};
+use crate::control;
 use crate::engine::{self, Engine};
 use crate::error::{Context, Error, Result};
-use crate::forward::{self, Flights, MiniStackUpstream};
+use crate::gateway::{self, Gateway};
 use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
 use crate::ministack::{self, Settings};
-use crate::process::{ProcessId, boot_id, end_stragglers, port_owner};
+use crate::process::{ProcessId, boot_id, end_stragglers};
 use rustix::process::Signal;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// How long MiniStack may take to end before it is killed.
 const MINISTACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it looks whether it is still needed.
+const LOOK_AROUND: Duration = Duration::from_millis(500);
 
 /// What `up` asks of the daemon.
 #[derive(Debug, Clone)]
@@ -26,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
+    /// The process whose end is the daemon's.
+    pub(crate) owner: Option<ProcessId>,
 }
 
 /// Runs until it is told to end, or until MiniStack ends.
@@ -53,31 +61,34 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
         let _ = std::fs::remove_file(layout.record());
     }
     let _ = std::fs::remove_file(layout.socket());
+    let _ = std::fs::remove_file(layout.control_socket());
     outcome
 }
 
 async fn run(options: &Options, record: &mut Record) -> Result<()> {
     let layout = &options.layout;
-    let mut terminate = signal(SignalKind::terminate()).context(|| "cannot watch for SIGTERM".into())?;
-    let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot watch for SIGINT".into())?;
-
+    let mut stop = Stop::watch(options)?;
+    let endpoint = gateway::bind(options.endpoint_port).await?;
+    record.endpoint_port = endpoint.local_addr().context(|| "cannot read the endpoint's address".into())?.port();
     let mut listeners = Vec::new();
     for wanted in &options.forwards {
-        listeners.push(forward::bind(*wanted).await?);
+        listeners.push(balancer::bind(*wanted).await?);
     }
-    record.endpoint_port = free_port(options.endpoint_port)?;
     record.forwards = listeners.iter().map(|(_, bound)| *bound).collect();
 
+    let port = free_port()?;
+    let behind = format!("http://127.0.0.1:{port}");
     let ledger = Arc::new(ProcessLedger::new(layout));
-    let cloud = Cloud::new(&record.endpoint(), &record.region);
-    let flights = Flights::default();
-    let engine = Engine::new(layout, record.endpoint(), cloud.clone(), flights.clone(), Arc::clone(&ledger)).await?;
+    let cloud = Cloud::new(&behind, &record.region);
+    let balancer = Balancer::new(&behind);
+    let engine = Engine::new(layout, behind, cloud, Arc::clone(&balancer), Arc::clone(&ledger)).await?;
     let engine = Arc::new(engine);
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 
     let settings = Settings {
         python: &options.python,
-        port: record.endpoint_port,
+        port,
+        endpoint_port: record.endpoint_port,
         region: &record.region,
         forwards: &record.forwards,
     };
@@ -87,14 +98,16 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
         ledger.started(process, "MiniStack");
     }
     let ready = tokio::select! {
-        ready = ministack::ready(&mut child, record.endpoint_port, layout) => ready.map(|()| true),
-        _ = terminate.recv() => Ok(false),
-        _ = interrupt.recv() => Ok(false),
+        ready = ministack::ready(&mut child, port, layout) => ready.map(|()| true),
+        () = stop.asked() => Ok(false),
     };
     if matches!(ready, Ok(true)) {
-        let upstream = Arc::new(MiniStackUpstream::new(record.endpoint_port, &cloud, &record.forwards));
+        let gateway = Gateway::new(port, Arc::clone(&balancer));
+        tokio::spawn(control::serve(engine::bind(&layout.control_socket())?, Arc::clone(&gateway)));
+        tokio::spawn(gateway.serve(endpoint));
+        tokio::spawn(Arc::clone(&balancer).follow());
         for (listener, bound) in listeners {
-            tokio::spawn(forward::serve(listener, bound.listener, Arc::clone(&upstream), flights.clone()));
+            tokio::spawn(balancer::serve(listener, bound.listener, Arc::clone(&balancer)));
         }
         record.phase = Phase::Ready;
         record.write(layout)?;
@@ -109,8 +122,7 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
                 Some(Error::new(format!("MiniStack ended by itself ({status}):\n{}", ministack::log_tail(layout)))
                     .hint(format!("all of its output: {}; start again: local-cloud up", layout.ministack_log().display())))
             }
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            () = stop.asked() => None,
         },
     };
     tracing::info!("ending");
@@ -120,6 +132,45 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
         ledger.ended(process);
     }
     ended.map_or(Ok(()), Err)
+}
+
+/// What ends the daemon: a signal, the end of its owner, or the loss of its state directory.
+struct Stop {
+    terminate: Signals,
+    interrupt: Signals,
+    owner: Option<ProcessId>,
+    lock: PathBuf,
+}
+
+impl Stop {
+    fn watch(options: &Options) -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context(|| "cannot watch for SIGTERM".into())?,
+            interrupt: signal(SignalKind::interrupt()).context(|| "cannot watch for SIGINT".into())?,
+            owner: options.owner,
+            lock: options.layout.lock(),
+        })
+    }
+
+    async fn asked(&mut self) {
+        let (owner, lock) = (self.owner, &self.lock);
+        let alone = async {
+            loop {
+                tokio::time::sleep(LOOK_AROUND).await;
+                if owner.is_some_and(|owner| !owner.alive()) {
+                    return "the process that it belongs to has ended";
+                }
+                if !lock.exists() {
+                    return "its state directory is gone";
+                }
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            why = alone => tracing::info!("{why}"),
+        }
+    }
 }
 
 async fn end_ministack(child: &mut Child, process: Option<ProcessId>) {
@@ -144,12 +195,8 @@ fn lock(layout: &Layout) -> Result<File> {
     Ok(file)
 }
 
-/// The port itself if it is free, or any free one for 0.
-fn free_port(port: u16) -> Result<u16> {
-    let bound = std::net::TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(|error| {
-        let owner = port_owner(port).map(|owner| format!(" by {owner}")).unwrap_or_default();
-        Error::new(format!("port 127.0.0.1:{port} is taken{owner}: {error}"))
-            .hint("end what uses it, or choose another port: local-cloud up --endpoint-port PORT")
-    })
+/// A free port for MiniStack, which nobody but the gateway needs to know.
+fn free_port() -> Result<u16> {
+    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    bound.map(|address| address.port()).context(|| "no port of 127.0.0.1 is free".into())
 }

@@ -1,9 +1,9 @@
-//! The plain HTTP client that the registry reader and the forwarders share.
+//! The plain HTTP client that the registry reader, the gateway and the balancer share.
 
 use crate::error::{Context, Result, chain};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -29,6 +29,11 @@ pub(crate) fn client() -> HttpClient {
 /// A body without content.
 pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that is all there.
+pub(crate) fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A GET without a body.

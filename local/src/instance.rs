@@ -66,15 +66,25 @@ impl Layout {
         self.dir.join("containers")
     }
 
-    /// The engine's socket. A state directory with a long path gets one in the temporary directory instead.
+    /// The engine's socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        let path = self.dir.join("engine.sock");
+        self.short("engine.sock")
+    }
+
+    /// The socket on which the commands ask the daemon.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.short("control.sock")
+    }
+
+    /// A socket's path. A state directory with a long path gets it in the temporary directory instead.
+    fn short(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
         if path.as_os_str().len() <= SOCKET_PATH_LIMIT {
             return path;
         }
         let mut hasher = DefaultHasher::new();
         self.dir.hash(&mut hasher);
-        std::env::temp_dir().join(format!("local-cloud-{:016x}.sock", hasher.finish()))
+        std::env::temp_dir().join(format!("local-cloud-{:016x}-{name}", hasher.finish()))
     }
 }
 
@@ -289,6 +299,7 @@ mod tests {
     fn a_long_state_directory_still_has_a_socket_that_fits() {
         let layout = Layout::new(Path::new(&format!("/{}", "long/".repeat(40)))).unwrap();
         assert!(layout.socket().as_os_str().len() <= SOCKET_PATH_LIMIT);
+        assert_ne!(layout.socket(), layout.control_socket());
     }
 
     #[test]

@@ -19,11 +19,17 @@ const DOCKER_TIMEOUT_SECONDS: u32 = 180;
 /// What MiniStack and the functions it runs keep of the environment they are started from.
 const INHERITED: [&str; 8] = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "RUST_LOG"];
 
+/// What MiniStack is started through: it shows the load balancers' state, and keeps weighted forwards.
+const ADAPTER: &str = include_str!("ministack_adapter.py");
+
 /// How MiniStack is started.
 #[derive(Debug)]
 pub(crate) struct Settings<'a> {
     pub(crate) python: &'a Path,
+    /// Where it listens itself, behind the gateway.
     pub(crate) port: u16,
+    /// The gateway's port, which it tells everybody.
+    pub(crate) endpoint_port: u16,
     pub(crate) region: &'a str,
     pub(crate) forwards: &'a [Forward],
 }
@@ -36,11 +42,14 @@ pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
     for dir in [layout.scratch().join("tmp"), layout.scratch().join("state"), layout.scratch().join("s3")] {
         std::fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
     }
+    let adapter = layout.scratch().join("local_cloud_adapter.py");
+    std::fs::write(&adapter, ADAPTER).context(|| format!("cannot write {}", adapter.display()))?;
     Command::new(settings.python)
-        .args(["-m", "hypercorn", "ministack.app:app", "--bind"])
+        .args(["-m", "hypercorn", "local_cloud_adapter:app", "--bind"])
         .arg(format!("127.0.0.1:{}", settings.port))
         .env_clear()
         .envs(environment(settings, layout))
+        .env("PYTHONPATH", layout.scratch())
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(errors)
@@ -55,13 +64,13 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
     let scratch = |name: &str| layout.scratch().join(name).display().to_string();
     let own = [
         ("PYTHONUNBUFFERED", "1".to_owned()),
-        ("GATEWAY_PORT", settings.port.to_string()),
+        ("GATEWAY_PORT", settings.endpoint_port.to_string()),
         // Requests of the data plane and of the registry carry no region.
         ("MINISTACK_REGION", settings.region.to_owned()),
         ("AWS_REGION", settings.region.to_owned()),
         ("AWS_DEFAULT_REGION", settings.region.to_owned()),
         // The functions that MiniStack runs inherit these.
-        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", settings.port)),
+        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", settings.endpoint_port)),
         ("AWS_ACCESS_KEY_ID", "test".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),

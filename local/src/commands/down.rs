@@ -56,7 +56,7 @@ pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
                 .hint("end them by hand, as the user who started them"));
         }
     }
-    for file in [layout.record(), layout.processes(), layout.socket()] {
+    for file in [layout.record(), layout.processes(), layout.socket(), layout.control_socket()] {
         // What is not there needs no removal; what cannot be removed is overwritten by the next start.
         let _ = std::fs::remove_file(file);
     }

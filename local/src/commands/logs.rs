@@ -23,8 +23,8 @@ pub(crate) fn logs(layout: &Layout, what: &str, follow: bool) -> Result<ExitCode
 }
 
 fn task_log(layout: &Layout, wanted: &str) -> Result<PathBuf> {
-    let record = Record::running(layout)?;
-    let tasks = engine_status(layout, &record)?.tasks;
+    Record::running(layout)?;
+    let tasks = engine_status(layout)?.tasks;
     let matches = |task: &&TaskReport| {
         task.id.starts_with(wanted)
             || task.task.as_deref().is_some_and(|id| id.starts_with(wanted))

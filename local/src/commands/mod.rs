@@ -1,15 +1,19 @@
 //! One file per verb.
 
+mod calls;
 mod demo;
 mod down;
 mod exec;
+mod fault;
 mod logs;
 mod status;
 mod up;
 
+pub(crate) use calls::calls;
 pub(crate) use demo::{beside, demo};
 pub(crate) use down::down;
 pub(crate) use exec::{env, exec};
+pub(crate) use fault::{FaultCommand, fault};
 pub(crate) use logs::logs;
 pub(crate) use status::status;
 pub(crate) use up::{serve, up};

@@ -1,20 +1,16 @@
 //! `status`: what runs where, and why what does not run does not.
 
 use super::{block_on, listener_name, overview, print};
-use crate::aws::Cloud;
+use crate::control::{self, Question};
 use crate::engine::{self, EngineStatus, TaskReport};
 use crate::environment::connect_to;
-use crate::error::{Context, Error, Result};
+use crate::error::Result;
 use crate::instance::{Layout, Phase, ProcessLedger, Record};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http::Method;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How long an answer may take before the local cloud counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints the status. Exit code 1 where it does not run.
 pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
@@ -22,8 +18,8 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
         Some(record) if record.daemon_alive() && record.phase == Phase::Ready => record,
         other => return not_running(layout, other.as_ref(), as_json),
     };
-    let engine = engine_status(layout, &record)?;
-    let balancers = balancers(&record)?;
+    let engine = engine_status(layout)?;
+    let balancers = balancers(layout, &record)?;
     if as_json {
         let forwards: Vec<Value> = record
             .forwards
@@ -84,45 +80,13 @@ fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Resul
 }
 
 /// Asks the engine.
-pub(super) fn engine_status(layout: &Layout, record: &Record) -> Result<EngineStatus> {
-    let socket = layout.socket();
-    let ask = async {
-        let stream =
-            tokio::net::UnixStream::connect(&socket).await.context(|| format!("cannot reach {}", socket.display()))?;
-        let failed = || format!("no answer from {}", socket.display());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context(failed)?;
-        tokio::spawn(connection);
-        let request = http::Request::get(engine::STATUS_PATH).header(http::header::HOST, "local-cloud");
-        let request = request.body(Empty::<bytes::Bytes>::new()).context(failed)?;
-        let body = sender.send_request(request).await.context(failed)?.into_body().collect().await.context(failed)?;
-        serde_json::from_slice(&body.to_bytes()).map_err(|error| {
-            Error::new(format!("the running daemon's status cannot be read: {error}"))
-                .hint("it is probably of another version than this program: local-cloud down, then local-cloud up")
-        })
-    };
-    block_on(async {
-        tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| {
-            Err(Error::new(format!("the daemon (pid {}) does not answer", record.daemon.pid))
-                .hint("local-cloud down, then local-cloud up"))
-        })
-    })
+pub(super) fn engine_status(layout: &Layout) -> Result<EngineStatus> {
+    block_on(control::request(&layout.socket(), Method::GET, engine::STATUS_PATH, Bytes::new()))
 }
 
-fn balancers(record: &Record) -> Result<Vec<Option<String>>> {
-    let cloud = Cloud::new(&record.endpoint(), &record.region);
-    block_on(async {
-        let mut names = Vec::new();
-        for forward in &record.forwards {
-            let asked = tokio::time::timeout(PATIENCE, cloud.balancer_with_listener(forward.listener)).await;
-            names.push(
-                asked.unwrap_or_else(|_| {
-                    Err(Error::new("MiniStack does not answer").hint("local-cloud logs ministack"))
-                })?,
-            );
-        }
-        Ok(names)
-    })
+fn balancers(layout: &Layout, record: &Record) -> Result<Vec<Option<String>>> {
+    let ports = record.forwards.iter().map(|forward| forward.listener).collect();
+    block_on(control::ask(&layout.control_socket(), &Question::Balancers(ports)))
 }
 
 fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) -> String {

@@ -6,6 +6,7 @@ use crate::commands::down::end_leftovers;
 use crate::daemon::{self, Options};
 use crate::error::{Context, Error, Result};
 use crate::instance::{Layout, Phase, Record};
+use crate::process::ProcessId;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -40,8 +41,17 @@ pub(crate) fn serve(layout: Layout, project: &Path, args: UpArgs) -> Result<Exit
         .with_target(false)
         .init();
     let python = args.python(project)?;
-    let options =
-        Options { layout, python, endpoint_port: args.endpoint_port, forwards: args.forwards, region: args.region };
+    let owner = args
+        .owner_pid
+        .map(|pid| ProcessId::of(pid).ok_or_else(|| Error::new(format!("there is no process {pid} to end with"))));
+    let options = Options {
+        layout,
+        python,
+        endpoint_port: args.endpoint_port,
+        forwards: args.forwards,
+        region: args.region,
+        owner: owner.transpose()?,
+    };
     block_on(daemon::serve(options))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -86,6 +96,9 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
         command.arg("--forward").arg(format!("{}:{}", forward.local, forward.listener));
     }
     command.arg("--region").arg(&args.region).arg("--python").arg(python);
+    if let Some(pid) = args.owner_pid {
+        command.arg("--owner-pid").arg(pid.to_string());
+    }
     // The daemon outlives this directory's being current.
     command.current_dir("/").stdin(Stdio::null()).stdout(file).stderr(errors);
     command.spawn().context(|| format!("cannot start {}", program.display()))

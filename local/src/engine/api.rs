@@ -73,7 +73,7 @@ pub(crate) async fn serve(listener: UnixListener, engine: Arc<Engine>) {
 impl Engine {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let path = wire::decode(without_version(parts.uri.path()), false);
+        let path = crate::form::decode(without_version(parts.uri.path()), false);
         let parameters = wire::parameters(parts.uri.query().unwrap_or(""));
         let get = parts.method == Method::GET;
         if let Some(rest) = path.strip_prefix("/containers/") {

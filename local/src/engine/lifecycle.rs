@@ -1,7 +1,6 @@
 //! A container's life: start and become healthy, stay healthy, drain and stop; and why it ended.
 
 use super::container::{Container, Phase};
-use super::drain::drain;
 use super::launch;
 use super::placement::{Placement, startup_budget};
 use super::probe::{HealthCheck, Matcher};
@@ -213,7 +212,7 @@ impl Engine {
             return;
         }
         if was == Phase::Healthy && !self.closing() {
-            drain(container.address, &self.flights).await;
+            self.drain(container).await;
         }
         let process = container.state.borrow().process;
         let Some(process) = process else {
@@ -229,6 +228,13 @@ impl Engine {
         if tokio::time::timeout(patience, container.ended()).await.is_err() {
             tracing::warn!("task {} did not end within {} s of its signal", container.name, patience.as_secs());
             self.kill(container).await;
+        }
+    }
+
+    /// Waits until a container gets no new request and has answered those it has. ECS deregisters a task before it stops it.
+    async fn drain(&self, container: &Container) {
+        if !self.balancer.drained(container.address.into()).await {
+            tracing::warn!("{} is stopped with requests under way", container.name);
         }
     }
 
@@ -298,6 +304,7 @@ fn accepts(port: u16) -> HealthCheck {
         matcher: Matcher::parse("200"),
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
+        healthy_threshold: 2,
         unhealthy_threshold: 2,
     }
 }

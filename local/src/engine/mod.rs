@@ -8,7 +8,6 @@ mod addresses;
 mod api;
 mod backoff;
 mod container;
-mod drain;
 mod launch;
 mod lifecycle;
 mod output;
@@ -20,8 +19,8 @@ pub(crate) use api::{EngineStatus, STATUS_PATH, bind, serve};
 pub(crate) use container::{Phase, TaskReport};
 
 use crate::aws::Cloud;
+use crate::balancer::Balancer;
 use crate::error::{Context, Error, Result};
-use crate::forward::Flights;
 use crate::image::ImageStore;
 use crate::instance::{Layout, ProcessLedger};
 use addresses::AddressPool;
@@ -51,7 +50,7 @@ pub(crate) struct Engine {
     backoff: Mutex<Backoff>,
     images: ImageStore,
     cloud: Cloud,
-    flights: Flights,
+    balancer: Arc<Balancer>,
     ledger: Arc<ProcessLedger>,
     isolation: Isolation,
     containers_dir: PathBuf,
@@ -76,7 +75,7 @@ impl Engine {
         layout: &Layout,
         endpoint: String,
         cloud: Cloud,
-        flights: Flights,
+        balancer: Arc<Balancer>,
         ledger: Arc<ProcessLedger>,
     ) -> Result<Self> {
         let containers_dir = layout.containers();
@@ -93,7 +92,7 @@ impl Engine {
             backoff: Mutex::default(),
             images: ImageStore::new(&layout.images(), endpoint)?,
             cloud,
-            flights,
+            balancer,
             ledger,
             isolation: Isolation::detect().await,
             containers_dir,

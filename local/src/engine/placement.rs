@@ -75,6 +75,7 @@ mod tests {
             matcher: Matcher::parse("200"),
             interval: Duration::from_secs(interval),
             timeout: Duration::from_secs(2),
+            healthy_threshold: 2,
             unhealthy_threshold,
         }
     }

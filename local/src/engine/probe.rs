@@ -19,7 +19,9 @@ pub(crate) struct HealthCheck {
     pub(crate) matcher: Matcher,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
-    /// Failures in a row after which a task is unhealthy.
+    /// Good answers in a row after which an unhealthy target is healthy again.
+    pub(crate) healthy_threshold: u32,
+    /// Failures in a row after which it is unhealthy.
     pub(crate) unhealthy_threshold: u32,
 }
 
@@ -48,7 +50,9 @@ impl Matcher {
 pub(crate) enum Sick {
     /// It answered, with a status that the matcher refuses.
     Answered(u16),
-    /// It did not answer.
+    /// It did not answer in time.
+    Late(Duration),
+    /// It refused the connection, broke it off, or answered what is no HTTP.
     Silent(String),
 }
 
@@ -56,6 +60,7 @@ impl fmt::Display for Sick {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered(status) => write!(out, "answered {status}"),
+            Self::Late(limit) => write!(out, "got no answer: nothing within {} s", limit.as_secs_f32()),
             Self::Silent(why) => write!(out, "got no answer: {why}"),
         }
     }
@@ -74,7 +79,7 @@ impl HealthCheck {
     pub(crate) async fn probe(&self, address: Ipv4Addr) -> Result<(), Sick> {
         match tokio::time::timeout(self.timeout, self.ask(address)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Sick::Silent(format!("nothing within {} s", self.timeout.as_secs_f32()))),
+            Err(_) => Err(Sick::Late(self.timeout)),
         }
     }
 
@@ -116,6 +121,7 @@ mod tests {
             matcher: Matcher::parse("200-299"),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
+            healthy_threshold: 2,
             unhealthy_threshold: 2,
         }
     }

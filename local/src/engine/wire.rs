@@ -173,48 +173,14 @@ impl Filters {
     }
 }
 
-/// Decodes `%41` and, in queries, `+`.
-pub(super) fn decode(text: &str, query: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail
-            .get(..2)
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let (byte, after) = match (first, hex) {
-            (b'%', Some(byte)) => (byte, &tail[2..]),
-            (b'+', _) if query => (b' ', tail),
-            (byte, _) => (*byte, tail),
-        };
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// The parameters of a query.
 pub(super) fn parameters(query: &str) -> BTreeMap<String, String> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name, true), decode(value, true)))
-        .collect()
+    crate::form::pairs(query).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_and_queries_are_decoded() {
-        assert_eq!(decode("host/repo%40sha256:ab", false), "host/repo@sha256:ab");
-        assert_eq!(decode("100%", false), "100%");
-        let parameters = parameters("fromImage=a%2Fb&tag=sha256%3A12&x");
-        assert_eq!(parameters["fromImage"], "a/b");
-        assert_eq!(parameters["tag"], "sha256:12");
-        assert_eq!(parameters["x"], "");
-    }
 
     #[test]
     fn label_filters_are_names_or_pairs_and_all_must_match() {

@@ -1,0 +1,36 @@
+//! A response's body whose request counts as under way until the body has ended or was given up.
+
+use super::target::Flight;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A body with the flight that it keeps open.
+pub(super) struct Guarded<B> {
+    body: B,
+    _flight: Flight,
+}
+
+impl<B> Guarded<B> {
+    pub(super) fn new(body: B, flight: Flight) -> Self {
+        Self { body, _flight: flight }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,193 @@
+//! Headers between client and target: what concerns one connection goes, what an ALB adds comes. Pure.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::net::IpAddr;
+
+/// Headers that concern one connection only, besides those that `Connection` names (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [&str; 7] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What is known of the connection that a request came on.
+#[derive(Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) client: IpAddr,
+    /// The listener's port.
+    pub(super) port: u16,
+    /// The load balancer's name.
+    pub(super) name: &'a str,
+    /// What the load balancer does with X-Forwarded-For: `append`, `preserve` or `remove`.
+    pub(super) forwarded_for: &'a str,
+    /// Whether the client's Host header goes to the target as it is.
+    pub(super) preserve_host: bool,
+    /// Whether header names with other characters than letters, digits and hyphens are dropped.
+    pub(super) drop_invalid: bool,
+}
+
+/// Removes the headers of one connection.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Makes a client's headers those that a target gets.
+pub(super) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
+    remove_hop_by_hop(headers);
+    if arrival.drop_invalid {
+        let valid = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let invalid: Vec<HeaderName> = headers.keys().filter(|name| !valid(name)).cloned().collect();
+        for name in invalid {
+            headers.remove(name);
+        }
+    }
+    let text = |headers: &HeaderMap, name: &HeaderName| {
+        let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    };
+    let set = |headers: &mut HeaderMap, name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    match (arrival.forwarded_for, text(headers, &FORWARDED_FOR)) {
+        ("preserve", _) => {}
+        ("remove", _) => {
+            headers.remove(FORWARDED_FOR);
+        }
+        (_, Some(before)) => set(headers, FORWARDED_FOR, &format!("{before}, {}", arrival.client)),
+        (_, None) => set(headers, FORWARDED_FOR, &arrival.client.to_string()),
+    }
+    set(headers, HeaderName::from_static("x-forwarded-proto"), "http");
+    set(headers, HeaderName::from_static("x-forwarded-port"), &arrival.port.to_string());
+    let traced = trace(text(headers, &TRACE).as_deref());
+    set(headers, TRACE, &traced);
+    if !arrival.preserve_host {
+        let given = text(headers, &header::HOST).unwrap_or_default();
+        set(headers, header::HOST, &host(&given, arrival));
+    }
+}
+
+/// The Host that a target gets: an ALB leaves out the client's port on listener ports 80 and 443, and puts the
+/// listener's elsewhere. A client that addressed the forwarded port meant the load balancer.
+fn host(given: &str, arrival: &Arrival<'_>) -> String {
+    let name = given.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(given, |(name, _)| name);
+    let name = if matches!(name, "" | "127.0.0.1" | "localhost" | "[::1]") { arrival.name } else { name };
+    match arrival.port {
+        80 | 443 => name.to_owned(),
+        port => format!("{name}:{port}"),
+    }
+}
+
+/// A trace header begun or continued, as ALB documents it.
+fn trace(given: Option<&str>) -> String {
+    let own = || {
+        let [high, low] = [uuid::Uuid::new_v4().as_u128() >> 32, 0];
+        let seconds = u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        format!("1-{seconds:08x}-{:024x}", high | low)
+    };
+    let fields: Vec<&str> = given.unwrap_or("").split(';').map(str::trim).filter(|field| !field.is_empty()).collect();
+    if fields.iter().any(|field| field.starts_with("Self=")) {
+        let replace = |field: &&str| {
+            if field.starts_with("Self=") { format!("Self={}", own()) } else { (*field).to_owned() }
+        };
+        return fields.iter().map(replace).collect::<Vec<_>>().join(";");
+    }
+    let name = if fields.iter().any(|field| field.starts_with("Root=")) { "Self" } else { "Root" };
+    std::iter::once(format!("{name}={}", own()))
+        .chain(fields.iter().map(|field| (*field).to_owned()))
+        .collect::<Vec<_>>()
+        .join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(port: u16) -> Arrival<'static> {
+        Arrival {
+            client: IpAddr::from([10, 0, 0, 7]),
+            port,
+            name: "lb.example",
+            forwarded_for: "append",
+            preserve_host: false,
+            drop_invalid: true,
+        }
+    }
+
+    fn passed(headers: &[(&'static str, &str)], arrival: &Arrival<'_>) -> HeaderMap {
+        let pairs = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, value);
+        }
+        to_target(&mut headers, arrival);
+        headers
+    }
+
+    #[test]
+    fn headers_of_one_connection_are_not_passed_on() {
+        let headers = passed(
+            &[("connection", "keep-alive, x-private"), ("x-private", "1"), ("transfer-encoding", "chunked")],
+            &arrival(80),
+        );
+        for name in ["connection", "x-private", "transfer-encoding"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_target_learns_where_the_request_came_from() {
+        let headers = passed(&[("host", "lb.example:9"), ("x-forwarded-for", "1.2.3.4")], &arrival(81));
+        assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 10.0.0.7");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-port"], "81");
+        assert!(headers["x-amzn-trace-id"].to_str().unwrap().starts_with("Root=1-"));
+    }
+
+    #[test]
+    fn forged_forwarding_headers_are_replaced() {
+        let headers = passed(&[("x-forwarded-proto", "https"), ("x-forwarded-port", "443")], &arrival(80));
+        assert_eq!(
+            (&headers["x-forwarded-proto"], &headers["x-forwarded-port"]),
+            (&"http".parse().unwrap(), &"80".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn the_host_is_the_load_balancers_with_the_listeners_port() {
+        for (given, port, expected) in [
+            ("app.example:8080", 80, "app.example"),
+            ("app.example", 81, "app.example:81"),
+            ("127.0.0.1:8080", 80, "lb.example"),
+            ("localhost", 81, "lb.example:81"),
+        ] {
+            assert_eq!(passed(&[("host", given)], &arrival(port))["host"], expected, "{given} {port}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_continued() {
+        let headers = passed(&[("x-amzn-trace-id", "Root=1-a-b;Sampled=1")], &arrival(80));
+        let trace = headers["x-amzn-trace-id"].to_str().unwrap();
+        assert!(trace.starts_with("Self=1-") && trace.ends_with(";Root=1-a-b;Sampled=1"), "{trace}");
+    }
+
+    #[test]
+    fn names_with_other_characters_are_dropped_where_the_load_balancer_says_so() {
+        assert!(!passed(&[("x_forwarded_for", "1")], &arrival(80)).contains_key("x_forwarded_for"));
+        let keeping = Arrival { drop_invalid: false, ..arrival(80) };
+        assert!(passed(&[("x_forwarded_for", "1")], &keeping).contains_key("x_forwarded_for"));
+    }
+}

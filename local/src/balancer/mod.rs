@@ -1,0 +1,257 @@
+//! The load balancer's data plane: it follows listeners, rules, weights and targets from the API, checks health, and
+//! passes requests on. It must not know what is deployed, nor change what the API says.
+
+mod answer;
+mod check;
+mod flight;
+mod follow;
+mod headers;
+mod model;
+mod pool;
+mod proxy;
+mod routes;
+mod rules;
+mod serve;
+mod target;
+
+pub(crate) use headers::remove_hop_by_hop;
+pub(crate) use serve::{bind, serve};
+pub(crate) use target::{Health, HealthState};
+
+use crate::error::Result;
+use crate::http_client::{self, HttpClient};
+use model::Snapshot;
+use routes::{Group, Registered, Routes};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use target::Target;
+
+/// ECS deregisters a task before it stops it, so that is soon known.
+const DEREGISTERED_LIMIT: Duration = Duration::from_secs(2);
+const DEREGISTERED_EVERY: Duration = Duration::from_millis(20);
+
+/// The state of the data plane, shared by everything that serves it.
+#[derive(Debug)]
+pub(crate) struct Balancer {
+    /// Where the state is read.
+    source: String,
+    client: HttpClient,
+    routes: Mutex<Arc<Routes>>,
+    known: Mutex<Known>,
+}
+
+/// What the last snapshot said, and what runs because of it.
+#[derive(Debug, Default)]
+struct Known {
+    version: i64,
+    groups: BTreeMap<String, KnownGroup>,
+}
+
+#[derive(Debug)]
+struct KnownGroup {
+    group: model::TargetGroup,
+    used: bool,
+    targets: Vec<KnownTarget>,
+    draining: Vec<Arc<Target>>,
+}
+
+#[derive(Debug)]
+struct KnownTarget {
+    target: Arc<Target>,
+    /// Ends when this goes.
+    _checking: Option<check::Checking>,
+}
+
+/// A target as `DescribeTargetHealth` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Described {
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    pub(crate) check_port: String,
+    pub(crate) health: Health,
+}
+
+impl Balancer {
+    /// A data plane without routes, for the MiniStack at `endpoint`.
+    pub(crate) fn new(endpoint: &str) -> Arc<Self> {
+        Arc::new(Self {
+            source: format!("{endpoint}/_local-cloud/load-balancers"),
+            client: http_client::client(),
+            routes: Mutex::default(),
+            known: Mutex::new(Known { version: -1, ..Known::default() }),
+        })
+    }
+
+    fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The DNS name of the load balancer that a listener port belongs to.
+    pub(crate) fn name(&self, port: u16) -> Option<String> {
+        self.routes().listener(port).map(|listener| listener.balancer.dns_name.clone())
+    }
+
+    /// Reads the state and applies it before it returns.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<()> {
+        let snapshot = follow::read(&self.client, &self.source, None).await?;
+        self.apply(snapshot);
+        Ok(())
+    }
+
+    /// Follows the state for ever.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        loop {
+            let after = self.known().version;
+            match follow::read(&self.client, &self.source, Some(after)).await {
+                Ok(snapshot) => self.apply(snapshot),
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Makes a snapshot the present, unless a newer one is already.
+    fn apply(self: &Arc<Self>, snapshot: Snapshot) {
+        let mut known = self.known();
+        if snapshot.version <= known.version {
+            return;
+        }
+        known.version = snapshot.version;
+        let state = snapshot.state;
+        let used = routes::in_use(&state);
+        let mut groups = BTreeMap::new();
+        let mut registered = Registered::new();
+        for group in &state.target_groups {
+            let arn = group.target_group_arn.clone();
+            let before = known.groups.remove(&arn);
+            let now = self.group(group, used.contains(arn.as_str()), before);
+            let targets = now.targets.iter().map(|known| Arc::clone(&known.target)).collect();
+            registered.insert(arn.clone(), Arc::new(Group::new(&group.target_group_name, targets)));
+            groups.insert(arn, now);
+        }
+        let gone = std::mem::replace(&mut known.groups, groups);
+        // From here on no request chooses a target that is gone; those that did before are let through or sent back.
+        *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Routes::new(&state, &registered));
+        for target in gone.values().flat_map(|group| &group.targets) {
+            target.target.deregister();
+        }
+        for target in known.groups.values().flat_map(|group| &group.draining) {
+            target.deregister();
+        }
+    }
+
+    /// A group as the snapshot has it, with the targets that stay being the same as before.
+    fn group(self: &Arc<Self>, group: &model::TargetGroup, used: bool, before: Option<KnownGroup>) -> KnownGroup {
+        let (mut earlier, mut draining, same) = match before {
+            Some(before) => {
+                let same = before.used == used && check::same(&before.group, group);
+                (before.targets, before.draining, same)
+            }
+            None => (Vec::new(), Vec::new(), false),
+        };
+        let mut targets = Vec::new();
+        for wanted in &group.targets {
+            let Some(address) = address(wanted, group) else {
+                tracing::warn!("target {} of {} is no address", wanted.id, group.target_group_name);
+                continue;
+            };
+            let is = |target: &Arc<Target>| target.id == wanted.id && target.port == address.port();
+            let found = earlier.iter().position(|known| is(&known.target)).map(|index| earlier.swap_remove(index));
+            targets.push(match found {
+                Some(known) if same => known,
+                Some(known) => check::begin(known.target, group, used),
+                None => {
+                    let back = draining.iter().position(|target| is(target)).map(|index| draining.swap_remove(index));
+                    let target = back.unwrap_or_else(|| Target::new(&wanted.id, address, Health::initial()));
+                    target.register(Health::initial());
+                    check::begin(target, group, used)
+                }
+            });
+        }
+        for known in earlier {
+            self.drain_later(&group.target_group_arn, Arc::clone(&known.target), delay(group));
+            draining.push(known.target);
+        }
+        KnownGroup { group: group.clone(), used, targets, draining }
+    }
+
+    /// Forgets a deregistered target once it is idle, or when its delay is over.
+    fn drain_later(self: &Arc<Self>, group: &str, target: Arc<Target>, delay: Duration) {
+        let (this, group) = (Arc::clone(self), group.to_owned());
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(delay, target.idle()).await;
+            if let Some(group) = this.known().groups.get_mut(&group) {
+                group.draining.retain(|one| !(Arc::ptr_eq(one, &target) && one.is_draining()));
+            }
+        });
+    }
+
+    /// Waits until the targets at an address are deregistered and no request is under way to them, at most for their
+    /// groups' deregistration delay. Answers whether it came to that.
+    pub(crate) async fn drained(self: &Arc<Self>, address: IpAddr) -> bool {
+        let id = address.to_string();
+        let deregistered = async {
+            loop {
+                if let Err(error) = self.refresh().await {
+                    tracing::debug!("{error}");
+                } else if !self.registered(&id) {
+                    return;
+                }
+                tokio::time::sleep(DEREGISTERED_EVERY).await;
+            }
+        };
+        let told = tokio::time::timeout(DEREGISTERED_LIMIT, deregistered).await.is_ok();
+        let draining: Vec<(Arc<Target>, Duration)> = {
+            let known = self.known();
+            let of = |group: &KnownGroup| {
+                let delay = delay(&group.group);
+                group.draining.iter().map(|target| (Arc::clone(target), delay)).collect::<Vec<_>>()
+            };
+            known.groups.values().flat_map(of).filter(|(target, _)| target.id == id).collect()
+        };
+        let idle =
+            draining.into_iter().map(async |(target, delay)| tokio::time::timeout(delay, target.idle()).await.is_ok());
+        futures_util::future::join_all(idle).await.into_iter().all(|idle| idle) && told
+    }
+
+    fn registered(&self, id: &str) -> bool {
+        self.known().groups.values().flat_map(|group| &group.targets).any(|known| known.target.id == id)
+    }
+
+    /// The health of a group's targets, `None` where there is no such group.
+    pub(crate) fn health(&self, group: &str) -> Option<Vec<Described>> {
+        let known = self.known();
+        let group = known.groups.get(group)?;
+        let check_port = |target: &Target| {
+            let own = group.group.health_check_port.clone().filter(|port| port != "traffic-port");
+            own.unwrap_or_else(|| target.port.to_string())
+        };
+        let describe = |target: &Arc<Target>| Described {
+            id: target.id.clone(),
+            port: target.port,
+            check_port: check_port(target),
+            health: target.health(),
+        };
+        let targets = group.targets.iter().map(|known| &known.target);
+        Some(targets.chain(&group.draining).map(describe).collect())
+    }
+}
+
+/// How long the requests of a deregistered target may take; five minutes where nothing is said, as on AWS.
+fn delay(group: &model::TargetGroup) -> Duration {
+    let seconds = group.attributes.get("deregistration_delay.timeout_seconds").and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(300))
+}
+
+fn address(target: &model::Target, group: &model::TargetGroup) -> Option<SocketAddr> {
+    let port = target.port.or_else(|| u16::try_from(group.port).ok())?;
+    Some(SocketAddr::new(target.id.parse().ok()?, port))
+}

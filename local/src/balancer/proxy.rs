@@ -1,0 +1,114 @@
+//! One request through the load balancer: its route, its target, and an ALB's answer where there is none.
+
+use super::Balancer;
+use super::answer;
+use super::flight::Guarded;
+use super::headers::{Arrival, remove_hop_by_hop, to_target};
+use super::pool::Failure;
+use super::routes::{Listener, Route};
+use super::target::{Flight, Target};
+use crate::http_client::Body;
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An ALB's default patience with a target that has a request.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often a target that is deregistered in the moment in which it is chosen is replaced by another choice.
+const CHOICES: usize = 16;
+
+/// Answers one request to a listener port.
+pub(super) async fn answer(
+    balancer: &Balancer,
+    port: u16,
+    client: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    for _ in 0..CHOICES {
+        let routes = balancer.routes();
+        let Some(listener) = routes.listener(port) else { return answer::no_listener(port) };
+        let target = match choose(listener, &parts) {
+            Ok(target) => target,
+            Err(response) => return *response,
+        };
+        if let Some(flight) = target.enter() {
+            let patience = patience(listener);
+            if !prepare(listener, client, &mut parts) {
+                return answer::error(StatusCode::BAD_REQUEST);
+            }
+            drop(routes);
+            return forward(flight, patience, Request::from_parts(parts, body)).await;
+        }
+    }
+    answer::error(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// The target of a request, or what is answered instead.
+fn choose(listener: &Listener, parts: &Parts) -> Result<Arc<Target>, Box<Response<Body>>> {
+    let refuse = |status| Err(Box::new(answer::error(status)));
+    match listener.route(&parts.method, &parts.uri, &parts.headers) {
+        Some(Route::Forward(shares)) => match shares.choose().and_then(|group| group.choose()) {
+            Some(target) => Ok(Arc::clone(target)),
+            None => refuse(StatusCode::SERVICE_UNAVAILABLE),
+        },
+        Some(Route::Fixed(action)) => Err(Box::new(answer::fixed(action))),
+        Some(Route::Redirect(action)) => {
+            Err(Box::new(answer::redirect(action, listener.port, &parts.uri, &parts.headers)))
+        }
+        Some(Route::Unknown(kind)) => {
+            tracing::warn!("listener {}: the local cloud does not know the action {kind:?}", listener.port);
+            refuse(StatusCode::NOT_IMPLEMENTED)
+        }
+        None => refuse(StatusCode::NOT_FOUND),
+    }
+}
+
+/// Makes a client's request the one that its target gets. Answers whether that can be.
+fn prepare(listener: &Listener, client: IpAddr, parts: &mut Parts) -> bool {
+    let on = |key: &str| listener.setting(key) == Some("true");
+    let arrival = Arrival {
+        client,
+        port: listener.port,
+        name: &listener.balancer.dns_name,
+        forwarded_for: listener.setting("routing.http.xff_header_processing.mode").unwrap_or("append"),
+        preserve_host: on("routing.http.preserve_host_header.enabled"),
+        drop_invalid: on("routing.http.drop_invalid_header_fields.enabled"),
+    };
+    to_target(&mut parts.headers, &arrival);
+    // A client may ask in absolute form, a target is always asked in origin form.
+    let Some(path) = parts.uri.path_and_query().cloned() else { return false };
+    parts.uri = Uri::from(path);
+    parts.version = Version::HTTP_11;
+    true
+}
+
+fn patience(listener: &Listener) -> Duration {
+    let seconds = listener.setting("idle_timeout.timeout_seconds").and_then(|text| text.parse().ok());
+    seconds.map_or(IDLE_TIMEOUT, Duration::from_secs)
+}
+
+async fn forward(flight: Flight, patience: Duration, request: Request<Incoming>) -> Response<Body> {
+    let target = Arc::clone(&flight.0);
+    let sent = tokio::time::timeout(patience, target.pool.send(request.map(BodyExt::boxed_unsync))).await;
+    match sent {
+        Ok(Ok(response)) => {
+            let (mut parts, body) = response.into_parts();
+            remove_hop_by_hop(&mut parts.headers);
+            parts.version = Version::HTTP_11;
+            Response::from_parts(parts, Guarded::new(body, flight).boxed_unsync())
+        }
+        Ok(Err(Failure::Broken(why))) => {
+            tracing::debug!("target {}:{} gave no response: {why}", target.id, target.port);
+            answer::error(StatusCode::BAD_GATEWAY)
+        }
+        Ok(Err(Failure::ConnectTimeout)) | Err(_) => {
+            tracing::debug!("target {}:{} took too long", target.id, target.port);
+            answer::error(StatusCode::GATEWAY_TIMEOUT)
+        }
+    }
+}

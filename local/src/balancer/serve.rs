@@ -1,0 +1,73 @@
+//! The forwarded ports: local ports that are the load balancer's listeners, whose DNS name resolves nowhere here.
+
+use super::{Balancer, proxy};
+use crate::error::{Error, Result};
+use crate::instance::Forward;
+use crate::process::port_owner;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// The largest request head an ALB takes.
+const HEAD_LIMIT: usize = 64 * 1024;
+/// How long a client may take for a request's head, and may keep a connection open without one.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Binds a forward's local port on the loopback.
+pub(crate) async fn bind(forward: Forward) -> Result<(TcpListener, Forward)> {
+    let taken = |error: &std::io::Error| {
+        let owner = port_owner(forward.local).map(|owner| format!(" by {owner}")).unwrap_or_default();
+        Error::new(format!("port 127.0.0.1:{} is taken{owner}: {error}", forward.local)).hint(format!(
+            "end what uses it, or choose another port: local-cloud up --forward PORT:{}",
+            forward.listener
+        ))
+    };
+    let listener = TcpListener::bind(("127.0.0.1", forward.local)).await.map_err(|error| taken(&error))?;
+    let local = listener.local_addr().map_err(|error| taken(&error))?.port();
+    Ok((listener, Forward { local, ..forward }))
+}
+
+/// Serves one listener until the task is dropped.
+pub(crate) async fn serve(listener: TcpListener, port: u16, balancer: Arc<Balancer>) {
+    loop {
+        let (stream, client) = match listener.accept().await {
+            Ok((stream, address)) => (stream, address.ip()),
+            Err(error) => {
+                // Out of descriptors, or a connection that is already gone: neither is a reason to stop serving.
+                tracing::warn!("cannot accept a connection for listener {port}: {error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        // Without it a response in two writes waits for the client's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let balancer = Arc::clone(&balancer);
+        tokio::spawn(async move {
+            let service = service_fn(|request| async {
+                Ok::<_, Infallible>(proxy::answer(&balancer, port, client, request).await)
+            });
+            let mut server = hyper::server::conn::http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
+            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!("a connection to listener {port} ended: {error}");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_reported_with_its_owner() {
+        let (_held, forward) = bind(Forward { local: 0, listener: 80 }).await.unwrap();
+        assert_ne!(forward.local, 0);
+        let error = bind(forward).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("127.0.0.1:{} is taken by", forward.local)), "{error}");
+        assert!(error.contains("--forward PORT:80"), "{error}");
+    }
+}

@@ -1,0 +1,269 @@
+//! One registered target: its health, the requests under way to it, and its connections.
+
+use super::pool::Pool;
+use crate::engine::probe::{HealthCheck, Sick};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// What a target is to its group, in the words of `DescribeTargetHealth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HealthState {
+    /// Registered, and not yet asked.
+    Initial,
+    Healthy,
+    Unhealthy,
+    /// No listener refers to its group, so nobody asks.
+    Unused,
+    /// Its group has no health check.
+    Unavailable,
+    /// Deregistered, with requests that are still being answered.
+    Draining,
+}
+
+/// A target's health as it is reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) state: HealthState,
+    /// AWS's reason code, where it gives one.
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) description: Option<String>,
+}
+
+impl Health {
+    fn new(state: HealthState, reason: Option<&'static str>, description: Option<&str>) -> Self {
+        Self { state, reason, description: description.map(str::to_owned) }
+    }
+
+    pub(super) fn initial() -> Self {
+        let description = "Initial health checks in progress";
+        Self::new(HealthState::Initial, Some("Elb.InitialHealthChecking"), Some(description))
+    }
+
+    pub(super) fn healthy() -> Self {
+        Self::new(HealthState::Healthy, None, None)
+    }
+
+    pub(super) fn unused() -> Self {
+        let description = "Target group is not configured to receive traffic from the load balancer";
+        Self::new(HealthState::Unused, Some("Target.NotInUse"), Some(description))
+    }
+
+    pub(super) fn unavailable() -> Self {
+        let description = "Health checks are disabled for this target group";
+        Self::new(HealthState::Unavailable, Some("Target.HealthCheckDisabled"), Some(description))
+    }
+
+    fn draining() -> Self {
+        let description = "Target deregistration is in progress";
+        Self::new(HealthState::Draining, Some("Target.DeregistrationInProgress"), Some(description))
+    }
+
+    fn unhealthy(sick: &Sick) -> Self {
+        let (reason, description) = match sick {
+            Sick::Answered(status) => {
+                ("Target.ResponseCodeMismatch", format!("Health checks failed with these codes: [{status}]"))
+            }
+            Sick::Late(_) => ("Target.Timeout", "Request timed out".to_owned()),
+            Sick::Silent(_) => ("Target.FailedHealthChecks", "Health checks failed".to_owned()),
+        };
+        Self::new(HealthState::Unhealthy, Some(reason), Some(&description))
+    }
+}
+
+/// A target of one group.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The id it is registered by: its address.
+    pub(super) id: String,
+    pub(super) port: u16,
+    pub(super) pool: Pool,
+    health: Mutex<Checked>,
+    draining: AtomicBool,
+    under_way: AtomicUsize,
+    idle: Notify,
+}
+
+#[derive(Debug)]
+struct Checked {
+    health: Health,
+    /// Checks in a row that speak against the present state.
+    against: u32,
+}
+
+/// A request that is under way to a target, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Flight(pub(super) Arc<Target>);
+
+impl Target {
+    pub(super) fn new(id: &str, address: SocketAddr, health: Health) -> Arc<Self> {
+        Arc::new(Self {
+            id: id.to_owned(),
+            port: address.port(),
+            pool: Pool::new(address),
+            health: Mutex::new(Checked { health, against: 0 }),
+            draining: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
+            idle: Notify::new(),
+        })
+    }
+
+    /// A request starts, unless the target has been deregistered: then whoever chose it must choose again.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Flight> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let flight = Flight(Arc::clone(self));
+        (!self.draining.load(Ordering::SeqCst)).then_some(flight)
+    }
+
+    /// It is deregistered: it gets no new request.
+    pub(super) fn deregister(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.pool.close();
+        self.idle.notify_waiters();
+    }
+
+    /// It is registered again before its drain has ended.
+    pub(super) fn register(&self, health: Health) {
+        *self.checked() = Checked { health, against: 0 };
+        self.draining.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no request is under way. Only sensible once it is deregistered.
+    pub(super) async fn idle(&self) {
+        loop {
+            let notified = self.idle.notified();
+            if self.under_way.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        if self.is_draining() { Health::draining() } else { self.checked().health.clone() }
+    }
+
+    /// Whether requests go to it while others of its group are healthy too.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.checked().health.state, HealthState::Healthy | HealthState::Unavailable | HealthState::Unused)
+    }
+
+    /// Sets a state that does not follow from a check.
+    pub(super) fn set(&self, health: Health) {
+        *self.checked() = Checked { health, against: 0 };
+    }
+
+    /// Takes a check's outcome into account. The first good one makes a new target healthy; after that, thresholds
+    /// decide. Answers the state where it changed.
+    pub(super) fn checked_by(&self, check: &HealthCheck, outcome: Result<(), &Sick>) -> Option<HealthState> {
+        let mut checked = self.checked();
+        let before = checked.health.state;
+        let (against, threshold) = match (before, &outcome) {
+            (HealthState::Healthy, Err(_)) => (checked.against + 1, check.unhealthy_threshold),
+            (HealthState::Unhealthy, Ok(())) => (checked.against + 1, check.healthy_threshold),
+            (HealthState::Healthy, Ok(())) => (0, 1),
+            (HealthState::Unhealthy, Err(sick)) => {
+                checked.health = Health::unhealthy(sick);
+                (0, 1)
+            }
+            (_, Ok(())) => (1, 1),
+            (_, Err(_)) => (checked.against + 1, check.unhealthy_threshold),
+        };
+        checked.against = against;
+        if against < threshold {
+            return None;
+        }
+        *checked = Checked {
+            health: match outcome {
+                Ok(()) => Health::healthy(),
+                Err(sick) => Health::unhealthy(sick),
+            },
+            against: 0,
+        };
+        Some(checked.health.state)
+    }
+
+    fn checked(&self) -> std::sync::MutexGuard<'_, Checked> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::probe::Matcher;
+    use std::time::Duration;
+
+    fn target() -> Arc<Target> {
+        Target::new("127.0.0.1", SocketAddr::from(([127, 0, 0, 1], 9)), Health::initial())
+    }
+
+    fn check() -> HealthCheck {
+        HealthCheck {
+            target_group: "web".into(),
+            port: 9,
+            path: Some("/".into()),
+            matcher: Matcher::parse("200"),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            healthy_threshold: 2,
+            unhealthy_threshold: 2,
+        }
+    }
+
+    #[test]
+    fn the_first_good_answer_makes_a_new_target_healthy() {
+        let target = target();
+        assert_eq!(target.health().state, HealthState::Initial);
+        target.checked_by(&check(), Err(&Sick::Answered(500)));
+        assert_eq!(target.health().state, HealthState::Initial);
+        target.checked_by(&check(), Ok(()));
+        assert_eq!(target.health().state, HealthState::Healthy);
+    }
+
+    #[test]
+    fn thresholds_decide_about_a_known_target_and_a_contrary_check_starts_over() {
+        let (target, sick) = (target(), Sick::Answered(500));
+        target.checked_by(&check(), Ok(()));
+        for outcome in [Err(&sick), Ok(()), Err(&sick)] {
+            target.checked_by(&check(), outcome);
+            assert_eq!(target.health().state, HealthState::Healthy);
+        }
+        target.checked_by(&check(), Err(&sick));
+        let health = target.health();
+        assert_eq!((health.state, health.reason), (HealthState::Unhealthy, Some("Target.ResponseCodeMismatch")));
+        target.checked_by(&check(), Ok(()));
+        assert_eq!(target.health().state, HealthState::Unhealthy);
+        target.checked_by(&check(), Ok(()));
+        assert_eq!(target.health().state, HealthState::Healthy);
+    }
+
+    #[tokio::test]
+    async fn a_deregistered_target_takes_no_request_and_is_idle_when_the_last_one_ends() {
+        let target = target();
+        let flight = target.enter().unwrap();
+        target.deregister();
+        assert!(target.enter().is_none());
+        let waiting = tokio::spawn({
+            let target = Arc::clone(&target);
+            async move { target.idle().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(flight);
+        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,122 @@
+//! What a running local cloud is asked and told by its own commands: faults and the journal, over a Unix socket.
+
+use crate::error::{Context, Error, Result};
+use crate::gateway::{Caller, Fault, Gateway};
+use crate::http_client::full;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+
+/// Where everything is asked.
+const PATH: &str = "/";
+/// Questions are short.
+const QUESTION_LIMIT: usize = 64 * 1024;
+/// How long an answer may take before the local cloud counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A question to a running local cloud.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Question {
+    /// The calls after one's number. Answered with a list of entries.
+    Calls { after: u64, caller: Option<Caller> },
+    /// The load balancers behind listener ports. Answered with a name or nothing for each.
+    Balancers(Vec<u16>),
+    /// A new fault. Answered with itself, with its id.
+    AddFault(Fault),
+    /// All faults.
+    Faults,
+    /// No fault any more, or one less. Answered with how many went.
+    ClearFaults(Option<u64>),
+}
+
+/// Serves questions until the task is dropped.
+pub(crate) async fn serve(listener: UnixListener, gateway: Arc<Gateway>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let gateway = Arc::clone(&gateway);
+                async move { Ok::<_, Infallible>(answer(&gateway, request).await) }
+            });
+            let server = hyper::server::conn::http1::Builder::new();
+            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!("a connection to the control socket ended: {error}");
+            }
+        });
+    }
+}
+
+async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Response<crate::http_client::Body> {
+    let body = Limited::new(request.into_body(), QUESTION_LIMIT).collect().await;
+    let question = body
+        .map_err(|error| error.to_string())
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string()));
+    let answered = question.and_then(|question| {
+        let value = match question {
+            Question::Calls { after, caller } => serde_json::to_vec(&gateway.journal.after(after, caller)),
+            Question::Balancers(ports) => {
+                let names: Vec<_> = ports.into_iter().map(|port| gateway.balancer_name(port)).collect();
+                serde_json::to_vec(&names)
+            }
+            Question::AddFault(fault) => serde_json::to_vec(&gateway.faults.add(fault)),
+            Question::Faults => serde_json::to_vec(&gateway.faults.list()),
+            Question::ClearFaults(id) => serde_json::to_vec(&gateway.faults.clear(id)),
+        };
+        value.map_err(|error| error.to_string())
+    });
+    let (status, bytes) = match answered {
+        Ok(bytes) => (StatusCode::OK, bytes),
+        Err(why) => (StatusCode::BAD_REQUEST, why.into_bytes()),
+    };
+    let mut response = Response::new(full(Bytes::from(bytes)));
+    *response.status_mut() = status;
+    response
+}
+
+/// Asks a running local cloud.
+pub(crate) async fn ask<T: DeserializeOwned>(socket: &Path, question: &Question) -> Result<T> {
+    let body = serde_json::to_vec(question).context(|| "cannot encode a question".into())?;
+    request(socket, Method::POST, PATH, Bytes::from(body)).await
+}
+
+/// One request over a Unix socket of ours, answered in JSON.
+pub(crate) async fn request<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<T> {
+    let shown = socket.display();
+    let failed = || format!("no answer from {shown}");
+    let asked = async {
+        let stream = UnixStream::connect(socket).await.context(|| format!("cannot reach {shown}"))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context(failed)?;
+        tokio::spawn(connection);
+        let request = Request::builder().method(method).uri(path).header(http::header::HOST, "local-cloud");
+        let request = request.body(Full::new(body)).context(failed)?;
+        let response = sender.send_request(request).await.context(failed)?;
+        let status = response.status();
+        let body = response.into_body().collect().await.context(failed)?.to_bytes();
+        if !status.is_success() {
+            return Err(Error::new(format!("the daemon answered {status}: {}", String::from_utf8_lossy(&body))));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            Error::new(format!("the running daemon's answer cannot be read: {error}"))
+                .hint("it is probably of another version than this program: local-cloud down, then local-cloud up")
+        })
+    };
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .unwrap_or_else(|_| Err(Error::new("the daemon does not answer").hint("local-cloud down, then local-cloud up")))
+}

@@ -1,0 +1,246 @@
+//! Faults on purpose: rules that say which calls fail, how often, and how, for tests and rehearsals.
+
+use super::call::{Call, Caller, Protocol};
+use crate::http_client::{Body, full};
+use bytes::Bytes;
+use clap::ValueEnum;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Effect {
+    /// It is refused for coming too often, in the service's own words; nothing happens.
+    Throttle,
+    /// The service fails inside; nothing happens.
+    Error,
+    /// The answer takes longer by so many milliseconds (--ms); what was asked happens at the end of them.
+    Delay,
+    /// The connection is dropped at once; nothing happens.
+    Drop,
+    /// What was asked happens, and the connection is dropped in place of an answer.
+    DropAnswer,
+    /// The connection is dropped, and what was asked happens so many milliseconds later (--ms).
+    Late,
+}
+
+/// A rule, and how often it has been met.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// Given when it is added.
+    #[serde(default)]
+    pub(crate) id: u64,
+    pub(crate) effect: Effect,
+    /// IAM's prefix of the service; all where there is none.
+    pub(crate) service: Option<String>,
+    /// The action; all where there is none.
+    pub(crate) action: Option<String>,
+    /// Text that one of the resources must contain.
+    pub(crate) resource: Option<String>,
+    pub(crate) caller: Option<Caller>,
+    /// Calls that pass before the first one fails.
+    #[serde(default)]
+    pub(crate) skip: u64,
+    /// Calls that fail before all pass again; without end where there is none.
+    pub(crate) times: Option<u64>,
+    /// Of a delay or a late effect.
+    #[serde(default)]
+    pub(crate) ms: u64,
+    /// Calls that it has met so far, those that passed included.
+    #[serde(default)]
+    pub(crate) met: u64,
+}
+
+/// What a call meets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Met {
+    pub(super) effect: Effect,
+    pub(super) ms: u64,
+}
+
+/// The rules, in the order in which they were added.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: u64,
+    rules: Vec<Fault>,
+}
+
+impl Fault {
+    fn means(&self, call: &Call) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let on = |part: &String| call.resources.iter().any(|resource| resource.contains(part));
+        is(&self.service, &call.service)
+            && is(&self.action, &call.action)
+            && self.resource.as_ref().is_none_or(on)
+            && self.caller.is_none_or(|caller| caller == call.caller)
+    }
+
+    /// Counts a call, and says whether it fails.
+    fn strikes(&mut self) -> bool {
+        self.met += 1;
+        self.met > self.skip && self.times.is_none_or(|times| self.met <= self.skip.saturating_add(times))
+    }
+}
+
+impl Faults {
+    /// Adds a rule and answers it with its id.
+    pub(crate) fn add(&self, fault: Fault) -> Fault {
+        let mut inner = self.lock();
+        inner.last += 1;
+        let fault = Fault { id: inner.last, met: 0, ..fault };
+        inner.rules.push(fault.clone());
+        fault
+    }
+
+    pub(crate) fn list(&self) -> Vec<Fault> {
+        self.lock().rules.clone()
+    }
+
+    /// Removes one rule, or all. Answers how many.
+    pub(crate) fn clear(&self, id: Option<u64>) -> usize {
+        let mut inner = self.lock();
+        let before = inner.rules.len();
+        inner.rules.retain(|rule| id.is_some_and(|id| rule.id != id));
+        before - inner.rules.len()
+    }
+
+    /// What a call meets: the first rule that strikes. Every rule that means it counts it.
+    pub(super) fn meet(&self, call: &Call) -> Option<Met> {
+        let mut inner = self.lock();
+        let mut found = None;
+        for rule in inner.rules.iter_mut().filter(|rule| rule.means(call)) {
+            if rule.strikes() && found.is_none() {
+                found = Some(Met { effect: rule.effect, ms: rule.ms });
+            }
+        }
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A refusal for coming too often, as the service writes it.
+pub(super) fn throttled(protocol: Protocol, service: &str) -> Response<Body> {
+    match protocol {
+        Protocol::Query => query(StatusCode::BAD_REQUEST, "Sender", "Throttling", "Rate exceeded"),
+        Protocol::Json => json(StatusCode::BAD_REQUEST, "ThrottlingException", "Rate exceeded"),
+        Protocol::Rest if service == "lambda" => {
+            json(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Rate Exceeded.")
+        }
+        Protocol::Rest => json(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded"),
+        Protocol::S3 => s3(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate."),
+    }
+}
+
+/// A failure inside, as the service writes it.
+pub(super) fn failed(protocol: Protocol) -> Response<Body> {
+    let (status, message) = (StatusCode::INTERNAL_SERVER_ERROR, "We encountered an internal error. Please try again.");
+    match protocol {
+        Protocol::Query => query(status, "Receiver", "InternalFailure", message),
+        Protocol::Json => json(status, "InternalFailure", message),
+        Protocol::Rest => json(status, "ServiceException", message),
+        Protocol::S3 => s3(status, "InternalError", message),
+    }
+}
+
+fn query(status: StatusCode, kind: &str, code: &str, message: &str) -> Response<Body> {
+    let request = uuid::Uuid::new_v4();
+    let text = format!(
+        "<ErrorResponse><Error><Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+         <RequestId>{request}</RequestId></ErrorResponse>"
+    );
+    answer(status, "text/xml", text, None)
+}
+
+fn s3(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let request = uuid::Uuid::new_v4().simple();
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
+         <RequestId>{request}</RequestId></Error>"
+    );
+    answer(status, "application/xml", text, None)
+}
+
+fn json(status: StatusCode, code: &'static str, message: &str) -> Response<Body> {
+    let text = serde_json::json!({ "__type": code, "message": message, "Message": message }).to_string();
+    answer(status, "application/x-amz-json-1.1", text, Some(code))
+}
+
+pub(super) fn answer(
+    status: StatusCode,
+    kind: &'static str,
+    text: String,
+    error: Option<&'static str>,
+) -> Response<Body> {
+    let mut response = Response::new(full(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(error) = error {
+        response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(action: &str, resource: &str) -> Call {
+        Call {
+            service: "elasticloadbalancing".into(),
+            action: action.into(),
+            resources: vec![resource.into()],
+            caller: Caller::Function,
+        }
+    }
+
+    fn fault(action: Option<&str>) -> Fault {
+        Fault {
+            id: 0,
+            effect: Effect::Throttle,
+            service: Some("elasticloadbalancing".into()),
+            action: action.map(str::to_owned),
+            resource: None,
+            caller: Some(Caller::Function),
+            skip: 0,
+            times: None,
+            ms: 0,
+            met: 0,
+        }
+    }
+
+    #[test]
+    fn a_fault_strikes_after_those_it_lets_pass_and_so_often() {
+        let faults = Faults::default();
+        faults.add(Fault { skip: 1, times: Some(2), ..fault(Some("ModifyListener")) });
+        let met: Vec<bool> = (0..5).map(|_| faults.meet(&call("ModifyListener", "a")).is_some()).collect();
+        assert_eq!(met, [false, true, true, false, false]);
+        assert_eq!(faults.list()[0].met, 5);
+        assert!(faults.meet(&call("DescribeListeners", "a")).is_none());
+    }
+
+    #[test]
+    fn a_fault_means_only_its_resource_and_caller() {
+        let faults = Faults::default();
+        faults.add(Fault { resource: Some("listener/b".into()), ..fault(None) });
+        assert!(faults.meet(&call("ModifyListener", "arn:listener/a")).is_none());
+        assert!(faults.meet(&Call { caller: Caller::Client, ..call("ModifyListener", "arn:listener/b") }).is_none());
+        assert!(faults.meet(&call("ModifyListener", "arn:listener/b")).is_some());
+    }
+
+    #[test]
+    fn faults_are_cleared_by_id_or_all() {
+        let faults = Faults::default();
+        let (one, _two) = (faults.add(fault(None)), faults.add(fault(None)));
+        assert_eq!(faults.clear(Some(one.id)), 1);
+        assert_eq!(faults.clear(None), 1);
+        assert!(faults.list().is_empty());
+    }
+}

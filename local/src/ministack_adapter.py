@@ -1,0 +1,162 @@
+"""MiniStack with what the local cloud needs of it, written beside its scratch files and started in its place.
+
+It shows the load balancers' state as one document, so that a data plane outside can follow it, whoever changes it (the API,
+CloudFormation, ECS); and it keeps weighted forwards, which MiniStack drops. It must not decide where a request goes.
+"""
+
+import asyncio
+import json
+from urllib.parse import parse_qs
+
+from ministack.app import app as ministack
+from ministack.services import alb
+from ministack.services.cloudformation import provisioners
+
+PATH = "/_local-cloud/load-balancers"
+# How often somebody who waits for a change is served one that no API call announced.
+LOOK_EVERY = 0.02
+# Shorter than any timeout on the way.
+WAIT_AT_MOST = 20.0
+
+_seen = {"version": 0, "text": ""}
+
+
+def _records(store):
+    """The records of a store, of every account and region, in the order in which they were made."""
+    return [(key[-1], record) for key, record in list(store._data.items())]
+
+
+def _attributes(store):
+    """Attributes by the ARN of what has them."""
+    return {arn: {a["Key"]: str(a["Value"]) for a in attributes} for arn, attributes in _records(store)}
+
+
+def _state():
+    balancers, groups, targets = _attributes(alb._lb_attrs), _attributes(alb._tg_attrs), dict(_records(alb._targets))
+    return {
+        "LoadBalancers": [dict(lb, Attributes=balancers.get(arn, {})) for arn, lb in _records(alb._lbs)],
+        "Listeners": [listener for _, listener in _records(alb._listeners)],
+        "Rules": [rule for _, rule in _records(alb._rules)],
+        "TargetGroups": [
+            dict(group, Attributes=groups.get(arn, {}), Targets=targets.get(arn, []))
+            for arn, group in _records(alb._tgs)
+        ],
+    }
+
+
+def _look():
+    """The version of the state, which grows with every change, and the state as text."""
+    text = json.dumps(_state(), default=str)
+    if text != _seen["text"]:
+        _seen.update(version=_seen["version"] + 1, text=text)
+    return _seen["version"], _seen["text"]
+
+
+async def _answer(scope, send):
+    query = parse_qs(scope.get("query_string", b"").decode())
+    after = int(query.get("after", ["-1"])[0])
+    deadline = asyncio.get_running_loop().time() + WAIT_AT_MOST
+    version, text = _look()
+    while version == after and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(LOOK_EVERY)
+        version, text = _look()
+    body = f'{{"Version":{version},"State":{text}}}'.encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def app(scope, receive, send):
+    """MiniStack, and one path of ours."""
+    if scope["type"] == "http" and scope["path"] == PATH:
+        await _answer(scope, send)
+    else:
+        await ministack(scope, receive, send)
+
+
+def _weight(given):
+    return 1 if given in (None, "") else int(given)
+
+
+def _forward(groups, stickiness):
+    """A forward action's configuration as Describe* gives it back, or None where no group is named."""
+    groups = [
+        {"TargetGroupArn": group["TargetGroupArn"], "Weight": _weight(group.get("Weight"))}
+        for group in groups
+        if isinstance(group, dict) and group.get("TargetGroupArn")
+    ]
+    if not groups:
+        return None
+    stickiness = stickiness if isinstance(stickiness, dict) else {}
+    enabled = str(stickiness.get("Enabled", "false")).lower() == "true"
+    duration = stickiness.get("DurationSeconds")
+    kept = {"Enabled": enabled}
+    if duration:
+        kept["DurationSeconds"] = int(duration)
+    return {"TargetGroups": groups, "TargetGroupStickinessConfig": kept}
+
+
+def _keep(action, forward):
+    """Stores a forward with an action; an action with one group has it under the older name too, as on AWS."""
+    if forward:
+        action["ForwardConfig"] = forward
+        if len(forward["TargetGroups"]) == 1:
+            action["TargetGroupArn"] = forward["TargetGroups"][0]["TargetGroupArn"]
+        else:
+            action.pop("TargetGroupArn", None)
+    return action
+
+
+_parse_actions = alb._parse_actions
+_action_xml = alb._action_xml
+_listener_actions = provisioners._elbv2_listener_actions
+
+
+def _parse_actions_with_weights(params, prefix="DefaultActions"):
+    actions = _parse_actions(params, prefix)
+    for number, action in enumerate(actions, start=1):
+        base = f"{prefix}.member.{number}.ForwardConfig"
+        groups = []
+        while arn := alb._p(params, f"{base}.TargetGroups.member.{len(groups) + 1}.TargetGroupArn"):
+            weight = alb._p(params, f"{base}.TargetGroups.member.{len(groups) + 1}.Weight")
+            groups.append({"TargetGroupArn": arn, "Weight": weight})
+        sticky = f"{base}.TargetGroupStickinessConfig"
+        stickiness = {name: alb._p(params, f"{sticky}.{name}") for name in ("Enabled", "DurationSeconds")}
+        _keep(action, _forward(groups, stickiness))
+    return actions
+
+
+def _listener_actions_with_weights(props, lb_arn, prop="DefaultActions"):
+    actions = _listener_actions(props, lb_arn, prop)
+    given = [action for action in props.get(prop) or [] if isinstance(action, dict)]
+    for action, wanted in zip(actions, given):
+        config = wanted.get("ForwardConfig")
+        if isinstance(config, dict):
+            _keep(action, _forward(config.get("TargetGroups") or [], config.get("TargetGroupStickinessConfig")))
+    return actions
+
+
+def _action_xml_with_weights(action):
+    xml = _action_xml(action)
+    forward = action.get("ForwardConfig")
+    if forward is None and action.get("TargetGroupArn"):
+        forward = _forward([{"TargetGroupArn": action["TargetGroupArn"]}], None)
+    if not forward:
+        return xml
+    groups = "".join(
+        f"<member><TargetGroupArn>{group['TargetGroupArn']}</TargetGroupArn><Weight>{group['Weight']}</Weight></member>"
+        for group in forward["TargetGroups"]
+    )
+    kept = forward["TargetGroupStickinessConfig"]
+    sticky = f"<Enabled>{str(kept['Enabled']).lower()}</Enabled>"
+    if "DurationSeconds" in kept:
+        sticky += f"<DurationSeconds>{kept['DurationSeconds']}</DurationSeconds>"
+    return xml.removesuffix("</member>") + (
+        f"<ForwardConfig><TargetGroups>{groups}</TargetGroups>"
+        f"<TargetGroupStickinessConfig>{sticky}</TargetGroupStickinessConfig></ForwardConfig></member>"
+    )
+
+
+alb._parse_actions = _parse_actions_with_weights
+alb._action_xml = _action_xml_with_weights
+provisioners._elbv2_listener_actions = _listener_actions_with_weights
