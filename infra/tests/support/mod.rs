@@ -1,5 +1,8 @@
 //! A local cloud of a test's own, the commands run against it, and a client that watches prod from outside.
 
+pub mod function;
+pub mod outside;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aws_sdk_cloudformation::config::{Credentials, Region};
+use aws_sdk_cloudformation::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use serde_json::Value;
 
@@ -68,7 +71,11 @@ impl Cloud {
         let state = tempfile::tempdir().unwrap();
         let mut cloud = Self { state, status: Value::Null };
         let forwards = listeners.map(|port| format!("0:{port}"));
-        cloud.local(&["up", "--endpoint-port", "0", "--forward", &forwards[0], "--forward", &forwards[1]]).expect(0);
+        // Whatever ends this test ends its local cloud too.
+        let owner = std::process::id().to_string();
+        let up =
+            ["up", "--owner-pid", &owner, "--endpoint-port", "0", "--forward", &forwards[0], "--forward", &forwards[1]];
+        cloud.local(&up).expect(0);
         cloud.status = cloud.local(&["status", "--json"]).expect(0).json();
         cloud
     }
@@ -108,13 +115,7 @@ impl Cloud {
     pub fn set_parameter(&self, stack: &str, name: &str, value: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let shared = cutover_lambda::aws::sdk_config().await.unwrap();
-            let config = aws_sdk_cloudformation::config::Builder::from(&shared)
-                .endpoint_url(self.status["endpoint"].as_str().unwrap())
-                .region(Region::new(self.status["region"].as_str().unwrap().to_owned()))
-                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-                .build();
-            let client = aws_sdk_cloudformation::Client::from_conf(config);
+            let client = aws_sdk_cloudformation::Client::new(&self.sdk_config().await);
             let describe = async || {
                 client.describe_stacks().stack_name(stack).send().await.unwrap().stacks.unwrap().swap_remove(0)
             };
@@ -132,6 +133,26 @@ impl Cloud {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
+    }
+
+    /// The directory of the local cloud's state.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Where its AWS APIs answer.
+    pub fn endpoint(&self) -> &str {
+        self.status["endpoint"].as_str().unwrap()
+    }
+
+    /// The AWS configuration of its clients.
+    pub async fn sdk_config(&self) -> aws_config::SdkConfig {
+        let shared = cutover_lambda::aws::sdk_config().await.unwrap().into_builder();
+        shared
+            .endpoint_url(self.endpoint())
+            .region(Region::new(self.status["region"].as_str().unwrap().to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .build()
     }
 
     /// The tasks that the local cloud runs.

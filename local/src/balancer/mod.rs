@@ -134,7 +134,7 @@ impl Balancer {
             let before = known.groups.remove(&arn);
             let now = self.group(group, used.contains(arn.as_str()), before);
             let targets = now.targets.iter().map(|known| Arc::clone(&known.target)).collect();
-            registered.insert(arn.clone(), Arc::new(Group::new(&group.target_group_name, targets)));
+            registered.insert(arn.clone(), Arc::new(Group::new(targets)));
             groups.insert(arn, now);
         }
         let gone = std::mem::replace(&mut known.groups, groups);
@@ -169,7 +169,7 @@ impl Balancer {
                 Some(known) if same => known,
                 Some(known) => check::begin(known.target, group, used),
                 None => {
-                    let back = draining.iter().position(|target| is(target)).map(|index| draining.swap_remove(index));
+                    let back = draining.iter().position(is).map(|index| draining.swap_remove(index));
                     let target = back.unwrap_or_else(|| Target::new(&wanted.id, address, Health::initial()));
                     target.register(Health::initial());
                     check::begin(target, group, used)

@@ -1,5 +1,7 @@
 //! The load balancers' state as the API behind them has it: what the adapter beside MiniStack sends. Pure data.
 
+#![allow(clippy::struct_field_names, reason = "the names are the API's")]
+
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 

@@ -14,14 +14,13 @@ pub(super) type Registered = BTreeMap<String, Arc<Group>>;
 /// A target group as routes use it.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) name: String,
     pub(super) targets: Vec<Arc<Target>>,
     next: AtomicUsize,
 }
 
 impl Group {
-    pub(super) fn new(name: &str, targets: Vec<Arc<Target>>) -> Self {
-        Self { name: name.to_owned(), targets, next: AtomicUsize::new(0) }
+    pub(super) fn new(targets: Vec<Arc<Target>>) -> Self {
+        Self { targets, next: AtomicUsize::new(0) }
     }
 
     /// The next target in turn among the healthy ones; among all of them where none is ("fail open").
@@ -66,7 +65,7 @@ impl Shares {
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         // Multiples of the golden ratio fill the interval evenly (a low-discrepancy sequence).
-        let point = u128::from(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(self.total) >> 64;
+        let point = (u128::from(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(self.total)) >> 64;
         let mut point = u64::try_from(point).unwrap_or_default();
         for (group, weight) in &self.groups {
             if point < *weight {
@@ -183,7 +182,7 @@ mod tests {
             let port = u16::try_from(index).unwrap();
             Target::new(&format!("{name}{index}"), SocketAddr::from(([127, 0, 0, 1], port)), health.clone())
         };
-        Arc::new(Group::new(name, health.iter().enumerate().map(target).collect()))
+        Arc::new(Group::new(health.iter().enumerate().map(target).collect()))
     }
 
     fn chosen(group: &Group, times: usize) -> BTreeMap<String, usize> {
@@ -209,20 +208,21 @@ mod tests {
 
     #[test]
     fn shares_are_kept_and_spread_evenly() {
-        let (one, ninety_nine) = (group("one", &[]), group("most", &[]));
-        let shares = Shares::new(vec![(one, 10), (ninety_nine, 90)]);
-        let turns: Vec<bool> = (0..1000).map(|_| shares.choose().unwrap().name == "one").collect();
-        let count = turns.iter().filter(|one| **one).count();
+        let (few, most) = (group("few", &[]), group("most", &[]));
+        let shares = Shares::new(vec![(Arc::clone(&few), 10), (most, 90)]);
+        let turns: Vec<bool> = (0..1000).map(|_| Arc::ptr_eq(shares.choose().unwrap(), &few)).collect();
+        let count = turns.iter().filter(|few| **few).count();
         assert!((95..=105).contains(&count), "{count}");
-        let longest_gap = turns.split(|one| *one).map(<[bool]>::len).max().unwrap();
+        let longest_gap = turns.split(|few| *few).map(<[bool]>::len).max().unwrap();
         assert!(longest_gap < 30, "{longest_gap}");
     }
 
     #[test]
     fn weight_zero_gets_nothing() {
-        let shares = Shares::new(vec![(group("off", &[]), 0), (group("on", &[]), 1)]);
-        assert!((0..100).all(|_| shares.choose().unwrap().name == "on"));
-        assert!(Shares::new(vec![(group("off", &[]), 0)]).choose().is_none());
+        let (off, on) = (group("off", &[]), group("on", &[]));
+        let shares = Shares::new(vec![(Arc::clone(&off), 0), (Arc::clone(&on), 1)]);
+        assert!((0..100).all(|_| Arc::ptr_eq(shares.choose().unwrap(), &on)));
+        assert!(Shares::new(vec![(off, 0)]).choose().is_none());
     }
 
     #[test]

@@ -164,7 +164,6 @@ impl Target {
         let mut checked = self.checked();
         let before = checked.health.state;
         let (against, threshold) = match (before, &outcome) {
-            (HealthState::Healthy, Err(_)) => (checked.against + 1, check.unhealthy_threshold),
             (HealthState::Unhealthy, Ok(())) => (checked.against + 1, check.healthy_threshold),
             (HealthState::Healthy, Ok(())) => (0, 1),
             (HealthState::Unhealthy, Err(sick)) => {
@@ -172,6 +171,7 @@ impl Target {
                 (0, 1)
             }
             (_, Ok(())) => (1, 1),
+            // A healthy target, or a new one.
             (_, Err(_)) => (checked.against + 1, check.unhealthy_threshold),
         };
         checked.against = against;

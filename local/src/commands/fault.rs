@@ -68,10 +68,11 @@ pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> 
             match (json, faults.is_empty()) {
                 (true, _) => serde_json::to_string_pretty(&faults).context(|| "cannot print the faults".into())? + "\n",
                 (false, true) => "No faults.\n".to_owned(),
-                (false, false) => faults
-                    .iter()
-                    .map(|fault| format!("fault {}: {}; {} calls met it\n", fault.id, describe(fault), fault.met))
-                    .collect(),
+                (false, false) => {
+                    let line =
+                        |fault: &Fault| format!("fault {}: {}; {} calls met it", fault.id, describe(fault), fault.met);
+                    faults.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+                }
             }
         }
         FaultCommand::Clear { id } => {
@@ -105,6 +106,7 @@ fn describe(fault: &Fault) -> String {
         Effect::Throttle => "throttle".to_owned(),
         Effect::Error => "fail".to_owned(),
         Effect::Delay => format!("delay by {} ms", fault.ms),
+        Effect::Hold => "never answer".to_owned(),
         Effect::Drop => "drop".to_owned(),
         Effect::DropAnswer => "drop the answers of".to_owned(),
         Effect::Late => format!("drop, and do {} ms later,", fault.ms),

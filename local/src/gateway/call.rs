@@ -126,8 +126,7 @@ fn s3(parts: &Parts) -> (String, BTreeSet<String>) {
     let query = parts.uri.query().unwrap_or("");
     let action = match (&parts.method, key.is_empty()) {
         (&Method::GET | &Method::HEAD, false) => "GetObject",
-        (&Method::PUT, false) => "PutObject",
-        (&Method::POST, false) => "PutObject",
+        (&Method::PUT | &Method::POST, false) => "PutObject",
         (&Method::DELETE, false) => "DeleteObject",
         (&Method::GET, true) if bucket.is_empty() => "ListAllMyBuckets",
         (&Method::GET, true) if query.contains("versions") => "ListBucketVersions",

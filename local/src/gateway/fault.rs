@@ -18,12 +18,21 @@ pub(crate) enum Effect {
     Error,
     /// The answer takes longer by so many milliseconds (--ms); what was asked happens at the end of them.
     Delay,
+    /// There is no answer as long as the client waits; nothing happens.
+    Hold,
     /// The connection is dropped at once; nothing happens.
     Drop,
     /// What was asked happens, and the connection is dropped in place of an answer.
     DropAnswer,
     /// The connection is dropped, and what was asked happens so many milliseconds later (--ms).
     Late,
+}
+
+impl Effect {
+    /// The name on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 /// A rule, and how often it has been met.

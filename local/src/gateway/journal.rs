@@ -3,7 +3,8 @@
 use super::call::{Call, Caller};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How many calls are kept; an older one goes for a new one.
 const KEPT: usize = 10_000;
@@ -16,7 +17,7 @@ pub(crate) struct Entry {
     pub(crate) at: jiff::Timestamp,
     #[serde(flatten)]
     pub(crate) call: Call,
-    /// The status that was answered; none where the connection was dropped.
+    /// The status that was answered; none before, and where the connection was dropped.
     pub(crate) status: Option<u16>,
     /// The fault that it met.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,42 +37,62 @@ struct Inner {
 }
 
 impl Journal {
-    pub(super) fn note(&self, call: Call, status: Option<u16>, fault: Option<String>, took: std::time::Duration) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A call comes in. Its number is for [`Self::answered`].
+    pub(super) fn came(&self, call: Call, fault: Option<String>) -> u64 {
+        let mut inner = self.lock();
         inner.last += 1;
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let entry = Entry { number: inner.last, at: jiff::Timestamp::now(), call, status, fault, took_ms };
+        let number = inner.last;
+        let entry = Entry { number, at: jiff::Timestamp::now(), call, status: None, fault, took_ms: 0 };
         inner.entries.push_back(entry);
         if inner.entries.len() > KEPT {
             inner.entries.pop_front();
+        }
+        number
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&self, number: u64, status: u16, took: Duration) {
+        let mut inner = self.lock();
+        // Numbers have no gaps, so the place of one follows from the first.
+        let first = inner.entries.front().map_or(0, |entry| entry.number);
+        let place = number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        if let Some(entry) = place.and_then(|place| inner.entries.get_mut(place)) {
+            entry.status = Some(status);
+            entry.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         }
     }
 
     /// The calls after one's number, of one caller or of all.
     pub(crate) fn after(&self, number: u64, caller: Option<Caller>) -> Vec<Entry> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.lock();
         let wanted = |entry: &&Entry| entry.number > number && caller.is_none_or(|caller| entry.call.caller == caller);
         inner.entries.iter().filter(wanted).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_oldest_calls_go_and_numbers_go_on() {
         let journal = Journal::default();
         let call = |caller| Call { service: "s3".into(), action: "GetObject".into(), resources: Vec::new(), caller };
         for _ in 0..KEPT {
-            journal.note(call(Caller::Client), Some(200), None, Duration::ZERO);
+            journal.came(call(Caller::Client), None);
         }
-        journal.note(call(Caller::Function), None, None, Duration::ZERO);
+        let last = journal.came(call(Caller::Function), None);
+        journal.answered(1, 500, Duration::ZERO);
+        journal.answered(last, 200, Duration::from_millis(3));
         let all = journal.after(0, None);
-        assert_eq!((all.len(), all[0].number), (KEPT, 2));
+        assert_eq!((all.len(), all[0].number, all[0].status), (KEPT, 2, None));
         let functions = journal.after(0, Some(Caller::Function));
-        assert_eq!(functions.iter().map(|entry| entry.number).collect::<Vec<_>>(), [10_001]);
+        let seen: Vec<_> = functions.iter().map(|entry| (entry.number, entry.status, entry.took_ms)).collect();
+        assert_eq!(seen, [(10_001, Some(200), 3)]);
         assert!(journal.after(10_001, None).is_empty());
     }
 }

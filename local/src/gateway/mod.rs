@@ -119,13 +119,14 @@ impl Gateway {
         let Some(asked) = read(parts, body).await else { return Err(Dropped("the request broke off")) };
         let Some((protocol, call)) = asked.call.clone() else { return Ok(self.pass(asked).await) };
         let met = self.faults.meet(&call);
-        let name = met.map(|met| format!("{:?}", met.effect).to_lowercase());
+        let number = self.journal.came(call.clone(), met.map(|met| met.effect.name()));
         let answered = match met {
             None => Ok(self.pass(asked).await),
             Some(met) => Arc::clone(&self).fail(asked, met, protocol, &call.service).await,
         };
-        let status = answered.as_ref().ok().map(|response| response.status().as_u16());
-        self.journal.note(call, status, name, began.elapsed());
+        if let Ok(response) = &answered {
+            self.journal.answered(number, response.status().as_u16(), began.elapsed());
+        }
         answered
     }
 
@@ -143,6 +144,8 @@ impl Gateway {
             Effect::Throttle => return Ok(fault::throttled(protocol, service)),
             Effect::Error => return Ok(fault::failed(protocol)),
             Effect::Drop => return Err(DROPPED),
+            // Ends with the connection: the client gives up, or the daemon does.
+            Effect::Hold => std::future::pending().await,
             Effect::Delay | Effect::DropAnswer | Effect::Late => {}
         }
         let Some(asked) = whole(asked).await else { return Err(DROPPED) };
