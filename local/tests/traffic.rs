@@ -325,13 +325,13 @@ async fn calls_are_in_the_journal_and_fail_as_faults_say() {
 
 #[test]
 fn a_local_cloud_ends_with_its_owner_or_its_state_directory_and_leaves_others_alone() {
-    let (owned, other) = (Instance::new(), Instance::new());
+    let (bound, other) = (Instance::new(), Instance::new());
     other.up();
     let mut owner = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let pid = owner.id().to_string();
-    let up = owned.run(&["up", "--owner-pid", &pid, "--endpoint-port", "0", "--forward", "0:80"]);
+    let up = bound.run(&["up", "--owner-pid", &pid, "--endpoint-port", "0", "--forward", "0:80"]);
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
-    let pids = owned.pids();
+    let pids = bound.pids();
     owner.kill().unwrap();
     owner.wait().unwrap();
     let gone = |pids: &[i64]| {

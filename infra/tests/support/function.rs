@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Cloud;
 
 /// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 const LOCK: &str = "cutover/lock.json";
 
 /// The function of the stack `bluegreen`.
@@ -46,7 +46,7 @@ impl<'a> Function<'a> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let config = runtime.block_on(cloud.sdk_config());
         // A run takes longer than clients usually wait.
-        let patient = aws_sdk_lambda::config::timeout::TimeoutConfig::builder().read_timeout(Duration::from_secs(300));
+        let patient = aws_sdk_lambda::config::timeout::TimeoutConfig::builder().read_timeout(Duration::from_mins(5));
         let lambda = aws_sdk_lambda::config::Builder::from(&config).timeout_config(patient.build()).build();
         let stacks = aws_sdk_cloudformation::Client::new(&config);
         let described = runtime.block_on(stacks.describe_stacks().stack_name("bluegreen").send()).unwrap();

@@ -1,6 +1,8 @@
 //! A local cloud of a test's own, the commands run against it, and a client that watches prod from outside.
 
+#[allow(dead_code, reason = "the stories know only commands")]
 pub mod function;
+#[allow(dead_code, reason = "the stories know only commands")]
 pub mod outside;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -136,6 +138,7 @@ impl Cloud {
     }
 
     /// The directory of the local cloud's state.
+    #[allow(dead_code, reason = "the stories know only commands")]
     pub fn state(&self) -> &Path {
         self.state.path()
     }
