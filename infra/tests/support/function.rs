@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use aws_sdk_s3::primitives::ByteStream;
@@ -45,9 +47,16 @@ impl<'a> Function<'a> {
     pub fn of(cloud: &'a Cloud) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let config = runtime.block_on(cloud.sdk_config());
-        // A run takes longer than clients usually wait.
-        let patient = aws_sdk_lambda::config::timeout::TimeoutConfig::builder().read_timeout(Duration::from_mins(5));
-        let lambda = aws_sdk_lambda::config::Builder::from(&config).timeout_config(patient.build()).build();
+        // A run takes longer than clients usually wait, and one that is asked for again is another run.
+        let patient = TimeoutConfig::builder()
+            .disable_read_timeout()
+            .disable_operation_timeout()
+            .disable_operation_attempt_timeout()
+            .build();
+        let lambda = aws_sdk_lambda::config::Builder::from(&config)
+            .timeout_config(patient)
+            .retry_config(RetryConfig::disabled())
+            .build();
         let stacks = aws_sdk_cloudformation::Client::new(&config);
         let described = runtime.block_on(stacks.describe_stacks().stack_name("bluegreen").send()).unwrap();
         let outputs = described.stacks()[0].outputs().iter();
