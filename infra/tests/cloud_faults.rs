@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use support::function::Function;
 use support::{Cloud, project};
 
+const API: &str = "elasticloadbalancing";
+
 /// Whatever the API did: listeners that differ, swapped exactly where the run says so, and a lease that is free.
 #[track_caller]
 fn is_in_order(function: &Function<'_>, before: &(String, String), record: &Value) {
@@ -40,7 +42,6 @@ fn a_cutover_converges_or_refuses_whatever_the_load_balancers_api_does() {
     cloud.run_in(&project().join("local/faulty"), &["deploy"]).expect(0);
     let function = Function::of(&cloud);
     let (prod, dev) = (function.outputs["ProdListenerArn"].clone(), function.outputs["DevListenerArn"].clone());
-    const API: &str = "elasticloadbalancing";
     let write = ["--action", "ModifyListener", "--resource"];
     let on = |effect: &[&str], listener: &str| {
         let rule = [effect, &write[..], &[listener]].concat();

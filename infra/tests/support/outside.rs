@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_millis(25);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     pub requests: u64,
-    pub seconds: f64,
+    pub milliseconds: u64,
     /// When, in microseconds since 1970, and what went wrong.
     pub failures: Vec<(u64, String)>,
     /// Good answers by version.
@@ -85,7 +85,7 @@ pub fn be_the_client() {
             *report.versions.entry(version).or_default() += count;
         }
     }
-    report.seconds = began.elapsed().as_secs_f64();
+    report.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap();
     report.failures.sort();
     println!("\n{SAID}{}", serde_json::to_string(&report).unwrap());
 }
