@@ -19,7 +19,7 @@ struct Stack<'a> {
 
 impl Stack<'_> {
     /// Begins a cutover, kills it in `phase`, and reconciles. Answers the killed run's record.
-    fn killed_in(&self, phase: &str, probe: Value, more: Value) -> Value {
+    fn killed_in(&self, phase: &str, probe: &Value, more: &Value) -> Value {
         let before = self.function.sides();
         let mut event = json!({ "id": format!("killed-in-{phase}"), "probe": probe });
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -65,14 +65,14 @@ fn a_cutover_killed_in_any_phase_is_put_right_by_the_next_reconcile() {
     let short = json!({ "count": 40, "interval_ms": 50 });
 
     stack.hold("DescribeTargetHealth", "");
-    stack.killed_in("preflight", short.clone(), json!({}));
-    stack.killed_in("gate", json!({ "interval_ms": 100 }), json!({ "gate": { "count": 100 } }));
-    stack.killed_in("baseline", json!({ "count": 400, "interval_ms": 50, "baseline": 300 }), json!({}));
+    stack.killed_in("preflight", &short, &json!({}));
+    stack.killed_in("gate", &json!({ "interval_ms": 100 }), &json!({ "gate": { "count": 100 } }));
+    stack.killed_in("baseline", &json!({ "count": 400, "interval_ms": 50, "baseline": 300 }), &json!({}));
     stack.hold("ModifyListener", stack.listener("DevListenerArn"));
-    stack.killed_in("swap_dev", short.clone(), json!({}));
-    stack.killed_in("settle", short.clone(), json!({ "settle_ms": 30_000 }));
+    stack.killed_in("swap_dev", &short, &json!({}));
+    stack.killed_in("settle", &short, &json!({ "settle_ms": 30_000 }));
     let long = json!({ "count": 600, "interval_ms": 50 });
-    stack.killed_in("verify", long, json!({ "settle_ms": 0 }));
+    stack.killed_in("verify", &long, &json!({ "settle_ms": 0 }));
 
     // Nobody helps here: reconcile waits until the lease of a dead function has run out by itself.
     let before = stack.function.sides();
@@ -95,6 +95,6 @@ fn a_rollback_killed_half_way_is_put_right_by_the_next_reconcile() {
     // The first write of prod is the swap, the second is the way back.
     let rule = ["hold", "--action", "ModifyListener", "--resource", &prod, "--skip", "1"];
     stack.function.fault(&rule);
-    stack.killed_in("roll_back", json!({ "count": 300, "interval_ms": 50 }), json!({}));
+    stack.killed_in("roll_back", &json!({ "count": 300, "interval_ms": 50 }), &json!({}));
     assert_eq!(stack.function.sides(), ("green".to_owned(), "blue".to_owned()));
 }
