@@ -51,10 +51,22 @@ pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The certificates of `AWS_CA_BUNDLE`; none where it is not set.
+pub fn ca_bundle() -> Result<Vec<CertificateDer<'static>>, AwsConfigError> {
+    let Some((path, pem)) = read_bundle(named_bundle())? else {
+        return Ok(Vec::new());
+    };
+    certificates(&pem).map_err(|problem| AwsConfigError::NotCertificates { path, problem })
+}
+
+fn named_bundle() -> Option<PathBuf> {
+    std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from)
+}
+
 /// Loads the standard AWS configuration.
 pub async fn sdk_config() -> Result<SdkConfig, AwsConfigError> {
     install_tls();
-    let context = tls_context(std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from))?;
+    let context = tls_context(named_bundle())?;
     let http = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder();
         connector.set_connector_settings(settings.cloned());
@@ -84,14 +96,11 @@ pub async fn sdk_config() -> Result<SdkConfig, AwsConfigError> {
 
 /// Trusts the bundle alone where one is named, as the AWS CLI does, else the platform's certificates.
 fn tls_context(bundle: Option<PathBuf>) -> Result<tls::TlsContext, AwsConfigError> {
-    let Some(path) = bundle.filter(|path| !path.as_os_str().is_empty()) else {
+    let Some((path, pem)) = read_bundle(bundle)? else {
         return Ok(tls::TlsContext::default());
     };
-    let pem = match std::fs::read(&path) {
-        Ok(pem) => pem,
-        Err(source) => return Err(AwsConfigError::Unreadable { path, source }),
-    };
-    if let Err(problem) = check_certificates(&pem) {
+    // The HTTP client panics on a bad certificate, so every one is parsed here first.
+    if let Err(problem) = certificates(&pem) {
         return Err(AwsConfigError::NotCertificates { path, problem });
     }
     let trust = tls::TrustStore::empty().with_pem_certificate(pem);
@@ -101,17 +110,26 @@ fn tls_context(bundle: Option<PathBuf>) -> Result<tls::TlsContext, AwsConfigErro
         .map_err(|error| AwsConfigError::NotCertificates { path, problem: error.to_string() })
 }
 
-/// The HTTP client panics on a bad certificate, so every one is parsed here first.
-fn check_certificates(pem: &[u8]) -> Result<(), String> {
+fn read_bundle(path: Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, AwsConfigError> {
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(None);
+    };
+    match std::fs::read(&path) {
+        Ok(pem) => Ok(Some((path, pem))),
+        Err(source) => Err(AwsConfigError::Unreadable { path, source }),
+    }
+}
+
+/// The certificates of a PEM file, each of which can be trusted.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = rustls::RootCertStore::empty();
+    let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
+        roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+        certificates.push(certificate);
     }
-    if roots.is_empty() {
-        return Err("it holds no certificate".to_owned());
-    }
-    Ok(())
+    if certificates.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(certificates) }
 }
 
 #[cfg(test)]
@@ -129,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_bundle_without_certificates_is_refused() {
-        assert!(check_certificates(b"hello").is_err());
-        assert!(check_certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
+        assert!(certificates(b"hello").is_err());
+        assert!(certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod aws;
 pub use aws::AwsBalancer;
 
 use crate::Color;
-use crate::machine::Listener;
+use crate::route::{Listener, Route};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -21,19 +21,24 @@ pub const LANDING: Duration = Duration::from_secs(7);
 /// What a listener's default action forwards to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pointing {
-    /// One environment's target group, and nothing else.
-    At(Color),
+    /// The target groups of this stack's environments, and nothing else.
+    At(Route),
     /// Something else, in words.
     NotUnderstood(String),
 }
 
 impl Pointing {
-    /// The environment, where it is understood.
-    pub const fn color(&self) -> Option<Color> {
+    /// Where it sends requests, where that is understood.
+    pub const fn route(&self) -> Option<Route> {
         match self {
-            Self::At(color) => Some(*color),
+            Self::At(route) => Some(*route),
             Self::NotUnderstood(_) => None,
         }
+    }
+
+    /// The environment that gets everything, where there is one.
+    pub fn color(&self) -> Option<Color> {
+        self.route().and_then(Route::whole)
     }
 }
 
@@ -103,9 +108,9 @@ pub trait Balancer: Send + Sync + 'static {
     /// Reads both listeners.
     fn listeners(&self) -> impl Future<Output = Result<Listeners, BalancerError>> + Send;
 
-    /// Points a listener at an environment. An error that is not [`BalancerError::rejected`] leaves open whether it
-    /// was, or will be.
-    fn write(&self, listener: Listener, color: Color) -> impl Future<Output = Result<(), BalancerError>> + Send;
+    /// Makes a listener send its requests there. An error that is not [`BalancerError::rejected`] leaves open whether it
+    /// does, or will.
+    fn write(&self, listener: Listener, route: Route) -> impl Future<Output = Result<(), BalancerError>> + Send;
 
     /// Reads the health of an environment's targets, now.
     fn health(&self, color: Color) -> impl Future<Output = Result<Health, BalancerError>> + Send;

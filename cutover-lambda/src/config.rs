@@ -33,6 +33,8 @@ pub mod names {
     pub const VERSION_HEADER: &str = "BLUEGREEN_VERSION_HEADER";
     /// Optional: path that probes ask for where the event names none; default `/`.
     pub const PROBE_PATH: &str = "BLUEGREEN_PROBE_PATH";
+    /// Optional: name of the event bus that is told of every cutover; nobody is told where it is absent.
+    pub const EVENT_BUS: &str = "BLUEGREEN_EVENT_BUS";
     /// Optional: where to reach a host and port, as curl's `--connect-to`.
     pub const CONNECT_TO: &str = "BLUEGREEN_CONNECT_TO";
 }
@@ -71,6 +73,8 @@ pub struct Config {
     pub version_header: String,
     /// Path that probes ask for where the event names none.
     pub probe_path: String,
+    /// Name of the event bus that is told of every cutover.
+    pub event_bus: Option<String>,
     /// Where to reach a host and port.
     pub connect_to: ConnectTo,
 }
@@ -110,6 +114,7 @@ impl Config {
             dev_url: reader.required(names::DEV_URL),
             version_header: reader.optional(names::VERSION_HEADER).unwrap_or_else(|| "x-app-version".to_owned()),
             probe_path: reader.optional(names::PROBE_PATH).unwrap_or_else(|| "/".to_owned()),
+            event_bus: reader.optional(names::EVENT_BUS),
             connect_to: reader.connect_to(),
         };
         reader.check_url(names::PROD_URL, &config.prod_url);
@@ -168,7 +173,7 @@ mod tests {
             names::PROD_URL => "http://alb.example".to_owned(),
             names::DEV_URL => "http://alb.example:81".to_owned(),
             names::GREEN_SERVICE => "  ".to_owned(),
-            names::VERSION_HEADER | names::PROBE_PATH | names::CONNECT_TO => return None,
+            names::VERSION_HEADER | names::PROBE_PATH | names::CONNECT_TO | names::EVENT_BUS => return None,
             other => other.to_lowercase(),
         })
     }
@@ -178,6 +183,7 @@ mod tests {
         let config = Config::from_lookup(complete).unwrap();
         assert_eq!(config.version_header, "x-app-version");
         assert_eq!(config.probe_path, "/");
+        assert_eq!(config.event_bus, None);
         assert_eq!(config.environment(Color::Green).service, None);
         assert_eq!(config.environment(Color::Blue).service.as_deref(), Some("bluegreen_blue_service"));
     }

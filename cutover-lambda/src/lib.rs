@@ -11,6 +11,8 @@ pub mod clock;
 pub mod color;
 pub mod config;
 pub mod connect_to;
+pub mod events;
+pub mod hook;
 pub mod ledger;
 pub mod machine;
 pub mod metrics;

@@ -9,14 +9,16 @@
 mod end;
 mod goal;
 mod prepare;
+mod shift;
 mod steps;
 mod write;
 
 use crate::Color;
 use crate::report::{Outcome, Phase};
 use crate::request::OnFail;
-pub use crate::route::Listener;
+pub use crate::route::{Listener, Route};
 pub use goal::Goal;
+pub use shift::Shift;
 
 /// Tries of one write, with a read after each that may not have happened.
 pub const TRIES: u8 = 3;
@@ -49,6 +51,8 @@ pub struct Asked {
     pub expect: Option<Color>,
     /// What to do when probes fail after prod was written.
     pub on_fail: OnFail,
+    /// The shares of prod that the new side gets before it gets all.
+    pub shift: Shift,
 }
 
 /// An interrupted run that has to be put right.
@@ -69,8 +73,10 @@ pub enum Reason {
     LeaseHeld,
     /// The ledger could not be read or written.
     LedgerDown,
-    /// The listeners could not be read, or do not forward to exactly one of the two target groups.
+    /// The listeners could not be read, or forward to something else than the two target groups.
     ListenersNotUnderstood,
+    /// Prod is split between both sides, and no record says why.
+    Split,
     /// Prod is not what the caller believes.
     NotExpected,
     /// No successful cutover to go back from.
@@ -120,8 +126,9 @@ pub enum Event {
     ClaimTaken(Option<Subject>),
     /// Where the last successful cutover came from.
     WayBack(Option<Color>),
-    /// What the listeners point at; absent where that is not exactly one of the two target groups.
-    Listeners(Option<Color>, Option<Color>),
+    /// Where prod and dev send requests; absent where that is something else than the two target groups, or for dev
+    /// more than one.
+    Listeners(Option<Route>, Option<Color>),
     /// The load balancer could not be read.
     Unreadable,
     /// The environment is fit for traffic.
@@ -142,9 +149,9 @@ pub enum Event {
     SaveFailed,
     /// The record belongs to another writer by now.
     SaveTaken,
-    /// The environment's target group has a healthy target.
+    /// Every environment that was asked about has a healthy target.
     Healthy,
-    /// It has none.
+    /// One of them has none.
     Unhealthy,
     /// The listener is written.
     WriteDone,
@@ -152,6 +159,8 @@ pub enum Event {
     WriteUnknown,
     /// It was not written and will not be.
     WriteRejected,
+    /// The time of this step of the shift is over.
+    HoldElapsed,
     /// The settling time is over.
     SettleElapsed,
     /// Every probe was answered, and not too many badly.
@@ -191,10 +200,12 @@ pub enum Effect {
     AwaitBaseline,
     /// Write in the record that listeners will be written, before the first is.
     SaveIntent,
-    /// Read whether this environment has healthy targets, now.
-    CheckHealth(Color),
-    /// Point a listener at an environment.
-    Write(Listener, Color),
+    /// Read whether every environment that requests would be sent to has healthy targets, now.
+    CheckHealth(Route),
+    /// Make a listener send its requests there. Dev always sends all to one side.
+    Write(Listener, Route),
+    /// Wait for the time of this step of the shift.
+    AwaitHold(u8),
     /// Wait for the settling time.
     AwaitSettle,
     /// Wait until all probes are answered.
@@ -223,7 +234,15 @@ impl Effect {
 
     /// Whether this only waits: it may be dropped when the machine goes elsewhere.
     pub const fn is_wait(self) -> bool {
-        matches!(self, Self::AwaitBaseline | Self::AwaitSettle | Self::AwaitProbes | Self::AwaitQuiet | Self::Gate(_))
+        matches!(
+            self,
+            Self::AwaitBaseline
+                | Self::AwaitHold(_)
+                | Self::AwaitSettle
+                | Self::AwaitProbes
+                | Self::AwaitQuiet
+                | Self::Gate(_)
+        )
     }
 }
 
@@ -253,7 +272,8 @@ pub(crate) enum Step {
     SaveIntent,
     Read,
     Health,
-    Write(Listener, Color),
+    Write(Listener, Route),
+    Hold,
     Settle,
     Probes,
     SaveVerified,
@@ -285,7 +305,7 @@ pub struct State {
     /// The id had a record already: answer that once the subject is put right.
     pub(crate) stored: bool,
     pub(crate) leased: bool,
-    pub(crate) prod: Option<Color>,
+    pub(crate) prod: Option<Route>,
     pub(crate) dev: Option<Color>,
     pub(crate) from: Option<Color>,
     pub(crate) to: Option<Color>,
@@ -299,6 +319,10 @@ pub struct State {
     pub(crate) probing: bool,
     /// Prod was failing before the first write of a rollback.
     pub(crate) old_is_bad: bool,
+    /// The step of the shift that is worked on; past the last one, prod gets all to the new side.
+    pub(crate) shift_step: u8,
+    /// The side that a split prod is brought to where the other is not healthy.
+    pub(crate) refuge: Option<Color>,
     pub(crate) tries: u8,
     pub(crate) confirmations: u8,
     /// Something that nobody asked for, to be heeded at the next answer.
@@ -330,6 +354,8 @@ impl State {
             confirming: false,
             probing: false,
             old_is_bad: false,
+            shift_step: 0,
+            refuge: None,
             tries: 0,
             confirmations: 0,
             alarm: None,
@@ -347,8 +373,8 @@ impl State {
         self.phase
     }
 
-    /// What the listeners point at, as far as known.
-    pub const fn listeners(&self) -> (Option<Color>, Option<Color>) {
+    /// Where prod and dev send requests, as far as known.
+    pub const fn listeners(&self) -> (Option<Route>, Option<Color>) {
         (self.prod, self.dev)
     }
 
@@ -384,7 +410,7 @@ impl State {
     /// once the good side has had time to settle.
     pub const fn heeds_probes(&self) -> bool {
         match self.phase {
-            Phase::SwapDev | Phase::SwapProd | Phase::Settle => !self.old_is_bad,
+            Phase::SwapDev | Phase::Shift | Phase::SwapProd | Phase::Settle => !self.old_is_bad,
             Phase::Verify => true,
             _ => false,
         }

@@ -1,20 +1,22 @@
-//! The Lambda function: reads its configuration once, and hands every event to the library. Must not decide anything.
+//! The Lambda function: reads its configuration once, hands every event to the library, and tells of what ended. Must not
+//! decide anything.
 
-use cutover_lambda::Answer;
-use cutover_lambda::aws::{install_tls, sdk_config};
+use cutover_lambda::aws::{ca_bundle, install_tls, sdk_config};
 use cutover_lambda::balancer::AwsBalancer;
 use cutover_lambda::clock::Clock;
 use cutover_lambda::config::Config;
+use cutover_lambda::events::{self, EventBus};
 use cutover_lambda::ledger::{Ledger, S3Store};
 use cutover_lambda::metrics::log_line;
 use cutover_lambda::probe::{HttpClients, HttpOptions};
 use cutover_lambda::run::Stack;
+use cutover_lambda::{Answer, Record};
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing_subscriber::EnvFilter;
 
 /// Kept free before the function's deadline, for the answer itself.
@@ -25,6 +27,8 @@ struct Function {
     config: Config,
     balancer: AwsBalancer,
     store: Arc<S3Store>,
+    clients: HttpClients,
+    bus: Option<EventBus>,
 }
 
 // One thread: a function of this size has less than one processor.
@@ -52,9 +56,13 @@ impl Function {
     async fn new() -> Result<Self, String> {
         let config = Config::from_env().map_err(|error| error.to_string())?;
         let sdk = sdk_config().await.map_err(|error| error.to_string())?;
+        let roots = ca_bundle().map_err(|error| error.to_string())?;
+        let Config { prod_url, dev_url, connect_to, .. } = config.clone();
         Ok(Self {
             balancer: AwsBalancer::new(&sdk, config.clone()),
             store: Arc::new(S3Store::new(&sdk, &config.bucket)),
+            clients: HttpClients::new(HttpOptions { prod_url, dev_url, connect_to, roots }),
+            bus: config.event_bus.as_ref().map(|bus| EventBus::new(&sdk, bus, &config.stack)),
             config,
         })
     }
@@ -62,29 +70,55 @@ impl Function {
     async fn answer(&self, event: LambdaEvent<Value>) -> Answer {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(LAST_SECOND);
-        // Boxed: the state of a run is large.
         let begun = Timestamp::now();
-        let answer = Box::pin(self.stack().handle(&event.payload, deadline)).await;
-        // A stored outcome was counted when it was recorded.
-        if let Answer::Run(record) = &answer
-            && record.finished.is_some_and(|finished| finished >= begun)
-            && let Some(line) = log_line(&self.config.stack, record)
-        {
-            println!("{line}");
+        let stack = self.stack();
+        // Boxed: the state of a run is large.
+        let answer = Box::pin(stack.handle(&event.payload, deadline)).await;
+        if let Answer::Run(record) = &answer {
+            let telling = self.tell(&stack.ledger, record, begun);
+            if timeout_at(deadline.min(Instant::now() + events::TIMEOUT), telling).await.is_err() {
+                tracing::warn!(id = record.id, "there was no time to tell of the outcome");
+            }
         }
         answer
     }
 
+    /// Tells metrics and the event bus of every run that this invocation brought to its end: its own, and interrupted ones
+    /// that it put right. A stored outcome was told when it was recorded.
+    async fn tell(&self, ledger: &Ledger<S3Store>, record: &Record, begun: Timestamp) {
+        let ended = |record: &Record| record.recorded && record.finished.is_some_and(|finished| finished >= begun);
+        if !ended(record) {
+            return;
+        }
+        self.tell_of(record).await;
+        for id in &record.recovered {
+            match ledger.load(id).await {
+                Ok(Some(recovered)) if ended(&recovered) => self.tell_of(&recovered).await,
+                // It had ended before, as failed, and was told then.
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, id, "an interrupted run was put right, and nobody is told"),
+            }
+        }
+    }
+
+    async fn tell_of(&self, record: &Record) {
+        if let Some(line) = log_line(&self.config.stack, record) {
+            println!("{line}");
+        }
+        if let Some(bus) = &self.bus {
+            bus.tell(record).await;
+        }
+    }
+
     fn stack(&self) -> Arc<Stack<AwsBalancer, S3Store, HttpClients>> {
-        let Config { prod_url, dev_url, connect_to, version_header, probe_path, .. } = self.config.clone();
         let clock = Clock::system();
         Arc::new(Stack {
             balancer: self.balancer.clone(),
             ledger: Ledger::new(Arc::clone(&self.store), clock),
-            clients: HttpClients::new(HttpOptions { prod_url, dev_url, connect_to }),
+            clients: self.clients.clone(),
             clock,
-            version_header,
-            probe_path,
+            version_header: self.config.version_header.clone(),
+            probe_path: self.config.probe_path.clone(),
         })
     }
 }

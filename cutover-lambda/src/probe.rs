@@ -14,11 +14,15 @@ use crate::Color;
 use crate::report::{Connection, Failure};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// A probe sent later than this after it was due counts as late. Timers here tick every millisecond.
 pub const LATE: Duration = Duration::from_millis(10);
+/// Time between two looks at what the site's name resolves to. A load balancer that grows or loses a zone tells so by its
+/// name, within a minute.
+pub const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read; one that is longer is as good as complete there.
 pub const LONGEST_BODY: u64 = 1 << 20;
 
@@ -27,6 +31,8 @@ pub const LONGEST_BODY: u64 = 1 << 20;
 pub enum Site {
     /// The prod listener.
     Prod,
+    /// The dev listener, as people reach it.
+    Dev,
     /// An environment, through the dev listener's header rule.
     Environment(Color),
 }
@@ -48,11 +54,15 @@ pub struct Reply {
 
 /// Sends single requests to one site.
 pub trait Client: Send + Sync + 'static {
-    /// The addresses that the site's name resolved to; never empty.
-    fn addresses(&self) -> &[SocketAddr];
+    /// The addresses that the site's name last resolved to; never empty.
+    fn addresses(&self) -> Arc<[SocketAddr]>;
 
-    /// Sends one request to one of the addresses, by its position. Has no timeout of its own.
-    fn send(&self, address: usize, connection: Connection) -> impl Future<Output = Reply> + Send;
+    /// Resolves the site's name again. New addresses join, vanished ones leave, the others keep their connections. An error
+    /// in words leaves everything as it was.
+    fn refresh(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Sends one request to one of the addresses. Has no timeout of its own.
+    fn send(&self, address: SocketAddr, connection: Connection) -> impl Future<Output = Reply> + Send;
 }
 
 /// Makes clients for sites.

@@ -46,6 +46,9 @@ pub struct Record {
     pub prod: Option<Color>,
     /// The environment that dev pointed at when last read or written.
     pub dev: Option<Color>,
+    /// The percentage of prod's requests that `to` gets while a progressive shift splits them; absent where one
+    /// environment gets all. `prod` is the old side meanwhile.
+    pub weight: Option<u8>,
     /// What happened and where traffic is, in one sentence.
     pub message: String,
     /// What to do next, if anything.
@@ -173,6 +176,7 @@ impl Record {
             to: request.to,
             prod: None,
             dev: None,
+            weight: None,
             message: "It has begun.".to_owned(),
             hint: None,
             wrote: false,

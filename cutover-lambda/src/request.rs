@@ -32,12 +32,22 @@ pub mod limits {
     pub const GATE: RangeInclusive<u32> = 0..=100;
     /// Milliseconds from the last write until only the new version is right.
     pub const SETTLE_MS: RangeInclusive<u32> = 0..=60_000;
+    /// Steps of a progressive shift, where there is one.
+    pub const SHIFT_STEPS: RangeInclusive<u32> = 1..=10;
+    /// Percentage of prod that the new side gets at a step; each step's is greater than the one's before.
+    pub const SHIFT_WEIGHT: RangeInclusive<u32> = 1..=99;
+    /// Milliseconds that a step is held. All of them have to fit into the function's time.
+    pub const SHIFT_HOLD_MS: RangeInclusive<u32> = 0..=840_000;
+    /// Probes that a run may come to, if it is held and settles long: all of them are kept.
+    pub const SERIES: RangeInclusive<u32> = 1..=7000;
     /// HTTP status codes.
     pub const STATUS: RangeInclusive<u32> = 100..=599;
     /// Longest path, id, header name and value, in bytes.
     pub const TEXT: usize = 1024;
     /// Longest id, in bytes.
     pub const ID: usize = 64;
+    /// Longest name of who asks, in bytes.
+    pub const BY: usize = 256;
 }
 
 /// What to do.
@@ -105,6 +115,9 @@ pub struct Request {
     /// Refuse where prod is another environment than this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Color>,
+    /// Who asks, for the record and the history: free text of at most 256 bytes. It is believed, not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Refuse after this time (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
@@ -115,8 +128,14 @@ pub struct Request {
     /// Time from the last write until only the new version is right: `settle_ms`, 0–60000, default 1000.
     #[serde(rename = "settle_ms", serialize_with = "as_ms")]
     pub settle: Duration,
-    /// What to do when probes fail after prod was written.
+    /// What to do when probes fail after all of prod was moved. While a shift is on its way, it always goes back.
     pub on_fail: OnFail,
+    /// A progressive shift: the steps in which the new side gets its share of prod before it gets all; at once where
+    /// there are none. `[{"weight": 10, "hold_ms": 30000}, …]`, 10 steps at most, weights 1–99 and rising, each held for
+    /// 0–840000 ms (default 30000). Probes go on all the while: either version may answer, and one failure too many
+    /// sends everybody back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shift: Vec<ShiftStep>,
 }
 
 impl Default for Request {
@@ -126,13 +145,30 @@ impl Default for Request {
             to: None,
             id: None,
             expect: None,
+            by: None,
             not_after: None,
             probe: ProbeOptions::default(),
             gate: GateOptions::default(),
             settle: Duration::from_secs(1),
             on_fail: OnFail::default(),
+            shift: Vec::new(),
         }
     }
+}
+
+/// One step of a progressive shift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ShiftStep {
+    /// The percentage of prod's requests that the new side gets, 1–99.
+    pub weight: u8,
+    /// For how long, before the next step: `hold_ms`, 0–840000, default 30000.
+    #[serde(rename = "hold_ms", serialize_with = "as_ms")]
+    pub hold: Duration,
+}
+
+impl ShiftStep {
+    /// For how long a step is held where it does not say so.
+    pub const HOLD: Duration = Duration::from_secs(30);
 }
 
 /// How prod is probed. The default is the sample's own: 150 probes, one every 100 ms.
@@ -266,6 +302,7 @@ impl Request {
             to: event.name("to", &COLORS)?,
             id: event.text("id", limits::ID)?,
             expect: event.name("expect", &COLORS)?,
+            by: event.text("by", limits::BY)?,
             not_after: event.timestamp("not_after")?,
             probe: event.object("probe", parse_probe)?.unwrap_or_default(),
             gate: event.object("gate", parse_gate)?.unwrap_or_default(),
@@ -273,6 +310,7 @@ impl Request {
             on_fail: event
                 .name("on_fail", &[("rollback", OnFail::Rollback), ("hold", OnFail::Hold)])?
                 .unwrap_or_default(),
+            shift: event.objects("shift", &limits::SHIFT_STEPS, parse_step)?.unwrap_or_default(),
         };
         event.finish()?;
         request.check()?;
@@ -298,9 +336,45 @@ impl Request {
             let problem = format!("{} leaves none of {} probes for after the swap", probe.baseline, probe.count);
             return Err(RequestError::new("probe.baseline", problem));
         }
+        self.check_shift()?;
         check_path(probe.path.as_deref())?;
         check_header(&probe.version)?;
         check_id(self.id.as_deref())
+    }
+
+    fn check_shift(&self) -> Result<(), RequestError> {
+        if self.shift.is_empty() {
+            return Ok(());
+        }
+        let count = u64::try_from(self.shift.len()).unwrap_or(u64::MAX);
+        fields::in_range("shift", count, &limits::SHIFT_STEPS)?;
+        let mut before = 0;
+        for (position, step) in self.shift.iter().enumerate() {
+            let weight = format!("shift[{position}].weight");
+            fields::in_range(&weight, step.weight.into(), &limits::SHIFT_WEIGHT)?;
+            if step.weight <= before {
+                let problem = format!("{} is not more than the {before} of the step before", step.weight);
+                return Err(RequestError::new(weight, problem));
+            }
+            before = step.weight;
+            let hold = whole_ms(step.hold);
+            fields::in_range(&format!("shift[{position}].hold_ms"), hold.into(), &limits::SHIFT_HOLD_MS)?;
+        }
+        let held = self.held() + self.settle;
+        let probes = held.as_millis() / self.probe.interval.as_millis().max(1) + u128::from(self.probe.count);
+        if probes > u128::from(*limits::SERIES.end()) {
+            let problem = format!(
+                "it is held so long that {probes} probes would be sent, {} at most; use a longer probe.interval_ms",
+                limits::SERIES.end()
+            );
+            return Err(RequestError::new("shift", problem));
+        }
+        Ok(())
+    }
+
+    /// For how long the steps of the shift are held together.
+    pub fn held(&self) -> Duration {
+        self.shift.iter().map(|step| step.hold).sum()
     }
 
     /// The id: the caller's, or a new one that sorts by time (UUID version 7).
@@ -335,11 +409,32 @@ fn parse_probe(mut fields: Fields<'_>) -> Result<ProbeOptions, RequestError> {
     Ok(options)
 }
 
+/// The probe options of a lifecycle hook, which has no baseline.
+pub(crate) fn parse_hook_probe(value: &Value) -> Result<ProbeOptions, RequestError> {
+    let given = value.as_object().is_some_and(|fields| fields.contains_key("count"));
+    let mut options = parse_probe(Fields::of("probe", value, true)?)?;
+    options.baseline = 0;
+    if !given {
+        options.count = crate::hook::COUNT;
+    }
+    check_path(options.path.as_deref())?;
+    check_header(&options.version)?;
+    Ok(options)
+}
+
 fn parse_version(mut fields: Fields<'_>) -> Result<VersionExpectation, RequestError> {
     let version =
         VersionExpectation { header: fields.text("header", limits::TEXT)?, value: fields.text("value", limits::TEXT)? };
     fields.finish()?;
     Ok(version)
+}
+
+fn parse_step(mut fields: Fields<'_>) -> Result<ShiftStep, RequestError> {
+    let weight = fields.number("weight", &limits::SHIFT_WEIGHT)?;
+    let hold = fields.duration("hold_ms", &limits::SHIFT_HOLD_MS)?.unwrap_or(ShiftStep::HOLD);
+    let weight = weight.and_then(|weight| u8::try_from(weight).ok()).ok_or_else(|| fields.missing("weight"))?;
+    fields.finish()?;
+    Ok(ShiftStep { weight, hold })
 }
 
 fn parse_gate(mut fields: Fields<'_>) -> Result<GateOptions, RequestError> {

@@ -4,6 +4,7 @@
 mod budget;
 mod engine;
 mod hands;
+mod hook;
 mod live;
 mod status;
 mod words;
@@ -12,8 +13,9 @@ pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
 
 use crate::balancer::Balancer;
 use crate::clock::Clock;
+use crate::hook::{HookAnswer, HookEvent, HookStatus};
 use crate::ledger::{Ledger, ObjectStore, RecordError};
-use crate::machine::{Asked, Kind};
+use crate::machine::{Asked, Kind, Shift};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::{Op, new_id};
@@ -44,6 +46,17 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
     /// Answers an event. Must be done at `deadline`, when the process may be killed without notice. Never an error: what
     /// goes wrong is in the answer.
     pub async fn handle(self: &Arc<Self>, event: &Value, deadline: Instant) -> Answer {
+        match HookEvent::recognise(event) {
+            None => {}
+            Some(Ok(hook)) => {
+                let span = tracing::info_span!("hook", deployment = hook.deployment, stage = hook.stage);
+                return Answer::Hook(Box::pin(hook::probe(self, &hook, deadline)).instrument(span).await);
+            }
+            Some(Err(problem)) => {
+                tracing::error!(problem, "the hook cannot be carried out");
+                return Answer::Hook(HookAnswer::ended(HookStatus::Failed));
+            }
+        }
         match Request::parse(event) {
             Ok(request) => self.carry_out(request, deadline).await,
             Err(error) => {
@@ -74,7 +87,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             // Status was answered above.
             Op::Cutover | Op::Status => Kind::Cutover,
         };
-        let asked = Asked { kind, to: request.to, expect: request.expect, on_fail: request.on_fail };
+        let shift = Shift::new(request.shift.iter().map(|step| step.weight));
+        let asked = Asked { kind, to: request.to, expect: request.expect, on_fail: request.on_fail, shift };
         let request = Request { id: Some(request.id_or_new()), ..request };
         let span = tracing::info_span!("run", id = request.id, op = %request.op);
         Box::pin(engine::run(Arc::clone(self), request, asked, deadline)).instrument(span).await

@@ -1,6 +1,7 @@
 //! What `status` tells: who is prod and dev, how both environments are, and what ran last. A stable JSON format.
 //! Must not know how it was found out.
 
+use crate::hook::HookAnswer;
 use crate::ledger::LeaseInfo;
 use crate::{Color, Record};
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,13 @@ use std::collections::BTreeMap;
 /// The state of a stack's traffic. What could not be read is absent, with the reason in `problems`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The environment that prod points at.
+    /// The environment that gets all of prod.
     pub prod: Option<Color>,
     /// The environment that dev points at.
     pub dev: Option<Color>,
+    /// The percentage of prod's requests that each environment gets, where both get some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<BTreeMap<Color, u8>>,
     /// Each environment.
     pub environments: BTreeMap<Color, EnvironmentStatus>,
     /// The lease, where someone holds it.
@@ -48,4 +52,6 @@ pub enum Answer {
     Run(Box<Record>),
     /// To `status`.
     Status(Box<Status>),
+    /// To a lifecycle hook of Amazon ECS.
+    Hook(HookAnswer),
 }

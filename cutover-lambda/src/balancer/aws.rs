@@ -3,11 +3,13 @@
 use super::{Balancer, BalancerError, Health, Listeners, Pointing, Service, WRITE_TIMEOUT};
 use crate::Color;
 use crate::config::Config;
-use crate::machine::Listener;
+use crate::route::{Listener, Route};
 use aws_config::SdkConfig;
 use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState};
-use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, TargetDescription, TargetHealthStateEnum};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, ForwardActionConfig, TargetDescription, TargetGroupTuple, TargetHealthStateEnum,
+};
 use aws_smithy_types::timeout::TimeoutConfig;
 use std::time::Duration;
 
@@ -38,15 +40,32 @@ impl AwsBalancer {
     }
 
     fn pointing(&self, actions: &[Action]) -> Pointing {
-        match sole_target_group(actions) {
-            Ok(arn) => {
-                Color::ALL.into_iter().find(|color| self.config.environment(*color).target_group == arn).map_or_else(
-                    || Pointing::NotUnderstood(format!("it forwards to {arn}, which is not one of this stack's")),
-                    Pointing::At,
-                )
-            }
+        let color_of = |arn: &str| {
+            let own = |color: &Color| self.config.environment(*color).target_group == arn;
+            Color::ALL.into_iter().find(own)
+        };
+        match target_groups(actions).and_then(|groups| route(&groups, color_of)) {
+            Ok(route) => Pointing::At(route),
             Err(problem) => Pointing::NotUnderstood(problem),
         }
+    }
+
+    /// The action that sends requests there.
+    fn forward(&self, to: Route) -> Action {
+        let group = |color| &self.config.environment(color).target_group;
+        let action = Action::builder().r#type(ActionTypeEnum::Forward);
+        let action = match to {
+            Route::All(color) => action.target_group_arn(group(color)),
+            Route::Split { .. } => {
+                let weighted = |color: Color| {
+                    let weight = i32::from(to.percent(color));
+                    TargetGroupTuple::builder().target_group_arn(group(color)).weight(weight).build()
+                };
+                let groups = Color::ALL.map(weighted).to_vec();
+                action.forward_config(ForwardActionConfig::builder().set_target_groups(Some(groups)).build())
+            }
+        };
+        action.build()
     }
 
     const fn listener_arn(&self, listener: Listener) -> &String {
@@ -57,8 +76,8 @@ impl AwsBalancer {
     }
 }
 
-/// The one target group that these actions forward everything to.
-fn sole_target_group(actions: &[Action]) -> Result<String, String> {
+/// The target groups that these actions forward to, each with its weight; not those of weight 0.
+fn target_groups(actions: &[Action]) -> Result<Vec<(String, u32)>, String> {
     let [action] = actions else {
         return Err(format!("its default action has {} parts instead of one", actions.len()));
     };
@@ -67,24 +86,40 @@ fn sole_target_group(actions: &[Action]) -> Result<String, String> {
         return Err(format!("its default action is {kind:?}, not a forward"));
     }
     let Some(forward) = action.forward_config() else {
-        let arn = action.target_group_arn().map(str::to_owned);
+        let arn = action.target_group_arn().map(|arn| vec![(arn.to_owned(), 1)]);
         return arn.ok_or_else(|| "it forwards to no target group".to_owned());
     };
     let sticky = forward.target_group_stickiness_config();
     if sticky.is_some_and(|config| config.enabled() == Some(true)) {
         return Err("its forward has stickiness between target groups".to_owned());
     }
-    let weighted: Vec<_> = forward
-        .target_groups()
-        .iter()
-        .filter(|group| group.weight() != Some(0))
-        .filter_map(|group| group.target_group_arn())
-        .collect();
-    match (weighted.as_slice(), action.target_group_arn()) {
-        ([arn], _) => Ok((*arn).to_owned()),
-        ([], Some(arn)) if forward.target_groups().is_empty() => Ok(arn.to_owned()),
-        (groups, _) => Err(format!("it forwards to {} target groups by weight", groups.len())),
+    // A group without a weight has the weight 1.
+    let weighted = forward.target_groups().iter().filter_map(|group| {
+        let weight = u32::try_from(group.weight().unwrap_or(1)).unwrap_or(0);
+        group.target_group_arn().filter(|_| weight > 0).map(|arn| (arn.to_owned(), weight))
+    });
+    let mut weighted: Vec<_> = weighted.collect();
+    if forward.target_groups().is_empty() {
+        weighted.extend(action.target_group_arn().map(|arn| (arn.to_owned(), 1)));
     }
+    if weighted.is_empty() { Err("it forwards to no target group".to_owned()) } else { Ok(weighted) }
+}
+
+/// Where these weighted target groups make requests go.
+fn route(groups: &[(String, u32)], color_of: impl Fn(&str) -> Option<Color>) -> Result<Route, String> {
+    let (mut blue, mut all) = (0, 0);
+    for (arn, weight) in groups {
+        match color_of(arn) {
+            Some(Color::Blue) => blue += weight,
+            Some(Color::Green) => {}
+            None => return Err(format!("it forwards to {arn}, which is not one of this stack's")),
+        }
+        all += weight;
+    }
+    let rounded = (blue * 100 + all / 2) / all.max(1);
+    // A share that is small is still a share.
+    let percent = if blue == 0 || blue == all { rounded } else { rounded.clamp(1, 99) };
+    Ok(Route::share(Color::Blue, u8::try_from(percent).unwrap_or(100)))
 }
 
 impl Balancer for AwsBalancer {
@@ -103,24 +138,20 @@ impl Balancer for AwsBalancer {
         Ok(Listeners { prod: find(Listener::Prod), dev: find(Listener::Dev) })
     }
 
-    async fn write(&self, listener: Listener, color: Color) -> Result<(), BalancerError> {
+    async fn write(&self, listener: Listener, route: Route) -> Result<(), BalancerError> {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(3))
             .operation_timeout(WRITE_TIMEOUT)
             .build();
         let config = aws_sdk_elasticloadbalancingv2::config::Config::builder().timeout_config(timeouts);
-        let action = Action::builder()
-            .r#type(ActionTypeEnum::Forward)
-            .target_group_arn(&self.config.environment(color).target_group)
-            .build();
         let request = self
             .elb
             .modify_listener()
             .listener_arn(self.listener_arn(listener))
-            .default_actions(action)
+            .default_actions(self.forward(route))
             .customize()
             .config_override(config);
-        let doing = format!("point {} at {color}", listener.as_str());
+        let doing = format!("point {} at {route}", listener.as_str());
         request.send().await.map(drop).map_err(|error| failed(&doing, error))
     }
 
@@ -218,7 +249,7 @@ where
 mod tests {
     use super::*;
     use aws_sdk_ecs::types::Service;
-    use aws_sdk_elasticloadbalancingv2::types::{ForwardActionConfig, TargetGroupStickinessConfig, TargetGroupTuple};
+    use aws_sdk_elasticloadbalancingv2::types::TargetGroupStickinessConfig;
 
     fn forward(groups: &[(&str, Option<i32>)]) -> Action {
         let config = groups.iter().fold(ForwardActionConfig::builder(), |config, (arn, weight)| {
@@ -228,28 +259,48 @@ mod tests {
         Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config.build()).build()
     }
 
+    fn read(actions: &[Action]) -> Result<Route, String> {
+        let color = |arn: &str| match arn {
+            "blue" => Some(Color::Blue),
+            "green" => Some(Color::Green),
+            _ => None,
+        };
+        target_groups(actions).and_then(|groups| route(&groups, color))
+    }
+
     #[test]
     fn a_plain_forward_is_understood_in_both_notations() {
-        let plain = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("a").build();
-        assert_eq!(sole_target_group(&[plain]), Ok("a".to_owned()));
-        assert_eq!(sole_target_group(&[forward(&[("a", Some(1))])]), Ok("a".to_owned()));
-        assert_eq!(sole_target_group(&[forward(&[("a", None)])]), Ok("a".to_owned()));
-        assert_eq!(sole_target_group(&[forward(&[("a", Some(5)), ("b", Some(0))])]), Ok("a".to_owned()));
+        let blue = Ok(Route::All(Color::Blue));
+        let plain = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("blue").build();
+        assert_eq!(read(&[plain]), blue);
+        assert_eq!(read(&[forward(&[("blue", Some(1))])]), blue);
+        assert_eq!(read(&[forward(&[("blue", None)])]), blue);
+        assert_eq!(read(&[forward(&[("blue", Some(5)), ("green", Some(0))])]), blue);
+        assert_eq!(read(&[forward(&[("blue", Some(0)), ("green", Some(999))])]), Ok(Route::All(Color::Green)));
+    }
+
+    #[test]
+    fn a_split_is_understood_in_percent() {
+        let split = |blue, green| read(&[forward(&[("blue", Some(blue)), ("green", Some(green))])]);
+        assert_eq!(split(10, 90), Ok(Route::share(Color::Blue, 10)));
+        assert_eq!(split(1, 1), Ok(Route::share(Color::Blue, 50)));
+        assert_eq!(split(1, 999), Ok(Route::share(Color::Blue, 1)));
+        assert_eq!(split(999, 1), Ok(Route::share(Color::Blue, 99)));
+        assert!(read(&[forward(&[("blue", Some(1)), ("other", Some(1))])]).unwrap_err().contains("not one of this"));
     }
 
     #[test]
     fn anything_else_is_refused_with_its_reason() {
         let redirect = Action::builder().r#type(ActionTypeEnum::Redirect).build();
-        assert!(sole_target_group(&[redirect]).unwrap_err().contains("redirect"));
-        assert!(sole_target_group(&[]).unwrap_err().contains("0 parts"));
-        let weighted = forward(&[("a", Some(1)), ("b", Some(1))]);
-        assert!(sole_target_group(&[weighted]).unwrap_err().contains("2 target groups by weight"));
+        assert!(read(&[redirect]).unwrap_err().contains("redirect"));
+        assert!(read(&[]).unwrap_err().contains("0 parts"));
+        assert!(read(&[forward(&[("blue", Some(0))])]).unwrap_err().contains("no target group"));
         let sticky = ForwardActionConfig::builder()
             .target_groups(TargetGroupTuple::builder().target_group_arn("a").build())
             .target_group_stickiness_config(TargetGroupStickinessConfig::builder().enabled(true).build())
             .build();
         let sticky = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(sticky).build();
-        assert!(sole_target_group(&[sticky]).unwrap_err().contains("stickiness"));
+        assert!(read(&[sticky]).unwrap_err().contains("stickiness"));
     }
 
     fn deployment(status: &str, state: DeploymentRolloutState, running: i32) -> Deployment {

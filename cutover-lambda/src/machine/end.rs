@@ -2,7 +2,7 @@
 //! state or the event.
 
 use super::goal::Next;
-use super::{CONFIRMATIONS, Effect, Effects, Event, Finish, Goal, Reason, State, Step, Subject};
+use super::{CONFIRMATIONS, Effect, Effects, Event, Finish, Goal, Reason, Route, State, Step, Subject};
 use crate::report::{Outcome, Phase};
 
 impl State {
@@ -40,8 +40,10 @@ impl State {
     }
 
     pub(super) fn conclude(&mut self) -> Effects {
-        let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Some(to));
+        let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Some(Route::All(to)));
         let outcome = match self.goal {
+            // Prod is at one side, and dev at the other: that is what was asked for.
+            _ if self.is_reconcile() && !self.recovering => Outcome::Done,
             Goal::Forward => Outcome::Done,
             Goal::Hold if self.current_swap().is_none() => Outcome::Done,
             Goal::Hold if at_new_side => Outcome::Held,
@@ -69,6 +71,7 @@ impl State {
                 self.goal = Goal::Forward;
                 self.confirming = false;
                 self.confirmations = 0;
+                self.refuge = None;
                 self.doubted = false;
                 self.tries = 0;
                 self.reason = None;
@@ -109,8 +112,9 @@ impl State {
 
     pub(super) fn outcome_saved(&mut self, outcome: Outcome, event: Event) -> Effects {
         match event {
-            // An interrupted run is still to be put right: the lease remembers it, so it is left to expire.
-            Event::Saved if self.recovering => self.end(Finish::Recorded(outcome)),
+            // An interrupted run is still to be put right, which the lease remembers, or a write of ours may still land, and
+            // nobody else may write before: the lease is left to expire.
+            Event::Saved if self.recovering || self.unsettled => self.end(Finish::Recorded(outcome)),
             Event::Saved => self.release(Finish::Recorded(outcome)),
             Event::SaveTaken if !self.leased => self.end(Finish::Stored),
             Event::SaveTaken => self.abandon(),

@@ -1,17 +1,17 @@
 //! Where the listeners have to point, and in which order they are written. Must not know how far a run is.
 
-use super::Listener;
+use super::{Listener, Route};
 use crate::Color;
 
 /// What a run is working towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Goal {
-    /// Dev to the old side, then prod to the new side. The prod write is the commit point: a crash before it leaves
-    /// users where they were.
+    /// Dev to the old side, then prod to the new side, in steps where that was asked for. The last prod write is the
+    /// commit point: a crash before it is put right by sending everybody to where all were.
     Forward,
     /// Prod to the old side, then dev to the new side.
     Back,
-    /// Prod stays where it is; dev to the other side.
+    /// Prod stays where it is; dev to the other side. A prod that is split goes to its refuge.
     Hold,
 }
 
@@ -20,27 +20,48 @@ pub enum Goal {
 pub(crate) enum Next {
     /// It is not known where the listeners point.
     Read,
-    /// Point this listener there.
-    Write(Listener, Color),
-    /// They point where they should.
+    /// Make this listener send its requests there.
+    Write(Listener, Route),
+    /// They are as they should be.
     Reached,
 }
 
+/// What a goal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aim {
+    /// From which side to which; none where traffic is not moved.
+    pub swap: Option<(Color, Color)>,
+    /// The percentage of prod that the new side should get now, on the way forward.
+    pub share: u8,
+    /// Where a split prod that is to be held goes.
+    pub refuge: Color,
+}
+
 impl Goal {
-    pub(crate) fn next(self, swap: Option<(Color, Color)>, prod: Option<Color>, dev: Option<Color>) -> Next {
-        match (self, swap) {
-            (Self::Forward, Some((from, to))) => first(&[(Listener::Dev, dev, from), (Listener::Prod, prod, to)]),
-            (Self::Back, Some((from, to))) => first(&[(Listener::Prod, prod, from), (Listener::Dev, dev, to)]),
+    pub(crate) fn next(self, aim: Aim, prod: Option<Route>, dev: Option<Color>) -> Next {
+        let dev = dev.map(Route::All);
+        match (self, aim.swap) {
+            (Self::Forward, Some((from, to))) => {
+                let share = Route::share(to, aim.share);
+                first([(Listener::Dev, dev, Route::All(from)), (Listener::Prod, prod, share)])
+            }
+            (Self::Back, Some((from, to))) => {
+                first([(Listener::Prod, prod, Route::All(from)), (Listener::Dev, dev, Route::All(to))])
+            }
             // Without a swap there is nothing to go forward or back to.
             (Self::Hold | Self::Forward | Self::Back, _) => match prod {
                 None => Next::Read,
-                Some(prod) => first(&[(Listener::Dev, dev, prod.other())]),
+                Some(is) => {
+                    let side = is.whole().unwrap_or(aim.refuge);
+                    let other = Route::All(side.other());
+                    first([(Listener::Prod, prod, Route::All(side)), (Listener::Dev, dev, other)])
+                }
             },
         }
     }
 }
 
-fn first(wanted: &[(Listener, Option<Color>, Color)]) -> Next {
+fn first(wanted: [(Listener, Option<Route>, Route); 2]) -> Next {
     let missing = wanted.iter().find(|(_, is, should)| *is != Some(*should));
     missing.map_or(Next::Reached, |(listener, _, should)| Next::Write(*listener, *should))
 }
@@ -50,33 +71,58 @@ mod tests {
     use super::*;
     use Color::{Blue, Green};
 
-    const SWAP: Option<(Color, Color)> = Some((Green, Blue));
+    const AIM: Aim = Aim { swap: Some((Green, Blue)), share: 100, refuge: Green };
+
+    const fn all(color: Color) -> Option<Route> {
+        Some(Route::All(color))
+    }
+
+    const fn write(listener: Listener, color: Color) -> Next {
+        Next::Write(listener, Route::All(color))
+    }
 
     #[test]
     fn forward_writes_dev_first() {
-        let next = |prod, dev| Goal::Forward.next(SWAP, Some(prod), Some(dev));
-        assert_eq!(next(Green, Blue), Next::Write(Listener::Dev, Green));
-        assert_eq!(next(Green, Green), Next::Write(Listener::Prod, Blue));
+        let next = |prod, dev| Goal::Forward.next(AIM, all(prod), Some(dev));
+        assert_eq!(next(Green, Blue), write(Listener::Dev, Green));
+        assert_eq!(next(Green, Green), write(Listener::Prod, Blue));
         assert_eq!(next(Blue, Green), Next::Reached);
     }
 
     #[test]
     fn back_writes_prod_first() {
-        let next = |prod, dev| Goal::Back.next(SWAP, Some(prod), Some(dev));
-        assert_eq!(next(Blue, Green), Next::Write(Listener::Prod, Green));
-        assert_eq!(next(Green, Green), Next::Write(Listener::Dev, Blue));
+        let next = |prod, dev| Goal::Back.next(AIM, all(prod), Some(dev));
+        assert_eq!(next(Blue, Green), write(Listener::Prod, Green));
+        assert_eq!(next(Green, Green), write(Listener::Dev, Blue));
         assert_eq!(next(Green, Blue), Next::Reached);
     }
 
     #[test]
-    fn hold_never_writes_prod() {
-        assert_eq!(Goal::Hold.next(SWAP, Some(Blue), Some(Blue)), Next::Write(Listener::Dev, Green));
-        assert_eq!(Goal::Hold.next(SWAP, Some(Blue), Some(Green)), Next::Reached);
-        assert_eq!(Goal::Hold.next(None, None, Some(Green)), Next::Read);
+    fn hold_never_writes_a_prod_that_is_whole() {
+        assert_eq!(Goal::Hold.next(AIM, all(Blue), Some(Blue)), write(Listener::Dev, Green));
+        assert_eq!(Goal::Hold.next(AIM, all(Blue), Some(Green)), Next::Reached);
+        let nowhere = Aim { swap: None, ..AIM };
+        assert_eq!(Goal::Hold.next(nowhere, None, Some(Green)), Next::Read);
     }
 
     #[test]
     fn what_is_not_known_is_written() {
-        assert_eq!(Goal::Back.next(SWAP, None, None), Next::Write(Listener::Prod, Green));
+        assert_eq!(Goal::Back.next(AIM, None, None), write(Listener::Prod, Green));
+    }
+
+    #[test]
+    fn a_step_of_a_shift_is_reached_by_its_share_alone() {
+        let step = Aim { share: 10, ..AIM };
+        let next = |prod| Goal::Forward.next(step, Some(prod), Some(Green));
+        assert_eq!(next(Route::All(Green)), Next::Write(Listener::Prod, Route::share(Blue, 10)));
+        assert_eq!(next(Route::share(Blue, 10)), Next::Reached);
+    }
+
+    #[test]
+    fn a_split_is_never_left() {
+        let split = Some(Route::share(Blue, 10));
+        assert_eq!(Goal::Back.next(AIM, split, Some(Green)), write(Listener::Prod, Green));
+        assert_eq!(Goal::Hold.next(Aim { refuge: Blue, ..AIM }, split, Some(Green)), write(Listener::Prod, Blue));
+        assert_eq!(Goal::Hold.next(Aim { swap: None, ..AIM }, split, Some(Green)), write(Listener::Prod, Green));
     }
 }

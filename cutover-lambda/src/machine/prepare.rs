@@ -74,9 +74,12 @@ impl State {
 
     pub(super) fn preflight_read(&mut self, event: Event) -> Effects {
         match event {
-            Event::Listeners(Some(prod), Some(dev)) => {
-                (self.prod, self.dev) = (Some(prod), Some(dev));
-                if self.asked.kind == Kind::Reconcile {
+            Event::Listeners(Some(route), Some(dev)) => {
+                (self.prod, self.dev) = (Some(route), Some(dev));
+                let Some(prod) = route.whole() else {
+                    return self.unsplit();
+                };
+                if self.is_reconcile() {
                     return self.reconcile(prod, dev);
                 }
                 if self.asked.expect.is_some_and(|expected| expected != prod) {
@@ -100,16 +103,28 @@ impl State {
         }
     }
 
+    /// Prod is split though nothing is interrupted: somebody else did that, or the ledger is gone. Only a reconcile brings
+    /// it to one side, as if a shift from there had been interrupted.
+    fn unsplit(&mut self) -> Effects {
+        if !self.is_reconcile() {
+            return self.refuse(Reason::Split);
+        }
+        self.from = self.old_side();
+        self.to = self.from.map(Color::other);
+        self.goal = Goal::Back;
+        self.advance()
+    }
+
     /// Prod stays; dev is set right where it is not.
     pub(super) fn reconcile(&mut self, prod: Color, dev: Color) -> Effects {
         if prod == dev {
             self.goal = Goal::Hold;
             return self.advance();
         }
-        let held = self.asked.kind == Kind::Reconcile && self.recovered == Some(Outcome::Held);
+        let held = self.is_reconcile() && self.recovered == Some(Outcome::Held);
         self.save_outcome(match self.recovered {
             _ if held => Outcome::Held,
-            Some(_) if self.asked.kind == Kind::Reconcile => Outcome::Done,
+            Some(_) if self.is_reconcile() => Outcome::Done,
             _ => Outcome::Noop,
         })
     }

@@ -36,7 +36,7 @@ impl State {
         }
         let waits = matches!(
             self.step,
-            Step::Gate | Step::Baseline | Step::Settle | Step::Probes | Step::SettleBack | Step::Quiet
+            Step::Gate | Step::Baseline | Step::Hold | Step::Settle | Step::Probes | Step::SettleBack | Step::Quiet
         );
         if waits { self.heed().unwrap_or_default() } else { Vec::new() }
     }
@@ -79,7 +79,11 @@ impl State {
             (Step::Inspect | Step::Gate | Step::Baseline | Step::SaveIntent, event) => self.prepared(event),
             (Step::Read, event) => self.read(event),
             (Step::Health, event) => self.health_read(event),
-            (Step::Write(listener, color), event) => self.written(listener, color, event),
+            (Step::Write(listener, route), event) => self.written(listener, route, event),
+            (Step::Hold, Event::HoldElapsed) => {
+                self.shift_step += 1;
+                self.advance()
+            }
             (Step::Settle, Event::SettleElapsed) => self.enter(Phase::Verify, Step::Probes, Effect::AwaitProbes),
             (Step::Probes, Event::ProbesPassed) => {
                 self.verified = true;

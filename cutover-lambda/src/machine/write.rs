@@ -1,7 +1,7 @@
 //! Writing the listeners towards a goal, and turning back. Must not know anything that is not in the state or the event.
 
-use super::goal::Next;
-use super::{Effect, Effects, Event, Goal, Listener, Reason, State, Step, TRIES};
+use super::goal::{Aim, Next};
+use super::{Effect, Effects, Event, Goal, Kind, Listener, Reason, Route, State, Step, TRIES};
 use crate::Color;
 use crate::report::Phase;
 use crate::request::OnFail;
@@ -16,7 +16,18 @@ impl State {
     }
 
     pub(super) fn next(&self) -> Next {
-        self.goal.next(self.current_swap(), self.prod, self.dev)
+        let swap = self.current_swap();
+        // What an interrupted run had verified had all of prod.
+        let share = if self.recovering { None } else { self.asked.shift.weight(self.shift_step) };
+        let old = swap.map(|(from, _)| from);
+        let refuge = self.refuge.or(old).or_else(|| self.old_side()).unwrap_or(Color::Green);
+        self.goal.next(Aim { swap, share: share.unwrap_or(100), refuge }, self.prod, self.dev)
+    }
+
+    /// The side that a split prod most probably came from, where no record says so: the one that still gets more, or
+    /// the one that dev was pointed at before the shift began.
+    pub(super) fn old_side(&self) -> Option<Color> {
+        self.prod?.heavier().or(self.dev)
     }
 
     /// Takes the next step towards the goal.
@@ -24,20 +35,28 @@ impl State {
         let next = self.next();
         self.phase = match (self.goal, next) {
             (_, Next::Reached) => self.phase,
-            _ if self.recovering || self.current_swap().is_none() => Phase::Recover,
+            _ if self.recovering || self.is_reconcile() || self.current_swap().is_none() => Phase::Recover,
             _ if self.confirming => Phase::Confirm,
             (Goal::Forward, Next::Write(Listener::Dev, _)) => Phase::SwapDev,
+            (Goal::Forward, Next::Write(Listener::Prod, Route::Split { .. })) => Phase::Shift,
             (Goal::Forward, _) => Phase::SwapProd,
             (Goal::Back | Goal::Hold, _) => Phase::RollBack,
         };
         match next {
             Next::Read => self.ask(Step::Read, Effect::ReadListeners),
-            Next::Write(Listener::Prod, color) => self.ask(Step::Health, Effect::CheckHealth(color)),
-            Next::Write(Listener::Dev, color) => {
-                self.ask(Step::Write(Listener::Dev, color), Effect::Write(Listener::Dev, color))
-            }
+            Next::Write(Listener::Prod, route) => self.ask(Step::Health, Effect::CheckHealth(route)),
+            Next::Write(Listener::Dev, route) => self.write(Listener::Dev, route),
             Next::Reached => self.reached(),
         }
+    }
+
+    /// Whether this run only puts the listeners in order.
+    pub(super) fn is_reconcile(&self) -> bool {
+        self.asked.kind == Kind::Reconcile
+    }
+
+    fn write(&mut self, listener: Listener, route: Route) -> Effects {
+        self.ask(Step::Write(listener, route), Effect::Write(listener, route))
     }
 
     pub(super) fn read(&mut self, event: Event) -> Effects {
@@ -58,20 +77,21 @@ impl State {
     }
 
     pub(super) fn health_read(&mut self, event: Event) -> Effects {
-        let Next::Write(Listener::Prod, color) = self.next() else {
+        let Next::Write(Listener::Prod, route) = self.next() else {
             return self.advance();
         };
         match event {
-            Event::Healthy => {
-                let write = Effect::Write(Listener::Prod, color);
-                self.ask(Step::Write(Listener::Prod, color), write)
-            }
-            Event::Unreadable if self.try_again() => self.ask(Step::Health, Effect::CheckHealth(color)),
+            Event::Healthy => self.write(Listener::Prod, route),
+            Event::Unreadable if self.try_again() => self.ask(Step::Health, Effect::CheckHealth(route)),
             Event::Unreadable | Event::Unhealthy if self.may_turn_back() => self.turn_back(Reason::Unhealthy),
+            // Prod is split, and neither side can take all of it.
+            Event::Unreadable | Event::Unhealthy if self.goal == Goal::Hold => self.fail(Reason::Unhealthy),
             Event::Unreadable | Event::Unhealthy => {
-                // The side that traffic should go to cannot take it: it stays where it is.
+                // The side that traffic should go to cannot take it: it stays where it is, or if it is on both, it goes
+                // to the other.
                 self.reason = self.reason.or(Some(Reason::Unhealthy));
                 self.goal = Goal::Hold;
+                self.refuge = route.whole().map(Color::other);
                 self.tries = 0;
                 self.advance()
             }
@@ -79,19 +99,22 @@ impl State {
         }
     }
 
-    pub(super) fn written(&mut self, listener: Listener, color: Color, event: Event) -> Effects {
-        let known = match listener {
-            Listener::Prod => &mut self.prod,
-            Listener::Dev => &mut self.dev,
-        };
+    fn note(&mut self, listener: Listener, route: Option<Route>) {
+        match listener {
+            Listener::Prod => self.prod = route,
+            Listener::Dev => self.dev = route.and_then(Route::whole),
+        }
+    }
+
+    pub(super) fn written(&mut self, listener: Listener, route: Route, event: Event) -> Effects {
         match event {
             Event::WriteDone => {
-                *known = Some(color);
+                self.note(listener, Some(route));
                 self.tries = 0;
                 self.advance()
             }
             Event::WriteUnknown => {
-                *known = None;
+                self.note(listener, None);
                 self.unsettled = true;
                 self.doubted = true;
                 if self.try_again() {
@@ -121,13 +144,15 @@ impl State {
         if self.may_turn_back() { self.turn_back(reason) } else { self.fail(reason) }
     }
 
-    /// Sends traffic back, or leaves it on the new side where that was asked for or the old side was failing already.
+    /// Sends traffic back, or leaves it on the new side where all of it is there and that was asked for, or the old side
+    /// was failing already.
     pub(super) fn turn_back(&mut self, reason: Reason) -> Effects {
         self.reason = Some(reason);
         self.alarm = None;
         self.tries = 0;
         let hold = self.asked.on_fail == OnFail::Hold || self.old_is_bad;
-        self.goal = if hold && self.prod.is_some() && self.prod == self.to { Goal::Hold } else { Goal::Back };
+        self.goal =
+            if hold && self.prod.is_some() && self.prod == self.to.map(Route::All) { Goal::Hold } else { Goal::Back };
         self.phase = Phase::RollBack;
         self.advance()
     }
@@ -136,6 +161,9 @@ impl State {
         self.tries = 0;
         match self.goal {
             _ if self.recovering || self.confirming || self.verified => self.confirm(),
+            Goal::Forward if self.asked.shift.weight(self.shift_step).is_some() => {
+                self.enter(Phase::Shift, Step::Hold, Effect::AwaitHold(self.shift_step))
+            }
             Goal::Forward => self.enter(Phase::Settle, Step::Settle, Effect::AwaitSettle),
             // So that the probes see the old side answer again.
             Goal::Back if self.probing => self.ask(Step::SettleBack, Effect::AwaitSettle),

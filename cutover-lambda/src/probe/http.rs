@@ -1,13 +1,16 @@
-//! Sends probes over HTTP with reqwest. One client for each address and kind of connection, so that every address is
-//! probed and a new connection is really new. Must not know schedules or verdicts.
+//! Sends probes over HTTP and HTTPS with reqwest. One client for each address and kind of connection, so that every address
+//! is probed and a new connection is really new. Must not know schedules or verdicts.
 
 use super::{Client, Clients, LONGEST_BODY, Reply, Site};
 use crate::connect_to::ConnectTo;
 use crate::report::{Connection, Failure};
-use reqwest::Url;
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Url};
+use rustls::pki_types::CertificateDer;
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -25,34 +28,71 @@ pub struct HttpOptions {
     pub dev_url: String,
     /// Where to reach a host and port.
     pub connect_to: ConnectTo,
+    /// Certificates that are trusted beside the system's own, where a URL is https (`AWS_CA_BUNDLE`).
+    pub roots: Vec<CertificateDer<'static>>,
 }
 
 /// Makes HTTP clients.
 #[derive(Debug, Clone)]
 pub struct HttpClients {
     options: HttpOptions,
+    /// All trusted certificates, read once they are needed.
+    trusted: Arc<OnceLock<Vec<Certificate>>>,
 }
 
 /// Sends HTTP requests to one site.
 #[derive(Debug)]
 pub struct HttpClient {
-    addresses: Vec<SocketAddr>,
-    /// For each address: the client that keeps its connections, and the one that does not.
-    clients: Vec<[Target; 2]>,
+    host: String,
+    port: u16,
+    maker: Maker,
     headers: HeaderMap,
     version_header: HeaderName,
+    reached: Mutex<Reached>,
 }
 
-#[derive(Debug)]
+/// Where requests go.
+#[derive(Debug, Default)]
+struct Reached {
+    addresses: Arc<[SocketAddr]>,
+    /// For each address: the client that keeps its connections, and the one that does not. Those of addresses that
+    /// vanished stay, for requests that are about to be sent.
+    targets: BTreeMap<SocketAddr, [Target; 2]>,
+}
+
+#[derive(Debug, Clone)]
 struct Target {
     client: reqwest::Client,
     url: Url,
 }
 
+/// Makes clients of one address after the other.
+#[derive(Debug)]
+struct Maker {
+    url: Url,
+    trusted: Vec<Certificate>,
+}
+
 impl HttpClients {
     /// Clients for these sites.
-    pub const fn new(options: HttpOptions) -> Self {
-        Self { options }
+    pub fn new(options: HttpOptions) -> Self {
+        Self { options, trusted: Arc::default() }
+    }
+
+    /// The system's certificates and those of the options; none for a URL that needs none, as reading them takes time.
+    fn trusted(&self, url: &Url) -> Vec<Certificate> {
+        if url.scheme() != "https" {
+            return Vec::new();
+        }
+        let read = || {
+            let system = rustls_native_certs::load_native_certs();
+            for error in &system.errors {
+                tracing::warn!(%error, "certificates of the system cannot be read");
+            }
+            let all = system.certs.iter().chain(&self.options.roots);
+            all.filter_map(|certificate| Certificate::from_der(certificate).ok()).collect()
+        };
+        self.trusted.get_or_init(read).clone()
     }
 }
 
@@ -62,7 +102,7 @@ impl Clients for HttpClients {
     async fn open(&self, site: Site, path: &str, version_header: &str) -> Result<HttpClient, String> {
         let base = match site {
             Site::Prod => &self.options.prod_url,
-            Site::Environment(_) => &self.options.dev_url,
+            Site::Dev | Site::Environment(_) => &self.options.dev_url,
         };
         let url = Url::parse(base)
             .and_then(|base| base.join(path))
@@ -73,18 +113,17 @@ impl Clients for HttpClients {
         if let Site::Environment(color) = site {
             headers.insert(ENVIRONMENT_HEADER, HeaderValue::from_static(color.as_str()));
         }
-        let addresses = resolve(&target.host, target.port).await?;
-        let clients = addresses
-            .iter()
-            .map(|address| Ok([make(&url, *address, true)?, make(&url, *address, false)?]))
-            .collect::<Result<_, String>>()?;
-        Ok(HttpClient {
-            addresses,
-            clients,
+        let client = HttpClient {
+            host: target.host,
+            port: target.port,
+            maker: Maker { trusted: self.trusted(&url), url },
             headers,
             version_header: HeaderName::try_from(version_header)
                 .map_err(|_| format!("{version_header:?} is not a header name"))?,
-        })
+            reached: Mutex::default(),
+        };
+        client.refresh().await?;
+        Ok(client)
     }
 }
 
@@ -106,37 +145,63 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     Ok(addresses)
 }
 
-/// A client of one address. The URL keeps its host name where it has one, for TLS; its port is the address's.
-fn make(url: &Url, address: SocketAddr, keep: bool) -> Result<Target, String> {
-    let problem = |cause: &dyn std::fmt::Display| format!("cannot make a client of {url}: {cause}");
-    let mut builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .pool_idle_timeout(None)
-        .user_agent(concat!("bluegreen-cutover/", env!("CARGO_PKG_VERSION")));
-    if !keep {
-        builder = builder.pool_max_idle_per_host(0);
+impl Maker {
+    /// A client of one address. The URL keeps its host name where it has one, for TLS; its port is the address's.
+    fn make(&self, address: SocketAddr, keep: bool) -> Result<Target, String> {
+        let problem = |cause: &dyn std::fmt::Display| format!("cannot make a client of {}: {cause}", self.url);
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .pool_idle_timeout(None)
+            .tls_certs_only(self.trusted.iter().cloned())
+            .user_agent(concat!("bluegreen-cutover/", env!("CARGO_PKG_VERSION")));
+        if !keep {
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        let mut url = self.url.clone();
+        match url.domain().map(str::to_owned) {
+            Some(name) => builder = builder.resolve(&name, address),
+            None => url.set_ip_host(address.ip()).map_err(|()| problem(&"it takes no address"))?,
+        }
+        url.set_port(Some(address.port())).map_err(|()| problem(&"it takes no port"))?;
+        let client = builder.build().map_err(|error| problem(&error))?;
+        Ok(Target { client, url })
     }
-    let mut url = url.clone();
-    match url.domain().map(str::to_owned) {
-        Some(name) => builder = builder.resolve(&name, address),
-        None => url.set_ip_host(address.ip()).map_err(|()| problem(&"it takes no address"))?,
+}
+
+impl HttpClient {
+    fn reached<T>(&self, at: impl FnOnce(&mut Reached) -> T) -> T {
+        // Nothing panics while it holds the lock.
+        at(&mut self.reached.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    url.set_port(Some(address.port())).map_err(|()| problem(&"it takes no port"))?;
-    let client = builder.build().map_err(|error| problem(&error))?;
-    Ok(Target { client, url })
 }
 
 impl Client for HttpClient {
-    fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    fn addresses(&self) -> Arc<[SocketAddr]> {
+        self.reached(|reached| Arc::clone(&reached.addresses))
     }
 
-    async fn send(&self, address: usize, connection: Connection) -> Reply {
+    async fn refresh(&self) -> Result<(), String> {
+        let found = resolve(&self.host, self.port).await?;
+        let known = |address: &SocketAddr| self.reached(|reached| reached.targets.contains_key(address));
+        let mut made = Vec::new();
+        for address in found.iter().filter(|address| !known(address)) {
+            made.push((*address, [self.maker.make(*address, true)?, self.maker.make(*address, false)?]));
+        }
+        self.reached(|reached| {
+            reached.targets.extend(made);
+            if *reached.addresses != *found {
+                reached.addresses = found.into();
+            }
+        });
+        Ok(())
+    }
+
+    async fn send(&self, address: SocketAddr, connection: Connection) -> Reply {
         let mut reply = Reply::default();
-        // The session takes the position from `addresses`, which is as long.
-        let Some([kept_alive, fresh]) = self.clients.get(address) else {
+        // The session takes it from `addresses`, each of which has its clients.
+        let Some([kept_alive, fresh]) = self.reached(|reached| reached.targets.get(&address).cloned()) else {
             reply.failure = Some((Failure::NotSent, "there is no such address".to_owned()));
             return reply;
         };
@@ -144,7 +209,7 @@ impl Client for HttpClient {
             Connection::KeptAlive => kept_alive,
             Connection::Fresh => fresh,
         };
-        let request = target.client.get(target.url.clone()).headers(self.headers.clone());
+        let request = target.client.get(target.url).headers(self.headers.clone());
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => {

@@ -1,9 +1,10 @@
 //! One series of probes: the schedule, what is told about it while it runs, and what steers it. Must not know HTTP, nor
 //! what a failed probe leads to.
 
-use super::{Client, LATE, Reply, Tally};
+use super::{Client, LATE, RESOLVE_EVERY, Reply, Tally};
 use crate::report::{Connection, Failure, Phase, ProbeCounts, Sample};
 use crate::request::StatusSet;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -68,11 +69,13 @@ pub struct Session {
     progress: watch::Receiver<Progress>,
     tally: Arc<Mutex<Tally>>,
     task: JoinHandle<()>,
+    refreshing: JoinHandle<()>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.task.abort();
+        self.refreshing.abort();
     }
 }
 
@@ -82,8 +85,10 @@ impl Session {
         let (control, steered) = watch::channel(control);
         let (told, progress) = watch::channel(Progress { baseline_done: spec.baseline == 0, ..Progress::default() });
         let tally = Arc::new(Mutex::new(Tally::default()));
+        let client = Arc::new(client);
+        let refreshing = tokio::spawn(refresh(Arc::clone(&client)));
         let series = Series {
-            client: Arc::new(client),
+            client,
             places: Arc::new(Semaphore::new(spec.max_in_flight as usize)),
             spec,
             control: steered,
@@ -94,7 +99,7 @@ impl Session {
             baseline_ended: 0,
         };
         let task = tokio::spawn(series.run());
-        Self { control, progress, tally, task }
+        Self { control, progress, tally, task, refreshing }
     }
 
     /// Steers it.
@@ -140,6 +145,16 @@ impl LiveTally {
 fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     // Nothing panics while it holds the lock.
     tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Follows the site's name until it is aborted.
+async fn refresh<C: Client>(client: Arc<C>) {
+    loop {
+        tokio::time::sleep(RESOLVE_EVERY).await;
+        if let Err(problem) = client.refresh().await {
+            tracing::warn!(%problem, "the addresses stay as they were");
+        }
+    }
 }
 
 struct Series<C> {
@@ -226,7 +241,9 @@ impl<C: Client> Series<C> {
         // Every address is probed with both kinds of connection in turn.
         let addresses = self.client.addresses();
         let position = (due.sequence / 2) as usize % addresses.len().max(1);
-        let address = addresses.get(position).map(ToString::to_string).unwrap_or_default();
+        // Never empty; if it were, the request would fail and be told.
+        let to = addresses.get(position).copied().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
+        let address = to.to_string();
         let connection = if due.sequence.is_multiple_of(2) { Connection::KeptAlive } else { Connection::Fresh };
         let spec = &self.spec;
         let judge =
@@ -242,7 +259,7 @@ impl<C: Client> Series<C> {
         let client = Arc::clone(&self.client);
         self.under_way.spawn(async move {
             let sent = Instant::now();
-            let reply = timeout_at(due.at + judge.timeout, client.send(position, connection)).await;
+            let reply = timeout_at(due.at + judge.timeout, client.send(to, connection)).await;
             drop(place);
             let reply = reply.unwrap_or_else(|_| Reply {
                 failure: Some((Failure::Timeout, format!("none within {} ms", judge.timeout.as_millis()))),

@@ -100,15 +100,19 @@ impl Tally {
     fn follow_versions(&self, new: &str, report: &mut ProbeReport) {
         // On the way back the old side answers again, and should.
         let forward = self.samples.iter().filter(|sample| sample.phase <= Phase::Verify);
-        let mut answered: Vec<_> = forward
-            .filter_map(|sample| Some((sample.sequence, sample.done_us, sample.version.as_deref()? == new)))
-            .collect();
+        let answered = |sample: &Sample| Some((sample.sequence, sample.phase, sample.version.as_deref()? == new));
+        let done = |is_new: bool| {
+            let told = forward
+                .clone()
+                .filter(move |sample| sample.version.as_ref().is_some_and(|told| (told == new) == is_new));
+            told.map(|sample| sample.done_us)
+        };
+        report.first_new_ms = done(true).min().map(|us| us / 1000);
+        report.last_old_ms = done(false).max().map(|us| us / 1000);
+        let mut answered: Vec<_> = forward.clone().filter_map(answered).collect();
         answered.sort_unstable();
-        let first = answered.iter().filter(|(_, _, is_new)| *is_new).map(|(_, done, _)| *done).min();
-        let last = answered.iter().filter(|(_, _, is_new)| !*is_new).map(|(_, done, _)| *done).max();
-        report.first_new_ms = first.map(|us| us / 1000);
-        report.last_old_ms = last.map(|us| us / 1000);
-        let back = answered.windows(2).filter(|pair| pair[0].2 && !pair[1].2);
+        // While prod is split, both answer, and should.
+        let back = answered.windows(2).filter(|pair| pair[0].2 && !pair[1].2 && pair[1].1 != Phase::Shift);
         report.flip_flops = saturating(back.count());
     }
 

@@ -131,6 +131,32 @@ impl<'a> Fields<'a> {
         read(Fields::of(&self.at(name), value, self.strict)?).map(Some)
     }
 
+    /// An array of objects, of which there must be so many.
+    pub(super) fn objects<T>(
+        &mut self,
+        name: &'static str,
+        limits: &RangeInclusive<u32>,
+        read: impl Fn(Fields<'a>) -> Result<T, RequestError>,
+    ) -> Result<Option<Vec<T>>, RequestError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let items = value.as_array().ok_or_else(|| self.wrong(name, "an array of objects", value))?;
+        if !u32::try_from(items.len()).is_ok_and(|count| limits.contains(&count)) {
+            let problem = format!("it has {} parts; {} to {} are allowed", items.len(), limits.start(), limits.end());
+            return Err(RequestError::new(self.at(name), problem));
+        }
+        let items = items.iter().enumerate();
+        let read = items
+            .map(|(position, item)| read(Fields::of(&format!("{}[{position}]", self.at(name)), item, self.strict)?));
+        read.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// What to say of a field that has to be there and is not.
+    pub(super) fn missing(&self, name: &str) -> RequestError {
+        RequestError::new(self.at(name), "it is missing")
+    }
+
     /// An array of status codes and of inclusive ranges such as "200-299".
     pub(super) fn statuses(&mut self, name: &'static str) -> Result<Option<StatusSet>, RequestError> {
         let Some(value) = self.get(name) else {

@@ -16,6 +16,8 @@ fn the_short_events_work() {
     assert_eq!(Request::parse(&json!({"to": "blue"})).unwrap().to, Some(Color::Blue));
     assert_eq!(Request::parse(&json!({"op": "status"})).unwrap().op, Op::Status);
     assert_eq!(Request::parse(&json!({"to": null})).unwrap(), Request::default());
+    let shift = Request::parse(&json!({"shift": [{"weight": 10}]})).unwrap().shift;
+    assert_eq!(shift, [ShiftStep { weight: 10, hold: ShiftStep::HOLD }]);
     let short = Request::parse(&json!({"probe": {"count": 5}})).unwrap();
     assert_eq!((short.probe.count, short.probe.baseline), (5, 2));
 }
@@ -41,7 +43,8 @@ fn the_defaults_are_the_documented_ones() {
 #[test]
 fn a_full_event_is_read_and_written_back() {
     let event = json!({
-        "op": "plan", "to": "green", "id": "abc-1_2", "expect": "blue", "not_after": "2026-01-31T12:00:00Z",
+        "op": "plan", "to": "green", "id": "abc-1_2", "expect": "blue", "by": "ada@shell, für die Schicht",
+        "not_after": "2026-01-31T12:00:00Z",
         "probe": {
             "path": "/x?y=1", "count": 3000, "interval_ms": 20, "timeout_ms": 10000, "ok": [200, "300-302"],
             "max_failures": 3, "baseline": 0, "version": {"header": "x-v", "value": "2"}, "max_in_flight": 1,
@@ -49,6 +52,7 @@ fn a_full_event_is_read_and_written_back() {
         "gate": {"count": 0},
         "settle_ms": 0,
         "on_fail": "hold",
+        "shift": [{"weight": 1, "hold_ms": 0}, {"weight": 99, "hold_ms": 60000}],
     });
     let request = Request::parse(&event).unwrap();
     assert_eq!(serde_json::to_value(&request).unwrap(), event);
@@ -108,6 +112,22 @@ fn every_bad_field_is_refused_by_name() {
         ("settle_ms", json!({"settle_ms": 60_001})),
         ("settle_ms", json!({"settle_ms": true})),
         ("on_fail", json!({"on_fail": "explode"})),
+        ("by", json!({"by": "x".repeat(257)})),
+        ("by", json!({"by": "a\nb"})),
+        ("by", json!({"by": ["me"]})),
+        ("shift", json!({"shift": {"weight": 10}})),
+        ("shift", json!({"shift": []})),
+        ("shift", json!({"shift": (1..=11).map(|weight| json!({"weight": weight})).collect::<Vec<_>>()})),
+        ("shift[0]", json!({"shift": [10]})),
+        ("shift[0].weight", json!({"shift": [{}]})),
+        ("shift[0].weight", json!({"shift": [{"weight": 0}]})),
+        ("shift[1].weight", json!({"shift": [{"weight": 10}, {"weight": 100}]})),
+        ("shift[1].weight", json!({"shift": [{"weight": 10}, {"weight": 10}]})),
+        ("shift[2].weight", json!({"shift": [{"weight": 10}, {"weight": 50}, {"weight": 20}]})),
+        ("shift[0].hold_ms", json!({"shift": [{"weight": 10, "hold_ms": -1}]})),
+        ("shift[0].hold_ms", json!({"shift": [{"weight": 10, "hold_ms": 840_001}]})),
+        ("shift[0].hold", json!({"shift": [{"weight": 10, "hold": 1}]})),
+        ("shift", json!({"shift": [{"weight": 10, "hold_ms": 200_000}], "probe": {"interval_ms": 20}})),
         ("unknown", json!({"unknown": 1})),
     ] {
         let error = refusal(&event);

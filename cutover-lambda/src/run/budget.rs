@@ -21,6 +21,8 @@ pub(crate) const SAVE_TIMEOUT: Duration = Duration::from_secs(12);
 pub(crate) const SAMPLES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for everything that is neither probing nor waiting: reads, records, and two writes.
 const OVERHEAD: Duration = Duration::from_secs(10);
+/// Time for a step of a shift besides holding it: health of both sides, one write, a record.
+const STEP_OVERHEAD: Duration = Duration::from_secs(2);
 /// How many probes have to come after the settling at least.
 pub(crate) const VERIFY_AT_LEAST: u32 = 10;
 /// Longest time between two probes of the gate.
@@ -43,6 +45,18 @@ pub(crate) fn reserve(request: &Request) -> Duration {
     ROLLBACK_BUDGET + request.settle + request.probe.timeout
 }
 
+/// The time that probing prod should take where nothing is slow.
+fn probing(request: &Request) -> Duration {
+    let probe = &request.probe;
+    let to_the_end = probe.interval * (probe.baseline + verify_at_least(request)) + request.settle + request.held();
+    (probe.interval * probe.count).max(to_the_end)
+}
+
+/// The time that a run should take where nothing is slow.
+pub(crate) fn expected(request: &Request) -> Duration {
+    gate_interval(request) * request.gate.count + probing(request)
+}
+
 /// The longest time that a run should take, with what it keeps free for a rollback.
 pub(crate) fn needed(request: &Request) -> Duration {
     let probe = &request.probe;
@@ -50,13 +64,11 @@ pub(crate) fn needed(request: &Request) -> Duration {
         return ROLLBACK_BUDGET;
     }
     let gate = gate_interval(request) * request.gate.count + probe.timeout;
-    let to_the_end = probe.interval * (probe.baseline + verify_at_least(request)) + request.settle;
-    let probes = (probe.interval * probe.count).max(to_the_end) + probe.timeout;
-    let forward = OVERHEAD + gate + probes;
     if request.op == Op::Plan {
         return OVERHEAD + gate + probe.interval * probe.baseline + probe.timeout;
     }
-    forward + reserve(request)
+    let steps = STEP_OVERHEAD * u32::try_from(request.shift.len()).unwrap_or(u32::MAX);
+    OVERHEAD + gate + probing(request) + probe.timeout + steps + reserve(request)
 }
 
 #[cfg(test)]
@@ -74,6 +86,13 @@ mod tests {
     fn the_lease_outlives_a_write_that_lands_late() {
         let heartbeat = LEASE_TTL / HEARTBEATS_PER_TTL;
         assert!(LEASE_TTL > WRITE_GUARD + 2 * heartbeat);
+    }
+
+    #[test]
+    fn a_shift_needs_the_time_that_it_is_held() {
+        let shift = |hold: u64| vec![crate::request::ShiftStep { weight: 50, hold: Duration::from_secs(hold) }];
+        let request = |hold| Request { shift: shift(hold), ..Request::default() };
+        assert_eq!(needed(&request(300)) - needed(&request(200)), Duration::from_secs(100));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::live::Live;
 use super::{Stack, budget, words};
 use crate::balancer::Balancer;
 use crate::ledger::{Lease, ObjectStore, RecordWriter};
-use crate::machine::{Effect, Event, Finish, State, Subject};
+use crate::machine::{Effect, Event, Finish, Route, State, Subject};
 use crate::probe::{Clients, Control, Progress, Session};
 use crate::report::{Outcome, Phase};
 use crate::request::new_id;
@@ -106,18 +106,20 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let (from, to) = state.swap();
         let phase = state.phase();
         let changed = self.live.edit(|record| {
-            let before = (record.phase, record.prod, record.dev);
+            let before = (record.phase, record.prod, record.dev, record.weight);
             record.phase = phase;
             record.from = from.or(record.from);
             record.to = to.or(record.to);
-            record.prod = prod.or(record.prod);
+            record.prod = prod.and_then(Route::whole).or(record.prod);
+            record.weight =
+                prod.filter(|prod| prod.whole().is_none()).zip(record.to).map(|(prod, to)| prod.percent(to));
             record.dev = dev.or(record.dev);
             record.wrote = state.wrote();
             record.verified = state.verified();
             if phase != before.0 {
                 record.message = words::progress(state);
             }
-            before != (record.phase, record.prod, record.dev)
+            before != (record.phase, record.prod, record.dev, record.weight)
         });
         if changed {
             self.live.transition();
@@ -154,8 +156,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
                 self.live.edit(|record| record.wrote = saved == Event::Saved);
                 saved
             }
-            Effect::CheckHealth(color) => self.check_health(color).await,
-            Effect::Write(listener, color) => self.write(listener, color).await,
+            Effect::CheckHealth(route) => self.check_health(route).await,
+            Effect::Write(listener, route) => self.write(listener, route).await,
+            Effect::AwaitHold(step) => self.await_hold(step).await,
             Effect::AwaitSettle => {
                 tokio::time::sleep(self.request.settle).await;
                 Event::SettleElapsed
@@ -240,8 +243,10 @@ fn step_name(effect: Effect) -> Option<String> {
         Effect::Inspect(color) => format!("inspect {color}"),
         Effect::Gate(color) => format!("probe {color} through dev"),
         Effect::AwaitBaseline => "probe prod before".to_owned(),
-        Effect::CheckHealth(color) => format!("read the health of {color}"),
-        Effect::Write(listener, color) => format!("write {} {color}", listener.as_str()),
+        Effect::CheckHealth(Route::All(color)) => format!("read the health of {color}"),
+        Effect::CheckHealth(Route::Split { .. }) => "read the health of both".to_owned(),
+        Effect::Write(listener, route) => format!("write {} {route}", listener.as_str()),
+        Effect::AwaitHold(_) => "hold".to_owned(),
         Effect::AwaitSettle => "settle".to_owned(),
         Effect::AwaitProbes => "verify".to_owned(),
         Effect::AwaitQuiet => "wait for late writes".to_owned(),

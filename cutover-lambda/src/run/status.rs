@@ -25,7 +25,7 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
         within(stack.ledger.latest()),
     );
     let mut problems = Vec::new();
-    let (mut prod, mut dev) = (None, None);
+    let (mut prod, mut dev, mut split) = (None, None, None);
     if let Some(listeners) = note(&mut problems, listeners) {
         for (name, pointing) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
             if let Pointing::NotUnderstood(problem) = pointing {
@@ -33,6 +33,7 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
             }
         }
         (prod, dev) = (listeners.prod.color(), listeners.dev.color());
+        split = listeners.prod.route().filter(|route| route.whole().is_none());
         if prod.is_some() && prod == dev {
             problems.push("prod and dev are the same environment; run reconcile".to_owned());
         }
@@ -42,11 +43,16 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
         problems.extend(trouble);
         environments.insert(color, environment);
     }
+    let lease = note(&mut problems, lease).flatten();
+    if let Some(split) = split.filter(|_| lease.is_none()) {
+        problems.push(format!("prod is split, {split}, and no cutover is under way; run reconcile"));
+    }
     Status {
         prod,
         dev,
+        weights: split.map(|split| Color::ALL.map(|color| (color, split.percent(color))).into()),
         environments,
-        lease: note(&mut problems, lease).flatten(),
+        lease,
         latest: note(&mut problems, latest).flatten(),
         problems,
     }
@@ -84,7 +90,8 @@ async fn version<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<B, S, C>
     let asking = async {
         let site = Site::Environment(color);
         let client = stack.clients.open(site, &stack.probe_path, &stack.version_header).await.ok()?;
-        client.send(0, Connection::Fresh).await.version
+        let address = *client.addresses().first()?;
+        client.send(address, Connection::Fresh).await.version
     };
     timeout(VERSION_TIMEOUT, asking).await.ok()?
 }

@@ -1,7 +1,7 @@
 //! What a run says: what happened, where traffic is, what to do next. Must not know how it found out.
 
 use crate::Color;
-use crate::machine::{Reason, State};
+use crate::machine::{Reason, Route, State};
 use crate::report::{Outcome, Phase, Record};
 use crate::request::Op;
 
@@ -16,7 +16,10 @@ pub(super) fn progress(state: &State) -> String {
         Phase::Gate => format!("It probes {to} through the dev listener."),
         Phase::Baseline => format!("It probes prod, still {from}."),
         Phase::SwapDev => format!("It points dev at {from}."),
-        Phase::Shift => format!("It gives {to} its share of prod, the rest stays on {from}."),
+        Phase::Shift => match state.listeners().0 {
+            Some(split @ Route::Split { .. }) => format!("Prod is split: {split}; either may answer."),
+            _ => format!("It gives {to} its share of prod, the rest stays on {from}."),
+        },
         Phase::SwapProd => format!("It points prod at {to}."),
         Phase::Settle => format!("Prod is {to}; it lets the load balancer follow."),
         Phase::Verify => format!("Prod is {to}; only {to} may answer now."),
@@ -42,33 +45,57 @@ pub(super) fn verdict(
             ("Everything was consistent; nothing was written.".to_owned(), None)
         }
         Outcome::Noop => (format!("{to} is prod already; nothing was written."), None),
-        Outcome::Planned => (
-            format!(
-                "A cutover from {from} to {to} would go ahead: {to} passed its gate and prod its baseline. Nothing was written."
-            ),
-            None,
-        ),
+        Outcome::Planned => (planned(record), None),
         Outcome::RolledBack => (
             format!("{why}; traffic is back on {from}, dev is {}.", name(dev)),
             Some(format!("Find out what is wrong with {to}: it can be reached on dev.")),
         ),
         Outcome::Held => (
-            format!("{why}; traffic stays on {}, dev is {}.", name(prod), name(dev)),
+            format!("{why}; traffic stays on {}, dev is {}.", route(prod), name(dev)),
             Some(format!("Repair either side; then roll back to {from}, or cut over again.")),
         ),
         Outcome::Refused => (format!("Refused: {why}; nothing was written."), hint(state.reason(), &to)),
         Outcome::Failed => (
-            format!("{why}; prod points at {}, dev at {}, as far as known.", name(prod), name(dev)),
+            format!("{why}; prod points at {}, dev at {}, as far as known.", route(prod), name(dev)),
             Some("Run reconcile when the load balancer and the ledger can be reached.".to_owned()),
         ),
     }
 }
 
+fn planned(record: &Record) -> String {
+    let request = &record.request;
+    let side = |color: Option<Color>, version: Option<&String>| match version {
+        Some(version) => format!("{} (version {version})", name(color)),
+        None => name(color),
+    };
+    let (from, to) = (name(record.from), name(record.to));
+    let steps = request
+        .shift
+        .iter()
+        .map(|step| format!("give {to} {} % of prod for {} s", step.weight, step.hold.as_secs_f64()));
+    let mut swaps = vec![format!("point dev at {from}")];
+    swaps.extend(steps);
+    swaps.push(format!("point prod at {to}"));
+    format!(
+        "A cutover from {} to {} would go ahead: {to} passed its gate and prod its baseline. It would {}, and send at \
+         least {} probes in about {} s. Nothing was written.",
+        side(record.from, record.versions.old.as_ref()),
+        side(record.to, record.versions.new.as_ref()),
+        swaps.join(", "),
+        request.probe.count,
+        super::budget::expected(request).as_secs_f64().ceil(),
+    )
+}
+
 fn done(state: &State, record: &Record) -> String {
     let (prod, dev) = state.listeners();
-    let sides = format!("{} is prod and {} is dev", name(prod), name(dev));
+    let sides = format!("{} is prod and {} is dev", name(prod.and_then(Route::whole)), name(dev));
     match &record.probes {
-        Some(probes) => format!("{sides}: {} probes, {} failed.", probes.counts.due, probes.counts.failed),
+        Some(probes) => {
+            let untold =
+                if record.versions.seen.is_none() { "; by status only, as no answer tells a version" } else { "" };
+            format!("{sides}: {} probes, {} failed{untold}.", probes.counts.due, probes.counts.failed)
+        }
         None if record.recovered.is_empty() => format!("{sides} now."),
         None => format!("{sides}; run {} was put right.", record.recovered.join(", ")),
     }
@@ -82,6 +109,7 @@ fn why(state: &State, cause: Option<&str>, record: &Record) -> String {
         Some(Reason::LeaseHeld) => cause.strip_prefix(": ").unwrap_or("someone else holds the lease").to_owned(),
         Some(Reason::LedgerDown) => format!("the ledger cannot be used{cause}"),
         Some(Reason::ListenersNotUnderstood) => format!("the listeners are not understood{cause}"),
+        Some(Reason::Split) => format!("prod is split, and nothing is under way that split it{cause}"),
         Some(Reason::NotExpected) => {
             format!("prod is {}, not {} as expected", name(record.prod), name(record.request.expect))
         }
@@ -114,8 +142,9 @@ fn hint(reason: Option<Reason>, to: &str) -> Option<String> {
         Reason::LeaseHeld => "Wait for it to end; a holder that was killed loses the lease within a minute.".to_owned(),
         Reason::LedgerDown => "Check the bucket and the function's permissions on it.".to_owned(),
         Reason::ListenersNotUnderstood => {
-            "Each listener has to forward to one of the two target groups alone; set it so by hand.".to_owned()
+            "Each listener has to forward to one of the two target groups; set it so by hand.".to_owned()
         }
+        Reason::Split => "Run reconcile: it sends all of prod to the side that has more of it.".to_owned(),
         Reason::NotExpected => "Look at the status and ask again.".to_owned(),
         Reason::NoWayBack => "Name the environment to cut over to.".to_owned(),
         Reason::Unfit | Reason::GateFailed => format!("Deploy to {to}, or repair it; then ask again."),
@@ -124,6 +153,10 @@ fn hint(reason: Option<Reason>, to: &str) -> Option<String> {
         _ => return None,
     };
     Some(hint)
+}
+
+fn route(route: Option<Route>) -> String {
+    route.map_or_else(|| "not known".to_owned(), |route| route.to_string())
 }
 
 fn name(color: Option<Color>) -> String {

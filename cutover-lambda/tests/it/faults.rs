@@ -76,8 +76,10 @@ fn event() -> impl Strategy<Value = Value> {
     let to = prop_oneof![2 => Just(None), 2 => Just(Some(Color::Blue)), 1 => Just(Some(Color::Green))];
     let id = prop_oneof![4 => Just(None), 1 => Just(Some("same"))];
     let count = prop_oneof![3 => Just(12), 1 => Just(250)];
-    (op, to, id, any::<bool>(), count).prop_map(|(op, to, id, hold, count)| {
+    let shift = prop_oneof![3 => Just(json!(null)), 1 => Just(json!([{"weight": 10, "hold_ms": 1500}, {"weight": 50, "hold_ms": 700}]))];
+    (op, to, id, any::<bool>(), count, shift).prop_map(|(op, to, id, hold, count, shift)| {
         json!({
+            "shift": shift,
             "op": op,
             "to": to.filter(|_| op == "cutover"),
             "id": id,

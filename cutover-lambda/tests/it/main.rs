@@ -7,4 +7,5 @@ mod faults;
 mod model;
 mod probes;
 mod scenarios;
+mod tls;
 mod world;

@@ -7,7 +7,7 @@ mod effects;
 mod system;
 
 use cutover_lambda::Color;
-use cutover_lambda::machine::{Asked, Kind};
+use cutover_lambda::machine::{Asked, Kind, Shift};
 use cutover_lambda::request::OnFail;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
@@ -15,13 +15,28 @@ use std::time::Instant;
 use system::{Budget, Mutant, Setup};
 
 const fn asked(kind: Kind, to: Option<Color>) -> Asked {
-    Asked { kind, to, expect: None, on_fail: OnFail::Rollback }
+    Asked { kind, to, expect: None, on_fail: OnFail::Rollback, shift: Shift::NONE }
 }
 
 const TO_BLUE: Asked = asked(Kind::Cutover, Some(Color::Blue));
 
+/// In steps: what holds for one and between two holds for more.
+fn shifted(asked: Asked, steps: impl IntoIterator<Item = u8>) -> Asked {
+    Asked { shift: Shift::new(steps), ..asked }
+}
+
 /// Two invocations: their requests, and whether they have the same id.
-const PAIRS: [(&str, [Asked; 2], bool); 6] = [
+type Pair = (&'static str, [Asked; 2], bool);
+
+fn pair(number: usize) -> Pair {
+    match number {
+        6 => ("a shift and a reconcile", [shifted(TO_BLUE, [10, 50]), asked(Kind::Reconcile, None)], false),
+        7 => ("a shift and a cutover back", [shifted(TO_BLUE, [50]), asked(Kind::Cutover, Some(Color::Green))], false),
+        number => PAIRS[number],
+    }
+}
+
+const PAIRS: [Pair; 6] = [
     ("two to blue", [TO_BLUE, TO_BLUE], false),
     ("the same id twice", [TO_BLUE, TO_BLUE], true),
     ("opposite targets", [TO_BLUE, asked(Kind::Cutover, Some(Color::Green))], false),
@@ -49,8 +64,8 @@ fn explore(setup: Setup, until: HasDiscoveries) -> (usize, Vec<&'static str>) {
 }
 
 /// Explores one pair with every budget.
-fn check(pair: usize) {
-    let (name, asked, same_id) = PAIRS[pair];
+fn check(number: usize) {
+    let (name, asked, same_id) = pair(number);
     println!("properties: {}", checks::NAMES.join("; "));
     for budget in Budget::EXPLORED {
         let begun = Instant::now();
@@ -93,9 +108,19 @@ fn holding_on_failure_keeps_the_promises() {
 }
 
 #[test]
+fn a_shift_and_a_reconcile_keep_the_promises() {
+    check(6);
+}
+
+#[test]
+fn a_shift_and_a_cutover_back_keep_the_promises() {
+    check(7);
+}
+
+#[test]
 fn every_mutant_is_caught() {
-    for (mutant, caught_by, pair, budget) in Mutant::ALL {
-        let (name, asked, same_id) = PAIRS[pair];
+    for (mutant, caught_by, number, budget) in Mutant::ALL {
+        let (name, asked, same_id) = pair(number);
         let setup = Setup { asked, same_id, budget: Budget::EXPLORED[budget], mutant: Some(mutant) };
         let (_, violated) = explore(setup, HasDiscoveries::AnyOf(BTreeSet::from([caught_by])));
         println!("{mutant:?}, {name}: violates {violated:?}");

@@ -72,6 +72,7 @@ impl Server {
             prod_url: url.to_owned(),
             dev_url: url.to_owned(),
             connect_to: format!("::127.0.0.1:{}", self.address.port()).parse().unwrap(),
+            roots: Vec::new(),
         };
         HttpClients::new(options).open(site, "/", "x-app-version").await.unwrap()
     }
@@ -192,7 +193,7 @@ async fn the_host_header_is_the_urls_own() {
     let server = Server::start(|_| Answer::Well("2")).await;
     for url in ["http://alb.example", "http://alb.example:81", "http://192.0.2.7:81"] {
         let client = server.client(url, Site::Environment(Color::Blue)).await;
-        let reply = client.send(0, Connection::Fresh).await;
+        let reply = client.send(client.addresses()[0], Connection::Fresh).await;
         assert_eq!((reply.status, reply.bytes), (Some(200), 5), "{reply:?}");
     }
     let hosts = server.hosts.lock().unwrap();
@@ -248,6 +249,7 @@ async fn a_name_that_does_not_resolve_is_said() {
         prod_url: "http://nowhere.invalid".to_owned(),
         dev_url: "http://nowhere.invalid".to_owned(),
         connect_to: ConnectTo::default(),
+        roots: Vec::new(),
     };
     let opened = HttpClients::new(options).open(Site::Prod, "/", "x-app-version").await;
     let problem = opened.err().unwrap();

@@ -1,17 +1,24 @@
 //! What a run does, story by story, under paused time.
 
-use crate::world::{Fault, State, World};
+use crate::world::{Fault, State, World, addresses};
 use cutover_lambda::balancer::Service;
 use cutover_lambda::ledger::{Ledger, Purpose};
-use cutover_lambda::machine::Listener::{Dev, Prod};
-use cutover_lambda::report::{Failure, Outcome, Phase, WriteResult};
-use cutover_lambda::{Answer, Color, Record, Status};
+use cutover_lambda::report::{Connection, Failure, ListenerWrite, Outcome, Phase, WriteResult};
+use cutover_lambda::route::Listener::{Dev, Prod};
+use cutover_lambda::{Answer, Color, Listener, Record, Route, Status};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
 use Color::{Blue, Green};
+
+/// What was written, where nothing is split.
+fn writes(world: &World) -> Vec<(Listener, Color)> {
+    let writes = world.state().writes.clone();
+    writes.into_iter().map(|(listener, route)| (listener, route.whole().unwrap())).collect()
+}
 
 fn assert_sound(world: &World, record: &Record, outcome: Outcome, prod: Color) {
     assert_eq!(record.outcome, Some(outcome), "{record:#?}");
@@ -25,7 +32,7 @@ async fn a_cutover_swaps_dev_then_prod_and_verifies() {
     let world = World::new();
     let record = world.invoke(json!({})).await;
     assert_sound(&world, &record, Outcome::Done, Blue);
-    assert_eq!(world.state().writes, [(Dev, Green), (Prod, Blue)]);
+    assert_eq!(writes(&world), [(Dev, Green), (Prod, Blue)]);
     assert_eq!(record.phase, Phase::Done);
     assert_eq!((record.from, record.to), (Some(Green), Some(Blue)));
     let probes = record.probes.unwrap();
@@ -72,7 +79,7 @@ async fn a_new_version_that_fails_is_rolled_back() {
     });
     let record = world.invoke(json!({})).await;
     assert_sound(&world, &record, Outcome::RolledBack, Green);
-    assert_eq!(world.state().writes, [(Dev, Green), (Prod, Blue), (Prod, Green), (Dev, Blue)]);
+    assert_eq!(writes(&world), [(Dev, Green), (Prod, Blue), (Prod, Green), (Dev, Blue)]);
     let probes = record.probes.as_ref().unwrap();
     assert_eq!(probes.failures[0].failure, Some(Failure::Status));
     assert!(record.message.contains("status 503"), "{}", record.message);
@@ -217,7 +224,7 @@ async fn a_plan_writes_nothing_to_the_load_balancer() {
     assert_sound(&world, &record, Outcome::Planned, Green);
     assert_eq!(world.state().writes, []);
     assert_eq!(record.gate.unwrap().ok, 5);
-    assert!(record.message.contains("from green to blue would go ahead"), "{}", record.message);
+    assert!(record.message.contains("to blue (version 2) would go ahead"), "{}", record.message);
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,10 +286,7 @@ async fn the_next_cutover_puts_a_killed_one_right_first() {
     let killed = world.invoke(json!({"id": "killed"})).await;
     assert_eq!(killed.outcome, Some(Outcome::RolledBack));
     assert_eq!(killed.recovered_by.as_deref(), Some("next"));
-    assert_eq!(
-        world.state().writes,
-        [(Dev, Green), (Prod, Blue), (Prod, Green), (Dev, Blue), (Dev, Green), (Prod, Blue)]
-    );
+    assert_eq!(writes(&world), [(Dev, Green), (Prod, Blue), (Prod, Green), (Dev, Blue), (Dev, Green), (Prod, Blue)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +297,7 @@ async fn reconcile_parts_prod_and_dev() {
     world.state().dev = Green;
     let record = world.invoke(json!({"op": "reconcile"})).await;
     assert_sound(&world, &record, Outcome::Done, Green);
-    assert_eq!(world.state().writes, [(Dev, Blue)]);
+    assert_eq!(writes(&world), [(Dev, Blue)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,7 +309,7 @@ async fn status_tells_everything_and_writes_nothing() {
     let Answer::Status(status) = world.answer(json!({"op": "status"}), Duration::from_secs(10)).await else {
         panic!("not a status");
     };
-    let Status { prod, dev, environments, latest, lease, problems } = *status;
+    let Status { prod, dev, environments, latest, lease, problems, weights: _ } = *status;
     assert_eq!((prod, dev, lease, problems.as_slice()), (Some(Blue), Some(Green), None, &[][..]));
     assert_eq!(environments[&Blue].version.as_deref(), Some("2"));
     assert_eq!(environments[&Green].targets["unhealthy"], 1);
@@ -390,4 +394,239 @@ async fn a_run_needs_no_samples_to_be_written() {
     let record = world.invoke(json!({"id": "a"})).await;
     assert_sound(&world, &record, Outcome::Done, Blue);
     assert_eq!(world.samples("a").await, None);
+}
+
+fn shifted() -> serde_json::Value {
+    json!({"id": "shift", "shift": [{"weight": 10, "hold_ms": 4000}, {"weight": 50, "hold_ms": 4000}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shift_gives_the_new_side_its_share_step_by_step() {
+    let world = World::new();
+    let record = world.invoke(shifted()).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    let expected = [
+        (Dev, Route::All(Green)),
+        (Prod, Route::share(Blue, 10)),
+        (Prod, Route::share(Blue, 50)),
+        (Prod, Route::All(Blue)),
+    ];
+    assert_eq!(world.state().writes, expected);
+    let weights = record.writes.iter().map(|write| (write.to, write.weight, write.phase));
+    let expected = [
+        (Green, 100, Phase::SwapDev),
+        (Blue, 10, Phase::Shift),
+        (Blue, 50, Phase::Shift),
+        (Blue, 100, Phase::SwapProd),
+    ];
+    assert_eq!(weights.collect::<Vec<_>>(), expected);
+    assert_eq!(record.weight, None);
+    // Users saw the new version in those shares.
+    let samples = world.samples("shift").await.unwrap().decode();
+    let new_between = |from: &ListenerWrite, to: &ListenerWrite| {
+        let settled = from.end_us.unwrap() + 200_000;
+        let of = samples.iter().filter(|sample| (settled..to.start_us).contains(&sample.scheduled_us));
+        of.clone().filter(|sample| sample.version.as_deref() == Some("2")).count() * 100 / of.count()
+    };
+    let shares = record.writes[1..].windows(2).map(|pair| new_between(&pair[0], &pair[1])).collect::<Vec<_>>();
+    assert!((5..=15).contains(&shares[0]) && (40..=60).contains(&shares[1]), "{shares:?}");
+    let probes = record.probes.unwrap();
+    assert_eq!(probes.counts.failed, 0);
+    // While prod is split both answer, and that is no flip-flop; only while the load balancer follows the last write.
+    assert!(probes.flip_flops <= 2, "{}", probes.flip_flops);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shift_that_fails_goes_back_before_most_users_met_it() {
+    let world = World::new();
+    // Fails for users of prod alone: the gate was passed.
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(3)).await;
+        breaks.state().statuses.insert(Blue, 503);
+    });
+    // Held or not: all of prod was never there.
+    let mut event = shifted();
+    event["on_fail"] = json!("hold");
+    let record = world.invoke(event).await;
+    assert_sound(&world, &record, Outcome::RolledBack, Green);
+    let prod: Vec<_> = world.state().writes.iter().filter(|(listener, _)| *listener == Prod).copied().collect();
+    assert_eq!(prod, [(Prod, Route::share(Blue, 10)), (Prod, Route::All(Green))]);
+    let counts = record.probes.unwrap().counts;
+    assert!((1..=3).contains(&counts.failed), "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_prod_whose_old_side_is_gone_goes_to_the_new_one() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(3)).await;
+        let mut state = breaks.state();
+        state.healthy.insert(Green, 0);
+        state.statuses.insert(Green, 503);
+    });
+    let record = world.invoke(shifted()).await;
+    assert_sound(&world, &record, Outcome::Held, Blue);
+    assert!(record.message.contains("traffic stays on blue"), "{}", record.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_prod_without_any_healthy_side_is_left_and_put_right_later() {
+    let world = World::new();
+    let breaks = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(3)).await;
+        let mut state = breaks.state();
+        for color in Color::ALL {
+            state.healthy.insert(color, 0);
+            state.statuses.insert(color, 503);
+        }
+    });
+    let record = world.invoke(shifted()).await;
+    assert_eq!(record.outcome, Some(Outcome::Failed), "{record:#?}");
+    assert!(record.message.contains("prod points at 10 % blue and 90 % green"), "{}", record.message);
+    assert_eq!(record.weight, Some(10));
+    world.heal();
+    let reconciled = world.invoke(json!({"op": "reconcile"})).await;
+    assert_sound(&world, &reconciled, Outcome::Done, Green);
+    assert_eq!(world.state().dev, Blue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shift_that_is_killed_at_any_time_is_put_right_by_the_next_reconcile() {
+    for ms in (0..20_000).step_by(97) {
+        let world = World::new();
+        let killed = tokio::time::timeout(Duration::from_millis(ms), world.invoke(shifted())).await.is_err();
+        let record = world.invoke(json!({"op": "reconcile"})).await;
+        assert!(record.outcome.unwrap().is_success(), "{ms}: {record:#?}");
+        assert_eq!(world.state().violations, Vec::<String>::new(), "{ms}");
+        let stored = world.invoke(json!({"id": "shift"})).await;
+        let expected = if stored.outcome == Some(Outcome::Done) { Blue } else { Green };
+        assert_eq!(world.listeners(), (expected, expected.other()), "{ms}: {stored:#?}");
+        assert!(killed || stored.outcome == Some(Outcome::Done), "{ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_that_nobody_recorded_is_put_right_by_a_reconcile_alone() {
+    // Split by hand: to the heavier side. At 50 each, dev tells where it came from, as it is pointed there first.
+    for (split, dev, expected) in [
+        (Route::share(Blue, 10), Blue, Green),
+        (Route::share(Blue, 90), Green, Blue),
+        (Route::share(Blue, 50), Green, Green),
+        (Route::share(Blue, 50), Blue, Blue),
+    ] {
+        let world = World::new();
+        world.state().prod = split;
+        world.state().dev = dev;
+        let refused = world.invoke(json!({})).await;
+        assert_eq!(refused.outcome, Some(Outcome::Refused), "{refused:#?}");
+        assert!(refused.message.contains("prod is split"), "{}", refused.message);
+        assert!(refused.hint.unwrap().contains("reconcile"));
+        assert_eq!(world.state().writes, []);
+        let record = world.invoke(json!({"op": "reconcile"})).await;
+        assert_sound(&world, &record, Outcome::Done, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shift_that_is_held_too_long_is_refused_before_anything_is_written() {
+    let world = World::new();
+    let record = world.invoke(json!({"shift": [{"weight": 10, "hold_ms": 300_000}]})).await;
+    assert_sound(&world, &record, Outcome::Refused, Green);
+    assert!(record.message.contains("the function has"), "{}", record.message);
+    assert_eq!(world.state().writes, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_says_what_would_happen() {
+    let world = World::new();
+    let mut event = shifted();
+    event["op"] = json!("plan");
+    let record = world.invoke(event).await;
+    assert_sound(&world, &record, Outcome::Planned, Green);
+    assert_eq!(
+        record.message,
+        "A cutover from green (version 1) to blue (version 2) would go ahead: blue passed its gate and prod its \
+         baseline. It would point dev at green, give blue 10 % of prod for 4 s, give blue 50 % of prod for 4 s, point \
+         prod at blue, and send at least 150 probes in about 16 s. Nothing was written."
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_tells_no_version_is_judged_by_status() {
+    let world = World::new();
+    world.state().versions.clear();
+    let record = world.invoke(json!({"by": "ada@shell"})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    assert_eq!(record.versions.seen, None);
+    assert!(record.message.ends_with("by status only, as no answer tells a version."), "{}", record.message);
+    assert_eq!(record.request.by.as_deref(), Some("ada@shell"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_join_and_leave_the_rotation_while_it_probes() {
+    let world = World::new();
+    let changes = Arc::clone(&world);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(5)).await;
+        changes.state().addresses = addresses(&["192.0.2.2:80", "192.0.2.3:80"]);
+        sleep(Duration::from_secs(6)).await;
+        // A name server that is down changes nothing.
+        changes.state().addresses = addresses(&[]);
+    });
+    let record = world.invoke(json!({"id": "a"})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    let all = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80"];
+    assert_eq!(record.probes.unwrap().addresses, all);
+    let samples = world.samples("a").await.unwrap().decode();
+    let cohorts = |from: u64, to: u64| {
+        let between = samples.iter().filter(move |sample| (from..to).contains(&(sample.scheduled_us / 1_000_000)));
+        between.map(|sample| (sample.address.clone(), sample.connection)).collect::<BTreeSet<_>>()
+    };
+    let both = |addresses: &[&str]| {
+        let each = addresses.iter().flat_map(|address| {
+            [Connection::KeptAlive, Connection::Fresh].map(|connection| ((*address).to_owned(), connection))
+        });
+        each.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(cohorts(0, 5), both(&all[..2]));
+    assert_eq!(cohorts(11, 60), both(&all[1..]));
+}
+
+fn hook(stage: &str, details: &serde_json::Value) -> serde_json::Value {
+    json!({
+        "executionId": "a", "lifecycleStage": stage, "resourceArn": "arn", "executionDetails": {},
+        "hookDetails": details,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifecycle_hook_of_ecs_is_answered_by_the_probes_alone() {
+    let world = World::new();
+    let probes = json!({"probe": {"count": 10, "version": {"value": "2"}}});
+    let answer = async |stage: &str, details: &serde_json::Value| {
+        let answer = world.answer(hook(stage, details), Duration::from_mins(5)).await;
+        serde_json::to_value(answer).unwrap()
+    };
+    // Dev is blue, with version 2; prod is not.
+    assert_eq!(answer("POST_TEST_TRAFFIC_SHIFT", &probes).await, json!({"hookStatus": "SUCCEEDED"}));
+    let again = answer("POST_PRODUCTION_TRAFFIC_SHIFT", &probes).await;
+    assert_eq!((&again["hookStatus"], &again["callBackDelay"]), (&json!("IN_PROGRESS"), &json!(10)));
+    let again = answer("POST_PRODUCTION_TRAFFIC_SHIFT", &again["hookDetails"]).await;
+    let failed = answer("POST_PRODUCTION_TRAFFIC_SHIFT", &again["hookDetails"]).await;
+    assert_eq!(failed, json!({"hookStatus": "FAILED"}));
+    assert_eq!(answer("PRE_SCALE_UP", &json!(null)).await, json!({"hookStatus": "FAILED"}));
+    assert_eq!(answer("POST_TEST_TRAFFIC_SHIFT", &json!({"x": 1})).await, json!({"hookStatus": "FAILED"}));
+    world.state().statuses.insert(Blue, 503);
+    assert_eq!(answer("POST_TEST_TRAFFIC_SHIFT", &json!(null)).await["hookStatus"], "IN_PROGRESS");
+    assert_eq!((world.state().writes.len(), world.store.writes()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_would_not_end_in_time_fails() {
+    let world = World::new();
+    let answer = world.answer(hook("POST_TEST_TRAFFIC_SHIFT", &json!(null)), Duration::from_secs(10)).await;
+    assert_eq!(serde_json::to_value(answer).unwrap(), json!({"hookStatus": "FAILED"}));
 }

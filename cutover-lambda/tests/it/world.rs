@@ -4,9 +4,9 @@
 use cutover_lambda::balancer::{Balancer, BalancerError, Health, LANDING, Listeners, Pointing, Service};
 use cutover_lambda::clock::Clock;
 use cutover_lambda::ledger::{LeaseInfo, Ledger, Listed, MemoryStore, Object, ObjectStore, StoreError, When, keys};
-use cutover_lambda::machine::Listener;
 use cutover_lambda::probe::{Client, Clients, Reply, Site};
 use cutover_lambda::report::{Connection, Failure, Samples};
+use cutover_lambda::route::{Listener, Route};
 use cutover_lambda::run::Stack;
 use cutover_lambda::{Answer, Color, Record};
 use serde_json::Value;
@@ -40,16 +40,19 @@ pub struct World {
 }
 
 pub struct State {
-    pub prod: Color,
+    pub prod: Route,
     pub dev: Color,
     pub healthy: BTreeMap<Color, u32>,
     pub versions: BTreeMap<Color, &'static str>,
     pub statuses: BTreeMap<Color, u16>,
     pub services: BTreeMap<Color, Service>,
     pub sticky: bool,
+    /// What the load balancer's name resolves to.
+    pub addresses: Arc<[SocketAddr]>,
     /// Time from a write until the load balancer routes by it.
     pub propagation: Duration,
-    routed: Vec<(Instant, Color)>,
+    routed: Vec<(Instant, Route)>,
+    requests: u32,
     /// Faults of writes, reads and ledger calls, by the number of the call.
     pub write_faults: BTreeMap<usize, Fault>,
     pub read_faults: BTreeMap<usize, Fault>,
@@ -58,11 +61,11 @@ pub struct State {
     /// Whether the single probes cannot be written.
     pub samples_fail: bool,
     /// Writes that were issued.
-    pub writes: Vec<(Listener, Color)>,
+    pub writes: Vec<(Listener, Route)>,
     /// What the engine did that it must never do.
     pub violations: Vec<String>,
-    /// The environment that was last seen healthy, if nothing else was called since.
-    fresh_health: Option<Color>,
+    /// The environments that were seen healthy, one call after the other, since anything else was called.
+    fresh_health: Vec<Color>,
 }
 
 /// One invocation's view of the world.
@@ -83,15 +86,17 @@ impl World {
             store: Arc::default(),
             clock: Clock::starting_at("2026-01-31T12:00:00Z".parse().unwrap()),
             state: Mutex::new(State {
-                prod: Color::Green,
+                prod: Route::All(Color::Green),
                 dev: Color::Blue,
                 healthy: both(2),
                 versions: BTreeMap::from([(Color::Blue, "2"), (Color::Green, "1")]),
                 statuses: BTreeMap::from([(Color::Blue, 200), (Color::Green, 200)]),
                 services: BTreeMap::from([(Color::Blue, service.clone()), (Color::Green, service)]),
                 sticky: false,
+                addresses: addresses(&["192.0.2.1:80", "192.0.2.2:80"]),
                 propagation: Duration::from_millis(200),
-                routed: vec![(Instant::now(), Color::Green)],
+                routed: vec![(Instant::now(), Route::All(Color::Green))],
+                requests: 0,
                 write_faults: BTreeMap::new(),
                 read_faults: BTreeMap::new(),
                 store_faults: BTreeMap::new(),
@@ -99,7 +104,7 @@ impl World {
                 samples_fail: false,
                 writes: Vec::new(),
                 violations: Vec::new(),
-                fresh_health: None,
+                fresh_health: Vec::new(),
             }),
         })
     }
@@ -108,10 +113,11 @@ impl World {
         self.state.lock().unwrap()
     }
 
-    /// What prod and dev point at.
+    /// What prod and dev point at, where prod is not split.
     pub fn listeners(&self) -> (Color, Color) {
         let state = self.state();
-        (state.prod, state.dev)
+        let Some(prod) = state.prod.whole() else { panic!("prod is left split: {}", state.prod) };
+        (prod, state.dev)
     }
 
     /// Invokes the function with an event and 300 s left.
@@ -123,7 +129,7 @@ impl World {
     pub async fn invoke_in(self: &Arc<Self>, event: Value, outage: Option<Range<Instant>>) -> Record {
         match self.answer_in(event, Duration::from_mins(5), outage).await {
             Answer::Run(record) => *record,
-            Answer::Status(status) => panic!("a status instead of a record: {status:?}"),
+            other => panic!("not a record: {other:?}"),
         }
     }
 
@@ -172,15 +178,16 @@ impl World {
         Ledger::new(Arc::clone(&self.store), self.clock).samples(id).await.unwrap()
     }
 
-    fn apply(&self, listener: Listener, color: Color) {
+    fn apply(&self, listener: Listener, route: Route) {
         let mut state = self.state();
-        match listener {
-            Listener::Prod => {
-                state.prod = color;
+        match (listener, route) {
+            (Listener::Prod, route) => {
+                state.prod = route;
                 let from = Instant::now() + state.propagation;
-                state.routed.push((from, color));
+                state.routed.push((from, route));
             }
-            Listener::Dev => state.dev = color,
+            (Listener::Dev, Route::All(color)) => state.dev = color,
+            (Listener::Dev, split) => state.violations.push(format!("dev was split: {split}")),
         }
     }
 
@@ -208,6 +215,10 @@ impl World {
     }
 }
 
+pub fn addresses(texts: &[&str]) -> Arc<[SocketAddr]> {
+    texts.iter().map(|text| text.parse::<SocketAddr>().unwrap()).collect()
+}
+
 fn error(doing: &str, rejected: bool) -> BalancerError {
     BalancerError { doing: doing.to_owned(), cause: "fault".to_owned(), rejected }
 }
@@ -221,7 +232,7 @@ impl View {
     }
 
     /// The invariants of a write, at the moment when it is issued.
-    async fn check_write(&self, listener: Listener, color: Color) {
+    async fn check_write(&self, listener: Listener, route: Route) {
         let lock = self.world.store.get(keys::LOCK).await.unwrap();
         let lease: Option<LeaseInfo> = lock.map(|object| serde_json::from_slice(&object.body).unwrap());
         let now = self.world.clock.now();
@@ -230,12 +241,13 @@ impl View {
             let text = format!("{} wrote {listener:?} without the lease: {lease:?}", self.id);
             state.violations.push(text);
         }
-        if listener == Listener::Prod && state.fresh_health != Some(color) {
-            let text = format!("prod was pointed at {color} without a fresh look at its health");
+        let unseen = |color: &Color| route.reaches(*color) && !state.fresh_health.contains(color);
+        if listener == Listener::Prod && Color::ALL.iter().any(unseen) {
+            let text = format!("prod was pointed at {route} without a fresh look at the health of all that it reaches");
             state.violations.push(text);
         }
-        state.fresh_health = None;
-        state.writes.push((listener, color));
+        state.fresh_health.clear();
+        state.writes.push((listener, route));
     }
 }
 
@@ -243,14 +255,14 @@ impl Balancer for View {
     async fn listeners(&self) -> Result<Listeners, BalancerError> {
         self.world
             .read("read the listeners", |state| {
-                state.fresh_health = None;
-                Listeners { prod: Pointing::At(state.prod), dev: Pointing::At(state.dev) }
+                state.fresh_health.clear();
+                Listeners { prod: Pointing::At(state.prod), dev: Pointing::At(Route::All(state.dev)) }
             })
             .await
     }
 
-    async fn write(&self, listener: Listener, color: Color) -> Result<(), BalancerError> {
-        self.check_write(listener, color).await;
+    async fn write(&self, listener: Listener, route: Route) -> Result<(), BalancerError> {
+        self.check_write(listener, route).await;
         let fault = {
             let mut state = self.world.state();
             let call = state.calls[0];
@@ -263,7 +275,7 @@ impl Balancer for View {
             Some(Fault::Slow(ms)) => sleep(Duration::from_millis(ms)).await,
             Some(Fault::Lost | Fault::Rejected) => return failed,
             Some(Fault::Unanswered) => {
-                self.world.apply(listener, color);
+                self.world.apply(listener, route);
                 return failed;
             }
             Some(Fault::Lands(ms)) => {
@@ -271,12 +283,12 @@ impl Balancer for View {
                 let world = Arc::clone(&self.world);
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(ms)).await;
-                    world.apply(listener, color);
+                    world.apply(listener, route);
                 });
                 return failed;
             }
         }
-        self.world.apply(listener, color);
+        self.world.apply(listener, route);
         Ok(())
     }
 
@@ -284,7 +296,8 @@ impl Balancer for View {
         self.world
             .read("read the health", |state| {
                 let healthy = state.healthy[&color];
-                state.fresh_health = (healthy > 0).then_some(color);
+                state.fresh_health.retain(|seen| *seen != color);
+                state.fresh_health.extend((healthy > 0).then_some(color));
                 let states = [("healthy", healthy), ("unhealthy", 2_u32.saturating_sub(healthy))];
                 let some = states.into_iter().filter(|(_, count)| *count > 0);
                 Health { states: some.map(|(state, count)| (state.to_owned(), count)).collect() }
@@ -351,35 +364,46 @@ fn unavailable(doing: &'static str, key: &str) -> StoreError {
 pub struct Answering {
     world: Arc<World>,
     site: Site,
-    addresses: Vec<SocketAddr>,
+    addresses: Mutex<Arc<[SocketAddr]>>,
 }
 
 impl Clients for View {
     type Client = Answering;
 
     async fn open(&self, site: Site, _: &str, _: &str) -> Result<Answering, String> {
-        Ok(Answering {
-            world: Arc::clone(&self.world),
-            site,
-            addresses: vec!["192.0.2.1:80".parse().unwrap(), "192.0.2.2:80".parse().unwrap()],
-        })
+        let addresses = Mutex::new(self.world.state().addresses.clone());
+        Ok(Answering { world: Arc::clone(&self.world), site, addresses })
     }
 }
 
 impl Client for Answering {
-    fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    fn addresses(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.addresses.lock().unwrap())
     }
 
-    async fn send(&self, _: usize, _: Connection) -> Reply {
+    async fn refresh(&self) -> Result<(), String> {
+        let addresses = self.world.state().addresses.clone();
+        if addresses.is_empty() {
+            return Err("the name does not resolve".to_owned());
+        }
+        *self.addresses.lock().unwrap() = addresses;
+        Ok(())
+    }
+
+    async fn send(&self, _: SocketAddr, _: Connection) -> Reply {
         sleep(Duration::from_millis(5)).await;
-        let state = self.world.state();
+        let mut state = self.world.state();
         let color = match self.site {
             Site::Environment(color) => color,
+            Site::Dev => state.dev,
             Site::Prod => {
                 let now = Instant::now();
                 let routed = state.routed.iter().rev().find(|(from, _)| *from <= now);
-                routed.map_or(state.prod, |(_, color)| *color)
+                let route = routed.map_or(state.prod, |(_, route)| *route);
+                // Evenly, and the same each time: 37 has no divisor in common with 100.
+                state.requests += 1;
+                let blue = state.requests * 37 % 100 < u32::from(route.percent(Color::Blue));
+                if blue { Color::Blue } else { Color::Green }
             }
         };
         let status = state.statuses[&color];
@@ -387,7 +411,7 @@ impl Client for Answering {
         Reply {
             first_byte: Some(Instant::now()),
             status: Some(status).filter(|status| *status > 0),
-            version: (status == 200).then(|| state.versions[&color].to_owned()),
+            version: state.versions.get(&color).filter(|_| status == 200).map(ToString::to_string),
             bytes: 10,
             failure,
         }

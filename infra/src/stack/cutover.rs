@@ -19,6 +19,9 @@ use crate::resources::sns::Topic;
 /// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
 const TIMEOUT: u16 = 900;
 
+/// The bus that is told of every cutover: the account's own, which costs next to nothing and needs no resource.
+const EVENT_BUS: &str = "default";
+
 /// What the function is made from and works on.
 pub struct Parts<'a> {
     /// The SHA-256 of its zip.
@@ -121,6 +124,15 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
         parts.fleet.cluster.name().text(),
         "/*".into(),
     ]);
+    let event_bus = join(&[
+        "arn:".into(),
+        Expr::partition(),
+        ":events:".into(),
+        Expr::region(),
+        ":".into(),
+        Expr::account_id(),
+        format!(":event-bus/{EVENT_BUS}").into(),
+    ]);
     let mut may = vec![
         Statement::allow(
             "MoveTraffic",
@@ -137,6 +149,7 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
             vec!["*".into()],
         ),
         Statement::allow("SeeServices", &["ecs:DescribeServices"], vec![services]),
+        Statement::allow("TellOutcome", &["events:PutEvents"], vec![event_bus]),
         Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
     ];
     may.extend(parts.storage.grant_ledger());
@@ -182,6 +195,7 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
         ("BLUEGREEN_CLUSTER", parts.fleet.cluster.name().text()),
         ("BLUEGREEN_BLUE_SERVICE", parts.environments.blue.service_arn().text()),
         ("BLUEGREEN_GREEN_SERVICE", parts.environments.green.service_arn().text()),
+        ("BLUEGREEN_EVENT_BUS", EVENT_BUS.into()),
         ("BLUEGREEN_BUCKET", parts.storage.bucket.name().text()),
         ("BLUEGREEN_PROD_URL", balancer.prod_url.clone()),
         ("BLUEGREEN_DEV_URL", balancer.dev_url.clone()),

@@ -4,7 +4,7 @@ use super::{Hands, Interrupted};
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
 use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError, StoreError, keys};
-use crate::machine::{Event, Subject};
+use crate::machine::{Event, Route, Subject};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
@@ -226,7 +226,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             _ => "It was interrupted, and traffic was sent back to where it was.",
         };
         if let Some(state) = &self.state {
-            (run.record.prod, run.record.dev) = state.listeners();
+            let (prod, dev) = state.listeners();
+            (run.record.prod, run.record.dev, run.record.weight) = (prod.and_then(Route::whole), dev, None);
         }
         match self.close(&mut run, outcome, message).await {
             Ok(()) => {

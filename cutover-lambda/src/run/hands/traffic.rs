@@ -4,11 +4,11 @@ use super::Hands;
 use crate::Color;
 use crate::balancer::{Balancer, BalancerError, LANDING, Pointing, unfitness};
 use crate::ledger::ObjectStore;
-use crate::machine::{Event, Listener};
+use crate::machine::{Event, Listener, Route};
 use crate::probe::Clients;
 use crate::report::{ListenerWrite, WriteResult};
 use crate::run::budget::{READ_TIMEOUT, WRITE_GUARD};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     /// Reads, but not for ever; what went wrong is remembered.
@@ -31,7 +31,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
                 self.trouble = Some(format!("the {name} listener: {problem}"));
             }
         }
-        Event::Listeners(listeners.prod.color(), listeners.dev.color())
+        for (name, split) in [("prod", listeners.prod.route()), ("dev", listeners.dev.route())] {
+            if let Some(split @ Route::Split { .. }) = split {
+                self.trouble = Some(format!("the {name} listener sends {split}"));
+            }
+        }
+        Event::Listeners(listeners.prod.route(), listeners.dev.color())
     }
 
     pub(super) async fn inspect(&mut self, color: Color) -> Event {
@@ -59,20 +64,31 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
-    pub(super) async fn check_health(&mut self, color: Color) -> Event {
+    /// Whether every environment that a route reaches has healthy targets.
+    pub(super) async fn check_health(&mut self, route: Route) -> Event {
         let stack = self.stack.clone();
-        match self.look(stack.balancer.health(color)).await {
-            Some(health) if health.healthy() > 0 => Event::Healthy,
-            Some(health) => {
+        for color in Color::ALL.into_iter().filter(|color| route.reaches(*color)) {
+            let Some(health) = self.look(stack.balancer.health(color)).await else {
+                return Event::Unreadable;
+            };
+            if health.healthy() == 0 {
                 self.trouble = Some(format!("{color}: {health}"));
-                Event::Unhealthy
+                return Event::Unhealthy;
             }
-            None => Event::Unreadable,
         }
+        Event::Healthy
+    }
+
+    /// Waits for the time of a step of the shift.
+    pub(super) async fn await_hold(&self, step: u8) -> Event {
+        if let Some(step) = self.request.shift.get(usize::from(step)) {
+            sleep(step.hold).await;
+        }
+        Event::HoldElapsed
     }
 
     /// Writes a listener, if the lease certainly outlives the write and its landing.
-    pub(super) async fn write(&mut self, listener: Listener, color: Color) -> Event {
+    pub(super) async fn write(&mut self, listener: Listener, route: Route) -> Event {
         let Some(lease) = &self.lease else {
             return Event::LeaseLost;
         };
@@ -84,16 +100,18 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         if lease.remaining() < WRITE_GUARD {
             return Event::LeaseLost;
         }
+        // Only the way forward splits prod.
+        let to = route.whole().or_else(|| self.state?.swap().1).unwrap_or(Color::Blue);
         let number = self.live.writing(ListenerWrite {
             listener,
-            to: color,
-            weight: 100,
+            to,
+            weight: route.percent(to),
             phase: self.state.map(|state| state.phase()).unwrap_or_default(),
             start_us: self.elapsed_us(),
             end_us: None,
             result: WriteResult::Pending,
         });
-        let written = self.stack.balancer.write(listener, color).await;
+        let written = self.stack.balancer.write(listener, route).await;
         let (event, result) = match &written {
             Ok(()) => (Event::WriteDone, WriteResult::Done),
             Err(error) if error.rejected => (Event::WriteRejected, WriteResult::Rejected),

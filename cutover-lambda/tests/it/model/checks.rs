@@ -2,7 +2,8 @@
 
 use super::effects::{self, Way};
 use super::system::{Action, Budget, Mutant, Process, Setup, System, ended_well, index};
-use cutover_lambda::machine::{Asked, Finish, Kind, State};
+use cutover_lambda::Color;
+use cutover_lambda::machine::{Asked, Finish, Kind, Route, Shift, State};
 use cutover_lambda::report::Outcome;
 use cutover_lambda::request::OnFail;
 use stateright::Property;
@@ -14,9 +15,10 @@ pub const ONE_WRITER: &str = "never two writers";
 pub const CONSISTENT: &str = "when nothing runs, prod is not dev, and prod is verified or where it was";
 pub const RECOVERABLE: &str = "from every state, everything killed, one reconcile reaches consistency";
 pub const ONE_OUTCOME: &str = "every id has one outcome";
+pub const UNSPLIT: &str = "a prod that is left split goes back to where all of it was";
 pub const NEVER_STUCK: &str = "no invocation waits for ever";
 
-pub const NAMES: [&str; 6] = [HEALTHY, ONE_WRITER, CONSISTENT, RECOVERABLE, ONE_OUTCOME, NEVER_STUCK];
+pub const NAMES: [&str; 7] = [HEALTHY, ONE_WRITER, CONSISTENT, RECOVERABLE, UNSPLIT, ONE_OUTCOME, NEVER_STUCK];
 
 pub fn all() -> Vec<Property<Setup>> {
     vec![
@@ -26,7 +28,8 @@ pub fn all() -> Vec<Property<Setup>> {
         Property::always(CONSISTENT, |_, system: &System| {
             system.violated != Some(CONSISTENT) && is_consistent_when_quiet(system)
         }),
-        Property::always(RECOVERABLE, is_recoverable),
+        Property::always(RECOVERABLE, |setup, system| reconciled(setup, system, |found| found.good)),
+        Property::always(UNSPLIT, |setup, system| reconciled(setup, system, |found| found.unsplit)),
         Property::always(NEVER_STUCK, |_, system: &System| {
             let waits = |process: &Process| process.crashed || process.pending.is_some();
             let unbegun = |process: &Process| process.state == State::new(process.state.asked());
@@ -37,7 +40,7 @@ pub fn all() -> Vec<Property<Setup>> {
 }
 
 fn is_consistent(system: &System) -> bool {
-    system.prod != system.dev && system.legitimate[index(system.prod)]
+    system.prod.whole().is_some_and(|prod| prod != system.dev && system.legitimate[index(prod)])
 }
 
 fn is_consistent_when_quiet(system: &System) -> bool {
@@ -48,31 +51,46 @@ fn is_consistent_when_quiet(system: &System) -> bool {
 
 thread_local! {
     /// What was reconciled already. Many states leave the same behind when everything is killed.
-    static KNOWN: RefCell<HashMap<(Option<Mutant>, System), bool>> = RefCell::default();
+    static KNOWN: RefCell<HashMap<(Option<Mutant>, System), Found>> = RefCell::default();
+}
+
+/// What a reconcile came to.
+#[derive(Clone, Copy)]
+struct Found {
+    /// It ended well, and everything is consistent.
+    good: bool,
+    /// If prod was split by a run that had not verified the new side, it is where that run had found it.
+    unsplit: bool,
 }
 
 /// Kills everything, lets late writes land or vanish, makes both sides healthy, and reconciles without faults.
-fn is_recoverable(setup: &Setup, system: &System) -> bool {
+fn reconciled(setup: &Setup, system: &System, holds: impl Fn(Found) -> bool) -> bool {
     let late = system.processes.iter().any(|process| !process.late.is_empty());
     let fates: &[bool] = if late { &[true, false] } else { &[false] };
     fates.iter().all(|land| {
         let left = killed(setup, system.clone(), *land);
         let key = (setup.mutant, left);
         let known = KNOWN.with_borrow(|known| known.get(&key).copied());
-        known.unwrap_or_else(|| {
-            let good = reconcile(setup, key.1.clone());
-            KNOWN.with_borrow_mut(|known| known.insert(key, good));
-            good
-        })
+        holds(known.unwrap_or_else(|| {
+            let found = reconcile(setup, key.1.clone());
+            KNOWN.with_borrow_mut(|known| known.insert(key, found));
+            found
+        }))
     })
+}
+
+/// Where a split prod was before, where the run that split it is known and had not verified the new side.
+fn split_from(system: &System) -> Option<Color> {
+    let intent = system.records[system.last_intent?].intent?;
+    (system.prod.whole().is_none() && !intent.verified).then_some(intent.from)
 }
 
 /// What is left when everything is killed: listeners, ledger, and healthy sides.
 fn killed(setup: &Setup, mut system: System, land: bool) -> System {
     for number in 0..system.processes.len() {
-        for (listener, color) in std::mem::take(&mut system.processes[number].late) {
+        for (listener, route) in std::mem::take(&mut system.processes[number].late) {
             if land {
-                effects::land(&mut system, number, listener, color);
+                effects::land(&mut system, number, listener, route);
             }
         }
         let mut dead = Process::new(system.processes[number].id, setup.asked[number]);
@@ -85,22 +103,28 @@ fn killed(setup: &Setup, mut system: System, land: bool) -> System {
     system
 }
 
-fn reconcile(setup: &Setup, mut system: System) -> bool {
-    let asked = Asked { kind: Kind::Reconcile, to: None, expect: None, on_fail: OnFail::Rollback };
+fn reconcile(setup: &Setup, mut system: System) -> Found {
+    let shift = Shift::NONE;
+    let asked = Asked { kind: Kind::Reconcile, to: None, expect: None, on_fail: OnFail::Rollback, shift };
+    let from = split_from(&system);
+    let never = Found { good: false, unsplit: from.is_none() };
     let number = system.processes.len();
     system.processes.push(Process::new(2, asked));
     let mut next = setup.after(&system, Action::Start(number));
     // A reconcile has some twenty effects.
     for _ in 0..60 {
         match next {
-            None => return false,
+            None => return never,
             Some(done) if done.processes[number].state.finish().is_some() => {
                 let finish = done.processes[number].state.finish();
                 let good = matches!(finish, Some(Finish::Recorded(Outcome::Done | Outcome::Noop)));
-                return good && done.violated.is_none() && is_consistent(&done);
+                return Found {
+                    good: good && done.violated.is_none() && is_consistent(&done),
+                    unsplit: from.is_none_or(|from| done.prod == Route::All(from)),
+                };
             }
             Some(going) => next = setup.after(&going, Action::Do(number, Way::Well)),
         }
     }
-    false
+    never
 }

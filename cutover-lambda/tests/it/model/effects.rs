@@ -3,7 +3,7 @@
 use super::checks;
 use super::system::{Mutant, Process, Record, Setup, System, index};
 use cutover_lambda::Color;
-use cutover_lambda::machine::{Effect, Event, Kind, Listener, Subject};
+use cutover_lambda::machine::{Effect, Event, Kind, Listener, Route, Subject};
 use cutover_lambda::report::Outcome;
 
 /// In which way an effect is done.
@@ -66,15 +66,16 @@ pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> O
         Effect::FindWayBack if way == Way::Failed => Event::LedgerDown,
         Effect::FindWayBack => Event::WayBack(system.way_back),
         Effect::ReadListeners if way == Way::Failed => Event::Unreadable,
-        Effect::ReadListeners => Event::Listeners(Some(system.prod), Some(system.dev)),
+        Effect::ReadListeners => Event::Listeners(Some(read_prod(setup, system)), Some(system.dev)),
         Effect::Inspect(color) if way == Way::Well && system.healthy[index(color)] => Event::Fit,
         Effect::Inspect(_) => Event::Unfit,
         Effect::Gate(_) if way == Way::Failed => Event::GateFailed,
         Effect::Gate(_) => Event::GatePassed,
         Effect::AwaitBaseline if way == Way::Failed => Event::BaselineFailed,
         Effect::AwaitBaseline => Event::BaselinePassed,
-        Effect::CheckHealth(color) => check_health(setup, system, number, color, way),
-        Effect::Write(listener, color) => write(setup, system, number, (listener, color), way, fresh),
+        Effect::CheckHealth(route) => check_health(setup, system, number, route, way),
+        Effect::Write(listener, route) => write(setup, system, number, (listener, route), way, fresh),
+        Effect::AwaitHold(_) => Event::HoldElapsed,
         Effect::AwaitSettle => Event::SettleElapsed,
         Effect::AwaitProbes => {
             if let Some(to) = system.processes[number].state.swap().1 {
@@ -200,47 +201,61 @@ fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
     find_interrupted(setup, system, number, &[id]).map_or(Event::LedgerDown, Event::ClaimTaken)
 }
 
-fn check_health(setup: &Setup, system: &mut System, number: usize, color: Color, way: Way) -> Event {
+fn read_prod(setup: &Setup, system: &System) -> Route {
+    match system.prod {
+        Route::Split { .. } if setup.mutant == Some(Mutant::SplitIsWhole) => Route::All(Color::Green),
+        route => route,
+    }
+}
+
+fn check_health(setup: &Setup, system: &mut System, number: usize, route: Route, way: Way) -> Event {
     if setup.mutant == Some(Mutant::NoHealthGuard) {
         return Event::Healthy;
     }
     if way == Way::Failed {
         return Event::Unreadable;
     }
-    if system.healthy[index(color)] {
-        system.processes[number].fresh = Some(color);
-        Event::Healthy
-    } else {
-        Event::Unhealthy
+    let is_healthy = |color: Color| system.healthy[index(color)];
+    let looked_at = |color: &Color| match system.processes[number].state.swap().1 {
+        Some(to) if setup.mutant == Some(Mutant::HalfHealthGuard) && route.whole().is_none() => *color == to,
+        _ => route.reaches(*color),
+    };
+    if !Color::ALL.into_iter().filter(looked_at).all(is_healthy) {
+        return Event::Unhealthy;
     }
+    // What was not looked at was not seen healthy.
+    if Color::ALL.into_iter().filter(|color| route.reaches(*color)).all(is_healthy) {
+        system.processes[number].fresh = Some(route);
+    }
+    Event::Healthy
 }
 
 fn write(
     setup: &Setup,
     system: &mut System,
     number: usize,
-    (listener, color): (Listener, Color),
+    (listener, route): (Listener, Route),
     way: Way,
-    fresh: Option<Color>,
+    fresh: Option<Route>,
 ) -> Event {
     if system.processes[number].lost {
         return Event::LeaseLost;
     }
-    if listener == Listener::Prod && fresh != Some(color) {
+    if listener == Listener::Prod && fresh != Some(route) {
         system.violated = Some(checks::HEALTHY);
     }
     match way {
         Way::Well => {
-            land(system, number, listener, color);
+            land(system, number, listener, route);
             Event::WriteDone
         }
         Way::Rejected => Event::WriteRejected,
         Way::Failed | Way::Happened | Way::Late => {
             if way == Way::Happened {
-                land(system, number, listener, color);
+                land(system, number, listener, route);
             }
             if way == Way::Late {
-                system.processes[number].late.push((listener, color));
+                system.processes[number].late.push((listener, route));
             }
             if setup.mutant == Some(Mutant::UnknownIsDone) { Event::WriteDone } else { Event::WriteUnknown }
         }
@@ -248,13 +263,14 @@ fn write(
 }
 
 /// A write takes effect. Only whoever has the lease may cause that.
-pub fn land(system: &mut System, number: usize, listener: Listener, color: Color) {
+pub fn land(system: &mut System, number: usize, listener: Listener, route: Route) {
     if system.lock.holder.is_none_or(|(holder, _)| holder != number) {
         system.violated = Some(checks::ONE_WRITER);
     }
-    match listener {
-        Listener::Prod => system.prod = color,
-        Listener::Dev => system.dev = color,
+    match (listener, route) {
+        (Listener::Prod, route) => system.prod = route,
+        (Listener::Dev, Route::All(color)) => system.dev = color,
+        (Listener::Dev, Route::Split { .. }) => system.violated = Some(checks::CONSISTENT),
     }
 }
 
@@ -298,7 +314,10 @@ fn settle(system: &mut System, outcome: Outcome, swap: Option<(Color, Color)>) {
         Outcome::Done => to,
         Outcome::RolledBack => from,
         Outcome::Held => {
-            system.legitimate = only(system.prod);
+            match system.prod.whole() {
+                Some(prod) => system.legitimate = only(prod),
+                None => system.violated = Some(checks::CONSISTENT),
+            }
             return;
         }
         Outcome::Noop | Outcome::Planned | Outcome::Refused | Outcome::Failed => return,

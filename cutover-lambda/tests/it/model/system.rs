@@ -2,7 +2,7 @@
 
 use super::{checks, effects};
 use cutover_lambda::Color;
-use cutover_lambda::machine::{Asked, Effect, Event, Finish, Listener, State, Subject};
+use cutover_lambda::machine::{Asked, Effect, Event, Finish, Listener, Route, State, Subject};
 use cutover_lambda::report::Outcome;
 use stateright::{Model, Property};
 
@@ -67,11 +67,15 @@ pub enum Mutant {
     NoTakeOver,
     /// A record is taken over though it was written under a later lease.
     NoEpoch,
+    /// A split prod is read as if green, which all of it was before, still had all.
+    SplitIsWhole,
+    /// A step of a shift looks at the health of the new side alone.
+    HalfHealthGuard,
 }
 
 impl Mutant {
     /// Each with a property that it violates, and where: the pair and the budget, by position.
-    pub const ALL: [(Self, &'static str, usize, usize); 11] = [
+    pub const ALL: [(Self, &'static str, usize, usize); 13] = [
         (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
         (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),
         (Self::NoLease, checks::ONE_WRITER, 0, 0),
@@ -83,6 +87,8 @@ impl Mutant {
         (Self::NoConditionalRecord, checks::ONE_OUTCOME, 0, 4),
         (Self::NoTakeOver, checks::CONSISTENT, 0, 4),
         (Self::NoEpoch, checks::RECOVERABLE, 3, 4),
+        (Self::SplitIsWhole, checks::UNSPLIT, 6, 0),
+        (Self::HalfHealthGuard, checks::HEALTHY, 6, 0),
     ];
 }
 
@@ -123,9 +129,9 @@ pub struct Process {
     /// It knows that its lease is lost, and has not told the machine yet.
     pub lost: bool,
     /// Its writes that may still land.
-    pub late: Vec<(Listener, Color)>,
-    /// The side that it saw healthy, if it did nothing since.
-    pub fresh: Option<Color>,
+    pub late: Vec<(Listener, Route)>,
+    /// The route all of whose sides it saw healthy, if it did nothing since.
+    pub fresh: Option<Route>,
     /// The id of the interrupted run that it puts right.
     pub subject: Option<usize>,
 }
@@ -133,7 +139,7 @@ pub struct Process {
 /// The state of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct System {
-    pub prod: Color,
+    pub prod: Route,
     pub dev: Color,
     pub healthy: [bool; 2],
     pub lock: Lock,
@@ -230,7 +236,7 @@ impl Setup {
     pub fn initial(&self) -> System {
         let process = |number: usize| Process::new(if self.same_id { 0 } else { number }, self.asked[number]);
         System {
-            prod: Color::Green,
+            prod: Route::All(Color::Green),
             dev: Color::Blue,
             healthy: [true; 2],
             lock: Lock::default(),
@@ -301,8 +307,8 @@ impl Setup {
                 next.processes[number].crashed = true;
             }
             Action::Land(number, position) => {
-                let (listener, color) = next.processes[number].late.remove(position);
-                effects::land(&mut next, number, listener, color);
+                let (listener, route) = next.processes[number].late.remove(position);
+                effects::land(&mut next, number, listener, route);
             }
             Action::Vanish(number, position) => {
                 next.processes[number].late.remove(position);
