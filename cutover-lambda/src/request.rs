@@ -336,6 +336,10 @@ impl Request {
             let problem = format!("{} leaves none of {} probes for after the swap", probe.baseline, probe.count);
             return Err(RequestError::new("probe.baseline", problem));
         }
+        if self.by.as_ref().is_some_and(|by| by.len() > limits::BY || by.chars().any(char::is_control)) {
+            let problem = format!("it is longer than {} bytes, or holds control characters", limits::BY);
+            return Err(RequestError::new("by", problem));
+        }
         self.check_shift()?;
         check_path(probe.path.as_deref())?;
         check_header(&probe.version)?;

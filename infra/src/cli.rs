@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_lambda::Color;
+use crate::cutover_args::{CutoverArgs, RunArgs};
 use infra::commands::{dashboard, init, logs, manual, open, report};
 use infra::deploy;
 use infra::error::Result;
@@ -45,18 +46,16 @@ pub enum Verb {
     /// What a deployment would do, without doing it.
     Diff(Target),
     /// Swap prod and dev, under probes.
-    Cutover {
-        /// The environment that becomes prod; the idle one where none is named.
-        #[arg(long, value_parser = color)]
-        to: Option<Color>,
-        /// Say what would happen, and write nothing.
-        #[arg(long)]
-        plan: bool,
-    },
+    Cutover(Box<CutoverArgs>),
     /// Swap back to where the last cutover came from, under probes.
-    Rollback,
+    Rollback(Box<RunArgs>),
     /// Put the listeners in order after a cutover that was interrupted.
-    Reconcile,
+    Reconcile {
+        /// Wait while a deployment or another cutover is under way, instead of refusing. One that is dead is waited for
+        /// anyway.
+        #[arg(long)]
+        wait: bool,
+    },
     /// Who is prod, who is dev, and what runs there.
     Status {
         /// Look again every two seconds, until interrupted.

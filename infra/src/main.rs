@@ -2,6 +2,7 @@
 
 mod ask;
 mod cli;
+mod cutover_args;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Deploy, Target, Verb};
 use cutover_lambda::Color;
 use cutover_lambda::request::Op;
+use infra::commands::cutover::{Follower, Order};
 use infra::commands::{
     Agreed, Context, cutover, dashboard, deploy, destroy, doctor, history, init, logs, manual, open, report, status,
     synth,
@@ -22,8 +24,8 @@ use infra::error::{Error, Result};
 use infra::report::Format;
 use infra::stack::Settings;
 use infra::ui::{
-    CutoverProgress, JsonLines, Keyboard, Lines, Screen, Style, render_checks, render_error, render_plan, render_runs,
-    render_status,
+    CutoverProgress, JsonLines, JsonProgress, Keyboard, Lines, Screen, Style, render_checks, render_error, render_evidence,
+    render_history, render_plan, render_status,
 };
 
 /// The exit code of a program that SIGINT ended.
@@ -152,7 +154,7 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
             "interrupted.{state} What CloudFormation has begun it finishes by itself; run the same command again to \
              follow it and go on from there. No traffic was moved."
         ),
-        Verb::Cutover { .. } | Verb::Rollback | Verb::Reconcile => {
+        Verb::Cutover(_) | Verb::Rollback(_) | Verb::Reconcile { .. } => {
             "interrupted. The cutover goes on without this command: bluegreen status shows how it ends.".to_owned()
         }
         _ => "interrupted.".to_owned(),
@@ -165,12 +167,11 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
         Verb::Build => deploy::build(context).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
         Verb::Diff(target) => Box::pin(run_diff(cli, context, target)).await,
-        Verb::Cutover { to, plan } => {
-            let op = if *plan { Op::Plan } else { Op::Cutover };
-            run_cutover(cli, context, op, *to).await
+        Verb::Cutover(arguments) => run_cutover(cli, context, &arguments.order()).await,
+        Verb::Rollback(arguments) => run_cutover(cli, context, &arguments.order(Op::Rollback)).await,
+        Verb::Reconcile { wait } => {
+            run_cutover(cli, context, &Order { wait: *wait, ..Order::new(Op::Reconcile) }).await
         }
-        Verb::Rollback => run_cutover(cli, context, Op::Rollback, None).await,
-        Verb::Reconcile => run_cutover(cli, context, Op::Reconcile, None).await,
         Verb::Status { watch } => Box::pin(show_status(cli, context, *watch)).await,
         Verb::Logs { source, follow, since } => {
             let request = logs::Request { source: (*source).into(), since: *since, follow: *follow };
@@ -195,7 +196,7 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
         }
         Verb::History { limit } => {
             let runs = history::run(context, *limit).await?;
-            if cli.json { print_json(&runs) } else { print_text(&render_runs(&runs, Style::of_stdout())) }
+            if cli.json { print_json(&runs) } else { print_text(&render_history(&runs, Style::of_stdout())) }
         }
         Verb::Dashboard(arguments) => {
             let ready = |url: &str| {
@@ -298,16 +299,17 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
     print_text(&text)
 }
 
-async fn run_cutover(cli: &Cli, context: &Context, op: Op, to: Option<Color>) -> Result<()> {
-    let mut progress = CutoverProgress::new(Style::of_stderr());
-    let record = cutover::run(context, op, to, &mut progress).await?;
+async fn run_cutover(cli: &Cli, context: &Context, order: &Order) -> Result<()> {
+    let mut progress: Box<dyn Follower> =
+        if cli.json { Box::new(JsonProgress::default()) } else { Box::new(CutoverProgress::new(Style::of_stderr())) };
+    let record = Box::pin(cutover::run(context, order, progress.as_mut())).await?;
     if cli.json {
         print_json(&record)?;
     }
     match cutover::verdict(&record) {
         Some(error) => Err(error),
         None if cli.json => Ok(()),
-        None => print_text(&format!("{}\n", record.message)),
+        None => print_text(&format!("{}\n{}", record.message, render_evidence(&record))),
     }
 }
 

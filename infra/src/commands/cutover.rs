@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
-use cutover_lambda::color::Color;
-use cutover_lambda::ledger::S3Ledger;
-use cutover_lambda::request::{Op, Request, new_id};
+use cutover_lambda::ledger::{LeaseInfo, S3Ledger};
+use cutover_lambda::request::{Op, Request, limits};
 use cutover_lambda::{Outcome, Record};
+use serde_json::{Map, Value};
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
@@ -29,39 +29,165 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(45);
 /// Between two looks at the record.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Between two looks at the lock that somebody else holds.
+const LOOK_AT_LOCK: Duration = Duration::from_millis(500);
+
+/// Between two looks at a stack that CloudFormation changes; its calls are throttled sooner than others.
+const LOOK_AT_STACK: Duration = Duration::from_secs(2);
+
+/// What is ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What the function is asked for. An id and who asks are added.
+    pub request: Request,
+    /// Whether to wait while a deployment or another cutover is under way.
+    pub wait: bool,
+}
+
+impl Order {
+    /// The plain operation.
+    pub fn new(op: Op) -> Self {
+        Self { request: Request { op, ..Request::default() }, wait: false }
+    }
+}
+
 /// Who is told how a run goes on.
 pub trait Follower {
+    /// Somebody else holds the lock, and it is waited for. Called again and again.
+    fn waiting(&mut self, holder: &LeaseInfo);
+
     /// Takes the record as it is now.
     fn progress(&mut self, record: &Record);
 }
 
-/// Asks the function for `op` and follows the run to its end.
-pub async fn run(context: &Context, op: Op, to: Option<Color>, follower: &mut dyn Follower) -> Result<Record> {
+/// Asks the function for what is ordered and follows the run to its end.
+pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) -> Result<Record> {
     let cloud = Cloud::connect(&context.settings).await?;
-    let (outputs, id) = ask(context, &cloud, Request { op, to, ..Request::default() }).await?;
-    follow(&cloud, &outputs, &id, follower).await
+    let (ledger, id) = ask(context, &cloud, order, follower).await?;
+    follow(&ledger, &id, follower).await
 }
 
 /// Asks the function for a run and leaves it to itself; returns its id.
 pub async fn begin(context: &Context, request: Request) -> Result<String> {
     let cloud = Cloud::connect(&context.settings).await?;
-    Ok(ask(context, &cloud, request).await?.1)
+    Ok(ask(context, &cloud, &Order { request, wait: false }, &mut Nobody).await?.1)
 }
 
-async fn ask(context: &Context, cloud: &Cloud, request: Request) -> Result<(Outputs, String)> {
+/// Nobody is told.
+struct Nobody;
+
+impl Follower for Nobody {
+    fn waiting(&mut self, _: &LeaseInfo) {}
+
+    fn progress(&mut self, _: &Record) {}
+}
+
+/// Asks the function for a run; returns where its record is, and its id. One that has a record under its id already is not
+/// asked for again.
+async fn ask(
+    context: &Context,
+    cloud: &Cloud,
+    order: &Order,
+    follower: &mut dyn Follower,
+) -> Result<(S3Ledger, String)> {
+    let op = order.request.op;
+    // The function would refuse it too, but only after a while.
+    order.request.check().map_err(|error| Error::usage(format!("this {op} cannot be asked for")).because(error))?;
     let stack = DeployedStack::require(cloud, &context.stack).await?;
-    if stack.in_progress() {
-        return Err(Error::refused(format!(
-            "stack {} is in {}: traffic is not moved meanwhile",
-            stack.name, stack.status
-        ))
-        .hint("wait for the deployment to end, then run the command again"));
-    }
     let outputs = stack.outputs()?;
-    let id = new_id();
+    let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    let id = order.request.id_or_new();
+    if order.request.id.is_some() && ledger.load(&id).await.map_err(|error| unreadable(&id, error))?.is_some() {
+        return Ok((ledger, id));
+    }
+    let (by, free) = tokio::join!(caller(cloud), until_free(&ledger, order, follower));
+    free?;
+    until_at_rest(cloud, stack, order.wait).await?;
     let not_after = jiff::Timestamp::now().checked_add(EVENT_AGE).ok();
-    invoke(cloud, &outputs, &Request { id: Some(id.clone()), not_after, ..request }).await?;
-    Ok((outputs, id))
+    let request = Request { id: Some(id.clone()), by: Some(by), not_after, ..order.request.clone() };
+    invoke(cloud, &outputs, &request).await?;
+    Ok((ledger, id))
+}
+
+fn unreadable(id: &str, error: impl std::fmt::Display) -> Error {
+    Error::failed(format!("cannot read the record of run {id}"))
+        .because(error)
+        .hint("a run goes on without this command: make status shows it")
+}
+
+/// Waits until nobody holds the lock, or refuses with the holder's id. A reconcile always waits for a holder that does not
+/// renew it: that one is probably dead, and what it left behind is what there is to reconcile.
+async fn until_free(ledger: &S3Ledger, order: &Order, follower: &mut dyn Follower) -> Result<()> {
+    // A plan takes no lock.
+    if order.request.op == Op::Plan {
+        return Ok(());
+    }
+    let mut first: Option<LeaseInfo> = None;
+    loop {
+        let holder = ledger.holder().await.map_err(|error| Error::failed("cannot read the lock").because(error))?;
+        let Some(holder) = holder else { return Ok(()) };
+        let same = first.as_ref().is_none_or(|first| *first == holder);
+        let patient = order.wait || (order.request.op == Op::Reconcile && same);
+        // The same run again: the function answers what becomes of it.
+        if order.request.id.as_ref() == Some(&holder.holder) {
+            return Ok(());
+        }
+        if !patient {
+            return Err(busy(&holder));
+        }
+        follower.waiting(&holder);
+        first.get_or_insert(holder);
+        tokio::time::sleep(LOOK_AT_LOCK).await;
+    }
+}
+
+/// Waits until CloudFormation has ended what it does to the stack, or refuses.
+async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> Result<()> {
+    while stack.in_progress() {
+        if !wait {
+            let meanwhile = format!("stack {} is in {}: traffic is not moved meanwhile", stack.name, stack.status);
+            return Err(Error::refused(meanwhile).hint("wait for the deployment to end, or add --wait"));
+        }
+        tokio::time::sleep(LOOK_AT_STACK).await;
+        stack = DeployedStack::require(cloud, &stack.name).await?;
+    }
+    Ok(())
+}
+
+fn busy(holder: &LeaseInfo) -> Error {
+    Error::refused(format!("a {} is under way", holder.purpose))
+        .because(format!(
+            "{} began at {}; its lock ends at {}, unless renewed",
+            holder.holder, holder.since, holder.expires
+        ))
+        .hint("wait for it to end (make status), or add --wait")
+}
+
+/// Who asks, for the record: the caller as AWS knows it, where it says so in time, and as this machine does.
+async fn caller(cloud: &Cloud) -> String {
+    let asking = aws_sdk_sts::Client::new(&cloud.config).get_caller_identity().send();
+    let identity = tokio::time::timeout(Duration::from_secs(2), asking).await;
+    let arn = identity.ok().and_then(std::result::Result::ok).and_then(|identity| identity.arn);
+    let user = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_else(|| "somebody".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let here = host.map_or(user.clone(), |host| format!("{user}@{}", host.trim()));
+    let by = arn.map_or(here.clone(), |arn| format!("{arn} ({here})"));
+    bounded(&by)
+}
+
+/// A text as `by` takes it: without control characters, and not too long.
+fn bounded(text: &str) -> String {
+    let mut bounded = String::new();
+    for character in text.chars().filter(|character| !character.is_control()) {
+        if bounded.len() + character.len_utf8() > limits::BY {
+            break;
+        }
+        bounded.push(character);
+    }
+    bounded
 }
 
 async fn invoke(cloud: &Cloud, outputs: &Outputs, request: &Request) -> Result<()> {
@@ -85,33 +211,37 @@ async fn invoke(cloud: &Cloud, outputs: &Outputs, request: &Request) -> Result<(
 
 /// The event of a request: only what differs from the defaults, so the function's own settings stay in force.
 fn event(request: &Request) -> Result<Vec<u8>> {
-    let mut event = serde_json::Map::new();
-    event.insert("op".to_owned(), request.op.as_str().into());
-    if let Some(to) = request.to {
-        event.insert("to".to_owned(), to.as_str().into());
-    }
-    if let Some(expect) = request.expect {
-        event.insert("expect".to_owned(), expect.as_str().into());
-    }
-    if let Some(id) = &request.id {
-        event.insert("id".to_owned(), id.as_str().into());
-    }
-    if let Some(not_after) = request.not_after {
-        event.insert("not_after".to_owned(), not_after.to_string().into());
-    }
-    serde_json::to_vec(&event).map_err(|error| Error::failed("cannot write the event").because(error))
+    let written = |request: &Request| serde_json::to_value(request);
+    let event = written(request).and_then(|event| Ok(differing(event, &written(&Request::default())?)));
+    let event = event.map(|event| event.unwrap_or_else(|| Value::Object(Map::new())));
+    event
+        .and_then(|mut event| {
+            event["op"] = request.op.as_str().into();
+            serde_json::to_vec(&event)
+        })
+        .map_err(|error| Error::failed("cannot write the event").because(error))
 }
 
-async fn follow(cloud: &Cloud, outputs: &Outputs, id: &str, follower: &mut dyn Follower) -> Result<Record> {
-    let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+/// What of a value is not the same in another.
+fn differing(value: Value, default: &Value) -> Option<Value> {
+    match (value, default) {
+        (value, default) if value == *default => None,
+        (Value::Object(fields), Value::Object(defaults)) => {
+            let fields = fields.into_iter().filter_map(|(name, value)| {
+                let default = defaults.get(&name).unwrap_or(&Value::Null);
+                differing(value, default).map(|value| (name, value))
+            });
+            Some(Value::Object(fields.collect()))
+        }
+        (value, _) => Some(value),
+    }
+}
+
+async fn follow(ledger: &S3Ledger, id: &str, follower: &mut dyn Follower) -> Result<Record> {
     let began = Instant::now();
     let mut last: Option<(jiff::Timestamp, Instant)> = None;
     loop {
-        let record = ledger.load(id).await.map_err(|error| {
-            Error::failed(format!("cannot read the record of run {id}"))
-                .because(error)
-                .hint("the run goes on without this command: make status shows it")
-        })?;
+        let record = ledger.load(id).await.map_err(|error| unreadable(id, error))?;
         if let Some(record) = record {
             follower.progress(&record);
             if record.is_final() {
@@ -155,6 +285,9 @@ pub fn verdict(record: &Record) -> Option<Error> {
             error = error.because(format!("probe {} in {}: {why} {detail}", failure.sequence, failure.phase));
         }
     }
+    if !matches!(outcome, Outcome::Refused) {
+        error = error.because(format!("run {} holds every probe: bluegreen history", record.id));
+    }
     Some(match &record.hint {
         Some(hint) => error.hint(hint.clone()),
         None => error,
@@ -163,13 +296,31 @@ pub fn verdict(record: &Record) -> Option<Error> {
 
 #[cfg(test)]
 mod tests {
+    use cutover_lambda::color::Color;
+    use cutover_lambda::request::ShiftStep;
+
     use super::*;
 
     #[test]
     fn the_event_says_only_what_was_asked_for() {
-        let request = Request { to: Some(Color::Blue), id: Some("x".to_owned()), ..Request::default() };
-        let event: serde_json::Value = serde_json::from_slice(&event(&request).unwrap()).unwrap();
-        assert_eq!(event, serde_json::json!({ "op": "cutover", "to": "blue", "id": "x" }));
+        let said = |request: &Request| serde_json::from_slice::<Value>(&event(request).unwrap()).unwrap();
+        let mut request = Request { to: Some(Color::Blue), id: Some("x".to_owned()), ..Request::default() };
+        assert_eq!(said(&request), serde_json::json!({ "op": "cutover", "to": "blue", "id": "x" }));
+        request.probe.count = 300;
+        request.shift = vec![ShiftStep { weight: 10, hold: Duration::from_secs(30) }];
+        let expected = serde_json::json!({
+            "op": "cutover", "to": "blue", "id": "x", "probe": {"count": 300},
+            "shift": [{"weight": 10, "hold_ms": 30000}],
+        });
+        assert_eq!(said(&request), expected);
+        assert_eq!(Request::parse(&expected).unwrap(), request);
+    }
+
+    #[test]
+    fn who_asks_fits_into_the_event() {
+        let by = bounded(&format!("a\nb{}", "é".repeat(300)));
+        assert!(by.starts_with("abé") && by.len() <= limits::BY, "{by}");
+        assert!(Request { by: Some(by), ..Request::default() }.check().is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod checks;
 mod error;
+mod history;
 mod keyboard;
 mod lines;
 mod plan;
@@ -13,10 +14,11 @@ mod tree;
 
 pub use checks::render as render_checks;
 pub use error::render as render_error;
+pub use history::{evidence as render_evidence, history as render_history};
 pub use keyboard::Keyboard;
 pub use lines::{JsonLines, Lines};
 pub use plan::render as render_plan;
-pub use progress::CutoverProgress;
+pub use progress::{CutoverProgress, JsonProgress};
 pub use screen::Screen;
-pub use status::{render as render_status, runs as render_runs};
+pub use status::render as render_status;
 pub use style::{Paint, Style};

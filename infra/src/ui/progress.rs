@@ -1,8 +1,12 @@
-//! A cutover as it goes on: one line that is rewritten on a terminal, one line a phase elsewhere.
+//! A cutover as it goes on: one line that is rewritten on a terminal, one line a phase elsewhere, one JSON object a
+//! phase for programs.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
-use cutover_lambda::{Phase, Record};
+use cutover_lambda::ledger::LeaseInfo;
+use cutover_lambda::{Color, Phase, Record};
+use serde_json::{Value, json};
 
 use super::Style;
 use crate::commands::cutover::Follower;
@@ -13,19 +17,29 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Latencies shown.
 const SHOWN: usize = 30;
 
+/// What is worth a new line where lines cannot be rewritten: the phase, the new side's share, whether probes failed.
+type Stage = (Phase, Option<u8>, bool);
+
+fn stage(record: &Record) -> Stage {
+    let failed = record.probes.as_ref().is_some_and(|probes| probes.counts.failed > 0);
+    (record.phase, record.weight, failed)
+}
+
 /// Shows a cutover on standard error.
 #[derive(Debug)]
 pub struct CutoverProgress {
     style: Style,
     rewrites: bool,
-    phase: Option<Phase>,
+    stage: Option<Stage>,
+    waited: bool,
 }
 
 impl CutoverProgress {
     /// A progress display in this style.
     pub fn new(style: Style) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Self { style, rewrites: std::io::stderr().is_terminal() && !dumb, phase: None }
+        let rewrites = std::io::stderr().is_terminal() && !dumb;
+        Self { style, rewrites, stage: None, waited: false }
     }
 
     /// The state of a run in one line.
@@ -33,9 +47,10 @@ impl CutoverProgress {
         let phase = format!("{:<10}", record.phase.as_str());
         let mut line = format!("  {}", style.strong(&phase));
         if let (Some(prod), Some(dev)) = (record.prod, record.dev) {
-            let prod = style.environment(prod, prod.as_str());
-            let dev = style.environment(dev, dev.as_str());
-            line.push_str(&format!(" prod {prod}, dev {dev}"));
+            let name = |color: Color| style.environment(color, color.as_str());
+            let share = record.weight.zip(record.to);
+            let share = share.map_or_else(String::new, |(weight, to)| format!(" and {weight} % {}", name(to)));
+            line.push_str(&format!(" prod {}{share}, dev {}", name(prod), name(dev)));
         }
         if let Some(probes) = &record.probes {
             let counts = probes.counts;
@@ -49,24 +64,78 @@ impl CutoverProgress {
         }
         line
     }
-}
 
-impl Follower for CutoverProgress {
-    fn progress(&mut self, record: &Record) {
-        let line = Self::line(self.style, record);
-        let new_phase = self.phase != Some(record.phase);
-        self.phase = Some(record.phase);
+    /// Shows a line; elsewhere than on a terminal only one that is worth it.
+    fn show(&self, line: &str, worth: bool, last: bool) {
         let mut stderr = std::io::stderr().lock();
         // Nothing can be done about a terminal that takes no more text.
         let _ = if self.rewrites {
-            let end = if record.is_final() { "\n" } else { "" };
+            let end = if last { "\n" } else { "" };
             write!(stderr, "\r\x1b[K{line}{end}").and_then(|()| stderr.flush())
-        } else if new_phase {
+        } else if worth {
             writeln!(stderr, "{line}")
         } else {
             Ok(())
         };
     }
+}
+
+impl Follower for CutoverProgress {
+    fn waiting(&mut self, holder: &LeaseInfo) {
+        let left = until(holder).as_secs();
+        let line = format!(
+            "  {} for {} {}: its lock ends in {left} s, unless renewed",
+            self.style.strong("waiting   "),
+            holder.purpose,
+            holder.holder
+        );
+        let first = !std::mem::replace(&mut self.waited, true);
+        self.show(&line, first, false);
+    }
+
+    fn progress(&mut self, record: &Record) {
+        let stage = stage(record);
+        let worth = self.stage.replace(stage) != Some(stage);
+        self.show(&Self::line(self.style, record), worth, record.is_final());
+    }
+}
+
+/// Tells of a cutover on standard error, one JSON object a line.
+#[derive(Debug, Default)]
+pub struct JsonProgress {
+    stage: Option<Stage>,
+    told: Option<Instant>,
+}
+
+impl JsonProgress {
+    fn object(record: &Record) -> Value {
+        let counts = record.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();
+        json!({
+            "event": "cutover", "id": record.id, "phase": record.phase, "prod": record.prod, "dev": record.dev,
+            "weight": record.weight, "sent": counts.sent, "failed": counts.failed, "version": record.versions.seen,
+        })
+    }
+}
+
+impl Follower for JsonProgress {
+    fn waiting(&mut self, holder: &LeaseInfo) {
+        let due = self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1));
+        if due {
+            self.told = Some(Instant::now());
+            eprintln!("{}", json!({ "event": "waiting", "for": holder }));
+        }
+    }
+
+    fn progress(&mut self, record: &Record) {
+        let stage = stage(record);
+        if self.stage.replace(stage) != Some(stage) {
+            eprintln!("{}", Self::object(record));
+        }
+    }
+}
+
+fn until(holder: &LeaseInfo) -> Duration {
+    Duration::try_from(holder.expires.duration_since(jiff::Timestamp::now())).unwrap_or_default()
 }
 
 /// Latencies as bars, from nothing to the highest of them.
@@ -84,10 +153,18 @@ fn sparkline(latencies: &[f64]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::color::Color;
+    use cutover_lambda::report::{ProbeCounts, ProbeReport};
     use cutover_lambda::request::Request;
 
     use super::*;
+
+    fn record() -> Record {
+        let mut record = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
+        record.phase = Phase::Verify;
+        record.prod = Some(Color::Blue);
+        record.dev = Some(Color::Green);
+        record
+    }
 
     #[test]
     fn the_highest_latency_has_the_highest_bar() {
@@ -97,10 +174,21 @@ mod tests {
 
     #[test]
     fn a_line_says_phase_and_traffic() {
-        let mut record = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
-        record.phase = Phase::Verify;
-        record.prod = Some(Color::Blue);
-        record.dev = Some(Color::Green);
-        assert_eq!(CutoverProgress::line(Style::PLAIN, &record), "  verify     prod blue, dev green");
+        assert_eq!(CutoverProgress::line(Style::PLAIN, &record()), "  verify     prod blue, dev green");
+    }
+
+    #[test]
+    fn a_shift_says_the_share_of_the_new_side() {
+        let mut record = record();
+        (record.phase, record.weight) = (Phase::Shift, Some(10));
+        (record.prod, record.to) = (Some(Color::Green), Some(Color::Blue));
+        record.versions.seen = Some("1".to_owned());
+        let counts = ProbeCounts { sent: 42, failed: 1, ..ProbeCounts::default() };
+        record.probes = Some(ProbeReport { counts, recent_ms: vec![1.0, 7.0], ..ProbeReport::default() });
+        assert_eq!(
+            CutoverProgress::line(Style::PLAIN, &record),
+            "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, answers: 1 ▁█"
+        );
+        assert_eq!(JsonProgress::object(&record)["weight"], 10);
     }
 }

@@ -1,0 +1,205 @@
+//! The arguments of `cutover` and `rollback`: what an event of the function can say, in the words of a command line.
+//! Must not do anything.
+
+use std::time::Duration;
+
+use clap::Args;
+use cutover_lambda::Color;
+use cutover_lambda::request::{OnFail, Op, Request, ShiftStep, StatusSet};
+use infra::commands::cutover::Order;
+
+/// The arguments of a cutover.
+#[derive(Debug, Args)]
+pub struct CutoverArgs {
+    /// The environment that becomes prod; the idle one where none is named.
+    #[arg(long, value_parser = color)]
+    to: Option<Color>,
+    /// Say what would happen, and write nothing.
+    #[arg(long)]
+    plan: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// The arguments that a rollback takes too.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Refuse where prod is another environment than this.
+    #[arg(long, value_name = "COLOR", value_parser = color)]
+    expect: Option<Color>,
+    /// Id of the run: with the same one again, the stored outcome is answered and nothing is done. Made where absent.
+    #[arg(long)]
+    id: Option<String>,
+    /// Wait while a deployment or another cutover is under way, instead of refusing.
+    #[arg(long)]
+    wait: bool,
+    /// Probes in all, 1 to 3000 [default: 150].
+    #[arg(long, value_name = "N")]
+    probes: Option<u32>,
+    /// Time between two probes, 20ms to 5s [default: 100ms].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    interval: Option<Duration>,
+    /// Time that a probe may take, 100ms to 10s [default: 2s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Path to probe [default: probe_path of bluegreen.toml].
+    #[arg(long)]
+    path: Option<String>,
+    /// Status codes that are a success, such as 200-299,304 [default: 200-299].
+    #[arg(long, value_name = "CODES", value_parser = statuses)]
+    ok: Option<StatusSet>,
+    /// Failed probes that are put up with [default: 0].
+    #[arg(long, value_name = "N")]
+    max_failures: Option<u32>,
+    /// The version that must answer afterwards [default: what the environment tells at its gate].
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// Probes of the environment through dev before anything is written, 0 to 100 [default: 5].
+    #[arg(long, value_name = "N")]
+    gate: Option<u32>,
+    /// Time from the swap until only the new version may answer, up to 60s [default: 1s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    settle: Option<Duration>,
+    /// Give the new side its share of prod step by step: percentage and time, such as 10:30s,50:30s.
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = step)]
+    shift: Vec<ShiftStep>,
+    /// What to do when probes fail after the swap.
+    #[arg(long, value_name = "WHAT", default_value = "rollback", value_parser = on_fail)]
+    on_fail: OnFail,
+}
+
+impl CutoverArgs {
+    /// What is ordered.
+    pub fn order(&self) -> Order {
+        let op = if self.plan { Op::Plan } else { Op::Cutover };
+        let order = self.run.order(op);
+        Order { request: Request { to: self.to, ..order.request }, ..order }
+    }
+}
+
+impl RunArgs {
+    /// What is ordered.
+    pub fn order(&self, op: Op) -> Order {
+        let mut request =
+            Request { op, expect: self.expect, id: self.id.clone(), on_fail: self.on_fail, ..Request::default() };
+        request.shift.clone_from(&self.shift);
+        request.settle = self.settle.unwrap_or(request.settle);
+        request.gate.count = self.gate.unwrap_or(request.gate.count);
+        let probe = &mut request.probe;
+        probe.path.clone_from(&self.path);
+        probe.version.value.clone_from(&self.version);
+        probe.count = self.probes.unwrap_or(probe.count);
+        // As the function itself does for a short run.
+        probe.baseline = probe.baseline.min(probe.count / 2);
+        probe.interval = self.interval.unwrap_or(probe.interval);
+        probe.timeout = self.timeout.unwrap_or(probe.timeout);
+        probe.max_failures = self.max_failures.unwrap_or(probe.max_failures);
+        if let Some(ok) = &self.ok {
+            probe.ok.clone_from(ok);
+        }
+        Order { request, wait: self.wait }
+    }
+}
+
+fn color(text: &str) -> Result<Color, String> {
+    text.parse().map_err(|error: cutover_lambda::color::UnknownColor| error.to_string())
+}
+
+fn on_fail(text: &str) -> Result<OnFail, String> {
+    match text {
+        "rollback" => Ok(OnFail::Rollback),
+        "hold" => Ok(OnFail::Hold),
+        _ => Err("it is rollback or hold".to_owned()),
+    }
+}
+
+fn statuses(text: &str) -> Result<StatusSet, String> {
+    let code = |text: &str| text.trim().parse().ok().filter(|code| (100..=599).contains(code));
+    let ranges = text.split(',').map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u16, u16) = (code(first)?, code(last)?);
+        (first <= last).then_some(first..=last)
+    });
+    let ranges: Option<Vec<_>> = ranges.collect();
+    ranges.map(StatusSet::new).ok_or_else(|| "status codes are 100 to 599, such as 200-299,304".to_owned())
+}
+
+/// A whole number with its unit: `250ms`, `30s`, `2m`. A number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let number: Option<u64> = number.parse().ok().filter(|_| milliseconds > 0);
+    let total = number.and_then(|number| number.checked_mul(milliseconds));
+    total.map(Duration::from_millis).ok_or_else(|| "a time is a whole number with ms, s or m, such as 250ms".to_owned())
+}
+
+fn step(text: &str) -> Result<ShiftStep, String> {
+    let (weight, hold) = text.split_once(':').map_or((text, None), |(weight, hold)| (weight, Some(hold)));
+    let weight = weight.trim().trim_end_matches('%').parse().ok();
+    let weight = weight.filter(|weight| (1..=99).contains(weight));
+    let weight = weight.ok_or("a step is a percentage from 1 to 99 and a time, such as 10:30s")?;
+    Ok(ShiftStep { weight, hold: hold.map_or(Ok(ShiftStep::HOLD), duration)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: CutoverArgs,
+    }
+
+    fn order(arguments: &[&str]) -> Result<Order, String> {
+        let all = ["cutover"].iter().chain(arguments);
+        Line::try_parse_from(all).map(|line| line.arguments.order()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_arguments_it_is_the_default_request() {
+        let order = order(&[]).unwrap();
+        assert_eq!((order.request, order.wait), (Request::default(), false));
+    }
+
+    #[test]
+    fn every_argument_reaches_the_request() {
+        let line = "--to blue --expect green --id a --wait --probes 300 --interval 50ms --timeout 1s --path /x --ok 200,301-302 \
+                    --max-failures 2 --version 7 --gate 9 --settle 1m --shift 10:30s,50 --on-fail hold --plan";
+        let order = order(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+        let request = serde_json::to_value(order.request).unwrap();
+        let expected = serde_json::json!({
+            "op": "plan", "to": "blue", "id": "a", "expect": "green",
+            "probe": {
+                "path": "/x", "count": 300, "interval_ms": 50, "timeout_ms": 1000, "ok": [200, "301-302"],
+                "max_failures": 2, "baseline": 10, "version": {"value": "7"}, "max_in_flight": 128,
+            },
+            "gate": {"count": 9}, "settle_ms": 60000, "on_fail": "hold",
+            "shift": [{"weight": 10, "hold_ms": 30000}, {"weight": 50, "hold_ms": 30000}],
+        });
+        assert_eq!(request, expected);
+        assert!(order.wait);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        for (arguments, problem) in [
+            (&["--shift", "10:x"][..], "such as 250ms"),
+            (&["--shift", "0:1s"], "from 1 to 99"),
+            (&["--interval", "1h"], "with ms, s or m"),
+            (&["--ok", "20"], "100 to 599"),
+            (&["--on-fail", "explode"], "rollback or hold"),
+            (&["--to", "red"], "blue or green"),
+        ] {
+            let error = order(arguments).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The history of cutovers as a table, and what the end of one says.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use cutover_lambda::report::ProbeReport;
+use cutover_lambda::{Color, Record};
+
+use super::Style;
+
+/// Runs, one a line: who, when, from where to where, how it ended, and what the probes say.
+pub fn history(runs: &[Record], style: Style) -> String {
+    let head = format!(
+        "{:<20}  {:<9}  {:<5}  {:<5}  {:<11}  {:>6}  {:>6}  {:>8}  {:>9}  {:>9}  {:>8}  {}",
+        "run", "what", "from", "to", "outcome", "probes", "failed", "below", "p50", "p99", "took", "by"
+    );
+    let mut text = format!("{}\n", style.dim(head.trim_end()));
+    for run in runs {
+        let color = |color: Option<Color>| color.map_or("-", |color| color.as_str());
+        let outcome = run.outcome.map_or("running", |outcome| outcome.as_str());
+        let outcome = format!("{outcome:<11}");
+        let outcome = match run.outcome {
+            Some(end) if end.is_success() => style.good(&outcome),
+            Some(_) => style.bad(&outcome),
+            None => style.warn(&outcome),
+        };
+        let probes = run.probes.clone().unwrap_or_default();
+        let counts = probes.counts;
+        let during = if probes.during.count > 0 { probes.during } else { probes.after };
+        let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<20}  {:<9}  {:<5}  {:<5}  {outcome}  {:>6}  {:>6}  {:>8}  {:>9}  {:>9}  {:>8}  {}",
+            run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            run.op.as_str(),
+            color(run.from),
+            color(run.to),
+            counts.sent,
+            counts.failed,
+            probes.bound95.map_or_else(|| "-".to_owned(), percent),
+            ms(during.p50),
+            ms(during.p99),
+            took(Duration::from_millis(run.duration_ms)),
+            run.request.by.as_deref().unwrap_or("-"),
+        );
+    }
+    if !runs.is_empty() {
+        let legend =
+            "below: the rate of failed requests is below this, sure to 95 %. p50 and p99: latency while traffic moved.";
+        let _ = writeln!(text, "{}", style.dim(legend));
+    }
+    text
+}
+
+/// How sure the verdict of a run is and what users felt, in lines below its message.
+pub fn evidence(record: &Record) -> String {
+    let Some(probes) = &record.probes else { return String::new() };
+    let mut text = String::new();
+    if let Some(bound) = probes.bound95 {
+        let counts = probes.counts;
+        let rule = if counts.failed == 0 { "rule of three" } else { "Clopper-Pearson" };
+        let _ = writeln!(
+            text,
+            "  sure to 95 %: fewer than {} of requests failed ({} of {} probes did; {rule})",
+            percent(bound),
+            counts.failed,
+            counts.due
+        );
+    }
+    let _ = writeln!(text, "  latency: {}", latencies(probes));
+    if let Some(first) = probes.first_new_ms {
+        let flips = match probes.flip_flops {
+            0 => "no answer of the old version after one of the new".to_owned(),
+            flips => format!("{flips} answers of the old version after one of the new"),
+        };
+        let _ = writeln!(text, "  the new version first answered {:.1} s after the begin; {flips}", seconds(first));
+    }
+    if probes.counts.late > 0 {
+        let _ = writeln!(text, "  {} probes were sent more than 10 ms late", probes.counts.late);
+    }
+    text
+}
+
+fn latencies(probes: &ProbeReport) -> String {
+    let groups = [("before", probes.before), ("during", probes.during), ("after", probes.after)];
+    let told = groups
+        .iter()
+        .filter_map(|(name, group)| Some(format!("{name} p50 {:.1} ms, p99 {:.1} ms", group.p50?, group.p99?)));
+    let told: Vec<_> = told.collect();
+    if told.is_empty() { "no probe was answered".to_owned() } else { told.join("; ") }
+}
+
+/// A rate in percent, with as many digits as say something.
+fn percent(rate: f64) -> String {
+    let percent = rate * 100.0;
+    if percent < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
+}
+
+fn took(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        whole => format!("{}m {:02}s", whole / 60, whole % 60),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of a run, far below 2^52")]
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_lambda::report::{Percentiles, ProbeCounts};
+    use cutover_lambda::request::{Op, Request};
+    use cutover_lambda::{Outcome, Phase};
+
+    use super::*;
+
+    fn run(op: Op, outcome: Option<Outcome>, failed: u32) -> Record {
+        let request = Request { op, by: Some("ada@shell".to_owned()), ..Request::default() };
+        let mut run = Record::begin("x".to_owned(), request, "2026-11-23T10:00:00Z".parse().unwrap(), String::new());
+        run.outcome = outcome;
+        run.phase = Phase::Done;
+        (run.from, run.to) = (Some(Color::Green), Some(Color::Blue));
+        run.duration_ms = 16_240;
+        let latency = |p50, p99| Percentiles { count: 9, p50: Some(p50), p99: Some(p99), ..Percentiles::default() };
+        run.probes = Some(ProbeReport {
+            counts: ProbeCounts { due: 150, sent: 150, ok: 150 - failed, failed, late: failed },
+            before: latency(4.0, 9.0),
+            during: latency(4.1, 12.34),
+            bound95: Some(if failed == 0 { 0.02 } else { 0.0511 }),
+            first_new_ms: (failed == 0).then_some(2150),
+            ..ProbeReport::default()
+        });
+        run
+    }
+
+    #[test]
+    fn the_history_has_a_line_for_every_run() {
+        let mut short = run(Op::Reconcile, None, 0);
+        short.probes = None;
+        short.request.by = None;
+        short.duration_ms = 75_000;
+        let runs = [run(Op::Cutover, Some(Outcome::Done), 0), run(Op::Rollback, Some(Outcome::RolledBack), 3), short];
+        insta::assert_snapshot!(history(&runs, Style::PLAIN));
+    }
+
+    #[test]
+    fn the_verdict_says_how_sure_it_is() {
+        insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::Done), 0)), @r"
+          sure to 95 %: fewer than 2.0 % of requests failed (0 of 150 probes did; rule of three)
+          latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
+          the new version first answered 2.1 s after the begin; no answer of the old version after one of the new
+        ");
+        insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::RolledBack), 3)), @r"
+          sure to 95 %: fewer than 5.1 % of requests failed (3 of 150 probes did; Clopper-Pearson)
+          latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
+          3 probes were sent more than 10 ms late
+        ");
+    }
+}
