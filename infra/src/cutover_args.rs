@@ -42,7 +42,7 @@ pub struct RunArgs {
     /// Time that a probe may take, 100ms to 10s [default: 2s].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Path to probe [default: probe_path of bluegreen.toml].
+    /// Path to probe [default: `probe_path` of `bluegreen.toml`].
     #[arg(long)]
     path: Option<String>,
     /// Status codes that are a success, such as 200-299,304 [default: 200-299].

@@ -187,7 +187,7 @@ mod tests {
         record.probes = Some(ProbeReport { counts, recent_ms: vec![1.0, 7.0], ..ProbeReport::default() });
         assert_eq!(
             CutoverProgress::line(Style::PLAIN, &record),
-            "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, answers: 1 ▁█"
+            "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, answers: 1 ▂█"
         );
         assert_eq!(JsonProgress::object(&record)["weight"], 10);
     }
