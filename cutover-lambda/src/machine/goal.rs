@@ -73,17 +73,13 @@ mod tests {
 
     const AIM: Aim = Aim { swap: Some((Green, Blue)), share: 100, refuge: Green };
 
-    const fn all(color: Color) -> Option<Route> {
-        Some(Route::All(color))
-    }
-
     const fn write(listener: Listener, color: Color) -> Next {
         Next::Write(listener, Route::All(color))
     }
 
     #[test]
     fn forward_writes_dev_first() {
-        let next = |prod, dev| Goal::Forward.next(AIM, all(prod), Some(dev));
+        let next = |prod, dev| Goal::Forward.next(AIM, Some(Route::All(prod)), Some(dev));
         assert_eq!(next(Green, Blue), write(Listener::Dev, Green));
         assert_eq!(next(Green, Green), write(Listener::Prod, Blue));
         assert_eq!(next(Blue, Green), Next::Reached);
@@ -91,7 +87,7 @@ mod tests {
 
     #[test]
     fn back_writes_prod_first() {
-        let next = |prod, dev| Goal::Back.next(AIM, all(prod), Some(dev));
+        let next = |prod, dev| Goal::Back.next(AIM, Some(Route::All(prod)), Some(dev));
         assert_eq!(next(Blue, Green), write(Listener::Prod, Green));
         assert_eq!(next(Green, Green), write(Listener::Dev, Blue));
         assert_eq!(next(Green, Blue), Next::Reached);
@@ -99,8 +95,8 @@ mod tests {
 
     #[test]
     fn hold_never_writes_a_prod_that_is_whole() {
-        assert_eq!(Goal::Hold.next(AIM, all(Blue), Some(Blue)), write(Listener::Dev, Green));
-        assert_eq!(Goal::Hold.next(AIM, all(Blue), Some(Green)), Next::Reached);
+        assert_eq!(Goal::Hold.next(AIM, Some(Route::All(Blue)), Some(Blue)), write(Listener::Dev, Green));
+        assert_eq!(Goal::Hold.next(AIM, Some(Route::All(Blue)), Some(Green)), Next::Reached);
         let nowhere = Aim { swap: None, ..AIM };
         assert_eq!(Goal::Hold.next(nowhere, None, Some(Green)), Next::Read);
     }
