@@ -60,7 +60,7 @@ impl Cutover {
         let role = stack.add(
             "CutoverRole",
             Role {
-                description: "The cutover function: swaps two listeners and looks at two services".to_owned(),
+                description: "The cutover function".to_owned(),
                 assume_role_policy_document: PolicyDocument::new(vec![Statement::trust("lambda.amazonaws.com")]),
                 policies: vec![Policy::new("cut-over", PolicyDocument::new(permissions(parts, &log_group)))],
                 tags: tags("cutover"),
@@ -69,8 +69,7 @@ impl Cutover {
         let function = stack.add(
             "CutoverFunction",
             Function {
-                description: "Swaps prod and dev under probes and rolls back by itself. Test event: {\"to\":\"blue\"}"
-                    .to_owned(),
+                description: "Swaps prod and dev under probes. Test event: {\"to\":\"blue\"}".to_owned(),
                 runtime: "provided.al2023",
                 architectures: [settings.app.architecture],
                 handler: "bootstrap",
@@ -149,7 +148,7 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
             vec!["*".into()],
         ),
         Statement::allow("SeeServices", &["ecs:DescribeServices"], vec![services]),
-        Statement::allow("TellOutcome", &["events:PutEvents"], vec![event_bus]),
+        Statement::allow("Tell", &["events:PutEvents"], vec![event_bus]),
         Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
     ];
     may.extend(parts.storage.grant_ledger());

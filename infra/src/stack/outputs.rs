@@ -36,8 +36,8 @@ pub(super) fn declare(
     stack.output(PROD_URL, "What users see", &balancer.prod_url);
     stack.output(DEV_URL, "Where the next version is tried", &balancer.dev_url);
     stack.output(REGISTRY_URI, "Where images are pushed", &storage.registry.uri());
-    stack.output(REGISTRY_NAME, "Name of the image repository", &storage.registry.name());
-    stack.output(BUCKET, "Function code and the ledger of cutovers", &storage.bucket.name());
+    stack.output(REGISTRY_NAME, "The image repository", &storage.registry.name());
+    stack.output(BUCKET, "Code and ledger of the cutover", &storage.bucket.name());
     stack.output(CLUSTER, "The ECS cluster", &fleet.cluster.name());
     stack.output(PROD_LISTENER, "The listener of prod", &balancer.prod.arn());
     stack.output(DEV_LISTENER, "The listener of dev", &balancer.dev.arn());
@@ -54,7 +54,7 @@ pub(super) fn declare(
             &environment.service.arn(),
         );
     }
-    stack.output_when(FUNCTION, &cutover.deployed, "The function that swaps prod and dev", &cutover.function.name());
+    stack.output_when(FUNCTION, &cutover.deployed, "The cutover function", &cutover.function.name());
 }
 
 /// The outputs of a deployed stack.
