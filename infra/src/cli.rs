@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cutover_args::{CutoverArgs, RunArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_lambda::Color;
-use crate::cutover_args::{CutoverArgs, RunArgs};
 use infra::commands::{dashboard, init, logs, manual, open, report};
 use infra::deploy;
 use infra::error::Result;

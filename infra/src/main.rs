@@ -12,7 +12,6 @@ use std::time::Duration;
 use ask::{Choice, Person};
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Deploy, Target, Verb};
-use cutover_lambda::Color;
 use cutover_lambda::request::Op;
 use infra::commands::cutover::{Follower, Order};
 use infra::commands::{
@@ -24,8 +23,8 @@ use infra::error::{Error, Result};
 use infra::report::Format;
 use infra::stack::Settings;
 use infra::ui::{
-    CutoverProgress, JsonLines, JsonProgress, Keyboard, Lines, Screen, Style, render_checks, render_error, render_evidence,
-    render_history, render_plan, render_status,
+    CutoverProgress, JsonLines, JsonProgress, Keyboard, Lines, Screen, Style, render_checks, render_error,
+    render_evidence, render_history, render_plan, render_status,
 };
 
 /// The exit code of a program that SIGINT ended.
