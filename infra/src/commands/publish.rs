@@ -45,7 +45,7 @@ pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str)
 pub(super) async fn function(context: &Context, workspace: &Workspace) -> Result<FunctionZip> {
     let timer = context.listener.start("build the cutover function");
     let zip = workspace.function(context.settings.app.architecture.into()).await?;
-    timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len())));
+    timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len() as u64)));
     Ok(zip)
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
         .send()
         .await
         .calling(|| format!("upload {key} to bucket {}", outputs.bucket))?;
-    timer.finish(&*context.listener, kib(function.bytes.len()));
+    timer.finish(&*context.listener, kib(function.bytes.len() as u64));
     Ok(())
 }
 
@@ -99,7 +99,7 @@ fn registry_endpoint() -> Result<Option<RegistryEndpoint>> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes for people, to one decimal")]
-fn kib(bytes: usize) -> String {
+fn kib(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),

@@ -1,5 +1,5 @@
 //! A registry in this process, for tests: it stores what it is sent, counts it, and can be told to misbehave. It knows
-//! the parts of the OCI distribution specification that a push uses.
+//! the parts of the OCI distribution specification that a push and a pull use.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,6 +10,9 @@ use std::thread;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{Credentials, Registry};
+
+/// What lets its holder in, where tokens are wanted.
+const TOKEN: &str = "a-token";
 
 /// How one request goes wrong.
 #[derive(Clone, Copy)]
@@ -30,7 +33,7 @@ pub struct State {
     /// `METHOD path` of each request, in order.
     pub requests: Vec<String>,
     /// The bytes of all request bodies.
-    pub bytes_received: usize,
+    pub bytes_received: u64,
     /// What happens to the next uploads of blobs.
     pub upload_faults: VecDeque<Fault>,
     /// Whether a tag may not be moved.
@@ -41,12 +44,16 @@ pub struct State {
     pub read_only: bool,
     /// What the registry says a manifest's digest is, where it lies.
     pub wrong_digest: Option<String>,
+    /// Whether everybody may pull.
+    pub public: bool,
+    /// Whether it wants tokens, which it gives itself to who logs in (as Docker Hub does), and where.
+    pub token_realm: Option<String>,
 }
 
 /// A registry with one repository, `test`, for the user `AWS` with the password `secret`.
 pub struct FakeRegistry {
     pub state: Arc<Mutex<State>>,
-    address: String,
+    pub address: String,
 }
 
 struct Request {
@@ -59,7 +66,7 @@ struct Request {
 struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
-    body: String,
+    body: Vec<u8>,
 }
 
 impl FakeRegistry {
@@ -89,7 +96,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     while let Some(request) = read_request(&mut reader) {
         let mut state = state.lock().unwrap();
         state.requests.push(format!("{} {}", request.method, request.path));
-        state.bytes_received += request.body.len();
+        state.bytes_received += request.body.len() as u64;
         let Some(response) = answer(&mut state, &request) else {
             return;
         };
@@ -98,12 +105,10 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         let length = if head { 0 } else { response.body.len() };
         let headers: String =
             response.headers.iter().map(|(name, value)| [*name, ": ", value, "\r\n"].concat()).collect();
-        let mut text = format!("HTTP/1.1 {} Status\r\n{headers}content-length: {length}\r\n\r\n", response.status);
-        if !head {
-            text += &response.body;
-        }
+        let text = format!("HTTP/1.1 {} Status\r\n{headers}content-length: {length}\r\n\r\n", response.status);
+        let body = if head { Vec::new() } else { response.body };
         let mut stream = stream;
-        if stream.write_all(text.as_bytes()).is_err() {
+        if stream.write_all(&[text.as_bytes(), &body].concat()).is_err() {
             return;
         }
     }
@@ -133,19 +138,29 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
 }
 
 fn status(status: u16) -> Response {
-    Response { status, headers: Vec::new(), body: String::new() }
+    Response { status, headers: Vec::new(), body: Vec::new() }
 }
 
 fn error(code: u16, name: &str, message: &str) -> Response {
     let body = format!(r#"{{"errors":[{{"code":"{name}","message":"{message}"}}]}}"#);
-    Response { body, ..status(code) }
+    Response { body: body.into_bytes(), ..status(code) }
 }
 
 /// The answer, or nothing where the connection is to be closed.
 fn answer(state: &mut State, request: &Request) -> Option<Response> {
-    let expected = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
-    if request.authorization != expected {
-        let challenge = vec![("www-authenticate", r#"Basic realm="test""#.to_owned())];
+    let basic = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
+    if request.path.starts_with("/token?") {
+        let known = request.authorization == basic || (state.public && request.authorization.is_empty());
+        let body = format!(r#"{{"token":"{TOKEN}"}}"#).into_bytes();
+        return Some(if known { Response { body, ..status(200) } } else { status(401) });
+    }
+    let (expected, challenge) = match &state.token_realm {
+        Some(realm) => (format!("Bearer {TOKEN}"), format!(r#"Bearer realm="{realm}",service="test""#)),
+        None => (basic, r#"Basic realm="test""#.to_owned()),
+    };
+    let reads = matches!(request.method.as_str(), "GET" | "HEAD") && state.public && state.token_realm.is_none();
+    if request.authorization != expected && !reads {
+        let challenge = vec![("www-authenticate", challenge)];
         return Some(Response { headers: challenge, ..error(401, "UNAUTHORIZED", "authentication required") });
     }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -162,13 +177,20 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
         ("PUT", ("blobs", _)) => return put_blob(state, query, &request.body),
         ("HEAD", ("blobs", digest)) => status(if state.stored.contains_key(digest) { 200 } else { 404 }),
         ("PUT", ("manifests", tag)) => put_manifest(state, tag, &request.body),
-        ("HEAD" | "GET", ("manifests", tag)) => match state.tags.get(tag) {
-            Some(digest) => {
-                let digest = state.wrong_digest.as_ref().unwrap_or(digest).clone();
-                Response { headers: vec![("docker-content-digest", digest)], ..status(200) }
-            }
-            None => error(404, "MANIFEST_UNKNOWN", "no such image"),
+        ("GET", ("blobs", digest)) => match state.stored.get(digest) {
+            Some(bytes) => Response { body: bytes.clone(), ..status(200) },
+            None => error(404, "BLOB_UNKNOWN", "no such blob"),
         },
+        ("HEAD" | "GET", ("manifests", name)) => {
+            let digest = state.tags.get(name).map_or(name, String::as_str);
+            match state.stored.get(digest) {
+                Some(bytes) => {
+                    let digest = state.wrong_digest.clone().unwrap_or_else(|| digest.to_owned());
+                    Response { headers: vec![("docker-content-digest", digest)], body: bytes.clone(), ..status(200) }
+                }
+                None => error(404, "MANIFEST_UNKNOWN", "no such image"),
+            }
+        }
         _ => status(405),
     })
 }
@@ -189,7 +211,7 @@ fn put_blob(state: &mut State, query: &str, body: &[u8]) -> Option<Response> {
 }
 
 fn put_manifest(state: &mut State, tag: &str, body: &[u8]) -> Response {
-    let digest = super::oci::sha256(body);
+    let digest = super::content::Digest::of(body).as_str().to_owned();
     if state.immutable_tags && state.tags.get(tag).is_some_and(|there| *there != digest) {
         return error(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten");
     }

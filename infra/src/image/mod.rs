@@ -1,5 +1,5 @@
-//! A static binary becomes a reproducible OCI image and goes into a registry, without Docker. Must not know this
-//! system's stack, nor how a registry's address and password were found.
+//! A static binary becomes a reproducible OCI image, or an image is found that others made (in a registry, in an archive);
+//! and it goes into a registry, all without Docker. Must not know this system's stack.
 //!
 //! ```no_run
 //! # async fn example() -> infra::error::Result<()> {
@@ -17,11 +17,17 @@
 //! # }
 //! ```
 
+mod archive;
+mod content;
 mod elf;
+mod foreign;
 mod oci;
+mod pull;
 mod push;
 mod refusal;
 mod registry;
+mod retry;
+mod source;
 
 #[cfg(test)]
 mod fake_registry;
@@ -30,3 +36,4 @@ pub use elf::Architecture;
 pub use oci::{Image, ImageSpec};
 pub use push::{Pushed, push};
 pub use registry::{Credentials, Registry, RegistryEndpoint};
+pub use source::ImageSource;

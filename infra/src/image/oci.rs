@@ -1,19 +1,19 @@
 //! Builds an image in memory: one layer with one program, a config, a manifest (OCI image specification 1.1). The same
 //! input gives the same bytes on every machine. Must not know where the image goes.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
+use std::slice;
 
 use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use super::content::{Blob, Digest};
 use super::elf::{self, Architecture};
 use crate::error::{Doing as _, Result};
 
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -22,7 +22,7 @@ const USER: &str = "65532:65532";
 /// Readable and executable for all, writable for nobody.
 const MODE: u32 = 0o555;
 /// The gzip header's operating system: "unknown", whatever builds the image.
-const GZIP_UNKNOWN_SYSTEM: u8 = 255;
+pub(super) const GZIP_UNKNOWN_SYSTEM: u8 = 255;
 /// Enough of a digest to tell images apart in a tag.
 const TAG_DIGEST_CHARS: usize = 12;
 
@@ -39,25 +39,20 @@ pub struct ImageSpec<'a> {
     pub port: u16,
 }
 
-/// Bytes that a registry knows by their digest.
+/// The document that names an image's parts, and by whose digest the image is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Blob {
-    pub digest: String,
-    pub bytes: Vec<u8>,
+pub(super) struct Manifest {
+    pub media_type: String,
+    pub blob: Blob,
 }
 
-impl Blob {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self { digest: sha256(&bytes), bytes }
-    }
-}
-
-/// An OCI image in memory.
+/// An OCI image: what describes it is in memory, its layers wherever they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub(super) config: Blob,
-    pub(super) layer: Blob,
-    pub(super) manifest: Blob,
+    pub(super) layers: Vec<Blob>,
+    pub(super) manifest: Manifest,
+    pub(super) runs_as_root: bool,
 }
 
 impl Image {
@@ -68,32 +63,38 @@ impl Image {
         elf::require_static_program(name, spec.architecture, binary)?;
         let tar = tar(name, binary).doing(|| format!("make the layer of the image of {name}"))?;
         let layer = Blob::new(gzip(&tar).doing(|| format!("compress the layer of the image of {name}"))?);
-        let config = ConfigFile::new(spec, sha256(&tar));
+        let config = ConfigFile::new(spec, Digest::of(&tar));
         let config = Blob::new(serde_json::to_vec(&config).doing(|| format!("write the image config of {name}"))?);
-        let manifest = Manifest::new(&config, &layer);
-        let manifest = Blob::new(serde_json::to_vec(&manifest).doing(|| format!("write the manifest of {name}"))?);
-        Ok(Self { config, layer, manifest })
+        let manifest = manifest(&config, slice::from_ref(&layer)).doing(|| format!("write the manifest of {name}"))?;
+        Ok(Self { config, layers: vec![layer], manifest, runs_as_root: false })
     }
 
     /// The digest that identifies the image, `sha256:` and 64 hexadecimal digits: that of its manifest.
     pub fn digest(&self) -> &str {
-        &self.manifest.digest
-    }
-
-    /// What the layer takes in a registry, in bytes, compressed.
-    pub fn layer_size(&self) -> usize {
-        self.layer.bytes.len()
+        self.manifest.blob.digest.as_str()
     }
 
     /// What the whole image takes in a registry, in bytes.
-    pub fn size(&self) -> usize {
-        self.layer.bytes.len() + self.config.bytes.len() + self.manifest.bytes.len()
+    pub fn size(&self) -> u64 {
+        let layers = self.layers.iter().map(|layer| layer.size);
+        layers.sum::<u64>() + self.config.size + self.manifest.blob.size
+    }
+
+    /// Its layers and its config, each once.
+    pub(super) fn blobs(&self) -> Vec<&Blob> {
+        let mut seen = BTreeSet::new();
+        self.layers.iter().chain([&self.config]).filter(|blob| seen.insert(&blob.digest)).collect()
+    }
+
+    /// Whether its program runs as root, unless a task says otherwise.
+    pub fn runs_as_root(&self) -> bool {
+        self.runs_as_root
     }
 
     /// A tag for this content in this version, such as `v2-0123456789ab`. Other content gets another tag, so a
     /// repository with immutable tags takes it.
     pub fn tag(&self, version: &str) -> String {
-        let hex = self.digest().trim_start_matches("sha256:");
+        let hex = self.manifest.blob.digest.hex();
         format!("v{version}-{}", hex.get(..TAG_DIGEST_CHARS).unwrap_or(hex))
     }
 }
@@ -114,19 +115,11 @@ fn tar(name: &str, binary: &[u8]) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let header = GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM);
     let mut encoder = header.write(Vec::with_capacity(bytes.len() / 2), Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[derive(Serialize)]
@@ -151,11 +144,11 @@ struct Config<'a> {
 struct RootFs {
     #[serde(rename = "type")]
     kind: &'static str,
-    diff_ids: [String; 1],
+    diff_ids: [Digest; 1],
 }
 
 impl<'a> ConfigFile<'a> {
-    fn new(spec: &ImageSpec<'a>, layer_diff_id: String) -> Self {
+    fn new(spec: &ImageSpec<'a>, layer_diff_id: Digest) -> Self {
         Self {
             architecture: spec.architecture.name(),
             os: "linux",
@@ -176,32 +169,37 @@ impl<'a> ConfigFile<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest<'a> {
+struct ManifestFile<'a> {
     schema_version: u8,
     media_type: &'static str,
     config: Descriptor<'a>,
-    layers: [Descriptor<'a>; 1],
+    layers: Vec<Descriptor<'a>>,
 }
 
+/// How a manifest names a blob.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor<'a> {
+pub(super) struct Descriptor<'a> {
     media_type: &'static str,
-    digest: &'a str,
-    size: usize,
+    digest: &'a Digest,
+    size: u64,
 }
 
-impl<'a> Manifest<'a> {
-    fn new(config: &'a Blob, layer: &'a Blob) -> Self {
-        let describe =
-            |media_type, blob: &'a Blob| Descriptor { media_type, digest: &blob.digest, size: blob.bytes.len() };
-        Self {
-            schema_version: 2,
-            media_type: MANIFEST_TYPE,
-            config: describe(CONFIG_TYPE, config),
-            layers: [describe(LAYER_TYPE, layer)],
-        }
+impl<'a> Descriptor<'a> {
+    pub fn new(media_type: &'static str, blob: &'a Blob) -> Self {
+        Self { media_type, digest: &blob.digest, size: blob.size }
     }
+}
+
+/// The manifest of an image with this config and these gzipped layers.
+pub(super) fn manifest(config: &Blob, layers: &[Blob]) -> serde_json::Result<Manifest> {
+    let file = ManifestFile {
+        schema_version: 2,
+        media_type: MANIFEST_TYPE,
+        config: Descriptor::new(CONFIG_TYPE, config),
+        layers: layers.iter().map(|layer| Descriptor::new(LAYER_TYPE, layer)).collect(),
+    };
+    Ok(Manifest { media_type: MANIFEST_TYPE.to_owned(), blob: Blob::new(serde_json::to_vec(&file)?) })
 }
 
 #[cfg(test)]
@@ -218,7 +216,7 @@ mod tests {
     }
 
     fn json(blob: &Blob) -> serde_json::Value {
-        serde_json::from_slice(&blob.bytes).unwrap()
+        serde_json::from_slice(blob.bytes().unwrap()).unwrap()
     }
 
     #[test]
@@ -270,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_manifest_names_config_and_layer() {
-        insta::assert_json_snapshot!(json(&image().manifest), @r#"
+        insta::assert_json_snapshot!(json(&image().manifest.blob), @r#"
         {
           "config": {
             "digest": "sha256:2c0a60c3e33d7153ec64b062fa59e985b2dc3c0c0b45886aee4cfae424405937",
@@ -294,14 +292,14 @@ mod tests {
     fn the_config_knows_the_layer_by_its_uncompressed_digest() {
         let image = image();
         let mut tar = Vec::new();
-        flate2::read::GzDecoder::new(image.layer.bytes.as_slice()).read_to_end(&mut tar).unwrap();
-        assert_eq!(json(&image.config)["rootfs"]["diff_ids"], json!([sha256(&tar)]));
+        flate2::read::GzDecoder::new(image.layers[0].bytes().unwrap()).read_to_end(&mut tar).unwrap();
+        assert_eq!(json(&image.config)["rootfs"]["diff_ids"], json!([Digest::of(&tar)]));
     }
 
     #[test]
     fn the_layer_holds_the_program_readable_and_executable_for_all() {
         let image = image();
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(image.layer.bytes.as_slice()));
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(image.layers[0].bytes().unwrap()));
         let mut files = archive.entries().unwrap();
         let mut file = files.next().unwrap().unwrap();
         let header = file.header().clone();
@@ -316,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_gzip_header_names_no_time_and_no_system() {
-        assert_eq!(image().layer.bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]);
+        assert_eq!(image().layers[0].bytes().unwrap()[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]);
     }
 
     #[test]

@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
-use tokio::time::sleep;
 
-use super::oci::{Blob, Image, MANIFEST_TYPE};
+use super::content::{Blob, Content};
+use super::oci::{Image, Manifest};
 use super::refusal::{Refusal, Step};
 use super::registry::Registry;
+use super::retry::{Failed, TRIES, Tries};
 use crate::error::Result;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer; a layer of some megabytes is stored within seconds.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// Four tries within about 1.5 s: enough for a dropped connection or a throttled second, no more.
-const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };
+/// Blobs that are sent at the same time.
+const AT_ONCE: usize = 4;
 
 /// What a push did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub struct Pushed {
     /// The tag under which it can be found.
     pub tag: String,
     /// How many bytes of blobs and manifest went to the registry.
-    pub bytes_sent: usize,
-    /// How many blobs (the layer, the config) went to the registry.
+    pub bytes_sent: u64,
+    /// How many blobs (layers, the config) went to the registry.
     pub blobs_sent: usize,
     /// How many blobs the registry had already.
     pub blobs_present: usize,
@@ -43,20 +44,11 @@ pub async fn push(image: &Image, registry: &Registry, tag: &str) -> Result<Pushe
     push_with(image, registry, tag, TRIES).await
 }
 
-/// How often to try, and how long to pause before the second try; each later pause is twice as long.
-#[derive(Clone, Copy)]
-struct Tries {
-    count: u32,
-    first_pause: Duration,
-}
-
 async fn push_with(image: &Image, registry: &Registry, tag: &str, tries: Tries) -> Result<Pushed> {
     let session = Session::new(registry, tag, tries)
         .map_err(|error| Refusal::from(error).explain(Step::Connect, registry, tag))?;
     session.push(image).await.map_err(|(step, error)| Refusal::from(error).explain(step, registry, tag))
 }
-
-type Failed = (Step, OciDistributionError);
 
 /// One push to one tag of one repository.
 struct Session<'a> {
@@ -88,7 +80,9 @@ impl<'a> Session<'a> {
 
     async fn push(&self, image: &Image) -> std::result::Result<Pushed, Failed> {
         // Asked for by itself, because the client takes a failure here for "no credentials needed".
-        self.attempt(Step::Connect, || self.client.auth(&self.target, &self.auth, RegistryOperation::Push)).await?;
+        self.tries
+            .attempt(Step::Connect, || self.client.auth(&self.target, &self.auth, RegistryOperation::Push))
+            .await?;
 
         let mut pushed = Pushed {
             reference: self.registry.reference(image.digest()),
@@ -98,11 +92,12 @@ impl<'a> Session<'a> {
             blobs_present: 0,
             manifest_present: false,
         };
+        let blobs = image.blobs();
         if self.digest_under_tag().await?.as_deref() == Some(image.digest()) {
-            return Ok(Pushed { manifest_present: true, blobs_present: 2, ..pushed });
+            return Ok(Pushed { manifest_present: true, blobs_present: blobs.len(), ..pushed });
         }
-        let (layer, config) = try_join(self.push_blob(&image.layer), self.push_blob(&image.config)).await?;
-        for sent in [layer, config] {
+        let sent = stream::iter(blobs).map(|blob| self.push_blob(blob)).buffered(AT_ONCE);
+        for sent in sent.try_collect::<Vec<_>>().await? {
             pushed.bytes_sent += sent.unwrap_or_default();
             pushed.blobs_sent += usize::from(sent.is_some());
             pushed.blobs_present += usize::from(sent.is_none());
@@ -114,7 +109,8 @@ impl<'a> Session<'a> {
 
     /// The digest of the image that the tag names, where it names one.
     async fn digest_under_tag(&self) -> std::result::Result<Option<String>, Failed> {
-        let answer = self.attempt(Step::Look, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await;
+        let answer =
+            self.tries.attempt(Step::Look, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await;
         match answer {
             Ok(digest) => Ok(Some(digest)),
             // Nothing under this tag, or no such repository: which of both the first upload will tell.
@@ -124,52 +120,44 @@ impl<'a> Session<'a> {
     }
 
     /// Sends a blob that the registry does not have: how many bytes went, or none where it has it.
-    async fn push_blob(&self, blob: &Blob) -> std::result::Result<Option<usize>, Failed> {
-        if self.attempt(Step::Look, || self.client.blob_exists(&self.target, &blob.digest)).await? {
+    async fn push_blob(&self, blob: &Blob) -> std::result::Result<Option<u64>, Failed> {
+        let digest = blob.digest.as_str();
+        let exists = || self.client.blob_exists(&self.target, digest);
+        if self.tries.attempt(Step::Look, exists).await? {
             return Ok(None);
         }
-        let send = || self.client.push_blob(&self.target, blob.bytes.clone(), &blob.digest);
-        self.attempt(Step::Upload, send).await?;
-        Ok(Some(blob.bytes.len()))
+        let send = async || match &blob.content {
+            Content::Memory(bytes) => self.client.push_blob(&self.target, bytes.clone(), digest).await,
+            Content::File(_) | Content::Registry(_) => {
+                let chunks = blob.chunks().await?;
+                self.client.push_blob_stream(&self.target, chunks, digest, Some(blob.size)).await
+            }
+        };
+        self.tries.attempt(Step::Upload, send).await?;
+        Ok(Some(blob.size))
     }
 
-    async fn push_manifest(&self, manifest: &Blob) -> std::result::Result<usize, Failed> {
+    async fn push_manifest(&self, manifest: &Manifest) -> std::result::Result<u64, Failed> {
+        let Some(bytes) = manifest.blob.bytes() else { return Ok(0) };
         let send = async || {
-            let media_type = MANIFEST_TYPE
-                .parse()
-                .map_err(|_| OciDistributionError::UnsupportedMediaTypeError(MANIFEST_TYPE.to_owned()))?;
-            self.client.push_manifest_raw(&self.target, manifest.bytes.clone(), media_type).await
+            let media_type = &manifest.media_type;
+            let media_type =
+                media_type.parse().map_err(|_| OciDistributionError::UnsupportedMediaTypeError(media_type.clone()))?;
+            self.client.push_manifest_raw(&self.target, bytes.to_vec(), media_type).await
         };
-        self.attempt(Step::Manifest, send).await?;
-        Ok(manifest.bytes.len())
+        self.tries.attempt(Step::Manifest, send).await?;
+        Ok(manifest.blob.size)
     }
 
     /// Makes sure that the registry names the image as we do, before anybody deploys it by that name.
     async fn require_digest(&self, ours: &str) -> std::result::Result<(), Failed> {
-        let theirs = self.attempt(Step::Verify, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await?;
+        let theirs =
+            self.tries.attempt(Step::Verify, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await?;
         if theirs == ours {
             return Ok(());
         }
         let mismatch = oci_client::errors::DigestError::VerificationError { expected: ours.to_owned(), actual: theirs };
         Err((Step::Verify, mismatch.into()))
-    }
-
-    /// Tries an operation until it succeeds, fails for good, or was tried often enough.
-    async fn attempt<T>(
-        &self,
-        step: Step,
-        operation: impl AsyncFn() -> std::result::Result<T, OciDistributionError>,
-    ) -> std::result::Result<T, Failed> {
-        let mut pause = self.tries.first_pause;
-        let mut left = self.tries.count;
-        loop {
-            left -= 1;
-            match operation().await {
-                Err(error) if left > 0 && Refusal::of(&error).is_transient() => sleep(pause).await,
-                outcome => return outcome.map_err(|error| (step, error)),
-            }
-            pause *= 2;
-        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::error::Error as StdError;
 
-use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
+use oci_client::Reference;
+use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
 
 use super::registry::Registry;
 use crate::error::Error;
@@ -44,6 +45,8 @@ pub struct Refusal {
     /// The connection was lost, or no answer came in time.
     lost: bool,
     digest_mismatch: bool,
+    /// What came from the image's own registry, on its way to another, is not what its digest says.
+    broken_source: bool,
     text: String,
 }
 
@@ -68,11 +71,15 @@ impl Refusal {
             OciDistributionError::RequestError(error) => Self {
                 status: error.status().map(|status| status.as_u16()),
                 unreachable: error.is_connect(),
-                lost: error.status().is_none() && !error.is_connect() && !error.is_builder(),
+                lost: error.status().is_none()
+                    && !error.is_connect()
+                    && !error.is_builder()
+                    && !holds_digest_error(error),
+                broken_source: holds_digest_error(error),
                 text,
                 ..Self::default()
             },
-            OciDistributionError::DigestError(_) => Self { digest_mismatch: true, text, ..Self::default() },
+            other if holds_digest_error(other) => Self { digest_mismatch: true, text, ..Self::default() },
             _ => Self { text, ..Self::default() },
         }
     }
@@ -126,7 +133,10 @@ impl Refusal {
         let uri = registry.repository_uri();
         let endpoint = &registry.endpoint;
         let failed = |why: String| Error::failed(format!("cannot push {uri}:{tag}")).because(why).because(&self.text);
-        if self.unreachable {
+        if self.broken_source {
+            failed("the registry that the image comes from sends other bytes than its digests say".to_owned())
+                .hint("the image is damaged there: build and push it to that registry again")
+        } else if self.unreachable {
             failed(format!("the registry cannot be reached at {endpoint}")).hint(
                 "check the network, the region and the registry's address; for the local cloud, that it is running",
             )
@@ -154,6 +164,49 @@ impl Refusal {
             failed(format!("{endpoint} refused to {}", step.words()))
         }
     }
+}
+
+impl Refusal {
+    /// The error for people about an image that could not be read from its registry.
+    pub fn explain_pull(&self, reference: &Reference) -> Error {
+        let host = reference.registry();
+        let failed = |why: String| {
+            Error::failed(format!("cannot use image {}", reference.whole())).because(why).because(&self.text)
+        };
+        if self.unreachable {
+            failed(format!("the registry {host} cannot be reached"))
+                .hint("check the name of the image, and the network")
+        } else if self.digest_mismatch {
+            failed(format!("{host} sends other bytes than were asked for (digest mismatch)"))
+                .hint("something between here and the registry changes what passes, or the image is damaged there")
+        } else if matches!(self.status, Some(401 | 403))
+            || self.has(&OciErrorCode::Unauthorized)
+            || self.has(&OciErrorCode::Denied)
+        {
+            failed(format!("{host} does not let you pull it, or there is no such image"))
+                .hint(format!("check the name; log in where the image is private: docker login {host} (or write ~/.docker/config.json)"))
+        } else if self.is_not_found() {
+            failed(format!("{host} has no such image")).hint("check the name and the tag, and that it was pushed")
+        } else if self.is_transient() {
+            failed(format!("{host} failed several times in a row")).hint("wait a moment and run the command again")
+        } else {
+            failed(format!("{host} refused"))
+        }
+    }
+}
+
+/// Whether the request failed because what it was to send was not what its digest says.
+fn holds_digest_error(error: &(dyn StdError + 'static)) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = inner.map(|inner| inner as &(dyn StdError + 'static));
+        if error.is::<DigestError>() || inner.is_some_and(|inner| inner.is::<DigestError>()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// An error's words and those of its sources.

@@ -6,9 +6,6 @@ use super::super::{Architecture, Credentials, ImageSpec};
 use super::*;
 use crate::error::Error;
 
-/// As in production, but without the pauses.
-const AT_ONCE: Tries = Tries { first_pause: Duration::ZERO, ..TRIES };
-
 fn image(content: &str) -> Image {
     let spec = ImageSpec { name: "app", version: "1", architecture: Architecture::Amd64, port: 8080 };
     let mut binary = program(Architecture::Amd64, None);
@@ -18,7 +15,7 @@ fn image(content: &str) -> Image {
 
 async fn push(fake: &FakeRegistry, image: &Image, tag: &str) -> Result<Pushed> {
     cutover_lambda::aws::install_tls();
-    push_with(image, &fake.registry("secret"), tag, AT_ONCE).await
+    push_with(image, &fake.registry("secret"), tag, Tries::AT_ONCE).await
 }
 
 fn only_cause_and_hint(error: &Error) -> (&str, &str) {
@@ -37,8 +34,8 @@ async fn a_first_push_sends_layer_config_and_manifest() {
     let state = fake.state.lock().unwrap();
     assert_eq!(state.bytes_received, image.size());
     assert_eq!(state.tags["v1"], image.digest());
-    for blob in [&image.layer, &image.config, &image.manifest] {
-        assert_eq!(state.stored[&blob.digest], blob.bytes);
+    for blob in [&image.layers[0], &image.config, &image.manifest.blob] {
+        assert_eq!(state.stored[blob.digest.as_str()], blob.bytes().unwrap());
     }
 }
 
@@ -60,17 +57,18 @@ async fn another_tag_of_the_same_image_sends_only_the_manifest() {
     let other = push(&fake, &image, "v1-again").await.unwrap();
 
     assert_eq!((other.blobs_sent, other.blobs_present, other.manifest_present), (0, 2, false));
-    assert_eq!(other.bytes_sent, image.manifest.bytes.len());
+    assert_eq!(other.bytes_sent, image.manifest.blob.size);
 }
 
 #[tokio::test]
 async fn a_push_that_broke_off_goes_on_where_it_was() {
     let (fake, image) = (FakeRegistry::start(), image(""));
-    fake.state.lock().unwrap().stored.insert(image.layer.digest.clone(), image.layer.bytes.clone());
+    let layer = &image.layers[0];
+    fake.state.lock().unwrap().stored.insert(layer.digest.as_str().to_owned(), layer.bytes().unwrap().to_vec());
 
     let pushed = push(&fake, &image, "v1").await.unwrap();
     assert_eq!((pushed.blobs_sent, pushed.blobs_present), (1, 1));
-    assert_eq!(pushed.bytes_sent, image.size() - image.layer_size());
+    assert_eq!(pushed.bytes_sent, image.size() - layer.size);
 }
 
 #[tokio::test]
@@ -96,7 +94,7 @@ async fn a_failure_that_stays_is_given_up() {
 async fn wrong_credentials_are_explained_and_not_tried_again() {
     let fake = FakeRegistry::start();
     cutover_lambda::aws::install_tls();
-    let error = push_with(&image(""), &fake.registry("wrong"), "v1", AT_ONCE).await.unwrap_err();
+    let error = push_with(&image(""), &fake.registry("wrong"), "v1", Tries::AT_ONCE).await.unwrap_err();
     let (cause, hint) = only_cause_and_hint(&error);
     assert!(cause.contains("does not accept the credentials"), "{error:?}");
     assert!(hint.contains("12 hours"), "{error:?}");

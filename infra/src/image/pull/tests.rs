@@ -1,0 +1,134 @@
+//! Pulling, and sending on to another registry, both in this process.
+
+use serde_json::json;
+
+use super::super::content::Blob;
+use super::super::elf::tests::program;
+use super::super::fake_registry::{FakeRegistry, Fault};
+use super::super::source::assemble;
+use super::super::{Architecture, Image, ImageSpec, push};
+use super::*;
+
+fn image(architecture: Architecture) -> Image {
+    let spec = ImageSpec { name: "app", version: "1", architecture, port: 8080 };
+    Image::from_static_binary(&spec, &program(architecture, None)).unwrap()
+}
+
+/// A registry that has the image for two processors under the tag `1`.
+fn registry() -> (FakeRegistry, Image) {
+    let fake = FakeRegistry::start();
+    let images = [image(Architecture::Arm64), image(Architecture::Amd64)];
+    let entries = images.each_ref().map(|image| {
+        let architecture = if *image == images[0] { "arm64" } else { "amd64" };
+        json!({
+            "mediaType": image.manifest.media_type, "digest": image.digest(), "size": image.manifest.blob.size,
+            "platform": {"os": "linux", "architecture": architecture},
+        })
+    });
+    let index = json!({"schemaVersion": 2, "mediaType": MANIFEST_TYPES[1], "manifests": entries});
+    let index = Blob::new(serde_json::to_vec(&index).unwrap());
+    let mut state = fake.state.lock().unwrap();
+    state.public = true;
+    state.tags.insert("1".to_owned(), index.digest.as_str().to_owned());
+    let blobs = images.iter().flat_map(|image| image.blobs().into_iter().chain([&image.manifest.blob]));
+    for blob in blobs.chain([&index]) {
+        state.stored.insert(blob.digest.as_str().to_owned(), blob.bytes().unwrap().to_vec());
+    }
+    drop(state);
+    let [_, amd64] = images;
+    (fake, amd64)
+}
+
+async fn pulled(fake: &FakeRegistry, tag: &str, auth: RegistryAuth) -> Result<Image> {
+    cutover_lambda::aws::install_tls();
+    let name = format!("{}/test:{tag}", fake.address.trim_start_matches("http://"));
+    let origin = Origin::connect_as(&name.parse().unwrap(), auth, Tries::AT_ONCE).await?;
+    assemble(&name, &origin, origin.root().await?, Architecture::Amd64).await
+}
+
+#[tokio::test]
+async fn the_image_for_the_wanted_processor_is_copied_as_it_is() {
+    let ((from, original), to) = (registry(), FakeRegistry::start());
+    let image = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap();
+    assert_eq!(image, original);
+
+    let pushed = push(&image, &to.registry("secret"), "v1").await.unwrap();
+    assert_eq!((pushed.blobs_sent, pushed.bytes_sent), (2, original.size()));
+    let state = to.state.lock().unwrap();
+    assert_eq!(state.stored[original.layers[0].digest.as_str()], original.layers[0].bytes().unwrap());
+    assert_eq!(state.tags["v1"], original.digest());
+}
+
+#[tokio::test]
+async fn layers_are_read_only_where_they_are_missing() {
+    let ((from, original), to) = (registry(), FakeRegistry::start());
+    push(&original, &to.registry("secret"), "v1").await.unwrap();
+    let image = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap();
+    assert_eq!(push(&image, &to.registry("secret"), "v1").await.unwrap().bytes_sent, 0);
+    let layer = format!("GET /v2/test/blobs/{}", original.layers[0].digest.as_str());
+    assert!(!from.state.lock().unwrap().requests.contains(&layer));
+}
+
+#[tokio::test]
+async fn a_copy_that_broke_off_reads_the_layer_again_from_its_beginning() {
+    let ((from, original), to) = (registry(), FakeRegistry::start());
+    to.state.lock().unwrap().upload_faults.extend([Fault::Status(503), Fault::HangUp]);
+    let image = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap();
+    assert_eq!(push(&image, &to.registry("secret"), "v1").await.unwrap().bytes_sent, original.size());
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_where_the_registry_wants_one() {
+    let (from, original) = registry();
+    let realm = format!("{}/token", from.address);
+    from.state.lock().unwrap().token_realm = Some(realm);
+    assert_eq!(pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap(), original);
+
+    from.state.lock().unwrap().public = false;
+    let user = RegistryAuth::Basic("AWS".to_owned(), "secret".to_owned());
+    assert_eq!(pulled(&from, "1", user).await.unwrap(), original);
+    let error = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap_err();
+    assert!(error.causes()[0].contains("does not let you pull"), "{error:?}");
+    assert!(error.hints()[0].contains("docker login"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_tag_that_does_not_exist_is_explained() {
+    let error = pulled(&registry().0, "9", RegistryAuth::Anonymous).await.unwrap_err();
+    assert!(error.message().starts_with("cannot use image 127.0.0.1:"), "{error:?}");
+    assert!(error.causes()[0].contains("has no such image"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_config_with_another_content_than_its_digest_is_refused() {
+    let (from, original) = registry();
+    let digest = original.config.digest.as_str().to_owned();
+    from.state.lock().unwrap().stored.insert(digest, b"{}".to_vec());
+    let error = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap_err();
+    assert!(error.causes()[0].contains("digest mismatch"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_layer_with_another_content_than_its_digest_is_not_passed_on() {
+    let ((from, original), to) = (registry(), FakeRegistry::start());
+    let image = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap();
+    let layer = &original.layers[0];
+    let other = vec![0; layer.bytes().unwrap().len()];
+    from.state.lock().unwrap().stored.insert(layer.digest.as_str().to_owned(), other);
+    let error = push(&image, &to.registry("secret"), "v1").await.unwrap_err();
+    assert!(error.causes()[0].contains("other bytes than its digests say"), "{error:?}");
+    assert!(to.state.lock().unwrap().tags.is_empty());
+}
+
+#[test]
+fn only_this_very_machine_is_asked_without_tls() {
+    for (authority, plain) in [
+        ("127.0.0.1:5000", true),
+        ("localhost", true),
+        ("[::1]:5000", true),
+        ("registry.example:5000", false),
+        ("127.0.0.1.example", false),
+    ] {
+        assert_eq!(is_loopback(authority), plain, "{authority}");
+    }
+}

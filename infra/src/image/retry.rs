@@ -1,0 +1,45 @@
+//! Tries a registry's operation again where it failed for a moment. Must not know what the operations are.
+
+use std::time::Duration;
+
+use oci_client::errors::OciDistributionError;
+use tokio::time::sleep;
+
+use super::refusal::{Refusal, Step};
+
+/// Four tries within about 1.5 s: enough for a dropped connection or a throttled second, no more.
+pub(super) const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };
+
+/// How often to try, and how long to pause before the second try; each later pause is twice as long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tries {
+    pub count: u32,
+    pub first_pause: Duration,
+}
+
+/// What was being done, and how it failed.
+pub(super) type Failed = (Step, OciDistributionError);
+
+impl Tries {
+    /// As in production, but without the pauses.
+    #[cfg(test)]
+    pub const AT_ONCE: Self = Self { first_pause: Duration::ZERO, ..TRIES };
+
+    /// Tries an operation until it succeeds, fails for good, or was tried often enough.
+    pub async fn attempt<T>(
+        self,
+        step: Step,
+        operation: impl AsyncFn() -> Result<T, OciDistributionError>,
+    ) -> Result<T, Failed> {
+        let mut pause = self.first_pause;
+        let mut left = self.count;
+        loop {
+            left -= 1;
+            match operation().await {
+                Err(error) if left > 0 && Refusal::of(&error).is_transient() => sleep(pause).await,
+                outcome => return outcome.map_err(|error| (step, error)),
+            }
+            pause *= 2;
+        }
+    }
+}
