@@ -1,6 +1,11 @@
-//! Builds what is deployed: the sample app's static binaries and the cutover function's zip, both with Cargo.
+//! Builds what is deployed: the service's static binaries as images, and the cutover function's zip, both with Cargo. What
+//! was built before from the same sources is taken again.
 
+mod lock;
+mod packages;
 mod provenance;
+pub mod sbom;
+mod sources;
 
 use std::ffi::OsStr;
 use std::io::{Cursor, Write as _};
@@ -13,8 +18,10 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
-use crate::image::Architecture;
-
+use crate::image::{Architecture, BuiltImage, Image, ImageSource, ImageSpec};
+use crate::stack::App;
+use lock::Lock;
+use packages::{Metadata, Package};
 use provenance::{Built, hex};
 
 /// The package and the binary of the cutover function.
@@ -26,19 +33,30 @@ const FUNCTION_GLIBC: &str = "2.34";
 /// Lines of a failed build that are shown.
 const LINES_SHOWN: usize = 30;
 
-const INSTALL_RUST: &str = "install Rust from rustup.rs";
-
 /// Longer than a signal that ended a build takes to be seen here as well.
 const INTERRUPTION: Duration = Duration::from_secs(1);
 
-/// The Cargo workspace that things are built from.
+/// The Cargo workspace that things are built from, and what in it is the service.
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    root: PathBuf,
-    /// The package of the service, and what its binaries' names begin with.
-    app: String,
-    /// The folder of that package.
-    folder: PathBuf,
+    /// The project with the cutover function.
+    root: Metadata,
+    service: Service,
+}
+
+/// What the service is made from.
+#[derive(Clone, Debug)]
+enum Service {
+    /// An image that others made. Its name may hold the version: `{version}`.
+    Image(String),
+    /// A package with a program for each version, `<package>-v<version>`, or with one program whatever the version.
+    Cargo { workspace: Box<Metadata>, package: String, programs: Programs },
+}
+
+#[derive(Clone, Debug)]
+enum Programs {
+    OfVersions(Vec<String>),
+    One(String),
 }
 
 /// A zip for Lambda.
@@ -51,53 +69,166 @@ pub struct FunctionZip {
 }
 
 impl Workspace {
-    /// The workspace that the current folder is in, with the package `app`.
-    pub fn find(app: &str) -> Result<Self> {
+    /// The workspace that the current folder is in, with the service that the settings name.
+    pub fn find(app: &App) -> Result<Self> {
         let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
         let root = here.ancestors().find(|folder| folder.join(FUNCTION.0).join("Cargo.toml").is_file());
         let Some(root) = root else {
             return Err(Error::usage(format!("{} is not inside the project", here.display()))
                 .hint("run the command in the folder that holds Cargo.toml and cutover-lambda/"));
         };
-        let folder = [root.join(app), root.join("local").join(app)].into_iter().find(|it| it.join("src/bin").is_dir());
-        match folder {
-            Some(folder) => Ok(Self { root: root.to_owned(), app: app.to_owned(), folder }),
-            None => Err(Error::usage(format!("there is no package {app} with src/bin in {}", root.display()))
-                .hint("name the service's package in bluegreen.toml: [app] cargo = \"greeter\"")),
+        let own = Metadata::of(&here)?;
+        let root = if own.workspace_root == root { own.clone() } else { Metadata::of(root)? };
+        let service = match &app.image {
+            Some(image) => Service::Image(image.as_str().to_owned()),
+            None => Service::of_package(own, app.cargo.as_str())?,
+        };
+        Ok(Self { root, service })
+    }
+
+    /// What is deployed as a version: the program's name, or the image's.
+    pub fn name(&self, version: &str) -> String {
+        match &self.service {
+            Service::Image(image) => image.replace("{version}", version),
+            Service::Cargo { programs: Programs::One(program), .. } => program.clone(),
+            Service::Cargo { package, .. } => format!("{package}-v{version}"),
         }
     }
 
-    /// The name of the binary of a version.
-    pub fn binary(&self, version: &str) -> String {
-        format!("{}-v{version}", self.app)
+    /// The versions that can be built here, in order; those of an image that others make are not known.
+    pub fn versions(&self) -> Vec<String> {
+        match &self.service {
+            Service::Image(_) => Vec::new(),
+            Service::Cargo { programs: Programs::One(_), .. } => vec!["1".to_owned()],
+            Service::Cargo { programs: Programs::OfVersions(versions), .. } => versions.clone(),
+        }
     }
 
-    /// The versions that there is a binary for, in order.
-    pub fn versions(&self) -> Result<Vec<String>> {
-        let folder = self.folder.join("src/bin");
-        let entries = std::fs::read_dir(&folder).doing(|| format!("list {}", folder.display()))?;
-        let prefix = self.binary("");
-        let mut versions: Vec<String> = entries
-            .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.strip_prefix(&prefix)?.to_owned()))
-            .collect();
-        versions.sort_by_key(|version| (version.len(), version.clone()));
-        Ok(versions)
-    }
-
-    /// Refuses a version without a binary, before anything is begun.
+    /// Refuses a version without a program, before anything is begun.
     pub fn check_version(&self, version: &str) -> Result<()> {
-        let versions = self.versions()?;
-        if versions.iter().any(|known| known == version) {
-            return Ok(());
+        let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if version.is_empty() || version.len() > 64 || !version.chars().all(known) {
+            return Err(Error::usage(format!("{version:?} is not a version"))
+                .because("a version is 1 to 64 letters, digits, dots, hyphens and underscores"));
         }
-        Err(Error::usage(format!("there is no version {version:?} of {}", self.app))
-            .because(format!("there are: {}", versions.join(", ")))
-            .hint(format!("name one of those, or add a binary {}", self.binary(version))))
+        match &self.service {
+            Service::Cargo { package, programs: Programs::OfVersions(versions), .. }
+                if !versions.contains(&version.to_owned()) =>
+            {
+                Err(Error::usage(format!("there is no version {version:?} of {package}"))
+                    .because(format!("there are: {}", versions.join(", ")))
+                    .hint(format!("name one of those, or add a binary {}", self.name(version))))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Builds a version of the service as a static binary and returns its bytes.
-    pub async fn app(&self, version: &str, architecture: Architecture) -> Result<Vec<u8>> {
-        let binary = self.binary(version);
+    /// The image of a version: built here, or found where others put it.
+    pub async fn image(&self, version: &str, architecture: Architecture, port: u16) -> Result<Image> {
+        match &self.service {
+            Service::Image(_) => {
+                let source: ImageSource = self.name(version).parse()?;
+                source.open(architecture).await
+            }
+            Service::Cargo { workspace, package, .. } => {
+                let name = self.name(version);
+                let package = workspace.package(package).ok_or_else(|| no_package(workspace, package))?;
+                let program = Program { workspace, package, name: &name, version, architecture };
+                program.image(port).await
+            }
+        }
+    }
+
+    /// Builds the cutover function and packs it.
+    ///
+    /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
+    /// where there is nothing to build.
+    pub async fn function(&self, architecture: Architecture) -> Result<FunctionZip> {
+        let (package, binary) = FUNCTION;
+        let folder = self.root.target_directory.join("lambda").join(binary);
+        let built = Built::at(folder.join("bootstrap"));
+        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
+        let arguments = [
+            "lambda",
+            "build",
+            "--profile",
+            "function",
+            "--locked",
+            "-p",
+            package,
+            "--bin",
+            binary,
+            "--target",
+            &target,
+        ];
+        let known = self.root.package(package).ok_or_else(|| no_package(&self.root, package))?;
+        let sources = sources::hash(&self.root, known, &arguments, None)?;
+        let bootstrap = match sources.as_deref().and_then(|sources| built.of(sources)) {
+            Some(bytes) => bytes,
+            None => {
+                cargo(&self.root.workspace_root, &arguments, "the cutover function").await?;
+                // Where something was edited meanwhile, nobody knows which of both went in.
+                let after = sources::hash(&self.root, known, &arguments, None)?;
+                match sources {
+                    Some(sources) if after.as_ref() == Some(&sources) => built.remember(&sources)?,
+                    _ => built.read()?,
+                }
+            }
+        };
+        let zip = Built::at(folder.join("bootstrap.zip"));
+        tokio::task::spawn_blocking(move || pack_once(&bootstrap, &zip))
+            .await
+            .doing(|| "pack the cutover function".to_owned())?
+    }
+
+    /// Cargo, in the project and with the project's own tools.
+    pub fn cargo(&self) -> Command {
+        command(&self.root.workspace_root)
+    }
+}
+
+impl Service {
+    fn of_package(workspace: Metadata, name: &str) -> Result<Self> {
+        let package = workspace.package(name).ok_or_else(|| no_package(&workspace, name))?;
+        let all: Vec<&str> = package.programs().collect();
+        let prefix = format!("{name}-v");
+        let mut versions: Vec<String> =
+            all.iter().filter_map(|program| program.strip_prefix(&prefix)).map(str::to_owned).collect();
+        versions.sort_by_key(|version| (version.len(), version.clone()));
+        let programs = match &all[..] {
+            _ if !versions.is_empty() => Programs::OfVersions(versions),
+            [only] => Programs::One((*only).to_owned()),
+            several if several.contains(&name) => Programs::One(name.to_owned()),
+            several => {
+                return Err(Error::usage(format!("package {name} has no program that is the service"))
+                    .because(format!("its programs are: {}", several.join(", ")))
+                    .hint(format!("name the service's {name}, or its versions {prefix}1, {prefix}2 ...")));
+            }
+        };
+        Ok(Self::Cargo { package: name.to_owned(), programs, workspace: Box::new(workspace) })
+    }
+}
+
+fn no_package(workspace: &Metadata, name: &str) -> Error {
+    let names: Vec<_> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
+    Error::usage(format!("there is no package {name} in {}", workspace.workspace_root.display()))
+        .because(format!("there are: {}", names.join(", ")))
+        .hint("name the service's package or image in bluegreen.toml: [app] cargo = \"greeter\", or image = \"registry/app:{version}\"")
+}
+
+/// A program of a package, to be built as a static binary.
+struct Program<'a> {
+    workspace: &'a Metadata,
+    package: &'a Package,
+    name: &'a str,
+    version: &'a str,
+    architecture: Architecture,
+}
+
+impl Program<'_> {
+    /// Its image: the one built before, where everything is as it was.
+    async fn image(&self, port: u16) -> Result<Image> {
+        let Self { workspace, package, name, version, architecture } = *self;
         let target = architecture.rust_target();
         // Naming the target keeps the flag away from build scripts and macros.
         let flags = format!("target.{target}.rustflags=[\"-C\",\"target-feature=+crt-static\"]");
@@ -106,139 +237,119 @@ impl Workspace {
             "--release",
             "--locked",
             "-p",
-            &self.app,
+            &package.name,
             "--bin",
-            &binary,
+            name,
             "--target",
             target,
             "--config",
             &flags,
         ];
-        let built = Built::at(self.target_folder().join(target).join("release").join(&binary));
-        let toolchain = self.toolchain().await?;
-        let how = || [&[toolchain.as_str()], &arguments[..]].concat();
-        let known = provenance::sources_of(&built.path).map(|files| provenance::digest(&self.root, &how(), files));
-        if let Some(bytes) = known.transpose()?.and_then(|sources| built.of(&sources)) {
-            return Ok(bytes);
+        let binary = workspace.target_directory.join(target).join("release").join(name);
+        let listing = binary.with_extension("d");
+        let port_text = port.to_string();
+        let inputs = [&arguments[..], &[version, &port_text]].concat();
+        let sources = || sources::hash(workspace, package, &inputs, Some(&listing));
+        let built =
+            BuiltImage::in_folder(workspace.target_directory.join("images").join(format!("{name}-{architecture}")));
+        if let Some(known) = sources()?
+            && let Some(image) = built.built_from(&known, sbom::MEDIA_TYPE)
+        {
+            return Ok(image);
         }
-        self.run(&arguments, &binary).await?;
-        // What it was built from is known only now: Cargo says so.
-        match provenance::sources_of(&built.path) {
-            Some(files) => built.remember(&provenance::digest(&self.root, &how(), files)?),
-            None => tokio::fs::read(&built.path).await.doing(|| format!("read {}", built.path.display())),
+        let unseen = || sources::hash(workspace, package, &inputs, None);
+        let before = unseen()?;
+        cargo(&workspace.workspace_root, &arguments, name).await?;
+        let bytes = tokio::fs::read(&binary).await.doing(|| format!("read {}", binary.display()))?;
+        let spec = ImageSpec { name, version, architecture, port };
+        let image = Image::from_static_binary(&spec, &bytes)?;
+        let image = image.with_attachment(sbom::MEDIA_TYPE, self.parts().await?)?;
+        // Where something was edited meanwhile, nobody knows which of both went in.
+        if let (Some(known), true) = (sources()?, unseen()? == before) {
+            built.keep(&known, &image)?;
         }
+        Ok(image)
     }
 
-    /// The compiler in words: another one is another way to build.
-    async fn toolchain(&self) -> Result<String> {
-        let mut rustc = Command::new("rustc");
-        let output = rustc.arg("-vV").current_dir(&self.root).stdin(Stdio::null()).output().await;
-        let output = output.map_err(|error| {
-            Error::failed("cannot build anything").because(format!("rustc does not start: {error}")).hint(INSTALL_RUST)
-        })?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// Builds the cutover function and packs it.
-    ///
-    /// cargo-lambda looks for its compilers for three seconds even where there is nothing to build, so what it was built
-    /// from is remembered.
-    pub async fn function(&self, architecture: Architecture) -> Result<FunctionZip> {
-        let (package, binary) = FUNCTION;
-        let folder = self.target_folder().join("lambda").join(binary);
-        let built = Built::at(folder.join("bootstrap"));
-        let mut files = Vec::new();
-        collect_files(&self.root.join(package).join("src"), &mut files)?;
-        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
-        let toolchain = self.toolchain().await?;
-        let sources = provenance::digest(&self.root, &[&toolchain, &target], files)?;
-        let bootstrap = if let Some(bytes) = built.of(&sources) {
-            bytes
-        } else {
-            let arguments = [
-                "lambda",
-                "build",
-                "--profile",
-                "function",
-                "--locked",
-                "-p",
-                package,
-                "--bin",
-                binary,
-                "--target",
-                &target,
-            ];
-            self.run(&arguments, "the cutover function").await?;
-            built.remember(&sources)?
-        };
-        let zip = Built::at(folder.join("bootstrap.zip"));
-        tokio::task::spawn_blocking(move || pack_once(&bootstrap, &zip))
-            .await
-            .doing(|| "pack the cutover function".to_owned())?
-    }
-
-    fn target_folder(&self) -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
-    }
-
-    /// Cargo, in this workspace and with the project's own tools.
-    pub fn cargo(&self) -> Command {
-        let mut command = Command::new("cargo");
-        command.current_dir(&self.root).env("PATH", path_with_tools(&self.root));
-        command
-    }
-
-    async fn run(&self, arguments: &[&str], what: &str) -> Result<()> {
-        let program = "cargo";
-        let output = self
-            .cargo()
-            .args(arguments)
-            // What a caller set for its own builds must not change what is deployed.
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|error| {
-                Error::failed(format!("cannot build {what}"))
-                    .because(format!("{program} does not start: {error}"))
-                    .hint(INSTALL_RUST)
-            })?;
-        if output.status.success() {
-            return Ok(());
-        }
-        if output.status.signal().is_some() {
-            // Ctrl-C on a terminal reaches this command too, which then says what it means; it only needs its turn.
-            tokio::time::sleep(INTERRUPTION).await;
-        }
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let error = Error::failed(format!("cannot build {what}")).because(format!(
-            "{program} {} ended with {}",
-            arguments.join(" "),
-            output.status
-        ));
-        if text.contains("no such command: `lambda`") {
-            return Err(error.hint("cargo-lambda is missing: make setup installs it into .venv"));
-        }
-        let lines: Vec<&str> = text.lines().collect();
-        let shown = lines.len().saturating_sub(LINES_SHOWN);
-        Err(error.because(lines[shown..].join("\n")))
+    /// The bill of what is in it.
+    async fn parts(&self) -> Result<Vec<u8>> {
+        let Self { workspace, package, name, version, architecture } = *self;
+        let (root, target) = (&workspace.workspace_root, architecture.rust_target());
+        let arguments = [
+            "tree",
+            "--locked",
+            "--offline",
+            "-p",
+            &package.name,
+            "--edges",
+            "normal,no-proc-macro",
+            "--target",
+            target,
+            "--prefix",
+            "depth",
+            "--format",
+            sbom::TREE_FORMAT,
+        ];
+        let tree = cargo(root, &arguments, &format!("the list of what is in {name}")).await?;
+        let lock = root.join("Cargo.lock");
+        let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
+        let lock = Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?;
+        let compiler = String::from_utf8_lossy(&sources::compiler(root)?).into_owned();
+        // The library of this machine is the one that is linked in, unless the program is for another.
+        let native = compiler.lines().any(|line| line.strip_prefix("host: ") == Some(target));
+        let libc = if native { c_library() } else { None };
+        let subject = sbom::Subject { program: name, version, target, compiler: &compiler, libc: libc.as_deref() };
+        Ok(sbom::document(&subject, &tree, &lock).to_string().into_bytes())
     }
 }
 
-/// Adds every file below `folder`.
-fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let listing = || format!("list {}", folder.display());
-    for entry in std::fs::read_dir(folder).doing(listing)? {
-        let path = entry.doing(listing)?.path();
-        if path.is_dir() {
-            collect_files(&path, files)?;
-        } else {
-            files.push(path);
-        }
+/// The C library of this machine: `glibc 2.36`.
+fn c_library() -> Option<String> {
+    let output = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn command(root: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root).env("PATH", path_with_tools(root));
+    command
+}
+
+/// Runs Cargo in a project and returns what it prints; `what` is what it is to build.
+async fn cargo(root: &Path, arguments: &[&str], what: &str) -> Result<String> {
+    let output = command(root)
+        .args(arguments)
+        // What a caller set for its own builds must not change what is deployed.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| {
+            Error::failed(format!("cannot build {what}"))
+                .because(format!("cargo does not start: {error}"))
+                .hint("install Rust from rustup.rs")
+        })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Ok(())
+    if output.status.signal().is_some() {
+        // Ctrl-C on a terminal reaches this command too, which then says what it means; it only needs its turn.
+        tokio::time::sleep(INTERRUPTION).await;
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let error = Error::failed(format!("cannot build {what}")).because(format!(
+        "cargo {} ended with {}",
+        arguments.join(" "),
+        output.status
+    ));
+    if text.contains("no such command: `lambda`") {
+        return Err(error.hint("cargo-lambda is missing: make setup installs it into .venv"));
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.len().saturating_sub(LINES_SHOWN);
+    Err(error.because(lines[shown..].join("\n")))
 }
 
 /// The search path with the project's own tools first.
@@ -247,6 +358,23 @@ fn path_with_tools(root: &Path) -> std::ffi::OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(own).chain(std::env::split_paths(&inherited));
     std::env::join_paths(all).unwrap_or_else(|_| AsRef::<OsStr>::as_ref(&inherited).to_owned())
+}
+
+/// Packs the binary as Lambda wants it. No clock and no name of a builder goes in, so the same binary gives the same
+/// bytes.
+fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated)
+        .compression_level(Some(9))
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o755);
+    let doing = || "pack the cutover function".to_owned();
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file("bootstrap", options).doing(doing)?;
+    archive.write_all(bootstrap).doing(doing)?;
+    let bytes = archive.finish().doing(doing)?.into_inner();
+    let hash = hex(&Sha256::digest(&bytes));
+    Ok(FunctionZip { bytes, hash })
 }
 
 /// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.
@@ -304,10 +432,47 @@ mod tests {
         assert_eq!(pack_once(b"other", &zip).unwrap().hash, pack(b"other").unwrap().hash);
     }
 
+    fn workspace(toml: &str) -> Result<Workspace> {
+        Workspace::find(&crate::stack::Settings::parse(toml).unwrap().app)
+    }
+
     #[test]
     fn a_version_without_a_binary_is_named_with_those_that_exist() {
-        let error = Workspace::find("greeter").unwrap().check_version("9").unwrap_err();
+        let error = workspace("").unwrap().check_version("9").unwrap_err();
         assert_eq!(error.kind().exit_code(), 2);
         assert_eq!(error.causes(), ["there are: 1, 2"]);
+    }
+
+    #[test]
+    fn a_package_is_found_wherever_it_is_in_the_workspace() {
+        let faulty = workspace("[app]\ncargo = \"faulty\"").unwrap();
+        assert_eq!(
+            (faulty.versions(), faulty.name("3")),
+            (["1", "2", "3", "4"].map(str::to_owned).into(), "faulty-v3".to_owned())
+        );
+        let error = workspace("[app]\ncargo = \"gone\"").unwrap_err();
+        assert!(error.causes()[0].contains("greeter"), "{error:?}");
+    }
+
+    #[test]
+    fn a_package_with_one_program_has_any_version() {
+        let one = workspace("[app]\ncargo = \"local\"").unwrap();
+        assert_eq!(one.name("2026-11-24"), "local-cloud");
+        assert!(one.check_version("2026-11-24").is_ok());
+    }
+
+    #[test]
+    fn the_name_of_an_image_holds_the_version() {
+        let image = workspace("[app]\nimage = \"registry.example/app:{version}\"").unwrap();
+        assert_eq!(image.name("1.4"), "registry.example/app:1.4");
+        assert!(image.check_version("1.4").is_ok());
+    }
+
+    #[test]
+    fn a_version_that_no_tag_could_carry_is_refused() {
+        let image = workspace("[app]\nimage = \"app-{version}.tar\"").unwrap();
+        for version in ["", "../1", "a b", &"1".repeat(65)] {
+            assert_eq!(image.check_version(version).unwrap_err().kind().exit_code(), 2, "{version}");
+        }
     }
 }

@@ -110,7 +110,7 @@ pub fn verdict(checks: &[Check]) -> Option<Error> {
 }
 
 async fn tools(context: &Context) -> Vec<Check> {
-    let workspace = match Workspace::find(context.settings.app.cargo.as_str()) {
+    let workspace = match Workspace::find(&context.settings.app) {
         Ok(workspace) => workspace,
         Err(error) => return vec![Check::bad("project", &error)],
     };

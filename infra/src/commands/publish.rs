@@ -4,7 +4,7 @@ use super::Context;
 use crate::build::{FunctionZip, Workspace};
 use crate::cloud::Cloud;
 use crate::error::{Calling, Result};
-use crate::image::{Credentials, Image, ImageSpec, Registry, RegistryEndpoint, push};
+use crate::image::{Credentials, Image, Registry, RegistryEndpoint, push};
 use crate::stack::outputs::Outputs;
 use crate::stack::storage::code_key;
 
@@ -29,15 +29,16 @@ pub(super) struct Release {
     pub(super) version: String,
 }
 
-/// Builds a version of the service and its image.
+/// Builds a version of the service as an image, or finds the image that others built.
 pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
-    let timer = context.listener.start(format!("build {}", workspace.binary(version)));
-    let architecture = context.settings.app.architecture.into();
-    let binary = workspace.app(version, architecture).await?;
-    let name = workspace.binary(version);
-    let spec = ImageSpec { name: &name, version, architecture, port: context.settings.app.port.get() };
-    let image = Image::from_static_binary(&spec, &binary)?;
+    let name = workspace.name(version);
+    let app = &context.settings.app;
+    let timer = context.listener.start(format!("{} {name}", if app.image.is_some() { "find" } else { "build" }));
+    let image = workspace.image(version, app.architecture.into(), app.port.get()).await?;
     timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
+    if image.runs_as_root() && app.user.is_none() {
+        context.listener.warn(format!("{name} runs as root: give it a user where it is built, or with app.user"));
+    }
     Ok(Built { name, version: version.to_owned(), image })
 }
 
@@ -86,6 +87,9 @@ pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outpu
         bytes => format!("{} sent", kib(bytes)),
     };
     timer.finish(&*context.listener, detail);
+    for document in &pushed.unlisted {
+        context.listener.warn(format!("{document} is stored, but the registry does not list it with the image"));
+    }
     Ok(Release { image: pushed.reference, version: app.version.clone() })
 }
 

@@ -161,7 +161,7 @@ impl Contents {
         }
         let config = Blob::new(config);
         let manifest = oci::manifest(&config, &layers).doing(|| format!("write the manifest of {}", self.name))?;
-        Ok(Image { config, layers, manifest, runs_as_root: usable.runs_as_root })
+        Ok(Image { config, layers, manifest, runs_as_root: usable.runs_as_root, attachments: Vec::new() })
     }
 
     /// A path that `manifest.json` names.

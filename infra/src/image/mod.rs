@@ -18,6 +18,7 @@
 //! ```
 
 mod archive;
+mod attachment;
 mod content;
 mod elf;
 mod foreign;
@@ -28,12 +29,15 @@ mod refusal;
 mod registry;
 mod retry;
 mod source;
+mod stored;
 
 #[cfg(test)]
 mod fake_registry;
 
+pub use attachment::Attachment;
 pub use elf::Architecture;
 pub use oci::{Image, ImageSpec};
 pub use push::{Pushed, push};
 pub use registry::{Credentials, Registry, RegistryEndpoint};
 pub use source::ImageSource;
+pub use stored::BuiltImage;

@@ -9,6 +9,7 @@ use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde_json::json;
 
+use super::attachment::Attachment;
 use super::content::{Blob, Digest};
 use super::elf::{self, Architecture};
 use crate::error::{Doing as _, Result};
@@ -53,6 +54,7 @@ pub struct Image {
     pub(super) layers: Vec<Blob>,
     pub(super) manifest: Manifest,
     pub(super) runs_as_root: bool,
+    pub(super) attachments: Vec<Attachment>,
 }
 
 impl Image {
@@ -66,7 +68,18 @@ impl Image {
         let config = ConfigFile::new(spec, Digest::of(&tar));
         let config = Blob::new(serde_json::to_vec(&config).doing(|| format!("write the image config of {name}"))?);
         let manifest = manifest(&config, slice::from_ref(&layer)).doing(|| format!("write the manifest of {name}"))?;
-        Ok(Self { config, layers: vec![layer], manifest, runs_as_root: false })
+        Ok(Self { config, layers: vec![layer], manifest, runs_as_root: false, attachments: Vec::new() })
+    }
+
+    /// The image with a document about it, which is pushed with it.
+    pub fn with_attachment(mut self, media_type: &'static str, content: Vec<u8>) -> Result<Self> {
+        self.attachments.push(Attachment::new(media_type, content, &self.manifest)?);
+        Ok(self)
+    }
+
+    /// The documents about it.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
     }
 
     /// The digest that identifies the image, `sha256:` and 64 hexadecimal digits: that of its manifest.

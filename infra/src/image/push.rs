@@ -8,6 +8,7 @@ use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
 
+use super::attachment::{Attachment, INDEX_TYPE};
 use super::content::{Blob, Content};
 use super::oci::{Image, Manifest};
 use super::refusal::{Refusal, Step};
@@ -36,6 +37,9 @@ pub struct Pushed {
     pub blobs_present: usize,
     /// Whether the registry had the whole image under this tag already; then nothing was sent.
     pub manifest_present: bool,
+    /// The documents about the image that nobody can find by its name: the registry keeps no list of them, and does not
+    /// let this one be kept in a tag.
+    pub unlisted: Vec<String>,
 }
 
 /// Pushes an image under a tag. What the registry has already is not sent again; what fails for a moment (a dropped
@@ -91,20 +95,73 @@ impl<'a> Session<'a> {
             blobs_sent: 0,
             blobs_present: 0,
             manifest_present: false,
+            unlisted: Vec::new(),
         };
-        let blobs = image.blobs();
         if self.digest_under_tag().await?.as_deref() == Some(image.digest()) {
-            return Ok(Pushed { manifest_present: true, blobs_present: blobs.len(), ..pushed });
+            pushed.manifest_present = true;
+            pushed.blobs_present = image.blobs().len();
+        } else {
+            self.push_blobs(&image.blobs(), &mut pushed).await?;
+            pushed.bytes_sent += self.push_manifest(&self.target, &image.manifest).await?;
+            self.require_digest(image.digest()).await?;
         }
+        for attachment in &image.attachments {
+            self.attach(image, attachment, &mut pushed).await?;
+        }
+        Ok(pushed)
+    }
+
+    async fn push_blobs(&self, blobs: &[&Blob], pushed: &mut Pushed) -> std::result::Result<(), Failed> {
         let sent = stream::iter(blobs).map(|blob| self.push_blob(blob)).buffered(AT_ONCE);
         for sent in sent.try_collect::<Vec<_>>().await? {
             pushed.bytes_sent += sent.unwrap_or_default();
             pushed.blobs_sent += usize::from(sent.is_some());
             pushed.blobs_present += usize::from(sent.is_none());
         }
-        pushed.bytes_sent += self.push_manifest(&image.manifest).await?;
-        self.require_digest(image.digest()).await?;
-        Ok(pushed)
+        Ok(())
+    }
+
+    /// Pushes a document about the image, and sees to it that it is found by the image's digest.
+    async fn attach(
+        &self,
+        image: &Image,
+        attachment: &Attachment,
+        pushed: &mut Pushed,
+    ) -> std::result::Result<(), Failed> {
+        // By digest. As a tag it is the same to the registry, and the client then copes with ECR's missing `Location`.
+        let target = self.tagged(attachment.digest());
+        let there = self.tries.attempt(Step::Look, || self.client.fetch_manifest_digest(&target, &self.auth)).await;
+        match there {
+            Ok(_) => return Ok(()),
+            Err((_, error)) if Refusal::of(&error).is_not_found() => {}
+            Err(failed) => return Err(failed),
+        }
+        for blob in [&attachment.content, &attachment.config] {
+            pushed.bytes_sent += self.push_blob(blob).await?.unwrap_or_default();
+        }
+        pushed.bytes_sent += self.push_manifest(&target, &attachment.manifest).await?;
+        let subject = self.target.clone_with_digest(image.digest().to_owned());
+        let referrers = self.tries.attempt(Step::Look, || self.client.pull_referrers(&subject, None)).await?;
+        if referrers.manifests.iter().any(|it| it.digest == attachment.digest()) {
+            return Ok(());
+        }
+        let there: Vec<_> = referrers.manifests.iter().filter_map(|it| serde_json::to_value(it).ok()).collect();
+        let list = Manifest { media_type: INDEX_TYPE.to_owned(), blob: attachment.listed_with(&there) };
+        let tag = self.tagged(&Attachment::list_tag(&image.manifest.blob.digest));
+        match self.push_manifest(&tag, &list).await {
+            Ok(sent) => pushed.bytes_sent += sent,
+            Err((_, error)) if Refusal::of(&error).is_tag_taken() => {
+                pushed.unlisted.push(self.registry.reference(attachment.digest()));
+            }
+            Err(failed) => return Err(failed),
+        }
+        Ok(())
+    }
+
+    /// Something else in the same repository.
+    fn tagged(&self, tag: &str) -> Reference {
+        let (registry, repository) = (self.target.registry(), self.target.repository());
+        Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
     }
 
     /// The digest of the image that the tag names, where it names one.
@@ -137,13 +194,13 @@ impl<'a> Session<'a> {
         Ok(Some(blob.size))
     }
 
-    async fn push_manifest(&self, manifest: &Manifest) -> std::result::Result<u64, Failed> {
+    async fn push_manifest(&self, target: &Reference, manifest: &Manifest) -> std::result::Result<u64, Failed> {
         let Some(bytes) = manifest.blob.bytes() else { return Ok(0) };
         let send = async || {
             let media_type = &manifest.media_type;
             let media_type =
                 media_type.parse().map_err(|_| OciDistributionError::UnsupportedMediaTypeError(media_type.clone()))?;
-            self.client.push_manifest_raw(&self.target, bytes.to_vec(), media_type).await
+            self.client.push_manifest_raw(target, bytes.to_vec(), media_type).await
         };
         self.tries.attempt(Step::Manifest, send).await?;
         Ok(manifest.blob.size)

@@ -123,7 +123,8 @@ impl Refusal {
         self.codes.contains(code)
     }
 
-    fn is_tag_taken(&self) -> bool {
+    /// Whether the tag names something else, and tags cannot be moved.
+    pub fn is_tag_taken(&self) -> bool {
         let text = self.text.to_lowercase();
         self.has(&OciErrorCode::TagInvalid) || text.contains("immutable") || text.contains("imagetagalreadyexists")
     }

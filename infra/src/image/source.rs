@@ -100,7 +100,7 @@ pub(super) async fn assemble(
         let layers = layers.collect::<Result<Vec<_>>>()?;
         let manifest = Manifest { media_type: manifest.media_type, blob: Blob::new(bytes) };
         let runs_as_root = usable.runs_as_root;
-        return Ok(Image { config: Blob::new(config), layers, manifest, runs_as_root });
+        return Ok(Image { config: Blob::new(config), layers, manifest, runs_as_root, attachments: Vec::new() });
     }
     Err(foreign::refused(name, "its indexes are nested too deep"))
 }

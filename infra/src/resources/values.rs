@@ -154,6 +154,15 @@ texts! {
     /// The name of a Cargo package.
     pub struct PackageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
         "a package name: letters, digits, - and _";
+    /// The name of an image, or the path of an archive with one; `{version}` in it stands for the version.
+    pub struct ImageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
+        "the name of an image, such as registry.example/app:{version} or build/app-{version}.tar";
+    /// The label of a version.
+    pub struct VersionLabel: |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)),
+        "a version: letters, digits, dots, hyphens and underscores, at most 64";
+    /// A user of a container.
+    pub struct UserId: |text| text.splitn(2, ':').all(|id| id.parse::<u32>().is_ok()),
+        "a user by number, uid or uid:gid, such as 65532:65532";
     /// An AWS region.
     pub struct RegionName: |text| text.split('-').count() >= 3 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
         "a region, such as eu-central-1";

@@ -190,6 +190,12 @@ fn grant_secrets(settings: &Settings) -> Vec<Statement> {
     .collect()
 }
 
+/// Who a container runs as. An image that others made knows best who its files are for.
+fn user(settings: &Settings) -> Option<String> {
+    let own = settings.app.user.as_ref().map(|user| user.as_str().to_owned());
+    own.or_else(|| settings.app.image.is_none().then(|| USER.to_owned()))
+}
+
 fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &Release) -> TaskDefinition {
     TaskDefinition {
         family: join(&[Expr::stack_name(), format!("-{color}").into()]),
@@ -217,8 +223,8 @@ fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &R
                 .iter()
                 .map(|(name, reference)| Secret { name: name.to_string(), value_from: reference.clone() })
                 .collect(),
-            user: USER.to_owned(),
-            readonly_root_filesystem: true,
+            user: user(settings),
+            readonly_root_filesystem: settings.app.read_only,
             linux_parameters: LinuxParameters {
                 capabilities: Capabilities { drop: vec!["ALL"] },
                 init_process_enabled: true,

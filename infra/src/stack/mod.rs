@@ -27,7 +27,7 @@ use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Templa
 use crate::resources::s3::Bucket;
 
 pub use load_balancer::title;
-pub use settings::{Settings, TaskNetwork};
+pub use settings::{App, Settings, TaskNetwork};
 
 /// Names of the template's parameters.
 pub mod parameter {

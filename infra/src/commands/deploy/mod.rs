@@ -23,9 +23,6 @@ use crate::stack::{Both, parameter};
 
 use preview::Releases;
 
-/// The version that both environments get when the stack is made.
-const FIRST_VERSION: &str = "1";
-
 /// What to deploy.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -67,7 +64,7 @@ pub struct Deployed {
 
 /// Deploys.
 pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
-    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
+    let workspace = Workspace::find(&context.settings.app)?;
     if let Some(version) = &request.version {
         workspace.check_version(version)?;
     }
@@ -100,7 +97,12 @@ async fn make(
         return Err(Error::refused(format!("there would be changes: stack {} does not exist yet", context.stack))
             .hint("without --expect-no-changes it is made"));
     }
-    let built = async { tokio::try_join!(app(context, workspace, FIRST_VERSION), function(context, workspace)) };
+    let built = async {
+        tokio::try_join!(
+            app(context, workspace, context.settings.app.first_version.as_str()),
+            function(context, workspace)
+        )
+    };
     let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template))?;
     let wanted = Wanted { template, function, app: Some(app), environments: Color::ALL.to_vec(), request };
     Box::pin(update::update(context, cloud, &wanted, &BTreeSet::new())).await
@@ -125,7 +127,9 @@ async fn build_wanted<'a>(
     let app = async {
         match &request.version {
             Some(version) => app(context, workspace, version).await.map(Some),
-            None if lacks_images(stack) => app(context, workspace, FIRST_VERSION).await.map(Some),
+            None if lacks_images(stack) => {
+                app(context, workspace, context.settings.app.first_version.as_str()).await.map(Some)
+            }
             None => Ok(None),
         }
     };
@@ -147,7 +151,7 @@ async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wan
 
 /// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away.
 pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
-    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
+    let workspace = Workspace::find(&context.settings.app)?;
     if let Some(version) = &request.version {
         workspace.check_version(version)?;
     }
@@ -161,7 +165,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
             let function = function(context, &workspace).await?;
             let environments = Color::ALL.to_vec();
             let wanted = Wanted { template: &template, function, app: None, environments, request };
-            preview::of_creation(context, &cloud, &wanted, FIRST_VERSION)?
+            preview::of_creation(context, &cloud, &wanted, context.settings.app.first_version.as_str())?
         }
         Some(stack) => {
             if stack.in_progress() {
@@ -205,8 +209,8 @@ fn changes_found(plan: &Plan) -> Error {
 
 /// Builds every version of the service and the cutover function, and deploys nothing.
 pub async fn build(context: &Context) -> Result<()> {
-    let workspace = Workspace::find(context.settings.app.cargo.as_str())?;
-    for version in workspace.versions()? {
+    let workspace = Workspace::find(&context.settings.app)?;
+    for version in workspace.versions() {
         app(context, &workspace, &version).await?;
     }
     function(context, &workspace).await?;

@@ -118,8 +118,9 @@ pub struct ContainerDefinition {
     /// Environment variables whose values ECS reads where they are kept, when a task starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
-    /// The user it runs as, `uid:gid`.
-    pub user: String,
+    /// The user it runs as, `uid:gid`; without one, the image's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Whether it cannot write to its image's file system.
     pub readonly_root_filesystem: bool,
     /// Kernel features.

@@ -5,6 +5,8 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::{Settings, TaskNetwork};
+use crate::error::Result;
+use crate::image::ImageSource;
 
 /// Environment variables that the stack sets itself.
 const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
@@ -34,7 +36,8 @@ impl Broken {
 
 /// The first rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Option<Broken> {
-    ports(settings)
+    image(settings)
+        .or_else(|| ports(settings))
         .or_else(|| https(settings))
         .or_else(|| checks(settings))
         .or_else(|| variables(settings))

@@ -7,14 +7,23 @@ use crate::resources::ecs::FargateSize;
 use crate::resources::lambda::Architecture;
 use crate::resources::values::{
     Amount, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName, DrainSeconds, Email,
-    GraceSeconds, HeaderName, PackageName, Percent, Port, RetentionDays, SubnetId, UrlPath, VpcId,
+    GraceSeconds, HeaderName, ImageName, PackageName, Percent, Port, RetentionDays, SubnetId, UrlPath, UserId,
+    VersionLabel, VpcId,
 };
 
 table! {
     /// The service.
     pub struct App {
-        /// The Cargo package of the service; version `N` is its binary `<package>-vN`, which listens on `HOST`:`PORT`.
+        /// The Cargo package of the service; version `N` is its binary `<package>-vN`, or its only binary whatever the version. It listens on `HOST`:`PORT`.
         cargo: PackageName = known("greeter"),
+        /// An image to use instead: in a registry (`"registry.example/app:{version}"`, by tag or digest; Docker's credentials are used) or an archive (`"build/app-{version}.tar"`, an OCI layout or `docker save`). On the local cloud its program must listen on `HOST`.
+        image: Option<ImageName> = None,
+        /// The version that a new stack begins with.
+        first_version: VersionLabel = known("1"),
+        /// User (`uid:gid`) that the service runs as; without one, 65532 for a Cargo package, and the image's own for an image.
+        user: Option<UserId> = None,
+        /// Keeps the service from writing to its root file system.
+        read_only: bool = true,
         /// Port that the service listens on in its container.
         port: Port = Port::of(8080),
         /// CPU units (1,024 are one vCPU) and MiB of a task, as Fargate pairs them.

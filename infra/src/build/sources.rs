@@ -1,0 +1,177 @@
+//! A hash of everything that a program is built from, so that what was built before can be taken again without asking a
+//! compiler. Where it cannot see everything it says so. Must not know what is built.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+
+use super::lock::Lock;
+use super::packages::{Metadata, Package};
+use super::text;
+use crate::error::{Doing as _, Result};
+
+/// Variables that change what a compiler makes.
+const VARIABLES: [&str; 8] = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "RUSTC", "CC", "CFLAGS", "AR", "LD"];
+/// Of those, where files go.
+const PLACES: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR"];
+/// Folders of a package that its programs are not built from.
+const NOT_BUILT: [&str; 4] = ["target", "tests", "benches", "examples"];
+
+/// The hash of what `package` is built from with these arguments; nothing where only Cargo can tell.
+///
+/// `listing` is the file in which the compiler itself wrote what it read (`.d`), where there is one: it may name files
+/// outside the package's folders.
+pub(super) fn hash(
+    metadata: &Metadata,
+    package: &Package,
+    arguments: &[&str],
+    listing: Option<&Path>,
+) -> Result<Option<String>> {
+    let Some(folders) = metadata.folders(package) else { return Ok(None) };
+    let root = &metadata.workspace_root;
+    let mut files = BTreeSet::from([root.join("Cargo.toml")]);
+    files.extend(configurations(root));
+    for folder in folders {
+        collect(folder, &mut files)?;
+    }
+    files.extend(listing.map(read_by_compiler).unwrap_or_default());
+
+    let mut hash = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    };
+    arguments.iter().for_each(|argument| add(argument.as_bytes()));
+    add(&compiler(root)?);
+    for (name, value) in variables() {
+        add(format!("{name}={value}").as_bytes());
+    }
+    let lock = root.join("Cargo.lock");
+    let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
+    for line in Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?.closure(&package.name) {
+        add(line.as_bytes());
+    }
+    for file in &files {
+        add(file.as_os_str().as_encoded_bytes());
+        // A file that the compiler read and that is gone is a change too.
+        add(&std::fs::read(file).unwrap_or_default());
+    }
+    Ok(Some(text(&hash.finalize())))
+}
+
+/// Which compiler it is.
+pub(super) fn compiler(root: &Path) -> Result<Vec<u8>> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").current_dir(root).output();
+    Ok(output.doing(|| "ask the compiler for its version".to_owned())?.stdout)
+}
+
+fn variables() -> BTreeSet<(String, String)> {
+    let relevant = |name: &str| VARIABLES.iter().any(|start| name.starts_with(start)) && !PLACES.contains(&name);
+    std::env::vars().filter(|(name, _)| relevant(name)).collect()
+}
+
+/// Cargo's configuration files: of the folders above the project, and of the user.
+fn configurations(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let folders = root.ancestors().map(|folder| folder.join(".cargo")).chain(home);
+    let files = folders.flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(name)));
+    files.filter(|file| file.is_file()).collect::<Vec<_>>().into_iter()
+}
+
+/// Adds every file below a package's folder that it may be built from.
+fn collect(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let listing = || format!("list {}", folder.display());
+    for entry in std::fs::read_dir(folder).doing(listing)? {
+        let path = entry.doing(listing)?.path();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if !path.is_dir() {
+            files.insert(path);
+        } else if !name.starts_with('.') && !NOT_BUILT.contains(&name) && !path.join("Cargo.toml").is_file() {
+            collect(&path, files)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files that a compiler wrote down as read: `target: file file ...`, blanks within a name escaped.
+fn read_by_compiler(listing: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(listing).unwrap_or_default();
+    let Some((_, files)) = text.lines().next().and_then(|line| line.split_once(": ")) else { return Vec::new() };
+    let files = files.replace("\\ ", "\0");
+    files.split(' ').filter(|file| !file.is_empty()).map(|file| file.replace('\0', " ").into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A workspace of two packages in a folder of its own.
+    fn project() -> (tempfile::TempDir, Metadata) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"other\"]\n");
+        write("Cargo.lock", "version = 4\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n");
+        for name in ["app", "other"] {
+            let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+            write(&format!("{name}/Cargo.toml"), &manifest);
+            write(&format!("{name}/src/main.rs"), "fn main() {}\n");
+        }
+        let metadata = Metadata::of(folder.path()).unwrap();
+        (folder, metadata)
+    }
+
+    fn hash_of(metadata: &Metadata, arguments: &[&str]) -> String {
+        let listing = metadata.workspace_root.join("app.d");
+        hash(metadata, metadata.package("app").unwrap(), arguments, Some(&listing)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_change_of_what_it_is_built_from_is_seen_and_no_other() {
+        let (folder, metadata) = project();
+        let before = hash_of(&metadata, &[]);
+        for (path, seen) in [
+            ("app/src/main.rs", true),
+            ("app/src/page.html", true),
+            ("app/Cargo.toml", true),
+            ("Cargo.toml", true),
+            (".cargo/config.toml", true),
+            ("app/tests/it.rs", false),
+            ("app/target/debug/app", false),
+            ("other/src/main.rs", false),
+        ] {
+            let path = folder.path().join(path);
+            let original = fs::read(&path).ok();
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "# changed\n").unwrap();
+            assert_eq!(hash_of(&metadata, &[]) != before, seen, "{}", path.display());
+            match original {
+                Some(original) => fs::write(&path, original).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+        }
+        assert_eq!(hash_of(&metadata, &[]), before);
+        assert_ne!(hash_of(&metadata, &["--target", "arm64"]), before);
+    }
+
+    #[test]
+    fn a_file_that_the_compiler_read_elsewhere_counts() {
+        let (folder, metadata) = project();
+        let outside = folder.path().join("a file.txt");
+        fs::write(&outside, "one").unwrap();
+        let line = format!("app: app/src/main.rs {}\n", outside.display().to_string().replace(' ', "\\ "));
+        fs::write(folder.path().join("app.d"), line).unwrap();
+        let before = hash_of(&metadata, &[]);
+        fs::write(&outside, "two").unwrap();
+        assert_ne!(hash_of(&metadata, &[]), before);
+    }
+}
