@@ -9,7 +9,7 @@ use cutover_lambda::Color;
 use infra::commands::{dashboard, init, logs, manual, open, report};
 use infra::deploy;
 use infra::error::Result;
-use infra::resources::values::StackName;
+use infra::resources::values::{ImageName, StackName};
 
 /// Blue/green deployment for Amazon ECS Fargate.
 ///
@@ -116,6 +116,9 @@ pub struct Target {
     /// The version to deploy.
     #[arg(long)]
     pub version: Option<String>,
+    /// The image to deploy as that version, instead of what bluegreen.toml names: in a registry, or an archive.
+    #[arg(long, value_parser = image, requires = "version")]
+    pub image: Option<ImageName>,
     /// The environment to deploy it to; the idle one where none is named.
     #[arg(long, value_parser = color, requires = "version")]
     pub color: Option<Color>,
@@ -219,6 +222,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn color(text: &str) -> Result<Color, String> {
     text.parse().map_err(|error: cutover_lambda::color::UnknownColor| error.to_string())
+}
+
+fn image(text: &str) -> Result<ImageName, String> {
+    ImageName::try_from(text).map_err(|error| error.to_string())
 }
 
 fn stack_name(text: &str) -> Result<String, String> {

@@ -54,7 +54,12 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         print_text(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = Settings::load(cli.config.as_deref())?;
+    let mut settings = Settings::load(cli.config.as_deref())?;
+    if let Verb::Diff(target) | Verb::Deploy(Deploy { target, .. }) = &cli.verb
+        && let Some(image) = &target.image
+    {
+        settings.app.image = Some(image.clone());
+    }
     if matches!(cli.verb, Verb::Synth) {
         print_text(&synth::pretty(&settings)?)?;
         return Ok(ExitCode::SUCCESS);

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the stories use the rest")]
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 
 use support::{BLUEGREEN, Said, project};
@@ -14,6 +15,10 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = Command::new(BLUEGREEN);
     command.args(arguments).current_dir(project()).env_clear().env("HOME", "/nonexistent");
     command.env("PATH", std::env::var_os("PATH").unwrap()).envs(variables.iter().copied());
+    // Where rustup manages Cargo, it looks for it here.
+    let rustup =
+        std::env::var_os("RUSTUP_HOME").or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".rustup").into()));
+    command.envs(rustup.map(|rustup| ("RUSTUP_HOME", rustup)));
     Said::of(command.output().unwrap())
 }
 

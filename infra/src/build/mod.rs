@@ -10,7 +10,7 @@ mod sources;
 use std::ffi::OsStr;
 use std::io::{Cursor, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 

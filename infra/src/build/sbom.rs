@@ -97,7 +97,8 @@ fn described(component: &Component, lock: &Lock) -> Value {
     let mut described = json!({"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl, "scope": "required"});
     if !license.is_empty() {
         // Older packages separate alternatives with a slash.
-        described["licenses"] = json!([{"expression": license.replace('/', " OR ")}]);
+        described["licenses"] =
+            json!([{"expression": license.split('/').map(str::trim).collect::<Vec<_>>().join(" OR ")}]);
     }
     if let Some(checksum) = lock.checksum(name, version) {
         described["hashes"] = json!([{"alg": "SHA-256", "content": checksum}]);
@@ -158,12 +159,111 @@ mod tests {
 
     #[test]
     fn it_names_every_package_once_with_its_licence_and_its_checksum() {
-        insta::assert_json_snapshot!(made()["components"], @"");
+        insta::assert_json_snapshot!(made()["components"], @r#"
+        [
+          {
+            "bom-ref": "pkg:cargo/bytes@1.12.2",
+            "hashes": [
+              {
+                "alg": "SHA-256",
+                "content": "ab12"
+              }
+            ],
+            "licenses": [
+              {
+                "expression": "MIT"
+              }
+            ],
+            "name": "bytes",
+            "purl": "pkg:cargo/bytes@1.12.2",
+            "scope": "required",
+            "type": "library",
+            "version": "1.12.2"
+          },
+          {
+            "bom-ref": "pkg:cargo/fnv@1.0.7",
+            "licenses": [
+              {
+                "expression": "Apache-2.0 OR MIT"
+              }
+            ],
+            "name": "fnv",
+            "purl": "pkg:cargo/fnv@1.0.7",
+            "scope": "required",
+            "type": "library",
+            "version": "1.0.7"
+          },
+          {
+            "bom-ref": "pkg:cargo/http@1.5.0",
+            "licenses": [
+              {
+                "expression": "MIT OR Apache-2.0"
+              }
+            ],
+            "name": "http",
+            "purl": "pkg:cargo/http@1.5.0",
+            "scope": "required",
+            "type": "library",
+            "version": "1.5.0"
+          },
+          {
+            "bom-ref": "pkg:generic/glibc@2.36",
+            "licenses": [
+              {
+                "expression": "LGPL-2.1-or-later"
+              }
+            ],
+            "name": "glibc",
+            "purl": "pkg:generic/glibc@2.36",
+            "type": "library",
+            "version": "2.36"
+          },
+          {
+            "bom-ref": "pkg:generic/rust-std@1.95.0",
+            "licenses": [
+              {
+                "expression": "MIT OR Apache-2.0"
+              }
+            ],
+            "name": "rust-std",
+            "purl": "pkg:generic/rust-std@1.95.0",
+            "type": "library",
+            "version": "1.95.0"
+          }
+        ]
+        "#);
     }
 
     #[test]
     fn it_says_who_depends_on_whom() {
-        insta::assert_json_snapshot!(made()["dependencies"], @"");
+        insta::assert_json_snapshot!(made()["dependencies"], @r#"
+        [
+          {
+            "dependsOn": [
+              "pkg:cargo/bytes@1.12.2",
+              "pkg:cargo/fnv@1.0.7",
+              "pkg:cargo/http@1.5.0",
+              "pkg:generic/glibc@2.36",
+              "pkg:generic/rust-std@1.95.0"
+            ],
+            "ref": "app-v2"
+          },
+          {
+            "dependsOn": [],
+            "ref": "pkg:cargo/bytes@1.12.2"
+          },
+          {
+            "dependsOn": [],
+            "ref": "pkg:cargo/fnv@1.0.7"
+          },
+          {
+            "dependsOn": [
+              "pkg:cargo/bytes@1.12.2"
+            ],
+            "ref": "pkg:cargo/http@1.5.0"
+          }
+        ]
+        "#);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct State {
     pub read_only: bool,
     /// What the registry says a manifest's digest is, where it lies.
     pub wrong_digest: Option<String>,
+    /// Whether it lists the referrers of an image.
+    pub lists_referrers: bool,
     /// Whether everybody may pull.
     pub public: bool,
     /// Whether it wants tokens, which it gives itself to who logs in (as Docker Hub does), and where.
@@ -177,6 +179,10 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
         ("PUT", ("blobs", _)) => return put_blob(state, query, &request.body),
         ("HEAD", ("blobs", digest)) => status(if state.stored.contains_key(digest) { 200 } else { 404 }),
         ("PUT", ("manifests", tag)) => put_manifest(state, tag, &request.body),
+        ("GET", ("referrers", digest)) if state.lists_referrers => {
+            Response { body: referrers(state, digest), ..status(200) }
+        }
+        ("GET", ("referrers", _)) => status(404),
         ("GET", ("blobs", digest)) => match state.stored.get(digest) {
             Some(bytes) => Response { body: bytes.clone(), ..status(200) },
             None => error(404, "BLOB_UNKNOWN", "no such blob"),
@@ -193,6 +199,20 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
         }
         _ => status(405),
     })
+}
+
+/// The list of manifests whose subject is the image with this digest.
+fn referrers(state: &State, subject: &str) -> Vec<u8> {
+    let entries = state.stored.iter().filter_map(|(digest, bytes)| {
+        let manifest: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        (manifest["subject"]["digest"] == subject)
+            .then(|| serde_json::json!({"mediaType": manifest["mediaType"], "digest": digest, "size": bytes.len()}))
+    });
+    let entries: Vec<_> = entries.collect();
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries,
+    });
+    serde_json::to_vec(&index).unwrap()
 }
 
 fn location(path: &str) -> Vec<(&'static str, String)> {
@@ -216,7 +236,9 @@ fn put_manifest(state: &mut State, tag: &str, body: &[u8]) -> Response {
         return error(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten");
     }
     state.stored.insert(digest.clone(), body.to_vec());
-    state.tags.insert(tag.to_owned(), digest);
+    if tag != digest {
+        state.tags.insert(tag.to_owned(), digest);
+    }
     // As ECR does, without a location.
     status(201)
 }

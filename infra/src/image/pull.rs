@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
@@ -77,7 +77,7 @@ impl Origin {
     /// A blob from its beginning; the stream ends with an error where the content is not what the digest says.
     pub async fn chunks(&self, digest: &Digest) -> Result<Chunks, OciDistributionError> {
         let stream = self.client.pull_blob_stream(&self.reference, digest.as_str()).await?;
-        Ok(stream.map_err(OciDistributionError::from).boxed())
+        Ok(held_back(stream.map_err(OciDistributionError::from).boxed()))
     }
 
     async fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, OciDistributionError> {
@@ -95,6 +95,25 @@ impl Origin {
     fn explain(&self, error: OciDistributionError) -> Error {
         Refusal::from(error).explain_pull(&self.reference)
     }
+}
+
+/// The chunks, each only when the next is there. The stream tells at its end whether the digest was right; by then the
+/// last chunk must not have gone, or the receiver would have the blob whole.
+fn held_back(chunks: Chunks) -> Chunks {
+    // Asked again after its end, the stream would take nothing for its content.
+    let state = (chunks.fuse().boxed(), None);
+    let next = async |(mut chunks, mut held): (Chunks, Option<bytes::Bytes>)| loop {
+        match chunks.try_next().await {
+            Ok(Some(chunk)) => {
+                if let Some(chunk) = held.replace(chunk) {
+                    return Ok(Some((chunk, (chunks, held))));
+                }
+            }
+            Ok(None) => return Ok(held.map(|chunk| (chunk, (chunks, None)))),
+            Err(error) => return Err(error),
+        }
+    };
+    stream::try_unfold(state, next).boxed()
 }
 
 /// The content of a registry's blobs, known by its descriptor until it is sent on.

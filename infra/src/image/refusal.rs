@@ -79,7 +79,10 @@ impl Refusal {
                 text,
                 ..Self::default()
             },
-            other if holds_digest_error(other) => Self { digest_mismatch: true, text, ..Self::default() },
+            OciDistributionError::DigestError(_) => Self { digest_mismatch: true, text, ..Self::default() },
+            OciDistributionError::IoError(error) if holds_digest_error(error) => {
+                Self { digest_mismatch: true, text, ..Self::default() }
+            }
             _ => Self { text, ..Self::default() },
         }
     }
@@ -200,9 +203,12 @@ impl Refusal {
 fn holds_digest_error(error: &(dyn StdError + 'static)) -> bool {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inner = inner.map(|inner| inner as &(dyn StdError + 'static));
-        if error.is::<DigestError>() || inner.is_some_and(|inner| inner.is::<DigestError>()) {
+        let io = match error.downcast_ref::<OciDistributionError>() {
+            Some(OciDistributionError::IoError(io)) => Some(io),
+            _ => error.downcast_ref::<std::io::Error>(),
+        };
+        // What an I/O error holds is not among its sources.
+        if error.is::<DigestError>() || io.and_then(|io| io.get_ref()).is_some_and(|held| held.is::<DigestError>()) {
             return true;
         }
         next = error.source();

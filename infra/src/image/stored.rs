@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::attachment::Attachment;
 use super::content::Blob;
 use super::oci::{Image, MANIFEST_TYPE, Manifest};
 use crate::error::{Doing as _, Result};

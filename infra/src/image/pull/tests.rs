@@ -16,6 +16,7 @@ fn image(architecture: Architecture) -> Image {
 
 /// A registry that has the image for two processors under the tag `1`.
 fn registry() -> (FakeRegistry, Image) {
+    cutover_lambda::aws::install_tls();
     let fake = FakeRegistry::start();
     let images = [image(Architecture::Arm64), image(Architecture::Amd64)];
     let entries = images.each_ref().map(|image| {
@@ -40,7 +41,6 @@ fn registry() -> (FakeRegistry, Image) {
 }
 
 async fn pulled(fake: &FakeRegistry, tag: &str, auth: RegistryAuth) -> Result<Image> {
-    cutover_lambda::aws::install_tls();
     let name = format!("{}/test:{tag}", fake.address.trim_start_matches("http://"));
     let origin = Origin::connect_as(&name.parse().unwrap(), auth, Tries::AT_ONCE).await?;
     assemble(&name, &origin, origin.root().await?, Architecture::Amd64).await

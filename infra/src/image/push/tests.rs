@@ -153,3 +153,59 @@ async fn a_registry_that_nobody_runs_is_explained_at_once() {
     assert!(hint.contains("running"), "{error:?}");
     assert!(error.causes()[1].contains("refused"), "{error:?}");
 }
+
+/// The image with a document about it.
+fn documented() -> Image {
+    image("").with_attachment("text/plain", b"what is in it".to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_document_about_the_image_is_pushed_with_it_once() {
+    let (fake, image) = (FakeRegistry::start(), documented());
+    fake.state.lock().unwrap().lists_referrers = true;
+    let first = push(&fake, &image, "v1").await.unwrap();
+    let second = push(&fake, &image, "v1").await.unwrap();
+
+    assert!(first.bytes_sent > image.size() && first.unlisted.is_empty(), "{first:?}");
+    assert_eq!((second.bytes_sent, second.manifest_present), (0, true));
+    let state = fake.state.lock().unwrap();
+    assert_eq!(state.tags.keys().collect::<Vec<_>>(), ["v1"]);
+    let manifest: serde_json::Value = serde_json::from_slice(&state.stored[image.attachments()[0].digest()]).unwrap();
+    assert_eq!(manifest["subject"]["digest"], image.digest());
+    assert_eq!(manifest["artifactType"], "text/plain");
+    assert_eq!(state.stored[manifest["layers"][0]["digest"].as_str().unwrap()], b"what is in it");
+}
+
+#[tokio::test]
+async fn a_document_that_is_missing_is_pushed_though_the_image_is_there() {
+    let (fake, without, image) = (FakeRegistry::start(), image(""), documented());
+    push(&fake, &without, "v1").await.unwrap();
+    let pushed = push(&fake, &image, "v1").await.unwrap();
+    assert!(pushed.manifest_present && pushed.bytes_sent > 0, "{pushed:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_lists_no_referrers_keeps_the_list_in_a_tag() {
+    let (fake, other, image) = (FakeRegistry::start(), image(""), documented());
+    let other = other.with_attachment("text/html", b"another".to_vec()).unwrap();
+    push(&fake, &image, "v1").await.unwrap();
+    push(&fake, &other, "v1").await.unwrap();
+
+    let state = fake.state.lock().unwrap();
+    let list = &state.stored[&state.tags[&image.digest().replace(':', "-")]];
+    let list: serde_json::Value = serde_json::from_slice(list).unwrap();
+    let listed: Vec<_> =
+        list["manifests"].as_array().unwrap().iter().map(|it| it["digest"].as_str().unwrap()).collect();
+    assert_eq!(listed, [image.attachments()[0].digest(), other.attachments()[0].digest()]);
+    assert_eq!(list["manifests"][0]["artifactType"], "text/plain");
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_changed_is_told_and_the_image_is_pushed() {
+    let (fake, other, image) = (FakeRegistry::start(), image(""), documented());
+    fake.state.lock().unwrap().immutable_tags = true;
+    let other = other.with_attachment("text/html", b"another".to_vec()).unwrap();
+    assert!(push(&fake, &image, "v1").await.unwrap().unlisted.is_empty());
+    let second = push(&fake, &other, "v1").await.unwrap();
+    assert_eq!(second.unlisted, [format!("registry.example/test@{}", other.attachments()[0].digest())]);
+}

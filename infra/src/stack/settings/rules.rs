@@ -51,6 +51,13 @@ pub(super) fn broken(settings: &Settings) -> Option<Broken> {
         })
 }
 
+fn image(settings: &Settings) -> Option<Broken> {
+    let image = settings.app.image.as_ref()?;
+    let named: Result<ImageSource> = image.as_str().replace("{version}", "1").parse();
+    let error = named.err()?;
+    Some(Broken::at("app.image", [&[error.message().to_owned()], error.causes(), error.hints()].concat().join("; ")))
+}
+
 fn ports(settings: &Settings) -> Option<Broken> {
     let (prod, dev) = (settings.prod_port(), settings.dev_port());
     let redirect = settings.has_https() && settings.https.redirect;
