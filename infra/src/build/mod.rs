@@ -163,16 +163,15 @@ impl Workspace {
         ];
         let known = self.root.package(package).ok_or_else(|| no_package(&self.root, package))?;
         let sources = sources::hash(&self.root, known, &arguments, None)?;
-        let bootstrap = match sources.as_deref().and_then(|sources| built.of(sources)) {
-            Some(bytes) => bytes,
-            None => {
-                cargo(&self.root.workspace_root, &arguments, "the cutover function").await?;
-                // Where something was edited meanwhile, nobody knows which of both went in.
-                let after = sources::hash(&self.root, known, &arguments, None)?;
-                match sources {
-                    Some(sources) if after.as_ref() == Some(&sources) => built.remember(&sources)?,
-                    _ => built.read()?,
-                }
+        let bootstrap = if let Some(bytes) = sources.as_deref().and_then(|sources| built.of(sources)) {
+            bytes
+        } else {
+            cargo(&self.root.workspace_root, &arguments, "the cutover function").await?;
+            // Where something was edited meanwhile, nobody knows which of both went in.
+            let after = sources::hash(&self.root, known, &arguments, None)?;
+            match sources {
+                Some(sources) if after.as_ref() == Some(&sources) => built.remember(&sources)?,
+                _ => built.read()?,
             }
         };
         let zip = Built::at(folder.join("bootstrap.zip"));
@@ -358,23 +357,6 @@ fn path_with_tools(root: &Path) -> std::ffi::OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(own).chain(std::env::split_paths(&inherited));
     std::env::join_paths(all).unwrap_or_else(|_| AsRef::<OsStr>::as_ref(&inherited).to_owned())
-}
-
-/// Packs the binary as Lambda wants it. No clock and no name of a builder goes in, so the same binary gives the same
-/// bytes.
-fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
-    let options = zip::write::SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Deflated)
-        .compression_level(Some(9))
-        .last_modified_time(zip::DateTime::default())
-        .unix_permissions(0o755);
-    let doing = || "pack the cutover function".to_owned();
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    archive.start_file("bootstrap", options).doing(doing)?;
-    archive.write_all(bootstrap).doing(doing)?;
-    let bytes = archive.finish().doing(doing)?.into_inner();
-    let hash = hex(&Sha256::digest(&bytes));
-    Ok(FunctionZip { bytes, hash })
 }
 
 /// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::lock::Lock;
 use super::packages::{Metadata, Package};
-use super::text;
+use super::provenance::hex;
 use crate::error::{Doing as _, Result};
 
 /// Variables that change what a compiler makes.
@@ -44,7 +44,9 @@ pub(super) fn hash(
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     };
-    arguments.iter().for_each(|argument| add(argument.as_bytes()));
+    for argument in arguments {
+        add(argument.as_bytes());
+    }
     add(&compiler(root)?);
     for (name, value) in variables() {
         add(format!("{name}={value}").as_bytes());
@@ -59,7 +61,7 @@ pub(super) fn hash(
         // A file that the compiler read and that is gone is a change too.
         add(&std::fs::read(file).unwrap_or_default());
     }
-    Ok(Some(text(&hash.finalize())))
+    Ok(Some(hex(&hash.finalize())))
 }
 
 /// Which compiler it is.

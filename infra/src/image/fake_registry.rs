@@ -24,6 +24,7 @@ pub enum Fault {
 }
 
 /// What the registry has and how it behaves.
+#[expect(clippy::struct_excessive_bools, reason = "each is a way to behave of its own")]
 #[derive(Default)]
 pub struct State {
     /// Blobs and manifests by digest.

@@ -36,6 +36,7 @@ impl Step {
 }
 
 /// What is known of a failure, whichever way the client reported it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that an error may carry")]
 #[derive(Debug, Default)]
 pub struct Refusal {
     status: Option<u16>,

@@ -104,7 +104,7 @@ async fn a_gzipped_archive_is_the_same_image() {
 
 #[tokio::test]
 async fn a_saved_layer_is_compressed_always_to_the_same_bytes() {
-    let layer = tar(&[("app", &[7; 100_000])]);
+    let layer = tar(&[("app", &vec![7; 100_000])]);
     let archive = saved(&["layer.tar"], &layer, &[("layer.tar", &layer)]);
     let image = opened(&archive).await.unwrap();
     assert!(image.size() < 10_000, "{} bytes", image.size());
