@@ -4,5 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod conformance;
+#[path = "../profiles/mod.rs"]
+mod profiles;
 mod published;
 mod replacing;
