@@ -196,7 +196,7 @@ fn alarms_tell_a_topic_of_each_environment_and_of_cutovers() {
             assert_eq!(metric["Dimensions"][1]["Value"]["Fn::GetAtt"][0], group, "{color}{what}");
         }
     }
-    let wanted = json!({ "EventPattern": { "source": ["bluegreen"] }, "Targets": [{ "Arn": { "Ref": "Alarms" } }] });
+    let wanted = json!({ "EventPattern": { "source": ["bluegreen"], "detail": { "stack": [{ "Ref": "AWS::StackName" }] } }, "Targets": [{ "Arn": { "Ref": "Alarms" } }] });
     template.has("AWS::Events::Rule", &wanted).unwrap();
     template.has("AWS::SNS::Topic", &json!({ "Subscription": [{ "Endpoint": "ops@example.com" }] })).unwrap();
     let letter = &template.properties("CutoverFunction")["DeadLetterConfig"]["TargetArn"];

@@ -26,8 +26,15 @@ impl Resource for Rule {
 pub struct EventPattern {
     /// Who sent it.
     pub source: Vec<&'static str>,
-    /// What it is about: one of these resources.
-    pub resources: Vec<Expr<String>>,
+    /// What it tells.
+    pub detail: DetailPattern,
+}
+
+/// What a cutover's event must tell.
+#[derive(Clone, Debug, Serialize)]
+pub struct DetailPattern {
+    /// Of one of these stacks.
+    pub stack: Vec<Expr<String>>,
 }
 
 /// Where an event goes.

@@ -9,7 +9,7 @@ use super::scaling::of_group;
 use super::{Settings, Watched, tags};
 use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
 use crate::resources::cloudwatch::{Alarm, Comparison, Dashboard, Dimension, Metric, Statistic};
-use crate::resources::events::{EventPattern, Rule, Target};
+use crate::resources::events::{DetailPattern, EventPattern, Rule, Target};
 use crate::resources::logs::{MetricFilter, MetricTransformation};
 use crate::resources::sns::{Subscription, Topic, TopicPolicy};
 
@@ -192,7 +192,7 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
             description: "Tells of every finished cutover".to_owned(),
             event_pattern: EventPattern {
                 source: vec!["bluegreen"],
-                resources: vec![watched.balancer.prod.arn().text()],
+                detail: DetailPattern { stack: vec![Expr::stack_name()] },
             },
             targets: vec![Target { id: "alarms", arn: topic.arn() }],
         },
