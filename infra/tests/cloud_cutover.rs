@@ -5,15 +5,24 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::function::Function;
 use support::outside::{Outside, be_the_client};
-use support::{Cloud, project};
+use support::{Client, Cloud, project};
 
 #[test]
 #[ignore = "not a test: the client process of the others"]
 fn outside_client() {
     be_the_client();
+}
+
+/// The function's calls that changed where the prod listener forwards to, in order.
+fn writes_of_prod(function: &Function<'_>) -> Vec<Value> {
+    let prod = &function.outputs["ProdListenerArn"];
+    let is_one = |call: &Value| {
+        call["action"] == "ModifyListener" && call["resources"].as_array().unwrap().iter().any(|arn| arn == prod)
+    };
+    function.calls(0).into_iter().filter(is_one).collect()
 }
 
 #[test]
@@ -52,19 +61,62 @@ fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back()
     assert_eq!(record["outcome"], "rolled_back", "{record:#}");
     assert_eq!(function.sides(), before);
 
-    let prod = &function.outputs["ProdListenerArn"];
-    let calls = function.calls(0);
-    let on_prod = |call: &&serde_json::Value| {
-        call["action"] == "ModifyListener" && call["resources"].as_array().unwrap().iter().any(|arn| arn == prod)
-    };
-    let writes: Vec<_> = calls.iter().filter(on_prod).collect();
+    let writes = writes_of_prod(&function);
     assert_eq!(writes.len(), 2, "there and back: {writes:#?}");
-    let at =
-        |call: &serde_json::Value| call["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_microsecond();
-    let there = u64::try_from(at(writes[0])).unwrap();
-    let back = u64::try_from(at(writes[1])).unwrap() + (writes[1]["took_ms"].as_u64().unwrap() + 1) * 1000;
+    let at = |call: &Value| call["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let there = u64::try_from(at(&writes[0])).unwrap();
+    let back = u64::try_from(at(&writes[1])).unwrap() + (writes[1]["took_ms"].as_u64().unwrap() + 1) * 1000;
     eprintln!("{} of {} requests failed within {} ms", seen.failures.len(), seen.requests, (back - there) / 1000);
     assert!(!seen.failures.is_empty(), "the version was to fail: {seen:?}");
     let elsewhere: Vec<_> = seen.failures.iter().filter(|(at, _)| !(there..=back).contains(at)).collect();
     assert!(elsewhere.is_empty(), "swapped at {there}, back at {back}: {elsewhere:?}");
+}
+
+#[test]
+fn a_progressive_shift_gives_each_version_its_share_and_fails_nobody() {
+    let cloud = Cloud::start([80, 81]);
+    cloud.run(&["deploy"]).expect(0);
+    cloud.run(&["deploy", "--version", "2"]).expect(0);
+    let function = Function::of(&cloud);
+    let outside = Outside::start(&cloud.address(0), "outside_client");
+    let shift = json!([{ "weight": 20, "hold_ms": 10_000 }, { "weight": 50, "hold_ms": 1000 }]);
+    let probe = json!({ "count": 60, "interval_ms": 20 });
+    function.begin(&json!({ "id": "shift", "shift": shift, "probe": probe }));
+    function.wait_for_phase("shift", "shift");
+    let mut user = Client::new(cloud.address(0));
+    let answers: Vec<_> = (0..400).map(|_| user.get("/").unwrap().version).collect();
+    let new = answers.iter().filter(|version| version.as_deref() == Some("2")).count();
+    eprintln!("{new} of 400 answers during the first step were the new version's");
+    // 80 are expected; 40 to 120 is five standard deviations to each side.
+    assert!((40..=120).contains(&new), "{new} of 400");
+    let record = function.wait_for_end("shift");
+    let seen = outside.leave();
+    assert_eq!(record["outcome"], "done", "{record:#}");
+    assert_eq!(function.sides(), ("blue".to_owned(), "green".to_owned()));
+    assert!(seen.failures.is_empty(), "{:?}", seen.failures);
+    assert_eq!(writes_of_prod(&function).len(), 3, "one for each step, and the whole swap");
+}
+
+#[test]
+fn a_version_that_fails_during_the_shift_is_taken_back_whole() {
+    let cloud = Cloud::start([90, 91]);
+    let faulty = project().join("local/faulty");
+    cloud.run_in(&faulty, &["deploy"]).expect(0);
+    cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(0);
+    let function = Function::of(&cloud);
+    let before = function.sides();
+    let outside = Outside::start(&cloud.address(0), "outside_client");
+    let shift = json!([{ "weight": 10, "hold_ms": 20_000 }]);
+    let record = function.invoke(&json!({ "shift": shift, "probe": { "count": 100, "interval_ms": 20 } }));
+    assert_eq!(record["outcome"], "rolled_back", "{record:#}");
+    assert_eq!(function.sides(), before);
+    let seen = outside.leave();
+    let failed = u64::try_from(seen.failures.len()).unwrap();
+    assert!(failed * 2 < seen.requests, "most users never met it: {seen:?}");
+    let after = Outside::start(&cloud.address(0), "outside_client");
+    support::function::eventually("an answer of the old version", || {
+        (support::get(&cloud.address(0), "/").version.as_deref() == Some("1")).then_some(())
+    });
+    let seen = after.leave();
+    assert!(seen.failures.is_empty(), "the new version has no share any more: {seen:?}");
 }
