@@ -64,13 +64,15 @@ fn allows(statement: &Value, action: &str, call: &Value) -> bool {
     let patterns = texts(&statement["Resource"]);
     // What IAM checks a permission on: for a listener's change the listener, not the groups that it forwards to.
     let checked = |arn: &&str| {
-        arn.starts_with("arn:") && (action != "elasticloadbalancing:ModifyListener" || arn.contains(":listener/"))
+        (arn.starts_with("arn:") || arn.starts_with("event-bus/"))
+            && (action != "elasticloadbalancing:ModifyListener" || arn.contains(":listener/"))
     };
     let mut resources = texts(&call["resources"]).into_iter().filter(checked).peekable();
     let named = resources.peek().is_some() || patterns == ["*"];
     texts(&statement["Action"]).contains(&action)
         && named
-        && resources.all(|arn| patterns.iter().any(|pattern| like(arn, pattern)))
+        && resources
+            .all(|arn| patterns.iter().any(|pattern| like(arn, pattern) || pattern.ends_with(&format!(":{arn}"))))
 }
 
 /// Whether text is like a pattern in which `*` is anything.

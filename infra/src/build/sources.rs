@@ -13,8 +13,9 @@ use super::packages::{Metadata, Package};
 use super::provenance::hex;
 use crate::error::{Doing as _, Result};
 
-/// Variables that change what a compiler makes.
-const VARIABLES: [&str; 8] = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "RUSTC", "CC", "CFLAGS", "AR", "LD"];
+/// Variables that change what a compiler makes, and what the names of further ones begin with.
+const VARIABLES: [&str; 5] = ["CC", "CFLAGS", "AR", "LD", "RUSTC"];
+const FAMILIES: [&str; 7] = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "RUSTC_", "CC_", "CFLAGS_", "AR_"];
 /// Of those, where files go.
 const PLACES: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR"];
 /// Folders of a package that its programs are not built from.
@@ -72,7 +73,10 @@ pub(super) fn compiler(root: &Path) -> Result<Vec<u8>> {
 }
 
 fn variables() -> BTreeSet<(String, String)> {
-    let relevant = |name: &str| VARIABLES.iter().any(|start| name.starts_with(start)) && !PLACES.contains(&name);
+    let relevant = |name: &str| {
+        let known = VARIABLES.contains(&name) || FAMILIES.iter().any(|start| name.starts_with(start));
+        known && !PLACES.contains(&name)
+    };
     std::env::vars().filter(|(name, _)| relevant(name)).collect()
 }
 

@@ -113,6 +113,8 @@ fn collect(value: &Value, name: &str, found: &mut BTreeSet<String>) {
         Value::String(text) if matches!(name, "cluster" | "services" | "repositoryName" | "logGroupName") => {
             found.insert(text.clone());
         }
+        // As the last part of a bus's ARN: a bus is named by its name alone, unlike what else has one.
+        Value::String(text) if name == "EventBusName" => drop(found.insert(format!("event-bus/{text}"))),
         Value::Array(list) => list.iter().for_each(|item| collect(item, name, found)),
         Value::Object(map) => map.iter().for_each(|(name, item)| collect(item, name, found)),
         _ => {}
@@ -190,6 +192,13 @@ mod tests {
         assert_eq!(call.action, "DescribeServices");
         assert_eq!(call.resources, ["arn:aws:ecs:x:service/demo/blue", "demo"]);
         assert_eq!(call.caller, Caller::Client);
+    }
+
+    #[test]
+    fn an_event_is_put_on_the_bus_that_it_names() {
+        let parts = parts("POST", "/", "events", "test", &[("x-amz-target", "AWSEvents.PutEvents")]);
+        let call = call(&parts, r#"{"Entries":[{"Source":"x","EventBusName":"default"}]}"#);
+        assert_eq!((call.action.as_str(), call.resources), ("PutEvents", vec!["event-bus/default".to_owned()]));
     }
 
     #[test]
