@@ -61,9 +61,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>,
         stack.add(
             &id("Errors"),
             Wanted {
-                means: format!(
-                    "The service in {color} answers with 5xx. If it is prod: make rollback, then look at its log."
-                ),
+                means: format!("The service in {color} answers with 5xx. If it is prod: make rollback."),
                 metric: of_group(watched, color, "HTTPCode_Target_5XX_Count"),
                 statistic: Statistic::Simple("Sum"),
                 threshold: limits.errors.get().into(),
@@ -85,7 +83,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>,
         stack.add(
             &id("Health"),
             Wanted {
-                means: format!("A task of {color} has been unhealthy for three minutes: make status says why."),
+                means: format!("A task of {color} has been unhealthy for three minutes: make status."),
                 metric: of_group(watched, color, "UnHealthyHostCount"),
                 statistic: Statistic::Simple("Maximum"),
                 threshold: 1.0,
@@ -133,7 +131,7 @@ fn balancer(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, topic
     stack.add(
         "LoadBalancerErrorsAlarm",
         Wanted {
-            means: "The load balancer answers with 5xx itself: no task could. make status says what runs.".to_owned(),
+            means: "The load balancer answers with 5xx itself: no task could.".to_owned(),
             metric,
             statistic: Statistic::Simple("Sum"),
             threshold: settings.alarms.errors.get().into(),
@@ -172,8 +170,7 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
     let errors = stack.add(
         "CutoverFunctionAlarm",
         Wanted {
-            means: "The cutover function ended without an outcome: make status, and make reconcile if it says so."
-                .to_owned(),
+            means: "The cutover function ended without an outcome: make status.".to_owned(),
             metric: Metric {
                 namespace: "AWS/Lambda".into(),
                 metric_name: "Errors",
