@@ -311,6 +311,14 @@ fn c_library() -> Option<String> {
 fn command(root: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(root).env("PATH", path_with_tools(root));
+    // Under `cargo run` and `cargo test` these describe another package. Build scripts watch some of them, and would
+    // build everything anew because of who called.
+    let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| of_cargo.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

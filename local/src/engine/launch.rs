@@ -3,7 +3,7 @@
 use super::container::Container;
 use super::output::Stream;
 use crate::error::{Context, Error, Result};
-use crate::image::Image;
+use crate::image::{Image, while_nothing_is_written};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -96,7 +96,8 @@ pub(crate) async fn launch(container: &Container, isolation: &Isolation) -> Resu
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    command.spawn().context(|| format!("cannot start {} of {}", arguments[0], container.image.name))
+    while_nothing_is_written(|| command.spawn())
+        .context(|| format!("cannot start {} of {}", arguments[0], container.image.name))
 }
 
 /// Captures a process's streams until they end.

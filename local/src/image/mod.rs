@@ -6,3 +6,4 @@ mod store;
 mod unpack;
 
 pub(crate) use store::{Image, ImageStore};
+pub(crate) use unpack::while_nothing_is_written;

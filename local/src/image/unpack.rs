@@ -5,12 +5,25 @@ use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 use tar::{Archive, EntryType};
 
 /// Hides what lower layers have in its directory.
 const OPAQUE: &str = ".wh..wh..opq";
 /// Hides one name of the lower layers.
 const WHITEOUT: &str = ".wh.";
+
+/// Shared by those that write files of images, taken alone by whoever starts a process.
+///
+/// A process that is being started has this one's open files until its program runs. If a program of an image is among
+/// them, still open for writing, Linux refuses to execute it ("text file busy").
+static WRITING: RwLock<()> = RwLock::new(());
+
+/// Starts a process while no file of an image is open for writing.
+pub(crate) fn while_nothing_is_written<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = WRITING.write().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
 
 /// Unpacks one layer over what the layers below it left.
 pub(super) fn unpack_layer(media_type: &str, layer: &Path, root: &Path) -> Result<()> {
@@ -41,7 +54,10 @@ fn unpack_tar(layer: impl Read, root: &Path) -> io::Result<()> {
         if matches!(entry.header().entry_type(), EntryType::Block | EntryType::Char | EntryType::Fifo) {
             continue;
         }
-        if !entry.unpack_in(root)? {
+        let writing = WRITING.read().unwrap_or_else(PoisonError::into_inner);
+        let inside = entry.unpack_in(root)?;
+        drop(writing);
+        if !inside {
             return Err(escape(&path));
         }
     }
@@ -175,5 +191,31 @@ mod tests {
         unpack_tar(&*layer(&[Entry::File("a/.wh.one"), Entry::File("b/.wh..wh..opq")]), &root).unwrap();
         assert!(!root.join("a/one").exists() && root.join("a/two").exists());
         assert!(root.join("b").exists() && !root.join("b/three").exists());
+    }
+
+    #[test]
+    fn a_program_runs_as_soon_as_it_is_unpacked_whatever_is_started_meanwhile() {
+        let program = fs::read("/bin/true").unwrap();
+        let mut header = Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_uid(u64::from(rustix::process::geteuid().as_raw()));
+        header.set_gid(u64::from(rustix::process::getegid().as_raw()));
+        header.set_size(program.len() as u64);
+        let mut builder = Builder::new(Vec::new());
+        builder.append_data(&mut header, "true", &program[..]).unwrap();
+        let layer = builder.into_inner().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let (_dir, root) = root();
+                        unpack_tar(&*layer, &root).unwrap();
+                        let mut child =
+                            while_nothing_is_written(|| std::process::Command::new(root.join("true")).spawn().unwrap());
+                        assert!(child.wait().unwrap().success());
+                    }
+                });
+            }
+        });
     }
 }
