@@ -46,7 +46,7 @@ impl Cloud {
             let Some(region) = &settings.region else {
                 return Err(Error::usage("no AWS region is set").hint(
                     "set AWS_REGION (for example AWS_REGION=eu-central-1), or region in bluegreen.toml, or use \
-                     CLOUD=local",
+                     the local cloud (local-cloud exec; with make, CLOUD=local)",
                 ));
             };
             config = config.into_builder().region(aws_config::Region::new(region.to_string())).build();
@@ -190,7 +190,7 @@ impl DeployedStack {
     pub async fn require(cloud: &Cloud, name: &str) -> Result<Self> {
         Self::find(cloud, name).await?.filter(|stack| stack.status != "DELETE_COMPLETE").ok_or_else(|| {
             Error::usage(format!("there is no stack {name} in {}", cloud.region()))
-                .hint("make it first: make deploy-stack (CLOUD=local for the local cloud)")
+                .hint("make it first: bluegreen deploy (through local-cloud exec for the local cloud)")
         })
     }
 
@@ -199,7 +199,7 @@ impl DeployedStack {
         Outputs::read(self.outputs.clone()).map_err(|missing| {
             Error::failed(format!("stack {} has no output {missing}", self.name))
                 .because(format!("its status is {}", self.status))
-                .hint("finish its deployment: make deploy-stack")
+                .hint("finish its deployment: bluegreen deploy")
         })
     }
 

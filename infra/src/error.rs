@@ -228,14 +228,14 @@ fn transport_error(message: String, chain: &[String]) -> Error {
         error = error.because(cause);
     }
     if all.contains("credential") {
-        error.hint("no AWS credentials were found: set AWS_PROFILE, log in with aws sso login, or use CLOUD=local")
+        error.hint("no AWS credentials were found: set AWS_PROFILE, log in with aws sso login, or use the local cloud (local-cloud exec; with make, CLOUD=local)")
     } else if all.contains("region") {
         error.hint("no AWS region is set: set AWS_REGION, for example AWS_REGION=eu-central-1")
     } else if all.contains("connect") || all.contains("dns") {
         let error = error.for_now();
         match std::env::var("AWS_ENDPOINT_URL") {
             Ok(endpoint) => error.hint(format!(
-                "nothing answers at {endpoint} (AWS_ENDPOINT_URL): is the local cloud running? make local-status"
+                "nothing answers at {endpoint} (AWS_ENDPOINT_URL): is the local cloud running? local-cloud status"
             )),
             Err(_) => error.hint("AWS cannot be reached: check the network and the region"),
         }

@@ -14,7 +14,7 @@ fn two_versions_are_deployed_swapped_and_destroyed_and_no_user_sees_a_failure() 
     let (prod, dev) = (cloud.address(0), cloud.address(1));
 
     let before = cloud.run(&["deploy", "--version", "2"]).expect(2);
-    assert!(before.err.contains("make deploy-stack"), "{}", before.err);
+    assert!(before.err.contains("bluegreen deploy"), "{}", before.err);
 
     let made = cloud.run(&["deploy"]).expect(0);
     assert!(made.out.contains(&prod) && made.out.contains(&dev), "{}", made.out);

@@ -112,7 +112,7 @@ async fn ask(
 fn unreadable(id: &str, error: impl std::fmt::Display) -> Error {
     Error::failed(format!("cannot read the record of run {id}"))
         .because(error)
-        .hint("a run goes on without this command: make status shows it")
+        .hint("a run goes on without this command: bluegreen status shows it")
 }
 
 /// Waits until nobody holds the lock, or refuses with the holder's id. A reconcile always waits for a holder that does not
@@ -160,7 +160,7 @@ fn busy(holder: &LeaseInfo) -> Error {
             "{} began at {}; its lock ends at {}, unless renewed",
             holder.holder, holder.since, holder.expires
         ))
-        .hint("wait for it to end (make status), or add --wait")
+        .hint("wait for it to end (bluegreen status), or add --wait")
 }
 
 /// Who asks, for the record: the caller as AWS knows it, where it says so in time, and as this machine does.
@@ -193,7 +193,7 @@ fn bounded(text: &str) -> String {
 async fn invoke(cloud: &Cloud, outputs: &Outputs, request: &Request) -> Result<()> {
     let Some(function) = &outputs.function else {
         return Err(
-            Error::refused("the stack has no cutover function yet").hint("finish its deployment: make deploy-stack")
+            Error::refused("the stack has no cutover function yet").hint("finish its deployment: bluegreen deploy")
         );
     };
     let event = event(request)?;

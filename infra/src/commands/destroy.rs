@@ -122,7 +122,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
     context.lease.lock().await.take();
     if let Some(left) = DeployedStack::find(cloud, &stack.name).await?.filter(|left| left.status != "DELETE_COMPLETE") {
         return Err(Error::failed(format!("stack {} is still there, in {}", left.name, left.status))
-            .hint("run make destroy again"));
+            .hint("run bluegreen destroy again"));
     }
     timer.finish(&*context.listener, "nothing is left");
     Ok(())

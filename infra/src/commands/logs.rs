@@ -112,7 +112,7 @@ async fn log_group(context: &Context, cloud: &Cloud, source: Source) -> Result<S
         .await
         .calling(|| "find the log of the cutover function".to_owned())?;
     answer.stack_resource_detail.and_then(|detail| detail.physical_resource_id).ok_or_else(|| {
-        Error::failed("the cutover function has no log yet").hint("finish the deployment: make deploy-stack")
+        Error::failed("the cutover function has no log yet").hint("finish the deployment: bluegreen deploy")
     })
 }
 

@@ -369,7 +369,7 @@ fn outcome(stack: &str, status: &str, findings: &Findings) -> Result<()> {
         )
         .hint("fix the cause and run the same command again: it removes the empty stack first"),
         "DELETE_FAILED" => Error::failed(format!("stack {stack} could not be deleted completely"))
-            .hint("remove what holds the resources named above, then run make destroy again"),
+            .hint("remove what holds the resources named above, then run bluegreen destroy again"),
         "UPDATE_ROLLBACK_FAILED" => {
             Error::failed(format!("the update of stack {stack} failed, and taking it back failed too"))
                 .hint("repair the resources named above and run the same command again: it goes on taking it back")

@@ -20,7 +20,7 @@ pub fn refuse_live_changes(changes: &[ResourceChange], live: Color) -> Result<()
         Error::because,
     );
     Err(error
-        .hint("traffic is moved by a cutover: make cutover")
+        .hint("traffic is moved by a cutover: bluegreen cutover")
         .hint("where the change is meant and an interruption acceptable: bluegreen deploy --allow-live-changes"))
 }
 

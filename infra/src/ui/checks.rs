@@ -39,7 +39,7 @@ mod tests {
         };
         let checks = [
             check("credentials", Health::Good, "found", None),
-            check("stack", Health::Bad, "ROLLBACK_COMPLETE", Some("make deploy-stack removes it and starts again")),
+            check("stack", Health::Bad, "ROLLBACK_COMPLETE", Some("bluegreen deploy removes it and starts again")),
             check("lock", Health::Warning, "a cutover holds it", Some("wait for it")),
             check("quota: load balancers", Health::Unknown, "cannot be read", None),
         ];

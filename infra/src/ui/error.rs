@@ -27,12 +27,13 @@ mod tests {
 
     #[test]
     fn an_error_says_what_why_and_what_to_do() {
-        let error = Error::refused("green is live").because("prod forwards to it\nsince today").hint("make cutover");
+        let error =
+            Error::refused("green is live").because("prod forwards to it\nsince today").hint("bluegreen cutover");
         insta::assert_snapshot!(render(&error, Style::PLAIN), @r"
         error: green is live
           because: prod forwards to it
                    since today
-          do: make cutover
+          do: bluegreen cutover
         ");
     }
 }

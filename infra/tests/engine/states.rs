@@ -51,7 +51,7 @@ fn a_half_deleted_stack_says_what_holds_it() {
     ];
     let said = run(&Aws::of(world), &["deploy"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("is not empty") && said.err.contains("make destroy"), "{}", said.err);
+    assert!(said.err.contains("is not empty") && said.err.contains("bluegreen destroy"), "{}", said.err);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) async fn usable_stack(context: &Context, cloud: &Cloud, request: &Req
         "DELETE_FAILED" => {
             let error = Error::refused(format!("stack {} is half deleted", stack.name));
             let error = why_it_failed(cloud, &stack).await?.into_iter().fold(error, Error::because);
-            Err(error.hint("finish its deletion first: make destroy"))
+            Err(error.hint("finish its deletion first: bluegreen destroy"))
         }
         "UPDATE_ROLLBACK_FAILED" => continue_rollback(context, cloud, &stack, &request.skip).await.map(Some),
         _ if request.skip.is_empty() => Ok(Some(stack)),

@@ -77,9 +77,8 @@ async fn update_locked(
     if let Err(error) = all_steady(context, cloud, &outputs, &releases.after).await {
         context.control.done();
         if !releases.differ() {
-            return Err(
-                error.hint("bluegreen status shows the environments; make deploy puts a version on the idle one")
-            );
+            return Err(error
+                .hint("bluegreen status shows the environments; bluegreen deploy --version puts one on the idle one"));
         }
         return Err(take_back(context, cloud, wanted, live, &releases.before, error).await);
     }
@@ -244,6 +243,6 @@ async fn take_back(
             .hint("fix the cause and run the same command again"),
         Err(second) => error
             .because(format!("and taking it back failed: {second}"))
-            .hint("make status shows what runs; run the same command again to try once more"),
+            .hint("bluegreen status shows what runs; run the same command again to try once more"),
     }
 }
