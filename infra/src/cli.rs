@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cutover_args::{CutoverArgs, RunArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_lambda::Color;
-use infra::commands::{dashboard, init, logs, manual, open, report};
+use infra::commands::{dashboard, function, init, logs, manual, open, report};
 use infra::deploy;
 use infra::error::Result;
 use infra::resources::values::{ImageName, StackName};
@@ -41,6 +41,8 @@ pub enum Verb {
     Synth,
     /// Build every version and the cutover function, and deploy nothing.
     Build,
+    /// Write the cutover function's zip to a file, for machines that cannot build it.
+    Function(function::Arguments),
     /// Make the stack and bring it up to date; with --version, deploy that version to the idle environment.
     Deploy(Deploy),
     /// What a deployment would do, without doing it.

@@ -15,8 +15,8 @@ use cli::{Cli, Deploy, Target, Verb};
 use cutover_lambda::request::Op;
 use infra::commands::cutover::{Follower, Order};
 use infra::commands::{
-    Agreed, Context, cutover, dashboard, deploy, destroy, doctor, history, init, logs, manual, open, report, status,
-    synth,
+    Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, history, init, logs, manual, open, report,
+    status, synth,
 };
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
@@ -169,6 +169,7 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
     match &cli.verb {
         Verb::Synth | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
+        Verb::Function(arguments) => function::run(context, arguments).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
         Verb::Diff(target) => Box::pin(run_diff(cli, context, target)).await,
         Verb::Cutover(arguments) => run_cutover(cli, context, &arguments.order()).await,

@@ -92,11 +92,19 @@ fn synth_needs_no_cloud_and_prints_the_template() {
 }
 
 #[test]
-fn outside_the_project_deploy_says_where_to_go() {
+fn in_a_folder_with_nothing_to_deploy_deploy_says_where_to_go() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(BLUEGREEN).arg("deploy").current_dir(folder.path()).output().unwrap();
     let said = Said::of(output).expect(2);
-    assert!(said.err.contains("is not inside the project"), "{}", said.err);
+    assert!(said.err.contains("there is no service to deploy") && said.err.contains("bluegreen init"), "{}", said.err);
+}
+
+#[test]
+fn a_function_that_cannot_be_read_or_is_none_is_said() {
+    let missing = run(&["build"], &[("BLUEGREEN_FUNCTION", "/nonexistent.zip")]).expect(1);
+    assert!(missing.err.contains("BLUEGREEN_FUNCTION=/nonexistent.zip"), "{}", missing.err);
+    let wrong = run(&["function", "--out", "/dev/null"], &[("BLUEGREEN_FUNCTION", "Cargo.toml")]).expect(2);
+    assert!(wrong.err.contains("it is no zip"), "{}", wrong.err);
 }
 
 #[test]

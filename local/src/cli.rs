@@ -1,7 +1,7 @@
 //! The command line: what can be asked for, and which exit code an answer has.
 
 use crate::commands::{self, FaultCommand};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::gateway::Caller;
 use crate::instance::{Forward, Layout};
 use clap::{Args, Parser, Subcommand};
@@ -12,7 +12,8 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "local-cloud", version)]
 struct Cli {
-    /// Where the local cloud keeps its state [default: .local-cloud in the project root]
+    /// Where the local cloud keeps its state [default: .local-cloud in its project; where it is installed,
+    /// ~/.local/state/bluegreen/local-cloud]
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_CLOUD_STATE")]
     state: Option<PathBuf>,
     #[command(subcommand)]
@@ -93,7 +94,8 @@ pub(crate) struct UpArgs {
     /// The region that the emulated AWS is in
     #[arg(long, default_value = "us-east-1")]
     pub(crate) region: String,
-    /// The Python that has MiniStack [default: .venv/bin/python in the project root]
+    /// The Python that has MiniStack [default: .venv/bin/python in its project; where it is installed, the one that was
+    /// installed with it]
     #[arg(long, value_name = "PATH", env = "LOCAL_CLOUD_PYTHON")]
     pub(crate) python: Option<PathBuf>,
     /// End with this process, however that ends
@@ -114,41 +116,59 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
-    let project = project_root();
-    let layout = match cli.state {
-        Some(dir) => Layout::new(&dir)?,
-        None => Layout::new(&project.join(".local-cloud"))?,
-    };
+    let home = Home::find()?;
+    let layout = Layout::new(cli.state.as_ref().unwrap_or(&home.state))?;
     match cli.command {
-        Command::Up(args) => commands::up(&layout, &project, &args),
+        Command::Up(args) => commands::up(&layout, &home, &args),
         Command::Down => commands::down(&layout),
         Command::Status { json } => commands::status(&layout, json),
         Command::Exec { command } => commands::exec(&layout, &command),
-        Command::Demo { up, bluegreen, stack } => commands::demo(&layout, &project, &up, &bluegreen, &stack),
+        Command::Demo { up, bluegreen, stack } => commands::demo(&layout, &home, &up, &bluegreen, &stack),
         Command::Env => commands::env(&layout),
         Command::Calls { json, after, caller } => commands::calls(&layout, json, after, caller),
         Command::Fault { command } => commands::fault(&layout, command),
         Command::Logs { what, follow } => commands::logs(&layout, &what, follow),
-        Command::Serve(args) => commands::serve(layout, &project, args),
+        Command::Serve(args) => commands::serve(layout, &home, args),
     }
 }
 
-/// The nearest directory upwards that has a `.venv` or is a Cargo workspace; else the current one.
-fn project_root() -> PathBuf {
-    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let is_root = |dir: &&Path| {
-        dir.join(".venv").is_dir()
-            || std::fs::read_to_string(dir.join("Cargo.toml"))
-                .is_ok_and(|text| text.lines().any(|line| line.trim() == "[workspace]"))
-    };
-    here.ancestors().find(is_root).map_or_else(|| here.clone(), Path::to_path_buf)
+/// Where this program belongs: to its project, or to wherever it was installed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    /// The state of its local cloud.
+    state: PathBuf,
+    /// The Python that has MiniStack.
+    python: PathBuf,
+}
+
+impl Home {
+    fn find() -> Result<Self> {
+        let program = std::env::current_exe().context(|| "cannot find this program's own file".into())?;
+        let here = std::env::current_dir().unwrap_or_default();
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+        let state = state.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")));
+        Ok(Self::of(&program, &here, &state.unwrap_or_else(std::env::temp_dir)))
+    }
+
+    /// A program that was installed has its Python in `../share`, and one local cloud for whoever started it; one that
+    /// was built in its project has both there, whatever folder it is run in.
+    fn of(program: &Path, here: &Path, state: &Path) -> Self {
+        let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        let installed = prefix.join("share/bluegreen/venv/bin/python");
+        let is_project = |dir: &&Path| dir.join("local/requirements.txt").is_file();
+        let folders = program.ancestors().chain(here.ancestors());
+        match folders.into_iter().find(is_project).filter(|_| !installed.exists()) {
+            Some(project) => Self { state: project.join(".local-cloud"), python: project.join(".venv/bin/python") },
+            None => Self { state: state.join("bluegreen/local-cloud"), python: installed },
+        }
+    }
 }
 
 impl UpArgs {
     /// The Python to use, made absolute but with its symbolic links: those make a venv one.
-    pub(crate) fn python(&self, project: &Path) -> Result<PathBuf> {
-        let python = self.python.clone().unwrap_or_else(|| project.join(".venv/bin/python"));
-        std::path::absolute(&python).map_err(|error| Error::new(format!("cannot use {}: {error}", python.display())))
+    pub(crate) fn python(&self, home: &Home) -> Result<PathBuf> {
+        let python = self.python.as_ref().unwrap_or(&home.python);
+        std::path::absolute(python).map_err(|error| Error::new(format!("cannot use {}: {error}", python.display())))
     }
 }
 
@@ -167,6 +187,29 @@ mod tests {
         let cli = Cli::parse_from(["local-cloud", "exec", "--", "aws", "--version", "--state"]);
         assert!(matches!(cli.command, Command::Exec { command } if command == ["aws", "--version", "--state"]));
         assert_eq!(cli.state, None);
+    }
+
+    #[test]
+    fn a_program_belongs_to_its_project_or_to_where_it_was_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (project, prefix, elsewhere) =
+            (folder.path().join("p"), folder.path().join("usr"), folder.path().join("e"));
+        let touch = |path: &Path| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        touch(&project.join("local/requirements.txt"));
+        touch(&prefix.join("share/bluegreen/venv/bin/python"));
+        let of_project = Home { state: project.join(".local-cloud"), python: project.join(".venv/bin/python") };
+        let installed = Home {
+            state: Path::new("/s/bluegreen/local-cloud").to_owned(),
+            python: prefix.join("share/bluegreen/venv/bin/python"),
+        };
+        let home = |program: &Path, here: &Path| Home::of(program, here, Path::new("/s"));
+        let built = project.join("target/debug/local-cloud");
+        assert_eq!(home(&built, &elsewhere), of_project, "wherever it is run");
+        assert_eq!(home(&elsewhere.join("target/local-cloud"), &project), of_project, "with a target folder elsewhere");
+        assert_eq!(home(&prefix.join("bin/local-cloud"), &project), installed, "wherever it is run");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Builds what is deployed: the service's static binaries as images, and the cutover function's zip, both with Cargo. What
-//! was built before from the same sources is taken again.
+//! Builds what is deployed: the service's static binaries as images, and the cutover function's zip, both with Cargo; or
+//! finds them where others put them. What was built before from the same sources is taken again.
 
+mod function;
 mod lock;
 mod packages;
 mod provenance;
@@ -8,27 +9,19 @@ pub mod sbom;
 mod sources;
 
 use std::ffi::OsStr;
-use std::io::{Cursor, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
 use crate::image::{Architecture, BuiltImage, Image, ImageSource, ImageSpec};
 use crate::stack::App;
+pub use function::{FunctionSource, FunctionZip};
 use lock::Lock;
 use packages::{Metadata, Package};
-use provenance::{Built, hex};
-
-/// The package and the binary of the cutover function.
-const FUNCTION: (&str, &str) = ("cutover-lambda", "cutover");
-
-/// The oldest glibc that Lambda's `provided.al2023` has.
-const FUNCTION_GLIBC: &str = "2.34";
 
 /// Lines of a failed build that are shown.
 const LINES_SHOWN: usize = 30;
@@ -36,11 +29,10 @@ const LINES_SHOWN: usize = 30;
 /// Longer than a signal that ended a build takes to be seen here as well.
 const INTERRUPTION: Duration = Duration::from_secs(1);
 
-/// The Cargo workspace that things are built from, and what in it is the service.
+/// What is deployed, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    /// The project with the cutover function.
-    root: Metadata,
+    function: FunctionSource,
     service: Service,
 }
 
@@ -59,31 +51,18 @@ enum Programs {
     One(String),
 }
 
-/// A zip for Lambda.
-#[derive(Clone, Debug)]
-pub struct FunctionZip {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// SHA-256 of the bytes in lower-case hexadecimal: the same function always has the same.
-    pub hash: String,
-}
-
 impl Workspace {
-    /// The workspace that the current folder is in, with the service that the settings name.
+    /// What the settings name, seen from the current folder.
     pub fn find(app: &App) -> Result<Self> {
         let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
-        let root = here.ancestors().find(|folder| folder.join(FUNCTION.0).join("Cargo.toml").is_file());
-        let Some(root) = root else {
-            return Err(Error::usage(format!("{} is not inside the project", here.display()))
-                .hint("run the command in the folder that holds Cargo.toml and cutover-lambda/"));
-        };
-        let own = Metadata::of(&here)?;
-        let root = if own.workspace_root == root { own.clone() } else { Metadata::of(root)? };
         let service = match &app.image {
             Some(image) => Service::Image(image.as_str().to_owned()),
-            None => Service::of_package(own, app.cargo.as_str())?,
+            None if !here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) => {
+                return Err(no_service(&here));
+            }
+            None => Service::of_package(Metadata::of(&here)?, app.cargo.as_str())?,
         };
-        Ok(Self { root, service })
+        Ok(Self { function: FunctionSource::find()?, service })
     }
 
     /// What is deployed as a version: the program's name, or the image's.
@@ -139,56 +118,34 @@ impl Workspace {
         }
     }
 
-    /// Builds the cutover function and packs it.
-    ///
-    /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
-    /// where there is nothing to build.
-    pub async fn function(&self, architecture: Architecture) -> Result<FunctionZip> {
-        let (package, binary) = FUNCTION;
-        let folder = self.root.target_directory.join("lambda").join(binary);
-        let built = Built::at(folder.join("bootstrap"));
-        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
-        let arguments = [
-            "lambda",
-            "build",
-            "--profile",
-            "function",
-            "--locked",
-            "-p",
-            package,
-            "--bin",
-            binary,
-            "--target",
-            &target,
-        ];
-        let known = self.root.package(package).ok_or_else(|| no_package(&self.root, package))?;
-        let sources = sources::hash(&self.root, known, &arguments, None)?;
-        let bootstrap = if let Some(bytes) = sources.as_deref().and_then(|sources| built.of(sources)) {
-            bytes
-        } else {
-            cargo(&self.root.workspace_root, &arguments, "the cutover function").await?;
-            // Where something was edited meanwhile, nobody knows which of both went in.
-            let after = sources::hash(&self.root, known, &arguments, None)?;
-            match sources {
-                Some(sources) if after.as_ref() == Some(&sources) => built.remember(&sources)?,
-                _ => built.read()?,
-            }
-        };
-        let zip = Built::at(folder.join("bootstrap.zip"));
-        tokio::task::spawn_blocking(move || pack_once(&bootstrap, &zip))
-            .await
-            .doing(|| "pack the cutover function".to_owned())?
+    /// Where the cutover function comes from.
+    pub fn function_source(&self) -> &FunctionSource {
+        &self.function
     }
 
-    /// Cargo, in the project and with the project's own tools.
+    /// Cargo, where it is to build something, with the project's own tools.
     pub fn cargo(&self) -> Command {
-        command(&self.root.workspace_root)
+        match (&self.function, &self.service) {
+            (FunctionSource::Project(project), _) => command(project.folder()),
+            (_, Service::Cargo { workspace, .. }) => command(&workspace.workspace_root),
+            _ => command(Path::new(".")),
+        }
+    }
+
+    /// Whether the service is built here.
+    pub fn builds_service(&self) -> bool {
+        matches!(self.service, Service::Cargo { .. })
     }
 }
 
 impl Service {
     fn of_package(workspace: Metadata, name: &str) -> Result<Self> {
         let package = workspace.package(name).ok_or_else(|| no_package(&workspace, name))?;
+        if !workspace.workspace_root.join("Cargo.lock").is_file() {
+            return Err(Error::usage(format!("there is no Cargo.lock in {}", workspace.workspace_root.display()))
+                .because("without one, the same sources could become another program tomorrow")
+                .hint("make one: cargo generate-lockfile"));
+        }
         let all: Vec<&str> = package.programs().collect();
         let prefix = format!("{name}-v");
         let mut versions: Vec<String> =
@@ -206,6 +163,12 @@ impl Service {
         };
         Ok(Self::Cargo { package: name.to_owned(), programs, workspace: Box::new(workspace) })
     }
+}
+
+fn no_service(here: &Path) -> Error {
+    Error::usage(format!("there is no service to deploy in {}", here.display()))
+        .because("there is no Cargo project, and bluegreen.toml names no image (app.image)")
+        .hint("run the command in the folder of the service, or describe it: bluegreen init")
 }
 
 fn no_package(workspace: &Metadata, name: &str) -> Error {
@@ -352,7 +315,7 @@ async fn cargo(root: &Path, arguments: &[&str], what: &str) -> Result<String> {
         output.status
     ));
     if text.contains("no such command: `lambda`") {
-        return Err(error.hint("cargo-lambda is missing: make setup installs it into .venv"));
+        return Err(error.hint(format!("cargo-lambda is missing: make setup installs it, in {}", root.display())));
     }
     let lines: Vec<&str> = text.lines().collect();
     let shown = lines.len().saturating_sub(LINES_SHOWN);
@@ -367,60 +330,9 @@ fn path_with_tools(root: &Path) -> std::ffi::OsString {
     std::env::join_paths(all).unwrap_or_else(|_| AsRef::<OsStr>::as_ref(&inherited).to_owned())
 }
 
-/// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.
-fn pack_once(bootstrap: &[u8], zip: &Built) -> Result<FunctionZip> {
-    let binary = hex(&Sha256::digest(bootstrap));
-    if let Some(bytes) = zip.of(&binary) {
-        let hash = hex(&Sha256::digest(&bytes));
-        return Ok(FunctionZip { bytes, hash });
-    }
-    let packed = pack(bootstrap)?;
-    std::fs::write(&zip.path, &packed.bytes).doing(|| format!("write {}", zip.path.display()))?;
-    zip.remember(&binary)?;
-    Ok(packed)
-}
-
-/// Packs the binary as Lambda wants it. No clock and no name of a builder goes in, so the same binary gives the same
-/// bytes.
-fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
-    let options = zip::write::SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Deflated)
-        .compression_level(Some(9))
-        .last_modified_time(zip::DateTime::default())
-        .unix_permissions(0o755);
-    let doing = || "pack the cutover function".to_owned();
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    archive.start_file("bootstrap", options).doing(doing)?;
-    archive.write_all(bootstrap).doing(doing)?;
-    let bytes = archive.finish().doing(doing)?.into_inner();
-    let hash = hex(&Sha256::digest(&bytes));
-    Ok(FunctionZip { bytes, hash })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_same_function_is_the_same_zip() {
-        let first = pack(b"binary").unwrap();
-        let second = pack(b"binary").unwrap();
-        assert_eq!(first.bytes, second.bytes);
-        assert_eq!(first.hash.len(), 64);
-        assert_ne!(first.hash, pack(b"other").unwrap().hash);
-    }
-
-    #[test]
-    fn a_function_is_packed_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let zip = Built::at(folder.path().join("bootstrap.zip"));
-        let first = pack_once(b"binary", &zip).unwrap();
-        let written = std::fs::metadata(&zip.path).unwrap().modified().unwrap();
-        let second = pack_once(b"binary", &zip).unwrap();
-        assert_eq!((first.bytes, first.hash), (second.bytes, second.hash));
-        assert_eq!(std::fs::metadata(&zip.path).unwrap().modified().unwrap(), written);
-        assert_eq!(pack_once(b"other", &zip).unwrap().hash, pack(b"other").unwrap().hash);
-    }
 
     fn workspace(toml: &str) -> Result<Workspace> {
         Workspace::find(&crate::stack::Settings::parse(toml).unwrap().app)

@@ -8,7 +8,7 @@ use cutover_lambda::ledger::S3Ledger;
 use serde::Serialize;
 
 use super::{Context, synth};
-use crate::build::Workspace;
+use crate::build::{FunctionSource, Workspace};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{Expected, observe};
 use crate::error::{Calling, Error};
@@ -90,7 +90,7 @@ pub async fn run(context: &Context) -> Vec<Check> {
     checks.extend(quotas(&cloud, stack.is_none()).await);
     match stack {
         None => checks.push(
-            Check::new("stack", Health::Unknown, format!("{} does not exist", context.stack)).todo("make deploy-stack"),
+            Check::new("stack", Health::Unknown, format!("{} does not exist", context.stack)).todo("bluegreen deploy"),
         ),
         Some(stack) => {
             checks.push(state(&stack));
@@ -110,20 +110,32 @@ pub fn verdict(checks: &[Check]) -> Option<Error> {
 }
 
 async fn tools(context: &Context) -> Vec<Check> {
+    const FUNCTION: &str = "cutover function";
     let workspace = match Workspace::find(&context.settings.app) {
         Ok(workspace) => workspace,
         Err(error) => return vec![Check::bad("project", &error)],
     };
-    let (cargo, lambda) =
-        tokio::join!(version(&workspace, &["--version"]), version(&workspace, &["lambda", "--version"]));
     let check = |what, found: Option<String>, todo: &str| match found {
         Some(found) => Check::good(what, found),
         None => Check::new(what, Health::Bad, "does not start").todo(todo),
     };
-    vec![
-        check("cargo", cargo, "install Rust from rustup.rs"),
-        check("cargo-lambda", lambda, "make setup installs it into .venv"),
-    ]
+    let source = workspace.function_source();
+    let builds_function = matches!(source, FunctionSource::Project(_));
+    let mut checks = Vec::new();
+    if builds_function || workspace.builds_service() {
+        checks.push(check("cargo", version(&workspace, &["--version"]).await, "install Rust from rustup.rs"));
+    }
+    checks.push(match source {
+        FunctionSource::Project(_) => {
+            let lambda = version(&workspace, &["lambda", "--version"]).await;
+            check("cargo-lambda", lambda, "make setup installs it into .venv")
+        }
+        FunctionSource::Ready { from, .. } => match source.zip(context.settings.app.architecture.into()).await {
+            Ok(_) => Check::good(FUNCTION, from),
+            Err(error) => Check::bad(FUNCTION, &error),
+        },
+    });
+    checks
 }
 
 async fn version(workspace: &Workspace, arguments: &[&str]) -> Option<String> {
@@ -152,7 +164,7 @@ async fn credentials(cloud: &Cloud) -> Check {
             }
         }
         Err(error) => Check::new(WHAT, Health::Bad, error.to_string())
-            .todo("set AWS_PROFILE, log in with aws sso login, or use CLOUD=local"),
+            .todo("set AWS_PROFILE, log in with aws sso login, or use the local cloud (local-cloud exec; with make, CLOUD=local)"),
     }
 }
 
@@ -219,15 +231,15 @@ fn state(stack: &DeployedStack) -> Check {
         "UPDATE_ROLLBACK_COMPLETE" => {
             check(Health::Warning).todo("the last update was taken back: repeat it once its cause is gone")
         }
-        "REVIEW_IN_PROGRESS" => check(Health::Warning).todo("it was never more than a change set: make deploy-stack"),
+        "REVIEW_IN_PROGRESS" => check(Health::Warning).todo("it was never more than a change set: bluegreen deploy"),
         "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => {
-            check(Health::Bad).todo("nothing of it runs: make deploy-stack removes it and starts again")
+            check(Health::Bad).todo("nothing of it runs: bluegreen deploy removes it and starts again")
         }
         "UPDATE_ROLLBACK_FAILED" => check(Health::Bad).todo(
-            "make deploy-stack goes on with taking it back; bluegreen deploy --skip ID leaves a resource as it is",
+            "bluegreen deploy goes on with taking it back; bluegreen deploy --skip ID leaves a resource as it is",
         ),
         "DELETE_FAILED" => check(Health::Bad).todo(
-            "make destroy tries again and says what holds it; bluegreen destroy --retain ID leaves a resource behind",
+            "bluegreen destroy tries again and says what holds it; bluegreen destroy --retain ID leaves a resource behind",
         ),
         status if status.ends_with("_IN_PROGRESS") => {
             check(Health::Warning).todo("an operation is under way: bluegreen deploy follows it to its end first")
@@ -270,7 +282,8 @@ async fn listeners(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> C
             .todo("set its default action to the blue or the green target group");
     };
     if prod == dev {
-        return Check::new(WHAT, Health::Bad, format!("prod and dev both forward to {prod}")).todo("make reconcile");
+        return Check::new(WHAT, Health::Bad, format!("prod and dev both forward to {prod}"))
+            .todo("bluegreen reconcile");
     }
     let known = stack.parameter(parameter::PROD_COLOR);
     let told = if known == prod.as_str() { "" } else { "; the next deployment tells the stack so" };
@@ -281,7 +294,7 @@ async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, co
     let what = color.as_str();
     let image = stack.parameter(parameter::image(color)).to_owned();
     if image.is_empty() {
-        return Check::new(what, Health::Warning, "nothing is deployed to it").todo("make deploy-stack");
+        return Check::new(what, Health::Warning, "nothing is deployed to it").todo("bluegreen deploy");
     }
     let version = stack.parameter(parameter::version(color)).to_owned();
     match observe(cloud, outputs, &Expected { color, image }).await {

@@ -1,10 +1,13 @@
-//! `bluegreen init`: writes a `bluegreen.toml` for a service that exists, asking or by flags, and says what each choice means.
+//! `bluegreen init`: writes a `bluegreen.toml` for a service that exists, asking or by flags, says what each choice means,
+//! and deploys it on the local cloud.
 //!
 //! The explanations are those of the settings themselves, so they cannot go stale, and what is written is read back
 //! before it is kept: a file that the other verbs would not understand is never written.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -36,6 +39,9 @@ pub struct Arguments {
     /// Response header that tells the version of the service.
     #[arg(long, value_name = "HEADER")]
     pub version_header: Option<String>,
+    /// Deploy it on the local cloud at once, which is started where it does not run.
+    #[arg(long)]
+    pub local: bool,
     /// The file to write.
     #[arg(long, value_name = "FILE", default_value = "bluegreen.toml")]
     pub out: PathBuf,
@@ -82,19 +88,53 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         return Err(exists(&arguments.out));
     }
     let package = package_here();
-    let text = if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        compose(arguments, package.as_deref(), &mut Terminal)?
-    } else {
-        compose(arguments, package.as_deref(), &mut Nobody)?
-    };
+    let asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let person: &mut dyn Ask = if asked { &mut Terminal } else { &mut Nobody };
+    let text = compose(arguments, package.as_deref(), person)?;
     write_new(&arguments.out, &text)?;
-    Ok(format!(
-        "{} is written; it explains its choices. What it does not name has its default.\n\n\
-         Next:\n  bluegreen synth      the stack that it makes, as CloudFormation\n  \
-         bluegreen deploy     make it: on AWS as configured, or on the local cloud with\n                       \
-         local-cloud up && local-cloud exec -- bluegreen deploy\n",
+    let written = format!(
+        "{} is written, and explains its choices.\nWhat it does not name has its default.\n",
         arguments.out.display()
+    );
+    if arguments.local
+        || (asked && person.ask("Deploy it on the local cloud now (yes or no)", "no")?.starts_with(['y', 'Y']))
+    {
+        eprintln!("{written}");
+        deploy_locally(&arguments.out)?;
+        return Ok("\nNext, on the local cloud:\n  local-cloud exec -- bluegreen deploy --version 2\n  \
+             local-cloud exec -- bluegreen cutover\n  local-cloud exec -- bluegreen dashboard\n"
+            .to_owned());
+    }
+    Ok(format!(
+        "{written}\nNext:\n  bluegreen synth      the stack that it makes, as CloudFormation\n  \
+         bluegreen deploy     make it: on AWS as configured, or on the local cloud with\n                       \
+         local-cloud up && local-cloud exec -- bluegreen deploy\n"
     ))
+}
+
+/// Starts the local cloud and deploys there, as a person would.
+fn deploy_locally(config: &Path) -> Result<()> {
+    let own = std::env::current_exe().doing(|| "find this program's own file".to_owned())?;
+    let beside = own.with_file_name("local-cloud");
+    let local_cloud = if beside.is_file() { beside } else { "local-cloud".into() };
+    let steps = [
+        vec!["up".into()],
+        vec!["exec".into(), "--".into(), own.into(), "--config".into(), config.into(), "deploy".into()],
+    ];
+    for arguments in steps {
+        let arguments: Vec<OsString> = arguments;
+        let status = Command::new(&local_cloud).args(&arguments).status().map_err(|error| {
+            Error::failed("cannot start the local cloud")
+                .because(format!("{} does not start: {error}", local_cloud.display()))
+                .hint("make install, in bluegreen's project, puts it beside bluegreen")
+        })?;
+        if !status.success() {
+            return Err(Error::failed("it is not deployed on the local cloud")
+                .because(format!("{} {} ended with {status}", local_cloud.display(), arguments[0].display()))
+                .hint(format!("what it says above; {} stays as it was written", config.display())));
+        }
+    }
+    Ok(())
 }
 
 fn exists(path: &Path) -> Error {
@@ -200,7 +240,7 @@ fn service(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -
     if let Some(package) = &arguments.cargo {
         return Ok(Service::Cargo(package.clone()));
     }
-    let question = "The service: a Cargo package's name, or an image such as registry.example/shop:{version}";
+    let question = "Service (Cargo package, or image such as example.com/shop:{version})";
     let answer = person.ask(question, package.unwrap_or_default())?;
     match answer.as_str() {
         "" => Err(Error::usage("there is no service to deploy")

@@ -5,6 +5,7 @@ pub mod dashboard;
 pub mod deploy;
 pub mod destroy;
 pub mod doctor;
+pub mod function;
 pub mod history;
 pub mod init;
 pub mod logs;
@@ -124,7 +125,7 @@ impl Context {
             Ok(lease) if !lease.interrupted().is_empty() => {
                 Err(Error::refused("a cutover was interrupted, and its listeners may be half swapped")
                     .because(format!("nobody has put run {} in order yet", lease.interrupted().join(", ")))
-                    .hint("put the listeners in order first: make reconcile"))
+                    .hint("put the listeners in order first: bluegreen reconcile"))
             }
             Ok(lease) => {
                 *self.lease.lock().await = Some(lease);
@@ -136,7 +137,7 @@ impl Context {
             ))
             .because(format!("{} began at {}; its lock ends at {}", holder.holder, holder.since, holder.expires))
             .hint(
-                "wait for it to end: add --wait to bluegreen deploy, or look at make status and run the command again",
+                "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the command again",
             )),
             Err(LeaseError::Store(error)) => {
                 Err(Error::failed(format!("cannot take the lock of stack {}", self.stack)).because(error))

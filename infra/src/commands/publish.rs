@@ -1,7 +1,7 @@
 //! What a deployment needs in place before the stack can be told of it: built, and put into registry and bucket.
 
 use super::Context;
-use crate::build::{FunctionZip, Workspace};
+use crate::build::{FunctionSource, FunctionZip, Workspace};
 use crate::cloud::Cloud;
 use crate::error::{Calling, Result};
 use crate::image::{Credentials, Image, Registry, RegistryEndpoint, push};
@@ -42,11 +42,16 @@ pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str)
     Ok(Built { name, version: version.to_owned(), image })
 }
 
-/// Builds the cutover function.
-pub(super) async fn function(context: &Context, workspace: &Workspace) -> Result<FunctionZip> {
-    let timer = context.listener.start("build the cutover function");
-    let zip = workspace.function(context.settings.app.architecture.into()).await?;
-    timer.finish(&*context.listener, format!("zip of {}", kib(zip.bytes.len() as u64)));
+/// Builds the cutover function, or takes the zip that is there.
+pub(super) async fn function(context: &Context, source: &FunctionSource) -> Result<FunctionZip> {
+    let (what, from) = match source {
+        FunctionSource::Ready { from, .. } => ("find", format!(", {from}")),
+        FunctionSource::Project(project) if project.is_around() => ("build", String::new()),
+        FunctionSource::Project(project) => ("build", format!(", in {}", project.folder().display())),
+    };
+    let timer = context.listener.start(format!("{what} the cutover function"));
+    let zip = source.zip(context.settings.app.architecture.into()).await?;
+    timer.finish(&*context.listener, format!("zip of {}{from}", kib(zip.bytes.len() as u64)));
     Ok(zip)
 }
 

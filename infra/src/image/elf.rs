@@ -31,6 +31,11 @@ impl Architecture {
         }
     }
 
+    /// The processor that a program is for, by its first 64 bytes; nothing where it is none for Linux.
+    pub fn of_program(file: &[u8]) -> Option<Self> {
+        Self::from_machine(Header::read(file)?.machine)
+    }
+
     /// From the `e_machine` of an ELF header.
     const fn from_machine(machine: u16) -> Option<Self> {
         match machine {

@@ -41,3 +41,9 @@ pub use push::{Pushed, push};
 pub use registry::{Credentials, Registry, RegistryEndpoint};
 pub use source::ImageSource;
 pub use stored::BuiltImage;
+
+/// The smallest file that passes for a program.
+#[cfg(test)]
+pub(crate) fn test_program(architecture: Architecture) -> Vec<u8> {
+    elf::tests::program(architecture, None)
+}

@@ -4,6 +4,12 @@
 pub mod function;
 #[allow(dead_code, reason = "the stories know only commands")]
 pub mod outside;
+#[allow(dead_code, reason = "the stories know only commands")]
+pub mod pages;
+#[allow(dead_code, reason = "the stories know only commands")]
+pub mod policy;
+#[allow(dead_code, reason = "the stories know only commands")]
+pub mod shell;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -21,10 +27,7 @@ use serde_json::Value;
 /// The `bluegreen` under test.
 pub const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
 
-/// The project's folder.
-pub fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
+pub use pages::project;
 
 fn local_cloud() -> PathBuf {
     let path = Path::new(BLUEGREEN).with_file_name("local-cloud");

@@ -1,7 +1,7 @@
 //! `demo`: the whole story, told step by step, with the same command that a person would use.
 
 use super::{print, up};
-use crate::cli::UpArgs;
+use crate::cli::{Home, UpArgs};
 use crate::environment::{REMOVED, variables};
 use crate::error::{Context, Error, Result};
 use crate::http_client::{self, HttpClient};
@@ -18,9 +18,9 @@ const NO_STACK: i32 = 2;
 const LISTENERS: [(&str, u16); 2] = [("prod", 80), ("dev", 81)];
 
 /// Tells the story. Whatever an earlier one left of the stack is removed first.
-pub(crate) fn demo(layout: &Layout, project: &Path, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
+pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
     heading("1/6  Start the local cloud")?;
-    up(layout, project, args)?;
+    up(layout, home, args)?;
     let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
     if story.stack_exists()? {
         print("A stack of an earlier demo is there: removing it, to begin at the beginning.\n")?;

@@ -1,7 +1,7 @@
 //! `up`: check what can be checked, start the daemon, wait until everything answers. And `serve`, the daemon.
 
 use super::{block_on, overview, print};
-use crate::cli::UpArgs;
+use crate::cli::{Home, UpArgs};
 use crate::commands::down::end_leftovers;
 use crate::daemon::{self, Options};
 use crate::error::{Context, Error, Result};
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 const UP_LIMIT: Duration = Duration::from_secs(75);
 
 /// Starts the local cloud, or says that it runs already.
-pub(crate) fn up(layout: &Layout, project: &Path, args: &UpArgs) -> Result<ExitCode> {
+pub(crate) fn up(layout: &Layout, home: &Home, args: &UpArgs) -> Result<ExitCode> {
     if let Some(record) = Record::read(layout)?
         && record.daemon_alive()
     {
         let record = wait(layout, None)?;
         return report("The local cloud is already running.", &record, layout);
     }
-    let python = args.python(project)?;
+    let python = args.python(home)?;
     check_python(&python)?;
     std::fs::create_dir_all(layout.dir()).context(|| format!("cannot create {}", layout.dir().display()))?;
     end_leftovers(layout)?;
@@ -33,14 +33,14 @@ pub(crate) fn up(layout: &Layout, project: &Path, args: &UpArgs) -> Result<ExitC
 }
 
 /// The daemon, in this process.
-pub(crate) fn serve(layout: Layout, project: &Path, args: UpArgs) -> Result<ExitCode> {
+pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LOCAL_CLOUD_LOG");
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "info,aws_smithy_runtime=error".into()))
         .with_ansi(false)
         .with_target(false)
         .init();
-    let python = args.python(project)?;
+    let python = args.python(home)?;
     let owner = args
         .owner_pid
         .map(|pid| ProcessId::of(pid).ok_or_else(|| Error::new(format!("there is no process {pid} to end with"))));
@@ -67,7 +67,7 @@ fn report(headline: &str, record: &Record, layout: &Layout) -> Result<ExitCode> 
 
 /// Python and its packages, before anything is started: this is what is missing on a new machine.
 fn check_python(python: &Path) -> Result<()> {
-    let hint = "make the Python environment: python3 -m venv .venv && .venv/bin/pip install -r local/requirements.txt";
+    let hint = "make the Python environment, in the local cloud's project: make setup, or make install";
     let shown = python.display();
     let script = "import importlib.util as u, sys\n\
                   print(' '.join(m for m in ('ministack', 'hypercorn', 'docker') if u.find_spec(m) is None))";

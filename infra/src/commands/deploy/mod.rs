@@ -100,7 +100,7 @@ async fn make(
     let built = async {
         tokio::try_join!(
             app(context, workspace, context.settings.app.first_version.as_str()),
-            function(context, workspace)
+            function(context, workspace.function_source())
         )
     };
     let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template))?;
@@ -111,7 +111,7 @@ async fn make(
 fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) -> Result<()> {
     match request.version {
         Some(_) => Err(Error::usage(format!("there is no stack {} in {} yet", context.stack, cloud.region()))
-            .hint("make it first: make deploy-stack")),
+            .hint("make it first: bluegreen deploy")),
         None => Ok(()),
     }
 }
@@ -135,7 +135,7 @@ async fn build_wanted<'a>(
     };
     // A deployment that will be refused should not build first.
     let environments = environments(cloud, stack, request).await?;
-    let (app, function) = tokio::try_join!(app, function(context, workspace))?;
+    let (app, function) = tokio::try_join!(app, function(context, workspace.function_source()))?;
     Ok(Wanted { template, function, app, environments, request })
 }
 
@@ -162,7 +162,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
     let plan = match found.filter(|stack| !gone.contains(&stack.status.as_str())) {
         None => {
             require_first_version(context, &cloud, request)?;
-            let function = function(context, &workspace).await?;
+            let function = function(context, workspace.function_source()).await?;
             let environments = Color::ALL.to_vec();
             let wanted = Wanted { template: &template, function, app: None, environments, request };
             preview::of_creation(context, &cloud, &wanted, context.settings.app.first_version.as_str())?
@@ -170,7 +170,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
         Some(stack) => {
             if stack.in_progress() {
                 return Err(Error::refused(format!("stack {} is in {}", stack.name, stack.status))
-                    .hint("wait for it to end (make status), then run the command again"));
+                    .hint("wait for it to end (bluegreen status), then run the command again"));
             }
             let wanted = build_wanted(context, &cloud, &workspace, (&stack, &template), request).await?;
             exact_plan(context, &cloud, &stack, &wanted).await?
@@ -213,7 +213,7 @@ pub async fn build(context: &Context) -> Result<()> {
     for version in workspace.versions() {
         app(context, &workspace, &version).await?;
     }
-    function(context, &workspace).await?;
+    function(context, workspace.function_source()).await?;
     Ok(())
 }
 
@@ -241,7 +241,9 @@ async fn environments(cloud: &Cloud, stack: &DeployedStack, request: &Request) -
     let color = request.color.unwrap_or(live.other());
     if color == live && !request.allowed.live_version {
         return Err(Error::refused(format!("{color} is live: users of prod would get version {version} at once"))
-            .hint(format!("deploy to the idle environment and cut over: make deploy VERSION={version}, make cutover"))
+            .hint(format!(
+                "deploy to the idle environment and cut over: bluegreen deploy --version {version}, bluegreen cutover"
+            ))
             .hint("where that is meant (a fix that cannot wait): add --force"));
     }
     Ok(vec![color])

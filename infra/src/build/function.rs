@@ -1,0 +1,252 @@
+//! The cutover function's zip, and where it comes from: one that was named, the one that this command carries, or the
+//! project, where it is built. What was built before from the same sources is taken again.
+
+use std::io::{Cursor, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::packages::Metadata;
+use super::provenance::{Built, hex};
+use super::{cargo, no_package, sources};
+use crate::error::{Doing as _, Error, Result};
+use crate::image::Architecture;
+
+/// The package and the binary of the cutover function.
+const FUNCTION: (&str, &str) = ("cutover-lambda", "cutover");
+
+/// The oldest glibc that Lambda's `provided.al2023` has.
+const FUNCTION_GLIBC: &str = "2.34";
+
+/// The variable that names a zip to deploy.
+const VARIABLE: &str = "BLUEGREEN_FUNCTION";
+
+/// The zip that was put into this command when it was built; empty where none was.
+static CARRIED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/function.zip"));
+
+/// The folder of the project that this command was built in.
+const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// What the program in the zip is called: Lambda's own runtimes look for this name.
+const PROGRAM: &str = "bootstrap";
+
+/// A zip for Lambda.
+#[derive(Clone, Debug)]
+pub struct FunctionZip {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes in lower-case hexadecimal: the same function always has the same.
+    pub hash: String,
+}
+
+/// Where the cutover function comes from.
+#[derive(Clone, Debug)]
+pub enum FunctionSource {
+    /// A zip that is there.
+    Ready {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Whose zip it is, for people.
+        from: String,
+    },
+    /// The project, where it is built.
+    Project(Box<Project>),
+}
+
+/// The project that has the function's sources.
+#[derive(Clone, Debug)]
+pub struct Project(Metadata);
+
+impl FunctionSource {
+    /// What `BLUEGREEN_FUNCTION` names, or what this command carries; without either the project that the current
+    /// folder is in, or else the one that this command was built in.
+    pub fn find() -> Result<Self> {
+        let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
+        if let Some(named) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+            let path = PathBuf::from(named);
+            let bytes = std::fs::read(&path).doing(|| format!("read {VARIABLE}={}", path.display()))?;
+            return Ok(Self::Ready { bytes, from: path.display().to_string() });
+        }
+        if let Some(bytes) = carried() {
+            return Ok(Self::Ready { bytes: bytes.to_vec(), from: "carried by this command".to_owned() });
+        }
+        let folders = here.ancestors().chain([Path::new(BUILT_IN)]);
+        match folders.into_iter().find(|folder| folder.join(FUNCTION.0).join("Cargo.toml").is_file()) {
+            Some(root) => Ok(Self::Project(Box::new(Project(Metadata::of(root)?)))),
+            None => Err(nowhere()),
+        }
+    }
+
+    /// The zip for an architecture: built, or looked at.
+    pub async fn zip(&self, architecture: Architecture) -> Result<FunctionZip> {
+        match self {
+            Self::Ready { bytes, from } => ready(bytes, from, architecture),
+            Self::Project(project) => project.build(architecture).await,
+        }
+    }
+}
+
+fn carried() -> Option<&'static [u8]> {
+    Some(CARRIED).filter(|zip| !zip.is_empty())
+}
+
+fn nowhere() -> Error {
+    Error::usage("there is no cutover function to deploy")
+        .because(format!(
+            "this command carries none, and the project that it was built in is not at {BUILT_IN} any more"
+        ))
+        .hint("install it with its function: make install in bluegreen's project")
+        .hint(format!(
+            "or name a zip: {VARIABLE}=/path/function.zip (bluegreen function --out makes one in the project)"
+        ))
+}
+
+/// A zip that others made, once it was looked into.
+fn ready(bytes: &[u8], from: &str, architecture: Architecture) -> Result<FunctionZip> {
+    let wrong = |why: String| {
+        Error::usage(format!("the cutover function ({from}) cannot be deployed"))
+            .because(why)
+            .hint("make its zip in bluegreen's project: bluegreen function --out function.zip")
+    };
+    let mut archive =
+        zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| wrong(format!("it is no zip: {error}")))?;
+    let mut program = archive.by_name(PROGRAM).map_err(|error| wrong(format!("it has no {PROGRAM}: {error}")))?;
+    // The processor is named in the first bytes.
+    let mut head = Vec::new();
+    program.by_ref().take(64).read_to_end(&mut head).map_err(|error| wrong(error.to_string()))?;
+    match Architecture::of_program(&head) {
+        Some(found) if found == architecture => {
+            Ok(FunctionZip { bytes: bytes.to_vec(), hash: hex(&Sha256::digest(bytes)) })
+        }
+        Some(found) => Err(wrong(format!("it is for {found}, and app.architecture says {architecture}"))),
+        None => Err(wrong(format!("its {PROGRAM} is not a Linux program"))),
+    }
+}
+
+impl Project {
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.0.workspace_root
+    }
+
+    /// Whether the current folder is in it.
+    pub fn is_around(&self) -> bool {
+        std::env::current_dir().is_ok_and(|here| here.starts_with(self.folder()))
+    }
+
+    /// Builds the function and packs it.
+    ///
+    /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
+    /// where there is nothing to build.
+    async fn build(&self, architecture: Architecture) -> Result<FunctionZip> {
+        let Self(metadata) = self;
+        let (package, binary) = FUNCTION;
+        let folder = metadata.target_directory.join("lambda").join(binary);
+        let built = Built::at(folder.join(PROGRAM));
+        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
+        let arguments = [
+            "lambda",
+            "build",
+            "--profile",
+            "function",
+            "--locked",
+            "-p",
+            package,
+            "--bin",
+            binary,
+            "--target",
+            &target,
+        ];
+        let known = metadata.package(package).ok_or_else(|| no_package(metadata, package))?;
+        let sources = sources::hash(metadata, known, &arguments, None)?;
+        let bootstrap = if let Some(bytes) = sources.as_deref().and_then(|sources| built.of(sources)) {
+            bytes
+        } else {
+            cargo(&metadata.workspace_root, &arguments, "the cutover function").await?;
+            // Where something was edited meanwhile, nobody knows which of both went in.
+            let after = sources::hash(metadata, known, &arguments, None)?;
+            match sources {
+                Some(sources) if after.as_ref() == Some(&sources) => built.remember(&sources)?,
+                _ => built.read()?,
+            }
+        };
+        let zip = Built::at(folder.join("bootstrap.zip"));
+        tokio::task::spawn_blocking(move || pack_once(&bootstrap, &zip))
+            .await
+            .doing(|| "pack the cutover function".to_owned())?
+    }
+}
+
+/// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.
+fn pack_once(bootstrap: &[u8], zip: &Built) -> Result<FunctionZip> {
+    let binary = hex(&Sha256::digest(bootstrap));
+    if let Some(bytes) = zip.of(&binary) {
+        let hash = hex(&Sha256::digest(&bytes));
+        return Ok(FunctionZip { bytes, hash });
+    }
+    let packed = pack(bootstrap)?;
+    std::fs::write(&zip.path, &packed.bytes).doing(|| format!("write {}", zip.path.display()))?;
+    zip.remember(&binary)?;
+    Ok(packed)
+}
+
+/// Packs the binary as Lambda wants it. No clock and no name of a builder goes in, so the same binary gives the same
+/// bytes.
+fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated)
+        .compression_level(Some(9))
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o755);
+    let doing = || "pack the cutover function".to_owned();
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file(PROGRAM, options).doing(doing)?;
+    archive.write_all(bootstrap).doing(doing)?;
+    let bytes = archive.finish().doing(doing)?.into_inner();
+    let hash = hex(&Sha256::digest(&bytes));
+    Ok(FunctionZip { bytes, hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_function_is_the_same_zip() {
+        let first = pack(b"binary").unwrap();
+        let second = pack(b"binary").unwrap();
+        assert_eq!(first.bytes, second.bytes);
+        assert_eq!(first.hash.len(), 64);
+        assert_ne!(first.hash, pack(b"other").unwrap().hash);
+    }
+
+    #[test]
+    fn a_function_is_packed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let zip = Built::at(folder.path().join("bootstrap.zip"));
+        let first = pack_once(b"binary", &zip).unwrap();
+        let written = std::fs::metadata(&zip.path).unwrap().modified().unwrap();
+        let second = pack_once(b"binary", &zip).unwrap();
+        assert_eq!((first.bytes, first.hash), (second.bytes, second.hash));
+        assert_eq!(std::fs::metadata(&zip.path).unwrap().modified().unwrap(), written);
+        assert_eq!(pack_once(b"other", &zip).unwrap().hash, pack(b"other").unwrap().hash);
+    }
+
+    #[test]
+    fn a_zip_that_is_there_is_taken_as_it_is() {
+        let packed = pack(&crate::image::test_program(Architecture::Amd64)).unwrap();
+        let taken = ready(&packed.bytes, "function.zip", Architecture::Amd64).unwrap();
+        assert_eq!((taken.bytes, taken.hash), (packed.bytes, packed.hash));
+    }
+
+    #[test]
+    fn what_is_no_function_for_this_processor_is_refused() {
+        let arm = pack(&crate::image::test_program(Architecture::Arm64)).unwrap().bytes;
+        let script = pack(b"#!/bin/sh\n").unwrap().bytes;
+        for (bytes, why) in [(&b"no zip"[..], "no zip"), (&script, "not a Linux program"), (&arm, "it is for arm64")] {
+            let error = ready(bytes, "function.zip", Architecture::Amd64).unwrap_err();
+            assert_eq!(error.kind().exit_code(), 2);
+            assert!(error.causes()[0].contains(why), "{error:?}");
+        }
+    }
+}
