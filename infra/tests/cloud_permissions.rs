@@ -5,10 +5,10 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use support::function::{Function, PATIENCE};
+use support::function::Function;
+use support::policy::{allows, policy, texts};
 use support::{Cloud, project};
 
 /// Lambda itself writes a function's log, with the function's role.
@@ -20,7 +20,7 @@ fn the_functions_policy_allows_what_it_calls_and_nothing_else() {
     cloud.run_in(&project().join("local/faulty"), &["deploy"]).expect(0);
     let function = Function::of(&cloud);
     exercise(&function);
-    let statements = policy(&cloud, &function);
+    let statements = policy(&cloud, &function, "CutoverRole");
     let calls = function.calls(0);
     let mut called = BTreeSet::new();
     for call in &calls {
@@ -50,83 +50,4 @@ fn exercise(function: &Function<'_>) {
     function.let_the_lease_expire();
     let record = function.invoke(&json!({ "op": "reconcile" }));
     assert_eq!(record["outcome"], "done", "{record:#}");
-}
-
-fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        other => other.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect(),
-    }
-}
-
-fn allows(statement: &Value, action: &str, call: &Value) -> bool {
-    assert_eq!(statement["Effect"], "Allow", "{statement:#}");
-    let patterns = texts(&statement["Resource"]);
-    // What IAM checks a permission on: for a listener's change the listener, not the groups that it forwards to.
-    let checked = |arn: &&str| {
-        (arn.starts_with("arn:") || arn.starts_with("event-bus/"))
-            && (action != "elasticloadbalancing:ModifyListener" || arn.contains(":listener/"))
-    };
-    let mut resources = texts(&call["resources"]).into_iter().filter(checked).peekable();
-    let named = resources.peek().is_some() || patterns == ["*"];
-    texts(&statement["Action"]).contains(&action)
-        && named
-        && resources
-            .all(|arn| patterns.iter().any(|pattern| like(arn, pattern) || pattern.ends_with(&format!(":{arn}"))))
-}
-
-/// Whether text is like a pattern in which `*` is anything.
-fn like(text: &str, pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => text == pattern,
-        Some((start, rest)) => text
-            .strip_prefix(start)
-            .is_some_and(|text| (0..=text.len()).any(|skip| text.is_char_boundary(skip) && like(&text[skip..], rest))),
-    }
-}
-
-/// The statements of the function's role as deployed, with every reference resolved.
-fn policy(cloud: &Cloud, function: &Function<'_>) -> Vec<Value> {
-    let role = function.physical_id("CutoverRole");
-    let names = iam(cloud, &format!("Action=ListRolePolicies&RoleName={role}"));
-    let names: Vec<&str> = names.split("<member>").skip(1).map(|rest| rest.split_once('<').unwrap().0).collect();
-    assert!(!names.is_empty());
-    let document = |name: &&str| {
-        let answer = iam(cloud, &format!("Action=GetRolePolicy&RoleName={role}&PolicyName={name}"));
-        let encoded = answer.split_once("<PolicyDocument>").unwrap().1.split_once('<').unwrap().0.to_owned();
-        let text = decode(&encoded);
-        serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-    };
-    names.iter().map(document).flat_map(|document| document["Statement"].as_array().unwrap().clone()).collect()
-}
-
-/// Asks IAM, which needs no client of its own for two questions.
-fn iam(cloud: &Cloud, form: &str) -> String {
-    let address = cloud.endpoint().trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let form = format!("{form}&Version=2010-05-08");
-    let request = format!(
-        "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0\r\n\
-         content-length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
-}
-
-/// Undoes the percent-encoding of a policy document, and XML's own.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).filter(|_| *first == b'%').map(|hex| std::str::from_utf8(hex).unwrap());
-        bytes.push(hex.map_or(*first, |hex| u8::from_str_radix(hex, 16).unwrap()));
-        rest = if hex.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8(bytes).unwrap().replace("&quot;", "\"").replace("&amp;", "&")
 }

@@ -2,59 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "support/pages.rs"]
+mod pages;
+
+use pages::{commands, pages, project};
+
 const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
-
-fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-/// README.md and every page of docs/, with their text.
-fn pages() -> Vec<(PathBuf, String)> {
-    let mut files = vec![project().join("README.md")];
-    let mut folders = vec![project().join("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files.into_iter().map(|file| (file.clone(), std::fs::read_to_string(file).unwrap())).collect()
-}
-
-/// The commands of the fenced `sh` blocks, a line each; lines that end in a backslash go on.
-fn commands(text: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut inside = false;
-    let mut command = String::new();
-    for line in text.lines() {
-        if let Some(language) = line.trim().strip_prefix("```") {
-            inside = !inside && matches!(language, "sh" | "bash");
-            continue;
-        }
-        if !inside {
-            continue;
-        }
-        let line = line.split(" # ").next().unwrap().trim();
-        if let Some(begun) = line.strip_suffix('\\') {
-            command.push_str(begun);
-            continue;
-        }
-        command.push_str(line);
-        let whole = std::mem::take(&mut command);
-        if !whole.is_empty() && !whole.starts_with('#') {
-            commands.push(whole);
-        }
-    }
-    commands
-}
 
 /// The words of a command, after variables that are set for it and up to what the shell does with its output.
 fn words(command: &str) -> Vec<String> {
@@ -121,6 +78,51 @@ fn every_command_of_the_workflows_is_understood_by_the_command_line() {
         }
     }
     assert!(checked >= 5, "only {checked} commands were found");
+}
+
+/// A YAML file as JSON, or `None` (said aloud) where the Python tools are not installed.
+fn yaml(file: &Path) -> Option<serde_json::Value> {
+    let python = project().join(".venv/bin/python");
+    let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout, default=str)";
+    let Ok(said) = Command::new(&python).args(["-c", script]).arg(file).output() else {
+        eprintln!("SKIPPED: there is no {}; make setup installs it", python.display());
+        return None;
+    };
+    assert!(said.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&said.stderr));
+    Some(serde_json::from_slice(&said.stdout).unwrap())
+}
+
+#[test]
+fn the_release_workflow_deploys_then_waits_for_an_environment_then_cuts_over_and_reports() {
+    let Some(workflow) = yaml(&project().join(".github/workflows/release.yml")) else { return };
+    let environments: Vec<String> =
+        infra::stack::Settings::default().ci.environments.iter().map(ToString::to_string).collect();
+    let jobs = ["deploy", "cutover"].map(|name| &workflow["jobs"][name]);
+    // Each in an environment that the role trusts, the second with its own approval.
+    assert_eq!(jobs.map(|job| job["environment"].as_str().unwrap().to_owned()).to_vec(), environments);
+    assert_eq!(jobs[1]["needs"], "deploy");
+    let scripts = jobs.map(|job| {
+        assert_eq!(job["permissions"]["id-token"], "write", "OIDC needs it");
+        assert!(job["timeout-minutes"].is_u64());
+        let steps = job["steps"].as_array().unwrap();
+        let assumes =
+            steps.iter().find(|step| step["uses"].as_str().unwrap_or("").contains("configure-aws-credentials"));
+        assert_eq!(assumes.unwrap()["with"]["role-to-assume"], "${{ vars.AWS_ROLE_ARN }}");
+        let actions = steps.iter().filter_map(|step| step["uses"].as_str());
+        assert!(actions.clone().all(|action| action.contains("@v")), "{:?}", actions.collect::<Vec<_>>());
+        steps.iter().filter_map(|step| step["run"].as_str()).collect::<Vec<_>>().join("\n")
+    });
+    for (script, commands) in scripts.iter().zip([
+        &["bluegreen diff --version", "bluegreen deploy --version", "bluegreen status", "gh pr comment"][..],
+        &["bluegreen cutover", "bluegreen report --out report.html", "gh pr comment"],
+    ]) {
+        let places: Vec<_> = commands.iter().map(|command| script.find(command)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{commands:?}: {places:?}\n{script}");
+        let checked = Command::new("bash").args(["-n", "-c", script]).output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+    let report = jobs[1]["steps"].as_array().unwrap().iter().filter(|step| step["if"] == "always()").count();
+    assert_eq!(report, 2, "the report comes whichever way it ended");
 }
 
 #[test]

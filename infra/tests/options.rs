@@ -10,13 +10,20 @@ use profiles::{profile, profiles};
 use serde_json::json;
 
 /// Actions that accept no narrower resource than `*`.
-const UNSCOPED: [&str; 9] = [
+const UNSCOPED: [&str; 15] = [
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
     "ecr:GetAuthorizationToken",
+    "ecs:DeregisterTaskDefinition",
+    "ecs:DescribeTaskDefinition",
+    // By a condition only: its resource is an instance of EC2.
+    "ecs:ListTasks",
+    "ecs:RegisterTaskDefinition",
+    "elasticloadbalancing:DescribeListenerAttributes",
     "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeTags",
     "elasticloadbalancing:DescribeTargetGroupAttributes",
     "elasticloadbalancing:DescribeTargetHealth",
     "events:PutEvents",
@@ -61,16 +68,82 @@ fn no_statement_of_any_profile_can_lose_its_resources() {
 }
 
 #[test]
-fn every_role_trusts_only_a_service() {
+fn every_role_trusts_only_a_service_or_one_repository_s_workflows() {
     for (name, settings) in profiles() {
         let template = of(&settings);
         for id in template.ids_of("AWS::IAM::Role") {
             let trust = &template.properties(id)["AssumeRolePolicyDocument"]["Statement"];
             for statement in trust.as_array().unwrap() {
+                if id == "PipelineRole" {
+                    // Compared, not matched: a pattern would let other repositories in.
+                    let condition = &statement["Condition"];
+                    assert_eq!(condition.as_object().map(serde_json::Map::len), Some(1), "{name}");
+                    let subjects = &condition["StringEquals"]["token.actions.githubusercontent.com:sub"];
+                    assert!(subjects.as_array().is_some_and(|subjects| !subjects.is_empty()), "{name}");
+                    continue;
+                }
                 assert!(statement["Principal"]["Service"].is_string(), "{name}: {id}");
             }
             assert!(template.properties(id).get("ManagedPolicyArns").is_none(), "{name}: {id}");
         }
+    }
+}
+
+#[test]
+fn a_pipeline_s_role_is_assumed_by_its_environments_and_branches_only() {
+    let template = of(&profile("ci"));
+    let role = template.properties("PipelineRole");
+    let trust = &role["AssumeRolePolicyDocument"]["Statement"][0];
+    assert_eq!(trust["Principal"]["Federated"]["Fn::GetAtt"], json!(["Provider", "Arn"]));
+    assert_eq!(
+        trust["Condition"]["StringEquals"],
+        json!({
+            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+            "token.actions.githubusercontent.com:sub": [
+                "repo:example/shop:environment:staging",
+                "repo:example/shop:environment:production",
+                "repo:example/shop:ref:refs/heads/main",
+            ],
+        })
+    );
+    let existing = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
+    let settings = format!("[ci]\ngithub = \"example/shop\"\nprovider = \"{existing}\"");
+    let template = of(&Settings::parse(&settings).unwrap());
+    assert_eq!(template.ids_of("AWS::IAM::OIDCProvider").len(), 0);
+    let trust = &template.properties("PipelineRole")["AssumeRolePolicyDocument"]["Statement"][0];
+    assert_eq!(trust["Principal"]["Federated"], existing);
+}
+
+#[test]
+fn a_pipeline_writes_no_iam_and_gives_only_tasks_only_their_own_roles() {
+    let template = of(&profile("ci"));
+    for (_, statement) in template.statements().into_iter().filter(|(id, _)| *id == "PipelineRole") {
+        let actions: Vec<&str> = statement["Action"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+        if !actions.iter().any(|action| action.starts_with("iam:")) {
+            continue;
+        }
+        assert_eq!(actions, ["iam:GetRole", "iam:PassRole"]);
+        assert_eq!(
+            statement["Resource"],
+            json!([{ "Fn::GetAtt": ["ExecutionRole", "Arn"] }, { "Fn::GetAtt": ["TaskRole", "Arn"] }])
+        );
+        let passed = json!({ "StringEqualsIfExists": { "iam:PassedToService": "ecs-tasks.amazonaws.com" } });
+        assert_eq!(statement["Condition"], passed);
+    }
+}
+
+#[test]
+fn settings_of_a_pipeline_that_would_let_others_in_are_refused() {
+    for wrong in [
+        "github = \"shop\"",
+        "github = \"example/*\"",
+        "environments = [\"production\"]",
+        "github = \"example/shop\"\nenvironments = []",
+        "github = \"example/shop\"\nbranches = [\"*\"]",
+        "github = \"example/shop\"\nenvironments = [\"a:ref:b\"]",
+        "github = \"example/shop\"\nprovider = \"arn:aws:iam::123456789012:role/admin\"",
+    ] {
+        assert_eq!(Settings::parse(&format!("[ci]\n{wrong}")).unwrap_err().kind().exit_code(), 2, "{wrong}");
     }
 }
 
@@ -196,7 +269,7 @@ fn alarms_tell_a_topic_of_each_environment_and_of_cutovers() {
             assert_eq!(metric["Dimensions"][1]["Value"]["Fn::GetAtt"][0], group, "{color}{what}");
         }
     }
-    let wanted = json!({ "EventPattern": { "source": ["bluegreen"], "detail": { "stack": [{ "Ref": "AWS::StackName" }] } }, "Targets": [{ "Arn": { "Ref": "Alarms" } }] });
+    let wanted = json!({ "EventPattern": { "source": ["bluegreen"], "detail": { "stack": [{ "Ref": "AWS::StackName" }] } }, "Targets": [{ "Arn": { "Ref": "Alarms" }, "InputPath": "$.detail.summary" }] });
     template.has("AWS::Events::Rule", &wanted).unwrap();
     template.has("AWS::SNS::Topic", &json!({ "Subscription": [{ "Endpoint": "ops@example.com" }] })).unwrap();
     let letter = &template.properties("CutoverFunction")["DeadLetterConfig"]["TargetArn"];

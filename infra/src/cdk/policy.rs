@@ -47,6 +47,12 @@ pub enum Principal {
         #[serde(rename = "AWS")]
         arn: Expr<String>,
     },
+    /// Whoever an identity provider vouches for, by the provider's ARN.
+    Federated {
+        /// The ARN.
+        #[serde(rename = "Federated")]
+        provider: Expr<String>,
+    },
     /// Anybody (for denials).
     Anyone(&'static str),
 }
@@ -121,6 +127,13 @@ impl Statement {
     #[must_use]
     pub fn only_if(mut self, operator: &'static str, key: &'static str, value: impl Into<Expr<String>>) -> Self {
         self.condition.entry(operator).or_default().insert(key, value.into().json().clone());
+        self
+    }
+
+    /// The same, with one of several values.
+    #[must_use]
+    pub fn only_if_one_of(mut self, operator: &'static str, key: &'static str, values: Vec<String>) -> Self {
+        self.condition.entry(operator).or_default().insert(key, values.into());
         self
     }
 }

@@ -45,4 +45,6 @@ pub struct Target {
     pub id: &'static str,
     /// The topic.
     pub arn: Expr<Arn<Topic>>,
+    /// The part of the event that is sent: a `JSONPath`.
+    pub input_path: &'static str,
 }

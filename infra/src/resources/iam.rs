@@ -30,6 +30,29 @@ impl Ref<Role> {
     }
 }
 
+/// Somebody outside of AWS who vouches for identities (OIDC). An account has one for each URL.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct OidcProvider {
+    /// Where its tokens come from.
+    pub url: String,
+    /// Whom its tokens are for.
+    pub client_id_list: Vec<&'static str>,
+    /// Tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Resource for OidcProvider {
+    const TYPE: &'static str = "AWS::IAM::OIDCProvider";
+}
+
+impl Ref<OidcProvider> {
+    /// The provider's ARN.
+    pub fn arn(&self) -> Expr<Arn<OidcProvider>> {
+        self.attribute("Arn")
+    }
+}
+
 /// A policy inside a role.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

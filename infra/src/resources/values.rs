@@ -181,6 +181,15 @@ texts! {
     /// A name in the domain name system.
     pub struct DomainName: is_domain,
         "a domain name, such as www.example.com";
+    /// A repository on GitHub.
+    pub struct RepositoryName: |text| text.split_once('/').is_some_and(|(owner, name)| is_repository_part(owner) && is_repository_part(name)),
+        "a repository as GitHub names it, owner/name";
+    /// The name of an environment or a branch on GitHub. Without what means something in a condition (`*` and `?`), or in a token's subject (`:`).
+    pub struct RefName: |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte)),
+        "a name of letters, digits and . _ - /";
+    /// The ARN of an OIDC provider.
+    pub struct ProviderArn: |text| text.strip_prefix("arn:").is_some_and(|rest| rest.contains(":iam::") && rest.contains(":oidc-provider/")),
+        "the ARN of an OIDC provider (arn:aws:iam::ACCOUNT:oidc-provider/token.actions.githubusercontent.com)";
     /// Where a secret is kept.
     pub struct SecretReference: |text| is_arn(text, "secretsmanager", "secret:") || is_arn(text, "ssm", "parameter/"),
         "a reference to a secret: the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of an SSM parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME). The value itself does not belong into this file";
@@ -235,6 +244,10 @@ fn is_mail_address(text: &str) -> bool {
 }
 
 /// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with a resource that begins so.
+fn is_repository_part(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
 fn is_arn(text: &str, service: &str, resource: &str) -> bool {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let [arn, partition, of, region, account, rest] = parts[..] else { return false };

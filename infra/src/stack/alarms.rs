@@ -61,7 +61,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>,
         stack.add(
             &id("Errors"),
             Wanted {
-                means: format!("The service in {color} answers with 5xx. If it is prod: make rollback."),
+                means: format!("The service in {color} answers with 5xx. If it is prod: bluegreen rollback."),
                 metric: of_group(watched, color, "HTTPCode_Target_5XX_Count"),
                 statistic: Statistic::Simple("Sum"),
                 threshold: limits.errors.get().into(),
@@ -83,7 +83,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>,
         stack.add(
             &id("Health"),
             Wanted {
-                means: format!("A task of {color} has been unhealthy for three minutes: make status."),
+                means: format!("A task of {color} has been unhealthy for three minutes: bluegreen status."),
                 metric: of_group(watched, color, "UnHealthyHostCount"),
                 statistic: Statistic::Simple("Maximum"),
                 threshold: 1.0,
@@ -159,7 +159,7 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
     stack.add(
         "CutoverAlarm",
         Wanted {
-            means: "A cutover was rolled back, held or failed: make history, make status.".to_owned(),
+            means: "A cutover was rolled back, held or failed: bluegreen history, bluegreen status.".to_owned(),
             metric: Metric { namespace: namespace(), metric_name: UNSUCCESSFUL, dimensions: Vec::new() },
             statistic: Statistic::Simple("Sum"),
             threshold: 1.0,
@@ -170,7 +170,7 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
     let errors = stack.add(
         "CutoverFunctionAlarm",
         Wanted {
-            means: "The cutover function ended without an outcome: make status.".to_owned(),
+            means: "The cutover function ended without an outcome: bluegreen status.".to_owned(),
             metric: Metric {
                 namespace: "AWS/Lambda".into(),
                 metric_name: "Errors",
@@ -191,7 +191,12 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
                 source: vec!["bluegreen"],
                 detail: DetailPattern { stack: vec![Expr::stack_name()] },
             },
-            targets: vec![Target { id: "alarms", arn: topic.arn() }],
+            targets: vec![Target {
+                id: "alarms",
+                arn: topic.arn(),
+                // Mail is read by people. Programs have rules of their own on the bus.
+                input_path: "$.detail.summary",
+            }],
         },
     );
 }

@@ -76,6 +76,11 @@ impl Fleet {
         };
         Self { cluster, log_groups, execution_role, task_role, network }
     }
+
+    /// The ARNs of the roles that tasks get.
+    pub fn roles(&self) -> Vec<Expr<String>> {
+        vec![self.execution_role.arn().text(), self.task_role.arn().text()]
+    }
 }
 
 /// Trusts tasks of this account's own clusters and no others (the confused-deputy conditions of the ECS manual).

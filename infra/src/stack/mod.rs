@@ -16,6 +16,7 @@ mod keys;
 mod load_balancer;
 mod network;
 pub mod outputs;
+mod pipeline;
 mod scaling;
 pub mod settings;
 pub mod storage;
@@ -185,8 +186,23 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     if let Some(topic) = &told {
         alarms::add(stack, settings, &watched, topic);
     }
+    let pipeline = pipeline::add(
+        stack,
+        settings,
+        &pipeline::Parts {
+            balancer: &balancer,
+            fleet: &fleet,
+            environments: &environments,
+            storage: &storage,
+            keys: &keys,
+            cutover: &function,
+        },
+    );
     exceptions::declare(stack, settings, &watched, &network);
     outputs::declare(stack, &storage, &balancer, &fleet, &environments, &function);
+    if let Some(role) = pipeline {
+        outputs::declare_pipeline(stack, &role, &function);
+    }
     std::mem::take(stack).finish()
 }
 

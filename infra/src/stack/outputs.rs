@@ -9,7 +9,8 @@ use super::cutover::Cutover;
 use super::environment::{Environment, Fleet};
 use super::load_balancer::LoadBalancing;
 use super::storage::Storage;
-use crate::cdk::Stack;
+use crate::cdk::{Ref, Stack};
+use crate::resources::iam::Role;
 
 const PROD_URL: &str = "ProdUrl";
 const DEV_URL: &str = "DevUrl";
@@ -55,6 +56,11 @@ pub(super) fn declare(
         );
     }
     stack.output_when(FUNCTION, &cutover.deployed, "The cutover function", &cutover.function.name());
+}
+
+/// Declares the output that whoever sets up a pipeline needs.
+pub(super) fn declare_pipeline(stack: &mut Stack, role: &Ref<Role>, cutover: &Cutover) {
+    stack.output_when("PipelineRoleArn", &cutover.deployed, "The role of GitHub Actions", &role.arn());
 }
 
 /// The outputs of a deployed stack.

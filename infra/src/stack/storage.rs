@@ -13,9 +13,12 @@ use crate::resources::s3::{
 /// Key prefix of everything the cutover engine keeps in the bucket.
 pub const LEDGER_PREFIX: &str = "cutover/";
 
+/// Key prefix of the function's code.
+const CODE_PREFIX: &str = "code/";
+
 /// The S3 key of the cutover function's zip whose content has this hash.
 pub fn code_key(hash: &str) -> String {
-    format!("code/{hash}.zip")
+    format!("{CODE_PREFIX}{hash}.zip")
 }
 
 /// The stack's storage.
@@ -88,6 +91,23 @@ impl Storage {
                 vec![self.registry.arn().text()],
             ),
         ]
+    }
+
+    /// Lets its holder push images to the registry, and see what is there.
+    pub fn grant_push(&self) -> Vec<Statement> {
+        let mut may = self.grant_pull();
+        may.push(Statement::allow(
+            "PushImages",
+            &["ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"],
+            vec![self.registry.arn().text()],
+        ));
+        may
+    }
+
+    /// Lets its holder upload the function's code.
+    pub fn grant_code(&self) -> Statement {
+        let objects = objects(&self.bucket.arn(), CODE_PREFIX);
+        Statement::allow("Code", &["s3:GetObject", "s3:PutObject"], vec![objects])
     }
 
     /// Lets its holder read and write the cutover ledger, and nothing else in the bucket.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod conformance;
+mod pipeline;
 #[path = "../profiles/mod.rs"]
 mod profiles;
 mod published;

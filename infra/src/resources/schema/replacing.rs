@@ -175,6 +175,7 @@ pub(super) const TYPES: &[Type] = &[
     },
     Type { name: "AWS::Events::Rule", always: &["Name"], sometimes: &["EventBusName"] },
     Type { name: "AWS::IAM::ManagedPolicy", always: &["Description", "ManagedPolicyName", "Path"], sometimes: &[] },
+    Type { name: "AWS::IAM::OIDCProvider", always: &["Url"], sometimes: &[] },
     Type { name: "AWS::IAM::Policy", always: &[], sometimes: &[] },
     Type { name: "AWS::IAM::Role", always: &["Path", "RoleName"], sometimes: &[] },
     Type { name: "AWS::KMS::Alias", always: &["AliasName"], sometimes: &[] },

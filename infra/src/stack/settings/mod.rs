@@ -16,7 +16,7 @@ use crate::resources::values::{Cidr, Port, RegionName, SecretReference, StackNam
 
 pub use documentation::{Key, Table};
 pub use tables::{
-    Alarms, App, Autoscaling, Cutover, Dev, HealthCheck, Https, Logs, Network, Prod, Security, TaskNetwork,
+    Alarms, App, Autoscaling, Ci, Cutover, Dev, HealthCheck, Https, Logs, Network, Prod, Security, TaskNetwork,
 };
 
 /// The file with the choices, in the folder the command is run in.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub logs: Logs,
     /// Further protection.
     pub security: Security,
+    /// The role of a pipeline.
+    pub ci: Ci,
     /// Tags on everything in the stack, beside its own.
     pub tags: BTreeMap<TagKey, TagValue>,
 }
@@ -142,6 +144,7 @@ impl Settings {
             ("alarms", described::<Alarms>()),
             ("logs", described::<Logs>()),
             ("security", described::<Security>()),
+            ("ci", described::<Ci>()),
         ] {
             text += &table(name, about, &keys);
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Settings, TaskNetwork};
+use super::{Ci, Settings, TaskNetwork};
 use crate::error::Result;
 use crate::image::ImageSource;
 
@@ -42,6 +42,7 @@ pub(super) fn broken(settings: &Settings) -> Option<Broken> {
         .or_else(|| checks(settings))
         .or_else(|| variables(settings))
         .or_else(|| network(settings))
+        .or_else(|| ci(settings))
         .or_else(|| match settings.autoscaling.max {
             Some(max) if max < settings.app.count => Some(Broken::at(
                 "autoscaling.max",
@@ -112,6 +113,18 @@ fn variables(settings: &Settings) -> Option<Broken> {
     }
     let both = settings.secrets.keys().find(|name| settings.environment.contains_key(*name))?;
     Some(Broken::at(&format!("secrets.{both}"), "environment has a variable of this name too"))
+}
+
+fn ci(settings: &Settings) -> Option<Broken> {
+    let ci = &settings.ci;
+    if ci.github.is_none() {
+        let set = *ci != Ci::default();
+        return set.then(|| {
+            Broken::at("ci.github", "name the repository whose workflows may assume the role: \"owner/name\"")
+        });
+    }
+    (ci.environments.is_empty() && ci.branches.is_empty())
+        .then(|| Broken::at("ci.environments", "name the environments or branches whose jobs may assume the role"))
 }
 
 fn network(settings: &Settings) -> Option<Broken> {

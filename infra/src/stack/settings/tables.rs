@@ -7,8 +7,8 @@ use crate::resources::ecs::FargateSize;
 use crate::resources::lambda::Architecture;
 use crate::resources::values::{
     Amount, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName, DrainSeconds, Email,
-    GraceSeconds, HeaderName, ImageName, PackageName, Percent, Port, RetentionDays, SubnetId, UrlPath, UserId,
-    VersionLabel, VpcId,
+    GraceSeconds, HeaderName, ImageName, PackageName, Percent, Port, ProviderArn, RefName, RepositoryName,
+    RetentionDays, SubnetId, UrlPath, UserId, VersionLabel, VpcId,
 };
 
 table! {
@@ -170,6 +170,20 @@ table! {
         waf: bool = false,
         /// Encrypts logs, images, bucket and topic with a key of the account's own.
         kms: bool = false,
+    }
+}
+
+table! {
+    /// A role for GitHub Actions that may deploy versions and cut over, and change nothing else; on with a repository.
+    pub struct Ci {
+        /// The repository whose workflows may assume it: `"owner/name"`.
+        github: Option<RepositoryName> = None,
+        /// Only jobs in these GitHub environments, which can ask for a person's approval.
+        environments: Vec<RefName> = vec![known("staging"), known("production")],
+        /// Jobs on these branches too, outside of an environment.
+        branches: Vec<RefName> = Vec::new(),
+        /// ARN of the account's OIDC provider for GitHub, of which there can be only one; without it, the stack makes it.
+        provider: Option<ProviderArn> = None,
     }
 }
 

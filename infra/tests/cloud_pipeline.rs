@@ -1,0 +1,85 @@
+//! The role of a pipeline, by what the command really calls on the local cloud when it releases a version: its policy allows
+//! all of that. (What CloudFormation calls in its name, `schema` compares with AWS's schemas.)
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use support::function::Function;
+use support::policy::{like, policy, texts};
+use support::{Cloud, project};
+
+/// What the role allows and a release that goes well does not call: each with the reason.
+const RARE: [(&str, &str); 4] = [
+    ("cloudformation:CancelUpdateStack", "an update that will not succeed is cancelled where somebody says so"),
+    ("cloudformation:ContinueUpdateRollback", "a rollback that got stuck goes on"),
+    ("cloudformation:DescribeStackResources", "what holds a stuck rollback"),
+    ("cloudformation:DeleteChangeSet", "a change set that is refused is thrown away"),
+];
+
+#[test]
+fn a_pipeline_s_policy_allows_what_a_release_calls() {
+    let cloud = Cloud::start([90, 91]);
+    let faulty = project().join("local/faulty");
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let settings = std::fs::read_to_string(faulty.join("bluegreen.toml")).unwrap();
+    let provider = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
+    std::fs::write(config.path(), format!("{settings}\n[ci]\ngithub = \"example/shop\"\nprovider = \"{provider}\"\n"))
+        .unwrap();
+    let config = config.path().to_str().unwrap();
+    let run = |arguments: &[&str]| cloud.run_in(&faulty, &[&["--config", config], arguments].concat());
+    run(&["deploy"]).expect(0);
+    let function = Function::of(&cloud);
+    assert!(function.outputs["PipelineRoleArn"].contains(":role/"), "{:?}", function.outputs);
+    let begin = function.last_call();
+
+    // As the workflow does, with a version that comes up and fails once it has users, and one that does not come up.
+    run(&["diff", "--version", "4"]).expect(0);
+    run(&["deploy", "--version", "4"]).expect(0);
+    run(&["status"]).expect(0);
+    run(&["cutover", "--plan"]).expect(0);
+    run(&["cutover"]).expect(4);
+    run(&["report"]).expect(0);
+    run(&["history"]).expect(0);
+    run(&["logs", "blue", "--since", "1h"]).expect(0);
+    run(&["logs", "cutover", "--since", "1h"]).expect(0);
+    run(&["deploy", "--version", "3"]).expect(4);
+
+    let calls = cloud.local(&["calls", "--json", "--caller", "client", "--after", &begin.to_string()]).expect(0).json();
+    let statements = policy(&cloud, &function, "PipelineRole");
+    let mut called = BTreeSet::new();
+    for call in calls.as_array().unwrap() {
+        let action = format!("{}:{}", call["service"].as_str().unwrap(), call["action"].as_str().unwrap());
+        // What this test itself asks.
+        if action.starts_with("iam:") {
+            continue;
+        }
+        let allowed = statements.iter().any(|statement| allows(statement, &action, call));
+        assert!(allowed, "nothing in its policy allows {call:#}\n{statements:#?}");
+        called.insert(action);
+    }
+    assert!(called.len() > 15, "{called:?}");
+    let own = ["cloudformation:", "s3:", "logs:"];
+    let allowed = statements.iter().flat_map(|statement| texts(&statement["Action"]));
+    let unused: Vec<&str> = allowed
+        .filter(|action| own.iter().any(|service| action.starts_with(service)))
+        .filter(|action| !called.contains(*action) && !RARE.iter().any(|(rare, _)| rare == action))
+        .collect();
+    assert!(unused.is_empty(), "allowed, and never called: {unused:?}; called: {called:?}");
+}
+
+/// Whether a statement allows an action on everything that the call names by its ARN. Clients name most things by their
+/// names alone, which say nothing of the account.
+fn allows(statement: &Value, action: &str, call: &Value) -> bool {
+    let service = action.split(':').next().unwrap();
+    let arns = texts(&call["resources"]).into_iter().filter(|arn| arn.starts_with(&format!("arn:aws:{service}:")));
+    let patterns = texts(&statement["Resource"]);
+    // A change set's ARN has its stack's permissions.
+    let of_stack = |arn: &str| action.starts_with("cloudformation:") && arn.contains(":changeSet/");
+    texts(&statement["Action"]).contains(&action)
+        && arns.into_iter().all(|arn| of_stack(arn) || patterns.iter().any(|pattern| like(arn, pattern)))
+}
