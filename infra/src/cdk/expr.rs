@@ -235,8 +235,8 @@ pub enum Test {
 
 impl Test {
     /// Holds where `value` is not empty.
-    pub fn is_given(value: &Expr<String>) -> Self {
-        Self::Not([Box::new(Self::Equals(value.clone(), "".into()))])
+    pub fn is_given<T>(value: &Expr<T>) -> Self {
+        Self::Not([Box::new(Self::Equals(value.text(), "".into()))])
     }
 }
 

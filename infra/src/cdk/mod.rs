@@ -13,7 +13,7 @@ mod template;
 
 pub use expr::{Arn, Condition, Expr, Id, Name, Ref, Test, join, sub};
 pub use policy::{Effect, PolicyDocument, Principal, Statement};
-pub use stack::{Parameter, Resource, Stack, SynthError, Untyped};
+pub use stack::{Matched, Parameter, Resource, Stack, SynthError, Untyped};
 pub use template::{Output, Template};
 
 /// A tag as CloudFormation writes it.

@@ -35,6 +35,13 @@ pub struct Parameter {
     pub pattern: Option<&'static str>,
 }
 
+/// A type of which every value, as text, matches a pattern. A parameter of the template can have it: CloudFormation then
+/// accepts only what matches.
+pub trait Matched {
+    /// The pattern; the empty text matches it too, and means that nothing is given.
+    const PATTERN: &'static str;
+}
+
 /// Why a stack cannot become a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SynthError {
@@ -80,6 +87,12 @@ impl Stack {
         self.claim(id);
         self.parameters.insert(id.to_owned(), ParameterBody::new(parameter));
         Expr::from_json(serde_json::json!({ "Ref": id }))
+    }
+
+    /// Declares a parameter whose values are of a type, or that is not given; and gives its value.
+    pub fn parameter_of<T: Matched>(&mut self, id: &'static str, description: &'static str) -> Expr<T> {
+        let parameter = Parameter { description, default: "", allowed: &[], pattern: Some(T::PATTERN) };
+        Expr::from_json(self.parameter(id, &parameter).json().clone())
     }
 
     /// Shows these parameters together under `label` in the console.

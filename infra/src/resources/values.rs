@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::ec2::{Subnet, Vpc};
-use crate::cdk::{Expr, Id};
+use crate::cdk::{Expr, Id, Matched};
 
 /// Why a value was not accepted: what the value must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +157,9 @@ texts! {
     /// The name of an image, or the path of an archive with one; `{version}` in it stands for the version.
     pub struct ImageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
         "the name of an image, such as registry.example/app:{version} or build/app-{version}.tar";
+    /// An image that cannot change: its registry and repository, and the digest of its content.
+    pub struct ImageByDigest: |text| text.split_once("@sha256:").is_some_and(|(name, digest)| is_image_name(name) && is_sha256(digest)),
+        "an image by digest, such as registry.example/app@sha256: and 64 hexadecimal digits";
     /// The label of a version.
     pub struct VersionLabel: |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)),
         "a version: letters, digits, dots, hyphens and underscores, at most 64";
@@ -204,6 +207,14 @@ texts! {
     /// The value of a tag.
     pub struct TagValue: |text| text.len() <= 256 && is_tag_text(text),
         "the value of a tag: at most 256 letters, digits, spaces and _.:/=+-@";
+}
+
+fn is_image_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@')
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// CloudFormation's own rule for stack names.
@@ -305,6 +316,16 @@ impl Cidr {
 impl From<Cidr> for Expr<Cidr> {
     fn from(range: Cidr) -> Self {
         Self::from_json(range.0.into())
+    }
+}
+
+impl Matched for ImageByDigest {
+    const PATTERN: &'static str = "^([^@ ]+@sha256:[0-9a-f]{64})?$";
+}
+
+impl From<ImageByDigest> for Expr<ImageByDigest> {
+    fn from(image: ImageByDigest) -> Self {
+        Self::from_json(image.0.into())
     }
 }
 

@@ -5,6 +5,7 @@ use cutover_lambda::color::Color;
 use super::keys::Keys;
 use super::load_balancer::{LoadBalancing, title};
 use super::network::Network;
+use super::side::{Own, Side, Sides};
 use super::storage::Storage;
 use super::{Release, Settings, tags};
 use crate::cdk::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, sub};
@@ -13,6 +14,7 @@ use crate::resources::ecs::{
     DeploymentConfiguration, LinuxParameters, LogConfiguration, NetworkConfiguration, PortMapping, RuntimePlatform,
     Secret, Service, ServiceLoadBalancer, TaskDefinition, Variable,
 };
+use crate::resources::elbv2::{Listener, ListenerRule, TargetGroup};
 use crate::resources::iam::{Policy, Role};
 use crate::resources::lambda::Architecture;
 use crate::resources::logs::LogGroup;
@@ -28,7 +30,7 @@ const USER: &str = "65532:65532";
 pub struct Fleet {
     /// The cluster.
     pub cluster: Ref<Cluster>,
-    log_groups: super::Both<Ref<LogGroup>>,
+    log_groups: Sides<Ref<LogGroup>>,
     execution_role: Ref<Role>,
     task_role: Ref<Role>,
     network: AwsvpcConfiguration,
@@ -41,7 +43,7 @@ impl Fleet {
             "Cluster",
             Cluster { cluster_settings: vec![ClusterSetting::CONTAINER_INSIGHTS], tags: tags("cluster") },
         );
-        let log_groups = super::Both::make(|color| {
+        let log_groups = Sides::make(|color| {
             keys.add_log(stack, &format!("{}LogGroup", title(color)), keys.log_group(settings, color.as_str()))
         });
         let mut may = storage.grant_pull();
@@ -92,6 +94,44 @@ fn tasks_only() -> PolicyDocument {
     ])
 }
 
+/// What an environment is made from. What is its own has its color: nothing of the other's fits.
+pub struct Parts<'a, C> {
+    /// What it shares with the other one.
+    pub fleet: &'a Fleet,
+    /// The network that its tasks are in.
+    pub network: &'a Network,
+    /// What is deployed to it.
+    pub release: &'a Own<C, Release>,
+    /// Where its log goes.
+    pub log_group: &'a Own<C, Ref<LogGroup>>,
+    /// Where its tasks are registered.
+    pub target_group: &'a Own<C, Ref<TargetGroup>>,
+    /// What refers to its target group whoever is prod.
+    pub rule: &'a Own<C, Ref<ListenerRule>>,
+    /// What users see.
+    pub prod: &'a Ref<Listener>,
+}
+
+impl<'a, C: Side> Parts<'a, C> {
+    /// The parts of this color.
+    pub fn of(
+        fleet: &'a Fleet,
+        network: &'a Network,
+        balancer: &'a LoadBalancing,
+        releases: &'a Sides<Release>,
+    ) -> Self {
+        Self {
+            fleet,
+            network,
+            release: C::of(releases),
+            log_group: C::of(&fleet.log_groups),
+            target_group: C::of(&balancer.target_groups),
+            rule: C::of(&balancer.rules),
+            prod: &balancer.prod,
+        }
+    }
+}
+
 /// One environment.
 pub struct Environment {
     /// Its service.
@@ -104,24 +144,15 @@ pub struct Environment {
 
 impl Environment {
     /// Adds the environment to the stack; its service exists only where an image is given.
-    pub(super) fn new(
-        stack: &mut Stack,
-        settings: &Settings,
-        color: Color,
-        fleet: &Fleet,
-        release: &Release,
-        balancer: &LoadBalancing,
-        network: &Network,
-    ) -> Self {
-        let log_group = fleet.log_groups.of(color).clone();
-        let task_definition =
-            stack.add(&format!("{}TaskDefinition", title(color)), task_definition(settings, color, fleet, release));
+    pub fn new<C: Side>(stack: &mut Stack, settings: &Settings, parts: &Parts<'_, C>) -> Self {
+        let (color, release) = (C::COLOR, parts.release);
+        let task_definition = stack.add(&format!("{}TaskDefinition", title(color)), task_definition(settings, parts));
         stack.when(&task_definition, &release.deployed);
 
         let service = stack.add(
             &format!("{}Service", title(color)),
             Service {
-                cluster: fleet.cluster.name(),
+                cluster: parts.fleet.cluster.name(),
                 launch_type: "FARGATE",
                 platform_version: "LATEST",
                 task_definition: task_definition.arn(),
@@ -134,11 +165,11 @@ impl Environment {
                     deployment_circuit_breaker: DeploymentCircuitBreaker { enable: true, rollback: true },
                 },
                 health_check_grace_period_seconds: settings.health_check.grace_period,
-                network_configuration: NetworkConfiguration { awsvpc_configuration: fleet.network.clone() },
+                network_configuration: NetworkConfiguration { awsvpc_configuration: parts.fleet.network.clone() },
                 load_balancers: vec![ServiceLoadBalancer {
                     container_name: CONTAINER,
                     container_port: settings.app.port,
-                    target_group_arn: balancer.target_groups.of(color).arn(),
+                    target_group_arn: parts.target_group.arn(),
                 }],
                 enable_ecs_managed_tags: true,
                 propagate_tags: "SERVICE",
@@ -147,10 +178,10 @@ impl Environment {
         );
         stack.when(&service, &release.deployed);
         // ECS refuses a target group that no listener refers to yet.
-        stack.after(&service, &balancer.prod);
-        stack.after(&service, balancer.rules.of(color));
-        network.before(stack, &service);
-        Self { service, log_group, deployed: release.deployed.clone() }
+        stack.after(&service, parts.prod);
+        stack.after(&service, parts.rule);
+        parts.network.before(stack, &service);
+        Self { service, log_group: Ref::clone(parts.log_group), deployed: release.deployed.clone() }
     }
 
     /// The service's ARN, or nothing where no image is deployed.
@@ -201,11 +232,11 @@ fn user(settings: &Settings) -> Option<String> {
     own.or_else(|| settings.app.image.is_none().then(|| USER.to_owned()))
 }
 
-fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &Release) -> TaskDefinition {
+fn task_definition<C: Side>(settings: &Settings, parts: &Parts<'_, C>) -> TaskDefinition {
+    let (color, fleet) = (C::COLOR, parts.fleet);
     TaskDefinition {
         family: join(&[Expr::stack_name(), format!("-{color}").into()]),
-        cpu: settings.app.size.cpu(),
-        memory: settings.app.size.memory(),
+        size: settings.app.size,
         network_mode: "awsvpc",
         requires_compatibilities: ["FARGATE"],
         runtime_platform: RuntimePlatform {
@@ -219,7 +250,7 @@ fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &R
         task_role_arn: fleet.task_role.arn(),
         container_definitions: vec![ContainerDefinition {
             name: CONTAINER,
-            image: release.image.clone(),
+            image: parts.release.image.clone(),
             essential: true,
             port_mappings: vec![PortMapping { container_port: settings.app.port, protocol: "tcp" }],
             environment: variables(settings),
@@ -235,8 +266,8 @@ fn task_definition(settings: &Settings, color: Color, fleet: &Fleet, release: &R
                 init_process_enabled: true,
             },
             stop_timeout: 30,
-            log_configuration: LogConfiguration::awslogs(fleet.log_groups.of(color).name(), CONTAINER),
+            log_configuration: LogConfiguration::awslogs(parts.log_group.name(), CONTAINER),
         }],
-        tags: version_tags(color, &release.version),
+        tags: version_tags(color, &parts.release.version),
     }
 }

@@ -4,7 +4,8 @@ use cutover_lambda::color::Color;
 
 use super::access_log::{AccessLog, BALANCER_PREFIX};
 use super::network::Network;
-use super::{Both, Settings, tags};
+use super::side::Sides;
+use super::{Settings, tags};
 use crate::cdk::{Arn, Condition, Expr, Ref, Stack, join};
 use crate::resources::elbv2::{
     Action, Attribute, Certificate, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme,
@@ -26,9 +27,9 @@ pub struct LoadBalancing {
     /// Sends plain HTTP to prod's HTTPS.
     pub redirect: Option<Ref<Listener>>,
     /// The rules that keep both target groups referenced, and so health-checked, whatever the listeners do.
-    pub rules: Both<Ref<ListenerRule>>,
+    pub rules: Sides<Ref<ListenerRule>>,
     /// One target group for each environment.
-    pub target_groups: Both<Ref<TargetGroup>>,
+    pub target_groups: Sides<Ref<TargetGroup>>,
     /// URL of prod, without a slash at the end.
     pub prod_url: Expr<String>,
     /// URL of dev.
@@ -48,12 +49,12 @@ impl LoadBalancing {
         green_is_prod: &Condition,
     ) -> Self {
         let load_balancer = balancer(stack, network, log);
-        let target_groups = Both::make(|color| target_group(stack, settings, network, color));
+        let target_groups = Sides::make(|color| target_group(stack, settings, network, color));
         let (blue, green) = (target_groups.blue.arn(), target_groups.green.arn());
         let mut add = |id, port, target| stack.add(id, listener(settings, &load_balancer, port, target));
         let prod = add("ProdListener", settings.prod_port(), Expr::when(green_is_prod, &green, &blue));
         let dev = add("DevListener", settings.dev_port(), Expr::when(green_is_prod, &blue, &green));
-        let rules = Both::make(|color| rule(stack, &dev, &target_groups, color));
+        let rules = Sides::make(|color| rule(stack, &dev, &target_groups, color));
         let redirect = settings.redirects_http().then(|| redirect(stack, settings, &load_balancer));
         let prod_url = url(settings, &load_balancer, settings.prod_port());
         let dev_url = url(settings, &load_balancer, settings.dev_port());
@@ -150,7 +151,7 @@ fn target_group(stack: &mut Stack, settings: &Settings, network: &Network, color
 fn rule(
     stack: &mut Stack,
     dev: &Ref<Listener>,
-    target_groups: &Both<Ref<TargetGroup>>,
+    target_groups: &Sides<Ref<TargetGroup>>,
     color: Color,
 ) -> Ref<ListenerRule> {
     let priority = match color {

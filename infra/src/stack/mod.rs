@@ -19,16 +19,20 @@ pub mod outputs;
 mod pipeline;
 mod scaling;
 pub mod settings;
+mod side;
 pub mod storage;
 
 use cutover_lambda::color::Color;
 
 use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Template, Test};
-
+use crate::resources::ecs::ImageByDigest;
 use crate::resources::s3::Bucket;
 
-pub use load_balancer::title;
+pub use environment::{Environment, Fleet, Parts};
+pub use load_balancer::{LoadBalancing, title};
+pub use network::Network;
 pub use settings::{App, Settings, TaskNetwork};
+pub use side::{Blue, Green, Own, Side, Sides};
 
 /// Names of the template's parameters.
 pub mod parameter {
@@ -92,18 +96,21 @@ impl<T> Both<T> {
 
 /// What scaling and alarms look at.
 struct Watched<'a> {
-    balancer: &'a load_balancer::LoadBalancing,
-    fleet: &'a environment::Fleet,
-    environments: &'a Both<environment::Environment>,
+    balancer: &'a LoadBalancing,
+    fleet: &'a Fleet,
+    environments: &'a Both<Environment>,
     cutover: &'a cutover::Cutover,
     bucket: &'a Ref<Bucket>,
 }
 
-/// The parameters that an environment is made from.
-struct Release {
-    image: Expr<String>,
-    version: Expr<String>,
-    deployed: Condition,
+/// What is deployed to an environment: the template's parameters.
+pub struct Release {
+    /// The image.
+    pub image: Expr<ImageByDigest>,
+    /// The label of its version.
+    pub version: Expr<String>,
+    /// Holds where there is an image.
+    pub deployed: Condition,
 }
 
 /// The whole stack as a template.
@@ -129,7 +136,7 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
         },
     );
     let green_is_prod = stack.condition("GreenIsProd", Test::Equals(prod_color, "green".into()));
-    let releases = Both::make(|color| release(stack, color));
+    let releases = Sides::make(|color| release(stack, color));
     let cutover_code = stack.parameter(
         parameter::CUTOVER_CODE,
         &Parameter {
@@ -148,17 +155,18 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
 
     let keys = keys::Keys::new(stack, settings);
     let log = access_log::AccessLog::new(stack, settings);
-    let network = network::Network::new(stack, settings, &keys);
+    let network = Network::new(stack, settings, &keys);
     let storage = storage::Storage::new(stack, &keys, log.as_ref());
-    let balancer = load_balancer::LoadBalancing::new(stack, settings, &network, log.as_ref(), &green_is_prod);
+    let balancer = LoadBalancing::new(stack, settings, &network, log.as_ref(), &green_is_prod);
     if settings.security.waf {
         firewall::add(stack, settings, &keys, &balancer);
     }
     let told = alarms::topic(stack, settings, &keys);
-    let fleet = environment::Fleet::new(stack, settings, &network, &storage, &keys);
-    let environments = Both::make(|color| {
-        environment::Environment::new(stack, settings, color, &fleet, releases.of(color), &balancer, &network)
-    });
+    let fleet = Fleet::new(stack, settings, &network, &storage, &keys);
+    let environments = Both {
+        blue: Environment::new(stack, settings, &Parts::<Blue>::of(&fleet, &network, &balancer, &releases)),
+        green: Environment::new(stack, settings, &Parts::<Green>::of(&fleet, &network, &balancer, &releases)),
+    };
     let function = cutover::Cutover::new(
         stack,
         settings,
@@ -219,10 +227,7 @@ fn release(stack: &mut Stack, color: Color) -> Release {
             "GreenDeployed",
         ),
     };
-    let image = stack.parameter(
-        parameter::image(color),
-        &Parameter { description: image, default: "", allowed: &[], pattern: Some("^([^@ ]+@sha256:[0-9a-f]{64})?$") },
-    );
+    let image = stack.parameter_of(parameter::image(color), image);
     let version = stack.parameter(
         parameter::version(color),
         &Parameter { description: version, default: "", allowed: &[], pattern: Some("^[A-Za-z0-9._-]{0,64}$") },

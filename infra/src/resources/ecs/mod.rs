@@ -11,6 +11,7 @@ use super::logs::LogGroup;
 use super::values::{Count, GraceSeconds, Port, SecretReference};
 use crate::cdk::{Arn, Expr, Id, Name, Ref, Resource, Tag};
 
+pub use super::values::ImageByDigest;
 pub use size::{Cpu, FargateSize, With};
 
 /// A cluster of services.
@@ -60,10 +61,9 @@ impl ClusterSetting {
 pub struct TaskDefinition {
     /// The name that its revisions share.
     pub family: Expr<String>,
-    /// CPU units of the whole task.
-    pub cpu: String,
-    /// MiB of the whole task.
-    pub memory: String,
+    /// CPU and memory of the whole task.
+    #[serde(flatten, serialize_with = "size::as_properties")]
+    pub size: FargateSize,
     /// `awsvpc`: each task has a network interface of its own. Fargate has no other.
     pub network_mode: &'static str,
     /// `FARGATE`.
@@ -107,8 +107,8 @@ pub struct RuntimePlatform {
 pub struct ContainerDefinition {
     /// Its name in the task.
     pub name: &'static str,
-    /// The image.
-    pub image: Expr<String>,
+    /// The image, by digest: under a tag there could be another one tomorrow.
+    pub image: Expr<ImageByDigest>,
     /// Whether the task ends when this container does.
     pub essential: bool,
     /// Ports it listens on.

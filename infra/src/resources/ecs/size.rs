@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::resources::values::Unacceptable;
 
@@ -56,16 +57,15 @@ impl FargateSize {
     {
         Self { cpu: CPU, memory: MIB }
     }
+}
 
-    /// CPU units, in text as task definitions have them.
-    pub fn cpu(self) -> String {
-        self.cpu.to_string()
-    }
-
-    /// MiB of memory, in text as task definitions have them.
-    pub fn memory(self) -> String {
-        self.memory.to_string()
-    }
+/// The properties of a task definition, which has both numbers in text.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn as_properties<S: Serializer>(size: &FargateSize, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut properties = serializer.serialize_struct("Size", 2)?;
+    properties.serialize_field("Cpu", &size.cpu.to_string())?;
+    properties.serialize_field("Memory", &size.memory.to_string())?;
+    properties.end()
 }
 
 impl fmt::Display for FargateSize {
