@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deploy-stack deploy diff cutover rollback reconcile status history report dashboard destroy synth \
+.PHONY: help deploy-stack deploy diff cutover rollback reconcile status history report dashboard destroy synth graph \
 	demo local-up local-down local-status setup build install test bench bench-readme check screenshots fmt clean
 
 CARGO ?= cargo
@@ -76,6 +76,11 @@ destroy: build ## Delete the stack and everything in it (YES=1 to be not asked)
 
 synth: build ## Print the CloudFormation template
 	@$(RUN) synth
+
+graph: build ## Draw the architecture anew, for the documentation
+	@$(BIN)/bluegreen --config /dev/null graph --out docs/images/architecture.svg
+	@$(BIN)/bluegreen --config /dev/null graph --format mermaid \
+		| sed -i -e '/^```mermaid$$/,/^```$$/{//!d}' -e '/^```mermaid$$/r /dev/stdin' docs/concepts.md
 
 ##@ On this machine
 demo: build ## The whole story on the local cloud: no AWS account, no Docker

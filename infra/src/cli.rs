@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cutover_args::{CutoverArgs, RunArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_lambda::Color;
-use infra::commands::{dashboard, function, init, logs, manual, open, report};
+use infra::commands::{dashboard, function, graph, init, logs, manual, open, report};
 use infra::deploy;
 use infra::error::Result;
 use infra::resources::values::{ImageName, StackName};
@@ -39,6 +39,8 @@ pub enum Verb {
     Init(init::Arguments),
     /// Print the CloudFormation template.
     Synth,
+    /// Draw the architecture, from the template.
+    Graph(graph::Arguments),
     /// Build every version and the cutover function, and deploy nothing.
     Build,
     /// Write the cutover function's zip to a file, for machines that cannot build it.

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod dashboard;
 pub mod deploy;
 pub mod error;
+pub mod graph;
 pub mod image;
 pub mod report;
 pub mod resources;

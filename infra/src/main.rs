@@ -15,8 +15,8 @@ use cli::{Cli, Deploy, Target, Verb};
 use cutover_lambda::request::Op;
 use infra::commands::cutover::{Follower, Order};
 use infra::commands::{
-    Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, history, init, logs, manual, open, report,
-    status, synth,
+    Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, graph, history, init, logs, manual, open,
+    report, status, synth,
 };
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
@@ -62,6 +62,10 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
     }
     if matches!(cli.verb, Verb::Synth) {
         print_text(&synth::pretty(&settings)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Verb::Graph(arguments) = &cli.verb {
+        graph::run(&settings, arguments)?.map_or(Ok(()), |text| print_text(&text))?;
         return Ok(ExitCode::SUCCESS);
     }
     let screen = if cli.json { None } else { Screen::on_stderr(style) };
@@ -167,7 +171,7 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
 
 async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
     match &cli.verb {
-        Verb::Synth | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
+        Verb::Synth | Verb::Graph(_) | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
         Verb::Function(arguments) => function::run(context, arguments).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,

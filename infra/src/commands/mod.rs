@@ -6,6 +6,7 @@ pub mod deploy;
 pub mod destroy;
 pub mod doctor;
 pub mod function;
+pub mod graph;
 pub mod history;
 pub mod init;
 pub mod logs;

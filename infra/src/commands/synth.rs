@@ -13,7 +13,8 @@ pub fn compact(settings: &Settings) -> Result<String> {
     template(settings)?.to_json().doing(|| "write the template".to_owned())
 }
 
-fn template(settings: &Settings) -> Result<crate::cdk::Template> {
+/// The template of these settings.
+pub(super) fn template(settings: &Settings) -> Result<crate::cdk::Template> {
     synthesize(settings)
         .map_err(|mistakes| mistakes.into_iter().fold(Error::failed("the stack has mistakes"), Error::because))
 }
