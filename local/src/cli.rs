@@ -63,7 +63,7 @@ enum Command {
         #[arg(long)]
         caller: Option<Caller>,
     },
-    /// Let API calls fail on purpose, to rehearse what happens then
+    /// Let API calls or tasks fail on purpose, to rehearse what happens then
     Fault {
         #[command(subcommand)]
         command: FaultCommand,

@@ -3,6 +3,7 @@
 use crate::error::{Context, Error, Result};
 use crate::gateway::{Caller, Fault, Gateway};
 use crate::http_client::full;
+use crate::task_fault::TaskFault;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -32,10 +33,14 @@ pub(crate) enum Question {
     Calls { after: u64, caller: Option<Caller> },
     /// The load balancers behind listener ports. Answered with a name or nothing for each.
     Balancers(Vec<u16>),
-    /// A new fault. Answered with itself, with its id.
+    /// A new fault of calls. Answered with itself, with its id.
     AddFault(Fault),
-    /// All faults.
+    /// All faults of calls.
     Faults,
+    /// A new fault of tasks. Answered with itself, with its id.
+    AddTaskFault(TaskFault),
+    /// All faults of tasks.
+    TaskFaults,
     /// No fault any more, or one less. Answered with how many went.
     ClearFaults(Option<u64>),
 }
@@ -75,7 +80,11 @@ async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Response<crate
             }
             Question::AddFault(fault) => serde_json::to_vec(&gateway.faults.add(fault)),
             Question::Faults => serde_json::to_vec(&gateway.faults.list()),
-            Question::ClearFaults(id) => serde_json::to_vec(&gateway.faults.clear(id)),
+            Question::AddTaskFault(fault) => serde_json::to_vec(&gateway.task_faults().add(fault)),
+            Question::TaskFaults => serde_json::to_vec(&gateway.task_faults().list()),
+            Question::ClearFaults(id) => {
+                serde_json::to_vec(&(gateway.faults.clear(id) + gateway.task_faults().clear(id)))
+            }
         };
         value.map_err(|error| error.to_string())
     });

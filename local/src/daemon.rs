@@ -10,6 +10,7 @@ use crate::gateway::{self, Gateway};
 use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
 use crate::ministack::{self, Settings};
 use crate::process::{ProcessId, boot_id, end_stragglers};
+use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
 use std::fs::File;
 use std::path::PathBuf;
@@ -80,9 +81,11 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
     let behind = format!("http://127.0.0.1:{port}");
     let ledger = Arc::new(ProcessLedger::new(layout));
     let cloud = Cloud::new(&behind, &record.region);
-    let balancer = Balancer::new(&behind);
+    let (faults, deaths) = TaskFaults::new();
+    let balancer = Balancer::new(&behind, faults);
     let engine = Engine::new(layout, behind, cloud, Arc::clone(&balancer), Arc::clone(&ledger)).await?;
     let engine = Arc::new(engine);
+    tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 
     let settings = Settings {

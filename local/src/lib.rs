@@ -19,5 +19,6 @@ mod image;
 mod instance;
 mod ministack;
 mod process;
+mod task_fault;
 
 pub use cli::run;

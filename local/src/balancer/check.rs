@@ -4,6 +4,7 @@ use super::KnownTarget;
 use super::model::TargetGroup;
 use super::target::{Health, HealthState, Target};
 use crate::engine::probe::{HealthCheck, Matcher, Sick};
+use crate::task_fault::TaskFaults;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -32,7 +33,7 @@ pub(super) fn same(one: &TargetGroup, other: &TargetGroup) -> bool {
 }
 
 /// Begins to check a target, where its group is used and has a check.
-pub(super) fn begin(target: Arc<Target>, group: &TargetGroup, used: bool) -> KnownTarget {
+pub(super) fn begin(target: Arc<Target>, group: &TargetGroup, used: bool, faults: &Arc<TaskFaults>) -> KnownTarget {
     let resting = match (used, group.health_check_enabled) {
         (false, _) => Some(Health::unused()),
         (true, false) => Some(Health::unavailable()),
@@ -47,14 +48,14 @@ pub(super) fn begin(target: Arc<Target>, group: &TargetGroup, used: bool) -> Kno
         target.set(Health::initial());
     }
     let check = health_check(group, &target);
-    let checking = Checking(tokio::spawn(run(Arc::clone(&target), check)));
+    let checking = Checking(tokio::spawn(run(Arc::clone(&target), check, Arc::clone(faults))));
     KnownTarget { target, _checking: Some(checking) }
 }
 
-async fn run(target: Arc<Target>, check: HealthCheck) {
+async fn run(target: Arc<Target>, check: HealthCheck, faults: Arc<TaskFaults>) {
     let Ok(address) = target.id.parse() else { return };
     loop {
-        let outcome = check.probe(address).await;
+        let outcome = check.probe(address, &faults).await;
         if let Some(state) = target.checked_by(&check, outcome.as_ref().copied()) {
             let why = outcome.err().map(|sick: Sick| format!(": {sick}")).unwrap_or_default();
             tracing::info!("target {}:{} of {} is {state:?}{why}", target.id, target.port, check.target_group);

@@ -20,6 +20,7 @@ pub(crate) use target::{Health, HealthState};
 
 use crate::error::Result;
 use crate::http_client::{self, HttpClient};
+use crate::task_fault::TaskFaults;
 use model::Snapshot;
 use routes::{Group, Registered, Routes};
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub(crate) struct Balancer {
     /// Where the state is read.
     source: String,
     client: HttpClient,
+    faults: Arc<TaskFaults>,
     routes: Mutex<Arc<Routes>>,
     known: Mutex<Known>,
 }
@@ -75,13 +77,19 @@ pub(crate) struct Described {
 
 impl Balancer {
     /// A data plane without routes, for the MiniStack at `endpoint`.
-    pub(crate) fn new(endpoint: &str) -> Arc<Self> {
+    pub(crate) fn new(endpoint: &str, faults: Arc<TaskFaults>) -> Arc<Self> {
         Arc::new(Self {
             source: format!("{endpoint}/_local-cloud/load-balancers"),
             client: http_client::client(),
+            faults,
             routes: Mutex::default(),
             known: Mutex::new(Known { version: -1, ..Known::default() }),
         })
+    }
+
+    /// What requests and health checks meet on purpose.
+    pub(crate) fn faults(&self) -> &Arc<TaskFaults> {
+        &self.faults
     }
 
     fn routes(&self) -> Arc<Routes> {
@@ -167,12 +175,12 @@ impl Balancer {
             let found = earlier.iter().position(|known| is(&known.target)).map(|index| earlier.swap_remove(index));
             targets.push(match found {
                 Some(known) if same => known,
-                Some(known) => check::begin(known.target, group, used),
+                Some(known) => self.check(known.target, group, used),
                 None => {
                     let back = draining.iter().position(is).map(|index| draining.swap_remove(index));
                     let target = back.unwrap_or_else(|| Target::new(&wanted.id, address, Health::initial()));
                     target.register(Health::initial());
-                    check::begin(target, group, used)
+                    self.check(target, group, used)
                 }
             });
         }
@@ -181,6 +189,11 @@ impl Balancer {
             draining.push(known.target);
         }
         KnownGroup { group: group.clone(), used, targets, draining }
+    }
+
+    /// Begins to check a target.
+    fn check(&self, target: Arc<Target>, group: &model::TargetGroup, used: bool) -> KnownTarget {
+        check::begin(target, group, used, &self.faults)
     }
 
     /// Forgets a deregistered target once it is idle, or when its delay is over.

@@ -8,6 +8,7 @@ use super::pool::Failure;
 use super::routes::{Listener, Route};
 use super::target::{Flight, Target};
 use crate::http_client::Body;
+use crate::task_fault::Struck;
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
@@ -42,7 +43,8 @@ pub(super) async fn answer(
                 return answer::error(StatusCode::BAD_REQUEST);
             }
             drop(routes);
-            return forward(flight, patience, Request::from_parts(parts, body)).await;
+            let struck = flight.0.id.parse().ok().and_then(|address| balancer.faults.meet(address, port));
+            return forward(flight, patience, struck, Request::from_parts(parts, body)).await;
         }
     }
     answer::error(StatusCode::SERVICE_UNAVAILABLE)
@@ -92,12 +94,26 @@ fn patience(listener: &Listener) -> Duration {
     seconds.map_or(IDLE_TIMEOUT, Duration::from_secs)
 }
 
-async fn forward(flight: Flight, patience: Duration, request: Request<Incoming>) -> Response<Body> {
+async fn forward(
+    flight: Flight,
+    patience: Duration,
+    struck: Option<Struck>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let target = Arc::clone(&flight.0);
-    let sent = tokio::time::timeout(patience, target.pool.send(request.map(BodyExt::boxed_unsync))).await;
-    match sent {
+    let answered = async {
+        let response = target.pool.send(request.map(BodyExt::boxed_unsync)).await;
+        if let Some(Struck::Late(delay)) = struck {
+            tokio::time::sleep(delay).await;
+        }
+        response
+    };
+    match tokio::time::timeout(patience, answered).await {
         Ok(Ok(response)) => {
             let (mut parts, body) = response.into_parts();
+            if let Some(Struck::Status(status)) = struck {
+                parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            }
             remove_hop_by_hop(&mut parts.headers);
             parts.version = Version::HTTP_11;
             Response::from_parts(parts, Guarded::new(body, flight).boxed_unsync())

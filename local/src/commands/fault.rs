@@ -1,10 +1,11 @@
-//! `fault`: rules by which API calls fail on purpose.
+//! `fault`: rules by which API calls and tasks fail on purpose.
 
 use super::{block_on, print};
 use crate::control::{self, Question};
 use crate::error::{Context, Result};
 use crate::gateway::{Caller, Effect, Fault};
 use crate::instance::{Layout, Record};
+use crate::task_fault::{TaskEffect, TaskFault};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
@@ -13,13 +14,15 @@ use std::process::ExitCode;
 pub(crate) enum FaultCommand {
     /// Let calls fail; all calls where nothing narrows it down
     Add(AddArgs),
-    /// The faults there are, and how many calls each has met
+    /// Let tasks fail; all tasks where nothing narrows it down
+    Task(TaskArgs),
+    /// The faults there are, and how many calls or requests each has met
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Let calls pass again
+    /// Let calls and tasks be as they are again
     Clear {
         /// Only this one
         id: Option<u64>,
@@ -54,6 +57,31 @@ pub(crate) struct AddArgs {
     ms: u64,
 }
 
+/// A fault of tasks.
+#[derive(Debug, Args)]
+pub(crate) struct TaskArgs {
+    /// What happens to a task
+    effect: TaskEffect,
+    /// Only tasks with this in the name of their service, task definition or image
+    #[arg(long, value_name = "TEXT")]
+    of: Option<String>,
+    /// Only requests through this listener port; health checks fail from the first such request on
+    #[arg(long, value_name = "PORT")]
+    listener: Option<u16>,
+    /// Let so many requests pass first
+    #[arg(long, value_name = "REQUESTS", default_value_t = 0)]
+    skip: u64,
+    /// Let so many requests fail, then none
+    #[arg(long, value_name = "REQUESTS")]
+    times: Option<u64>,
+    /// How much later, for slow
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3000)]
+    ms: u64,
+    /// Which status, for status
+    #[arg(long, value_name = "STATUS", default_value_t = 500, value_parser = clap::value_parser!(u16).range(400..=599))]
+    status: u16,
+}
+
 /// Adds, lists or clears faults of a running local cloud.
 pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> {
     Record::running(layout)?;
@@ -63,17 +91,14 @@ pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> 
             let fault: Fault = block_on(control::ask(&socket, &Question::AddFault(args.into())))?;
             format!("fault {}: {}\n", fault.id, describe(&fault))
         }
+        FaultCommand::Task(args) => {
+            let fault: TaskFault = block_on(control::ask(&socket, &Question::AddTaskFault(args.into())))?;
+            format!("fault {}: {}\n", fault.id, describe_task(&fault))
+        }
         FaultCommand::List { json } => {
             let faults: Vec<Fault> = block_on(control::ask(&socket, &Question::Faults))?;
-            match (json, faults.is_empty()) {
-                (true, _) => serde_json::to_string_pretty(&faults).context(|| "cannot print the faults".into())? + "\n",
-                (false, true) => "No faults.\n".to_owned(),
-                (false, false) => {
-                    let line =
-                        |fault: &Fault| format!("fault {}: {}; {} calls met it", fault.id, describe(fault), fault.met);
-                    faults.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
-                }
-            }
+            let of_tasks: Vec<TaskFault> = block_on(control::ask(&socket, &Question::TaskFaults))?;
+            if json { as_json(&faults, &of_tasks)? } else { as_lines(&faults, &of_tasks) }
         }
         FaultCommand::Clear { id } => {
             let cleared: usize = block_on(control::ask(&socket, &Question::ClearFaults(id)))?;
@@ -82,6 +107,35 @@ pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> 
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(faults: &[Fault], of_tasks: &[TaskFault]) -> Result<String> {
+    let all = serde_json::json!({ "calls": faults, "tasks": of_tasks });
+    Ok(serde_json::to_string_pretty(&all).context(|| "cannot print the faults".into())? + "\n")
+}
+
+fn as_lines(faults: &[Fault], of_tasks: &[TaskFault]) -> String {
+    let call = |fault: &Fault| format!("fault {}: {}; {} calls met it\n", fault.id, describe(fault), fault.met);
+    let task =
+        |fault: &TaskFault| format!("fault {}: {}; {} requests met it\n", fault.id, describe_task(fault), fault.met);
+    let lines: String = faults.iter().map(call).chain(of_tasks.iter().map(task)).collect();
+    if lines.is_empty() { "No faults.\n".to_owned() } else { lines }
+}
+
+impl From<TaskArgs> for TaskFault {
+    fn from(args: TaskArgs) -> Self {
+        Self {
+            id: 0,
+            effect: args.effect,
+            of: args.of,
+            listener: args.listener,
+            skip: args.skip,
+            times: args.times,
+            ms: args.ms,
+            status: args.status,
+            met: 0,
+        }
+    }
 }
 
 impl From<AddArgs> for Fault {
@@ -131,9 +185,48 @@ fn describe(fault: &Fault) -> String {
     text
 }
 
+fn describe_task(fault: &TaskFault) -> String {
+    let what = match fault.effect {
+        TaskEffect::Slow => format!("answers {} ms later", fault.ms),
+        TaskEffect::Status => format!("answers {}", fault.status),
+        TaskEffect::Crash => "aborts at a request".to_owned(),
+        TaskEffect::Oom => "is out of memory at a request".to_owned(),
+        TaskEffect::Unhealthy => "fails its health checks".to_owned(),
+    };
+    let of = fault.of.as_ref().map_or_else(String::new, |of| format!(" of *{of}*"));
+    let mut text = format!("every task{of} {what}");
+    if let Some(listener) = fault.listener {
+        text += &format!(", through listener port {listener}");
+    }
+    if fault.skip > 0 {
+        text += &format!(", after {} requests", fault.skip);
+    }
+    if let Some(times) = fault.times {
+        text += &format!(", {times} times");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_tasks_is_described_by_whom_it_means_and_what_happens() {
+        let fault = TaskFault {
+            id: 1,
+            effect: TaskEffect::Status,
+            of: Some("shop-blue".into()),
+            listener: Some(80),
+            skip: 20,
+            times: Some(3),
+            ms: 0,
+            status: 503,
+            met: 0,
+        };
+        let expected = "every task of *shop-blue* answers 503, through listener port 80, after 20 requests, 3 times";
+        assert_eq!(describe_task(&fault), expected);
+    }
 
     #[test]
     fn a_fault_is_described_by_what_it_does_to_what_and_how_often() {

@@ -128,6 +128,11 @@ impl Container {
         })
     }
 
+    /// Says why it is about to end, unless that is known.
+    pub(crate) fn will_end(&self, reason: &str) {
+        self.state.send_modify(|state| state.reason = state.reason.take().or_else(|| Some(reason.to_owned())));
+    }
+
     /// Ends its life. The first reason stays: what happens while it is being ended follows from it.
     pub(crate) fn exited(&self, exit_code: Option<i32>, reason: Option<String>) {
         self.state.send_modify(|state| {
@@ -152,6 +157,14 @@ impl Container {
     /// What consecutive failures are counted by.
     pub(crate) fn kind(&self) -> String {
         self.task.as_ref().map_or_else(|| self.image.name.clone(), |task| task.definition.clone())
+    }
+
+    /// The names that it can be meant by: service, task definition, image.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let service = self.service.get().cloned();
+        let definition = self.task.as_ref().map(|task| task.definition.clone());
+        let image = [self.image.name.clone(), self.image.digest.clone()];
+        service.into_iter().chain(definition).chain(image).collect()
     }
 
     pub(crate) fn short_id(&self) -> &str {

@@ -7,10 +7,13 @@ use super::probe::{HealthCheck, Matcher};
 use super::{Engine, clear, lock};
 use crate::error::{Error, Result};
 use crate::process::{ProcessId, end_stragglers};
+use crate::task_fault::Death;
 use jiff::Timestamp;
 use rustix::process::Signal;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// How often a starting task is asked whether it is healthy: a good one shall be used at once.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
@@ -18,6 +21,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(50);
 const WANTED_EVERY: Duration = Duration::from_secs(1);
 /// How long output may still come after the process has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// How long a program may take to abort before it is killed.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+/// What Fargate says of a task that took more memory than it has.
+const OUT_OF_MEMORY: &str = "OutOfMemoryError: container killed due to memory usage";
 /// How much output goes into a message.
 const LINES_IN_MESSAGE: usize = 5;
 
@@ -76,6 +83,7 @@ impl Engine {
             // It is set once, by the only start there is.
             let _ = container.service.set(service.clone());
         }
+        self.balancer.faults().started(container.address.into(), container.names());
         self.launch(container).await?;
         if self.closing() || container.phase() == Phase::Draining {
             return Err(stopped_early());
@@ -161,7 +169,7 @@ impl Engine {
             loop {
                 let sick = tokio::select! {
                     _ = container.ended() => return Err(exited_early(container)),
-                    probed = check.probe(container.address) => match probed {
+                    probed = check.probe(container.address, self.balancer.faults()) => match probed {
                         Ok(()) => break,
                         Err(sick) => sick,
                     },
@@ -187,7 +195,7 @@ impl Engine {
                 _ = container.ended() => return,
                 () = tokio::time::sleep(check.interval) => {}
             }
-            match check.probe(container.address).await {
+            match check.probe(container.address, self.balancer.faults()).await {
                 Ok(()) => failures = 0,
                 Err(_) if container.phase() != Phase::Healthy => return,
                 Err(sick) => {
@@ -245,6 +253,32 @@ impl Engine {
             process.signal_group(Signal::KILL);
             container.ended().await;
         }
+    }
+
+    /// Ends tasks as faults say, for as long as there are faults.
+    pub(crate) async fn end_those_told(self: Arc<Self>, mut deaths: UnboundedReceiver<(IpAddr, Death)>) {
+        while let Some((address, death)) = deaths.recv().await {
+            let meant =
+                |found: &Arc<Container>| found.phase() == Phase::Healthy && IpAddr::from(found.address) == address;
+            for container in self.list().into_iter().filter(meant) {
+                tokio::spawn(Arc::clone(&self).end_by(container, death));
+            }
+        }
+    }
+
+    async fn end_by(self: Arc<Self>, container: Arc<Container>, death: Death) {
+        let process = container.state.borrow().process;
+        match death {
+            Death::OutOfMemory => container.will_end(OUT_OF_MEMORY),
+            Death::Abort => {
+                if let Some(process) = process {
+                    process.signal_group(Signal::ABORT);
+                }
+                // A program may have its own idea of that signal.
+                let _ = tokio::time::timeout(ABORT_PATIENCE, container.ended()).await;
+            }
+        }
+        self.kill(&container).await;
     }
 
     /// What follows when the process has ended, for whatever reason.

@@ -1,5 +1,6 @@
 //! Health checks as the target group describes them: one request to the task's own address.
 
+use crate::task_fault::TaskFaults;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -75,8 +76,13 @@ impl HealthCheck {
         }
     }
 
-    /// Asks once.
-    pub(crate) async fn probe(&self, address: Ipv4Addr) -> Result<(), Sick> {
+    /// Asks once. A fault may speak in the place of a good answer.
+    pub(crate) async fn probe(&self, address: Ipv4Addr, faults: &TaskFaults) -> Result<(), Sick> {
+        self.probe_honestly(address).await?;
+        faults.sick(address.into()).map_or(Ok(()), Err)
+    }
+
+    async fn probe_honestly(&self, address: Ipv4Addr) -> Result<(), Sick> {
         match tokio::time::timeout(self.timeout, self.ask(address)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Sick::Late(self.timeout)),
@@ -157,14 +163,14 @@ mod tests {
     #[tokio::test]
     async fn a_status_inside_the_matcher_is_healthy_and_another_one_is_named() {
         let port = server("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await;
-        assert_eq!(check(port).probe(Ipv4Addr::LOCALHOST).await, Ok(()));
+        assert_eq!(check(port).probe_honestly(Ipv4Addr::LOCALHOST).await, Ok(()));
         let port = server("HTTP/1.1 500 Oops\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
-        assert_eq!(check(port).probe(Ipv4Addr::LOCALHOST).await, Err(Sick::Answered(500)));
+        assert_eq!(check(port).probe_honestly(Ipv4Addr::LOCALHOST).await, Err(Sick::Answered(500)));
     }
 
     #[tokio::test]
     async fn a_closed_port_is_silent() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        assert!(matches!(check(port).probe(Ipv4Addr::LOCALHOST).await, Err(Sick::Silent(_))));
+        assert!(matches!(check(port).probe_honestly(Ipv4Addr::LOCALHOST).await, Err(Sick::Silent(_))));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::call::{Call, Caller, Protocol};
 use crate::http_client::{Body, full};
+use crate::task_fault::next_id;
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -75,7 +76,6 @@ pub(crate) struct Faults(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    last: u64,
     rules: Vec<Fault>,
 }
 
@@ -100,8 +100,7 @@ impl Faults {
     /// Adds a rule and answers it with its id.
     pub(crate) fn add(&self, fault: Fault) -> Fault {
         let mut inner = self.lock();
-        inner.last += 1;
-        let fault = Fault { id: inner.last, met: 0, ..fault };
+        let fault = Fault { id: next_id(), met: 0, ..fault };
         inner.rules.push(fault.clone());
         fault
     }

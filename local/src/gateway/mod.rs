@@ -15,6 +15,7 @@ use crate::balancer::remove_hop_by_hop;
 use crate::error::{Error, Result, chain};
 use crate::http_client::{self, Body, HttpClient, full};
 use crate::process::port_owner;
+use crate::task_fault::TaskFaults;
 use bytes::Bytes;
 use call::Protocol;
 use fault::Met;
@@ -86,6 +87,11 @@ impl Gateway {
     /// The DNS name of the load balancer that a listener port belongs to.
     pub(crate) fn balancer_name(&self, port: u16) -> Option<String> {
         self.balancer.name(port)
+    }
+
+    /// The faults of tasks.
+    pub(crate) fn task_faults(&self) -> &TaskFaults {
+        self.balancer.faults()
     }
 
     /// Serves the endpoint until the task is dropped.

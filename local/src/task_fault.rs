@@ -1,0 +1,237 @@
+//! Faults of tasks on purpose: rules that say whose requests and health checks fail, and how, for tests and rehearsals.
+//! What carries a request or a check asks here what it meets; nothing of it is known in the task.
+
+use crate::engine::probe::Sick;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How a task fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TaskEffect {
+    /// Its answers come later by so many milliseconds (--ms).
+    Slow,
+    /// Its answers have an error's status (--status).
+    Status,
+    /// A request makes it abort, as a program does that cannot go on.
+    Crash,
+    /// A request makes it take more memory than it has: it is killed, with exit code 137.
+    Oom,
+    /// Its health checks fail; requests are answered.
+    Unhealthy,
+}
+
+/// A rule, and how often it has been met.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TaskFault {
+    /// Given when it is added.
+    #[serde(default)]
+    pub(crate) id: u64,
+    pub(crate) effect: TaskEffect,
+    /// Text that the name of the task's service, task definition or image must contain.
+    pub(crate) of: Option<String>,
+    /// Means only requests through this listener port.
+    pub(crate) listener: Option<u16>,
+    /// Requests that pass before the first one fails.
+    #[serde(default)]
+    pub(crate) skip: u64,
+    /// Requests that fail before all pass again; without end where there is none.
+    pub(crate) times: Option<u64>,
+    /// Of a slow answer.
+    #[serde(default)]
+    pub(crate) ms: u64,
+    /// Of an answer with an error's status.
+    #[serde(default)]
+    pub(crate) status: u16,
+    /// Requests that it has met so far, those that passed included.
+    #[serde(default)]
+    pub(crate) met: u64,
+}
+
+/// How a task is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    Abort,
+    OutOfMemory,
+}
+
+/// What a request meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Struck {
+    Late(Duration),
+    Status(u16),
+}
+
+/// The rules in the order in which they were added, and the tasks that they may mean.
+#[derive(Debug)]
+pub(crate) struct TaskFaults {
+    inner: Mutex<Inner>,
+    deaths: UnboundedSender<(IpAddr, Death)>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rules: Vec<TaskFault>,
+    /// The names of the task at an address.
+    tasks: BTreeMap<IpAddr, Vec<String>>,
+}
+
+/// The id of a new fault, whatever it is of.
+pub(crate) fn next_id() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl TaskFault {
+    fn means(&self, names: &[String]) -> bool {
+        self.of.as_ref().is_none_or(|of| names.iter().any(|name| name.contains(of)))
+    }
+
+    /// Counts a request, and says whether it fails.
+    fn strikes(&mut self) -> bool {
+        self.met += 1;
+        self.met > self.skip && self.times.is_none_or(|times| self.met <= self.skip.saturating_add(times))
+    }
+
+    /// Whether health checks fail: at once where no request is named that it begins with, and after that request else.
+    fn sickens(&self) -> bool {
+        let at_once = self.listener.is_none() && self.skip == 0;
+        self.effect == TaskEffect::Unhealthy && (at_once || self.met > self.skip)
+    }
+}
+
+impl TaskFaults {
+    /// No faults yet; and where the deaths of tasks are told that faults bring about.
+    pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<(IpAddr, Death)>) {
+        let (deaths, told) = unbounded_channel();
+        (Arc::new(Self { inner: Mutex::default(), deaths }), told)
+    }
+
+    /// Adds a rule and answers it with its id.
+    pub(crate) fn add(&self, fault: TaskFault) -> TaskFault {
+        let fault = TaskFault { id: next_id(), met: 0, ..fault };
+        self.lock().rules.push(fault.clone());
+        fault
+    }
+
+    pub(crate) fn list(&self) -> Vec<TaskFault> {
+        self.lock().rules.clone()
+    }
+
+    /// Removes one rule, or all. Answers how many.
+    pub(crate) fn clear(&self, id: Option<u64>) -> usize {
+        let mut inner = self.lock();
+        let before = inner.rules.len();
+        inner.rules.retain(|rule| id.is_some_and(|id| rule.id != id));
+        before - inner.rules.len()
+    }
+
+    /// A task starts at an address; these are the names it can be meant by.
+    pub(crate) fn started(&self, address: IpAddr, names: Vec<String>) {
+        self.lock().tasks.insert(address, names);
+    }
+
+    /// What a request through a listener port to the task at an address meets: the first rule that strikes. Every rule
+    /// that means it counts it. A task that dies of it is told to die.
+    pub(crate) fn meet(&self, address: IpAddr, listener: u16) -> Option<Struck> {
+        let mut inner = self.lock();
+        let Inner { rules, tasks, .. } = &mut *inner;
+        let task = tasks.get(&address)?;
+        let mut found = None;
+        for rule in rules.iter_mut() {
+            if rule.listener.is_none_or(|port| port == listener) && rule.means(task) && rule.strikes() {
+                found = found.or(Some((rule.effect, rule.ms, rule.status)));
+            }
+        }
+        match found? {
+            (TaskEffect::Slow, ms, _) => Some(Struck::Late(Duration::from_millis(ms))),
+            (TaskEffect::Status, _, status) => Some(Struck::Status(status)),
+            (TaskEffect::Unhealthy, ..) => None,
+            (effect, ..) => {
+                let death = if effect == TaskEffect::Oom { Death::OutOfMemory } else { Death::Abort };
+                // Nobody hears it any more where the local cloud ends, and with it every task.
+                let _ = self.deaths.send((address, death));
+                None
+            }
+        }
+    }
+
+    /// Why a health check of the task at an address fails, where a rule says so.
+    pub(crate) fn sick(&self, address: IpAddr) -> Option<Sick> {
+        let inner = self.lock();
+        let task = inner.tasks.get(&address)?;
+        let sick = inner.rules.iter().any(|rule| rule.sickens() && rule.means(task));
+        sick.then_some(Sick::Answered(503))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 1, 0, 1));
+    const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 1, 0, 2));
+
+    fn fault(effect: TaskEffect) -> TaskFault {
+        TaskFault { id: 0, effect, of: None, listener: None, skip: 0, times: None, ms: 300, status: 500, met: 0 }
+    }
+
+    fn faults() -> (Arc<TaskFaults>, UnboundedReceiver<(IpAddr, Death)>) {
+        let (faults, deaths) = TaskFaults::new();
+        faults.started(ONE, vec!["shop-blue:1".into(), "registry/shop@sha256:aa".into()]);
+        faults.started(TWO, vec!["shop-green:1".into(), "registry/shop@sha256:bb".into()]);
+        (faults, deaths)
+    }
+
+    #[test]
+    fn a_rule_means_tasks_by_their_names_and_requests_by_their_listener() {
+        let (faults, _deaths) = faults();
+        faults.add(TaskFault { of: Some("shop-blue".into()), listener: Some(80), ..fault(TaskEffect::Status) });
+        assert_eq!(faults.meet(ONE, 80), Some(Struck::Status(500)));
+        assert_eq!(faults.meet(ONE, 81), None);
+        assert_eq!(faults.meet(TWO, 80), None);
+        assert_eq!(faults.list()[0].met, 1);
+        faults.add(TaskFault { of: Some("sha256:bb".into()), ..fault(TaskEffect::Slow) });
+        assert_eq!(faults.meet(TWO, 81), Some(Struck::Late(Duration::from_millis(300))));
+        assert_eq!(faults.clear(None), 2);
+        assert_eq!(faults.meet(TWO, 81), None);
+    }
+
+    #[test]
+    fn health_checks_fail_at_once_where_no_request_is_named() {
+        let (faults, _deaths) = faults();
+        faults.add(TaskFault { of: Some("shop-blue".into()), ..fault(TaskEffect::Unhealthy) });
+        assert_eq!((faults.sick(ONE), faults.sick(TWO)), (Some(Sick::Answered(503)), None));
+    }
+
+    #[test]
+    fn health_checks_fail_from_the_request_on_that_a_rule_begins_with() {
+        let (faults, _deaths) = faults();
+        faults.add(TaskFault { listener: Some(80), ..fault(TaskEffect::Unhealthy) });
+        assert_eq!(faults.meet(ONE, 81), None);
+        assert_eq!(faults.sick(ONE), None);
+        assert_eq!(faults.meet(ONE, 80), None);
+        assert_eq!(faults.sick(ONE), Some(Sick::Answered(503)));
+    }
+
+    #[test]
+    fn a_deadly_request_is_counted_and_told() {
+        let (faults, mut deaths) = faults();
+        faults.add(TaskFault { skip: 1, times: Some(1), ..fault(TaskEffect::Oom) });
+        for _ in 0..3 {
+            assert_eq!(faults.meet(ONE, 80), None);
+        }
+        assert_eq!(deaths.try_recv().unwrap(), (ONE, Death::OutOfMemory));
+        assert!(deaths.try_recv().is_err());
+    }
+}
