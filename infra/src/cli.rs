@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cutover_args::{CutoverArgs, RunArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_lambda::Color;
-use infra::commands::{dashboard, function, graph, init, logs, manual, open, report};
+use infra::commands::{dashboard, function, graph, init, logs, manual, open, rehearse, report};
 use infra::deploy;
 use infra::error::Result;
 use infra::resources::values::{ImageName, StackName};
@@ -96,6 +96,8 @@ pub enum Verb {
     Report(report::Arguments),
     /// A page on this machine that shows both environments, follows a cutover live, and can start one.
     Dashboard(dashboard::Arguments),
+    /// Release an image on a local cloud of its own, under the load of users, and tell what they would have seen.
+    Rehearse(Box<rehearse::Arguments>),
     /// Print the completions for a shell.
     Completions {
         /// The shell.

@@ -7,6 +7,7 @@ use clap::Args;
 use cutover_lambda::Color;
 use cutover_lambda::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 use infra::commands::cutover::Order;
+use infra::error::Error;
 
 /// The arguments of a cutover.
 #[derive(Debug, Args)]
@@ -99,6 +100,29 @@ impl RunArgs {
         }
         Order { request, wait: self.wait }
     }
+}
+
+/// The order of a rehearsal's cutover: its arguments are those of the verb, without what the rehearsal decides itself.
+pub fn of_rehearsal(arguments: &[String]) -> infra::error::Result<Order> {
+    #[derive(Debug, clap::Parser)]
+    #[command(name = "bluegreen cutover", no_binary_name = true)]
+    struct Line {
+        #[command(flatten)]
+        cutover: CutoverArgs,
+    }
+    let wrong = |why: String| Error::usage("these arguments are none of a rehearsal's cutover").because(why);
+    let line = <Line as clap::Parser>::try_parse_from(arguments);
+    let said = |error: clap::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    };
+    let order = line.map_err(|error| wrong(said(error)))?.cutover.order();
+    let request = &order.request;
+    if request.op != Op::Cutover || request.to.is_some() || request.id.is_some() {
+        return Err(wrong("a rehearsal says itself what moves where: leave out --plan, --to and --id".to_owned()));
+    }
+    request.check().map_err(|error| wrong(error.to_string()))?;
+    Ok(order)
 }
 
 fn color(text: &str) -> Result<Color, String> {

@@ -12,6 +12,7 @@ pub mod deploy;
 pub mod error;
 pub mod graph;
 pub mod image;
+pub mod rehearse;
 pub mod report;
 pub mod resources;
 pub mod stack;

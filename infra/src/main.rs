@@ -16,7 +16,7 @@ use cutover_lambda::request::Op;
 use infra::commands::cutover::{Follower, Order};
 use infra::commands::{
     Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, graph, history, init, logs, manual, open,
-    report, status, synth,
+    rehearse, report, status, synth,
 };
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
@@ -68,7 +68,9 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         graph::run(&settings, arguments)?.map_or(Ok(()), |text| print_text(&text))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let screen = if cli.json { None } else { Screen::on_stderr(style) };
+    // A rehearsal's steps are programs that show themselves: there, a screen would be in their way.
+    let shows_itself = matches!(cli.verb, Verb::Rehearse(_));
+    let screen = if cli.json || shows_itself { None } else { Screen::on_stderr(style) };
     let listener: Arc<dyn Listener> = match &screen {
         _ if cli.json => Arc::new(JsonLines),
         Some(screen) => Arc::<Screen>::clone(screen),
@@ -218,6 +220,7 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
             let otherwise = if cli.json { Format::Json } else { Format::Html };
             report::run(context, arguments, otherwise).await?.map_or(Ok(()), |text| print_text(&text))
         }
+        Verb::Rehearse(arguments) => Box::pin(run_rehearsal(cli, context, arguments)).await,
         Verb::Destroy { yes, retain } => run_destroy(context, person, *yes, retain).await,
     }
 }
@@ -320,6 +323,17 @@ async fn run_cutover(cli: &Cli, context: &Context, order: &Order) -> Result<()> 
         None if cli.json => Ok(()),
         None => print_text(&format!("{}\n{}", record.message, render_evidence(&record))),
     }
+}
+
+async fn run_rehearsal(cli: &Cli, context: &Context, arguments: &rehearse::Arguments) -> Result<()> {
+    let order = cutover_args::of_rehearsal(&arguments.cutover)?;
+    let rehearsal = rehearse::run(context, arguments, &order.request, cli.json).await?;
+    if cli.json {
+        print_json(&rehearsal)?;
+    } else {
+        print_text(&infra::rehearse::text::terminal(&rehearsal, Style::of_stdout()))?;
+    }
+    infra::rehearse::verdict::error(&rehearsal).map_or(Ok(()), Err)
 }
 
 async fn run_destroy(context: &Context, person: &Person, yes: bool, retain: &[String]) -> Result<()> {

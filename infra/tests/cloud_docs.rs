@@ -13,7 +13,7 @@ use support::shell::Shell;
 use support::{Cloud, get, project};
 
 /// The order in which the pages make one story; those that are not here have no commands, or a test of their own.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     "docs/how-to/ci.md",
     "docs/how-to/dashboard-and-report.md",
     "docs/how-to/disaster-recovery.md",
@@ -22,15 +22,17 @@ const ORDER: [&str; 8] = [
     "docs/how-to/private-network.md",
     "docs/how-to/from-terraform.md",
     "docs/how-to/costs.md",
+    "docs/how-to/rehearse.md",
 ];
 const ELSEWHERE: [&str; 1] = ["docs/how-to/own-service.md"];
 
 /// What is not run: what a command begins with, and why.
-const NOT_HERE: [(&str, &str); 7] = [
+const NOT_HERE: [(&str, &str); 8] = [
     ("make ", "a target is one line over the command, or a whole run of its own; that each exists, `docs` checks"),
     ("cd ", "the person's own folder"),
     ("bluegreen init", "`cloud_own` runs it"),
     ("aws ", "there is no AWS CLI here; what it would send, `cloud_requests` sends"),
+    ("bluegreen rehearse", "it has a local cloud of its own; `cloud_rehearse` runs it"),
     ("bluegreen dashboard", "it runs until it is interrupted; `browser` opens it"),
     ("AWS_REGION=", "the local cloud is one region"),
     ("bluegreen synth", "of another page's settings; `validate.sh` makes every profile's template"),

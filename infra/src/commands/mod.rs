@@ -13,6 +13,7 @@ pub mod logs;
 pub mod manual;
 pub mod open;
 mod publish;
+pub mod rehearse;
 pub mod report;
 pub mod status;
 pub mod synth;

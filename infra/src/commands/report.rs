@@ -30,14 +30,19 @@ pub struct Arguments {
 
 impl Arguments {
     fn format(&self, otherwise: Format) -> Format {
-        let ending = self.out.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
-        self.format.unwrap_or(match ending {
-            Some("md" | "markdown") => Format::Md,
-            Some("json") => Format::Json,
-            Some("html") => Format::Html,
-            _ => otherwise,
-        })
+        in_format(self.format, self.out.as_deref(), otherwise)
     }
+}
+
+/// The format that is named, or the one that a file's ending tells.
+pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Format) -> Format {
+    let ending = out.and_then(Path::extension).and_then(|ending| ending.to_str());
+    named.unwrap_or(match ending {
+        Some("md" | "markdown") => Format::Md,
+        Some("json") => Format::Json,
+        Some("html") => Format::Html,
+        _ => otherwise,
+    })
 }
 
 /// Makes the report, in the format `otherwise` where neither an option nor a file's name tells; returns its text where it

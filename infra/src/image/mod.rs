@@ -20,6 +20,7 @@
 mod archive;
 mod attachment;
 mod content;
+mod copy;
 mod elf;
 mod foreign;
 mod oci;

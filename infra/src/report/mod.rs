@@ -13,6 +13,8 @@ use cutover_lambda::Record;
 use cutover_lambda::report::Samples;
 use serde::{Deserialize, Serialize};
 
+pub use page::sections;
+
 use crate::error::{Error, Result};
 
 /// The style sheet that reports and the dashboard share.
@@ -68,4 +70,4 @@ pub fn render(run: &Run, place: &Place, format: Format) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,6 @@ use super::{Place, Run, STYLE};
 pub fn render(run: &Run, place: &Place) -> String {
     let record = &run.record;
     let verdict = verdict::of(record);
-    let timeline = Timeline::of(run);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -29,19 +28,27 @@ pub fn render(run: &Run, place: &Place) -> String {
             body {
                 main {
                     (head(record, &verdict))
-                    (figure(&timeline, "chart"))
-                    (latencies(record))
-                    (failures(record))
-                    (table_of("What the probes tell", &facts::probing(record)))
-                    (steps(record))
-                    (table_of("The run", &facts::run(record, place)))
-                    (table_of("What was asked for", &facts::request(record)))
+                    (sections(run, place))
                 }
                 footer { "Made by bluegreen from the run's record; times are from the run's begin, latency from the scheduled instant of a probe." }
             }
         }
     };
     page.into_string()
+}
+
+/// Everything below the verdict.
+pub fn sections(run: &Run, place: &Place) -> Markup {
+    let record = &run.record;
+    html! {
+        (figure(&Timeline::of(run), "chart"))
+        (latencies(record))
+        (failures(record))
+        (table_of("What the probes tell", &facts::probing(record)))
+        (steps(record))
+        (table_of("The run", &facts::run(record, place)))
+        (table_of("What was asked for", &facts::request(record)))
+    }
 }
 
 fn head(record: &Record, verdict: &Verdict) -> Markup {

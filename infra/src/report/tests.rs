@@ -22,7 +22,7 @@ fn step(name: &str, start_ms: u64, end_ms: u64) -> Step {
 }
 
 /// A cutover from green, version 1, to blue, version 2, that went well.
-fn done() -> Record {
+pub(crate) fn done() -> Record {
     let started: jiff::Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
     let mut record = Record::begin("0199-run".to_owned(), Request::default(), started, "writer".to_owned());
     record.outcome = Some(Outcome::Done);
@@ -69,7 +69,7 @@ fn done() -> Record {
 }
 
 /// The same, taken back because the new version answered 503.
-fn rolled_back() -> Record {
+pub(crate) fn rolled_back() -> Record {
     let mut record = done();
     record.outcome = Some(Outcome::RolledBack);
     record.phase = Phase::RolledBack;

@@ -1,0 +1,184 @@
+//! Rehearsals as a person runs them: releases on a local cloud of their own, that go well and that fail in every way.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code, reason = "the stories use the rest")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{BLUEGREEN, Said, project};
+
+/// A short cutover is enough to see how it ends.
+const CUTOVER: [&str; 5] = ["--", "--probes", "40", "--interval", "50ms"];
+
+/// Runs a rehearsal in the folder of the service that fails on purpose; its good version is released onto itself unless
+/// the arguments say otherwise.
+fn rehearse(global: &[&str], arguments: &[&str]) -> Said {
+    rehearse_in(&project().join("local/faulty"), global, arguments)
+}
+
+fn rehearse_in(folder: &Path, global: &[&str], arguments: &[&str]) -> Said {
+    let mut command = Command::new(BLUEGREEN);
+    command.args(global).arg("rehearse").args(arguments).args(CUTOVER).current_dir(folder);
+    // Whatever points at a cloud elsewhere must not matter.
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_PROFILE", "nobody");
+    Said::of(command.output().unwrap())
+}
+
+/// The document of a rehearsal with a fault, which must end so.
+#[track_caller]
+fn with_fault(fault: &[&str], code: i32) -> Value {
+    let said = rehearse(&["--json"], &[&["--fault"], fault].concat()).expect(code);
+    let document = said.json();
+    assert_eq!(document["fault"]["kind"], fault[0], "{document:#}");
+    document
+}
+
+/// A fault from the swap on: users saw it, a probe noticed, and the rollback ended it.
+#[track_caller]
+fn was_saved(document: &Value, failure: &str) {
+    assert_eq!(document["ending"], "rolled_back", "{document:#}");
+    assert_eq!((&document["safeguards"]["noticed"], &document["safeguards"]["saved"]), (&true.into(), &true.into()));
+    let failed = |name: &str| {
+        let phases = document["phases"].as_array().unwrap();
+        let phase = phases.iter().find(|phase| phase["name"] == name).unwrap();
+        assert!(phase["requests"].as_u64().unwrap() > 0, "{document:#}");
+        phase["failed"].as_u64().unwrap()
+    };
+    assert_eq!((failed("before"), failed("deployment"), failed("after")), (0, 0, 0), "{document:#}");
+    assert!(failed("cutover") > 0, "{document:#}");
+    assert!(document["users"]["failures"][failure].as_u64().unwrap_or_default() > 0, "{document:#}");
+    assert!(document["users"]["exposed_ms"].as_u64().unwrap() < 10_000, "{document:#}");
+    assert_eq!(document["run"]["record"]["outcome"], "rolled_back");
+    assert!(!document["run"]["samples"]["rows"].as_array().unwrap().is_empty());
+}
+
+fn local_clouds() -> BTreeSet<i32> {
+    let is_one = |pid: &i32| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("bluegreen-rehearsal-")
+    };
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.filter(is_one).collect()
+}
+
+#[test]
+fn a_release_that_goes_well_is_told_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let page = out("report.html");
+    let arguments = ["--version", "2", "--from", "1", "--paths", "/,/api", "--rate", "80", "--out", &page];
+    let said = rehearse_in(project(), &[], &arguments).expect(0);
+    assert!(said.out.starts_with("✓ Version 2 took the place of version 1"), "{}", said.out);
+    for expected in ["before", "deployment", "cutover", "after", "1: ", "2: ", "with 95 % confidence"] {
+        assert!(said.out.contains(expected), "{expected}: {}", said.out);
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("What users would have seen") && page.contains("Latency of every probe of prod"));
+}
+
+#[test]
+fn a_version_that_answers_errors_is_taken_back() {
+    let document = with_fault(&["5xx"], 4);
+    was_saved(&document, "status 500");
+    assert_eq!((&document["from"]["version"], &document["to"]["version"]), (&"1".into(), &"1".into()));
+}
+
+#[test]
+fn a_version_that_answers_late_is_taken_back() {
+    let document = with_fault(&["slow"], 4);
+    assert_eq!(document["fault"]["delay_ms"], 3000, "a second more than a probe waits");
+    was_saved(&document, "no answer in time");
+}
+
+#[test]
+fn a_version_that_crashes_is_taken_back() {
+    let document = with_fault(&["crash"], 4);
+    was_saved(&document, "status 502");
+    assert_eq!(document["tasks"][0]["exit_code"], 134, "{document:#}");
+}
+
+#[test]
+fn a_version_that_is_out_of_memory_is_taken_back() {
+    let document = with_fault(&["oom"], 4);
+    was_saved(&document, "status 502");
+    let task = &document["tasks"][0];
+    assert_eq!((&task["exit_code"], &task["environment"]), (&137.into(), &"blue".into()), "{document:#}");
+    assert!(task["reason"].as_str().unwrap().starts_with("OutOfMemoryError"), "{document:#}");
+}
+
+#[test]
+fn a_version_that_is_never_healthy_is_not_even_deployed() {
+    // Nobody needs half a minute to start.
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("bluegreen.toml");
+    let own = std::fs::read_to_string(project().join("local/faulty/bluegreen.toml")).unwrap();
+    std::fs::write(&settings, own + "\n[health_check]\ngrace_period = 1\n").unwrap();
+    let global = ["--json", "--config", settings.to_str().unwrap()];
+    let document = rehearse(&global, &["--fault", "never-healthy"]).expect(4).json();
+    assert_eq!((&document["ending"], &document["users"]["failed"]), (&"deployment_taken_back".into(), &0.into()));
+    assert!(document["run"].is_null(), "{document:#}");
+    assert!(document["tasks"][0]["reason"].as_str().unwrap().contains("health check"), "{document:#}");
+}
+
+#[test]
+fn a_fault_that_begins_with_the_deployment_is_noticed_at_the_gate() {
+    let document = with_fault(&["5xx", "--fault-at", "deploy"], 3);
+    assert_eq!((&document["ending"], &document["users"]["failed"]), (&"refused".into(), &0.into()), "{document:#}");
+}
+
+#[test]
+fn what_cannot_be_rehearsed_is_refused_before_anything_is_started() {
+    let began = Instant::now();
+    let usage = |arguments: &[&str], expected: &str| {
+        let said = rehearse(&[], arguments).expect(2);
+        assert!(said.err.contains(expected), "{expected}: {}", said.err);
+    };
+    usage(&["--fault-at", "swap"], "--fault");
+    usage(&["--rate", "0"], "1..=500");
+    usage(&["--version", "no/version"], "letters, digits");
+    usage(&["--image", "/nowhere/app.tar"], "/nowhere/app.tar");
+    usage(&["--image", "shop:2", "--from", "1"], "--from-image");
+    let run = |cutover: &[&str]| {
+        let mut command = Command::new(BLUEGREEN);
+        command.arg("rehearse").arg("--").args(cutover).current_dir(project().join("local/faulty"));
+        Said::of(command.output().unwrap()).expect(2).err
+    };
+    assert!(run(&["--probes", "many"]).contains("--probes"));
+    assert!(run(&["--to", "blue"]).contains("--to"));
+    let missing = Command::new(BLUEGREEN).arg("rehearse").env("BLUEGREEN_LOCAL_CLOUD", "/nowhere/it").output().unwrap();
+    let said = Said::of(missing).expect(2);
+    assert!(said.err.contains("/nowhere/it") && said.err.contains("BLUEGREEN_LOCAL_CLOUD"), "{}", said.err);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_interrupted_rehearsal_leaves_no_local_cloud() {
+    let before = local_clouds();
+    let mut child =
+        Command::new(BLUEGREEN).arg("rehearse").current_dir(project().join("local/faulty")).spawn().unwrap();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let pid = child.id();
+    let own = || {
+        let parent = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let owner = format!("--owner-pid\0{pid}\0");
+        local_clouds().difference(&before).filter(|pid| parent(pid).contains(&owner)).count()
+    };
+    until("its local cloud runs", &|| own() > 0);
+    let kill = Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    until("its local cloud has ended", &|| own() == 0);
+}
