@@ -116,12 +116,12 @@ fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
     let definitions = sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task-definition/*:*");
     vec![
         Statement::allow(
-            "SetProdColor",
+            "SeeListeners",
             &["elasticloadbalancing:DescribeListenerAttributes", "elasticloadbalancing:DescribeTags"],
             vec!["*".into()],
         ),
         Statement::allow(
-            "WriteListeners",
+            "SetProdColor",
             &["elasticloadbalancing:ModifyListener"],
             vec![parts.balancer.prod.arn().text(), parts.balancer.dev.arn().text()],
         ),
