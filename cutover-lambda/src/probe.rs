@@ -3,6 +3,7 @@
 //! Must not know listeners or what a failed probe leads to.
 
 mod http;
+mod punctual;
 mod session;
 mod tally;
 
@@ -16,9 +17,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-/// A probe sent later than this after it was due counts as late. Timers here tick every millisecond.
+/// A probe sent later than this after it was due counts as late.
 pub const LATE: Duration = Duration::from_millis(10);
 /// Time between two looks at what the site's name resolves to. A load balancer that grows or loses a zone tells so by its
 /// name, within a minute.
@@ -60,6 +61,12 @@ pub trait Client: Send + Sync + 'static {
     /// Resolves the site's name again. New addresses join, vanished ones leave, the others keep their connections. An error
     /// in words leaves everything as it was.
     fn refresh(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Waits until a probe is due. Tokio's timers end that up to two milliseconds late, which is too much for a client whose
+    /// answers come faster.
+    fn until(&self, due: Instant) -> impl Future<Output = ()> + Send {
+        sleep_until(due)
+    }
 
     /// Sends one request to one of the addresses. Has no timeout of its own.
     fn send(&self, address: SocketAddr, connection: Connection) -> impl Future<Output = Reply> + Send;

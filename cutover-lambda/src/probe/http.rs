@@ -198,6 +198,10 @@ impl Client for HttpClient {
         Ok(())
     }
 
+    async fn until(&self, due: Instant) {
+        super::punctual::until(due).await;
+    }
+
     async fn send(&self, address: SocketAddr, connection: Connection) -> Reply {
         let mut reply = Reply::default();
         // The session takes it from `addresses`, each of which has its clients.

@@ -5,11 +5,12 @@ use super::{Client, LATE, RESOLVE_EVERY, Reply, Tally};
 use crate::report::{Connection, Failure, Phase, ProbeCounts, Sample};
 use crate::request::StatusSet;
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// What a series of probes is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +189,9 @@ impl<C: Client> Series<C> {
     async fn run(mut self) {
         let mut sequence = 0;
         let mut at = Instant::now();
+        let client = Arc::clone(&self.client);
+        // Kept from one turn of the loop to the next: what has begun to wait is not begun again.
+        let mut due = pin!(client.until(at));
         loop {
             let control = *self.control.borrow_and_update();
             if control.stop {
@@ -199,15 +203,16 @@ impl<C: Client> Series<C> {
                 }
                 // Told to go on: the schedule begins anew, the pause is nobody's latency.
                 at = at.max(Instant::now());
+                due.set(client.until(at));
                 continue;
             }
             tokio::select! {
                 biased;
-                () = sleep_until(at) => {
-                    let due = Due { sequence, at, control };
-                    self.send(due);
+                () = &mut due => {
+                    self.send(Due { sequence, at, control });
                     sequence += 1;
                     at += self.spec.interval;
+                    due.set(client.until(at));
                 }
                 changed = self.control.changed() => if changed.is_err() { break },
                 Some(ended) = self.under_way.join_next() => self.note(ended),

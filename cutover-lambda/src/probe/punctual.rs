@@ -1,0 +1,35 @@
+//! Waits to a fraction of a millisecond. Tokio's timers tick once a millisecond and may wake up another one late, which
+//! would all be told as latency of what is probed. Must not know what is waited for.
+
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Longer than Tokio's timers are late on a machine that is not busy.
+const COARSE: Duration = Duration::from_millis(3);
+
+/// Waits until `due`: most of it with Tokio, the rest in a thread, whose sleep the kernel ends to some microseconds.
+pub(super) async fn until(due: Instant) {
+    sleep_until(due.checked_sub(COARSE).unwrap_or(due)).await;
+    let left = due.saturating_duration_since(Instant::now());
+    if !left.is_zero() {
+        // An error is a runtime that ends; the loop that waits ends with it.
+        let _ = tokio::task::spawn_blocking(move || std::thread::sleep(left)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_never_ends_early_and_never_waits_for_what_is_past() {
+        for wait in [0, 1, 2, 5].map(Duration::from_millis) {
+            let due = Instant::now() + wait;
+            until(due).await;
+            assert!(Instant::now() >= due, "{wait:?}");
+        }
+        let began = Instant::now();
+        until(began.checked_sub(Duration::from_mins(1)).unwrap_or(began)).await;
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+}
