@@ -7,7 +7,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use support::function::Function;
+use support::function::{Function, eventually};
 use support::{Cloud, project};
 
 /// A stack whose two environments are healthy, and what is done to it.
@@ -30,6 +30,22 @@ impl Stack<'_> {
         self.function.clear_faults();
         self.function.let_the_lease_expire();
         self.reconciled(id, &before)
+    }
+
+    /// Begins a cutover, kills it in `locked`, where it has the lease and no record yet, and reconciles.
+    fn killed_before_it_is_recorded(&self) {
+        let before = self.function.sides();
+        let id = "killed-in-locked";
+        self.function.fault(&["hold", "--action", "PutObject", "--resource", id]);
+        self.function.begin(&json!({ "id": id }));
+        eventually("the run has the lease", || self.function.lease().filter(|lease| lease["holder"] == id));
+        self.function.kill();
+        self.function.clear_faults();
+        self.function.let_the_lease_expire();
+        self.cloud.run_in(&self.folder, &["--json", "reconcile"]).expect(0);
+        assert!(self.function.record(id).is_none_or(|record| !record["outcome"].is_null()));
+        assert_eq!(self.function.sides(), before);
+        assert_eq!(self.function.lease().unwrap()["released"], true);
     }
 
     /// Reconciles, and checks that everything is in order after run `id` was killed. Answers that run's record.
@@ -64,6 +80,7 @@ fn a_cutover_killed_in_any_phase_is_put_right_by_the_next_reconcile() {
     let stack = Stack { cloud: &cloud, function: Function::of(&cloud), folder };
     let short = json!({ "count": 40, "interval_ms": 50 });
 
+    stack.killed_before_it_is_recorded();
     stack.hold("DescribeTargetHealth", "");
     stack.killed_in("preflight", &short, &json!({}));
     stack.killed_in("gate", &json!({ "interval_ms": 100 }), &json!({ "gate": { "count": 100 } }));
@@ -73,6 +90,9 @@ fn a_cutover_killed_in_any_phase_is_put_right_by_the_next_reconcile() {
     stack.killed_in("settle", &short, &json!({ "settle_ms": 30_000 }));
     let long = json!({ "count": 600, "interval_ms": 50 });
     stack.killed_in("verify", &long, &json!({ "settle_ms": 0 }));
+    // The listeners are read once in preflight, and once more at the end.
+    stack.function.fault(&["hold", "--action", "DescribeListeners", "--skip", "1"]);
+    stack.killed_in("confirm", &short, &json!({}));
 
     // Nobody helps here: reconcile waits until the lease of a dead function has run out by itself.
     let before = stack.function.sides();

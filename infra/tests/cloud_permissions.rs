@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use support::function::Function;
 use support::policy::{allows, policy, texts};
@@ -29,6 +29,8 @@ fn the_functions_policy_allows_what_it_calls_and_nothing_else() {
         assert!(allowed, "nothing in its policy allows {call:#}\n{statements:#?}");
         called.insert(action);
     }
+    let listed = |call: &Value| texts(&call["resources"]).iter().any(|resource| resource.starts_with("prefix/"));
+    assert!(calls.iter().any(listed), "no list of objects names a prefix: the policy's condition was not tried");
     let allowed = statements.iter().flat_map(|statement| texts(&statement["Action"])).map(str::to_owned);
     let unused: Vec<String> =
         allowed.filter(|action| !called.contains(action) && !BY_LAMBDA.contains(&action.as_str())).collect();

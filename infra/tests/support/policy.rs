@@ -28,8 +28,17 @@ pub fn allows(statement: &Value, action: &str, call: &Value) -> bool {
     let named = resources.peek().is_some() || patterns == ["*"];
     texts(&statement["Action"]).contains(&action)
         && named
+        && meets_condition(statement, call)
         && resources
             .all(|arn| patterns.iter().any(|pattern| like(arn, pattern) || pattern.ends_with(&format!(":{arn}"))))
+}
+
+/// Whether the call is one that the statement's condition lets through: a list of objects by their prefix, where it names one.
+fn meets_condition(statement: &Value, call: &Value) -> bool {
+    let Some(patterns) = statement.pointer("/Condition/StringLikeIfExists/s3:prefix") else { return true };
+    let patterns = texts(patterns);
+    let mut prefixes = texts(&call["resources"]).into_iter().filter_map(|resource| resource.strip_prefix("prefix/"));
+    prefixes.all(|prefix| patterns.iter().any(|pattern| like(prefix, pattern)))
 }
 
 /// Whether text is like a pattern in which `*` is anything.

@@ -139,7 +139,13 @@ fn s3(parts: &Parts) -> (String, BTreeSet<String>) {
         _ => "Unknown",
     };
     let object = if key.is_empty() { bucket.to_owned() } else { format!("{bucket}/{key}") };
-    (action.to_owned(), BTreeSet::from([format!("arn:aws:s3:::{object}")]))
+    let mut resources = BTreeSet::from([format!("arn:aws:s3:::{object}")]);
+    // What a policy's condition `s3:prefix` looks at.
+    if action == "ListBucket" {
+        let prefix = form::pairs(query).find(|(name, _)| name == "prefix");
+        resources.extend(prefix.map(|(_, prefix)| format!("prefix/{prefix}")));
+    }
+    (action.to_owned(), resources)
 }
 
 fn rest(service: &str, parts: &Parts) -> (String, BTreeSet<String>) {
@@ -203,19 +209,16 @@ mod tests {
 
     #[test]
     fn an_s3_request_is_the_permission_it_needs() {
-        for (method, uri, action, resource) in [
-            ("GET", "/b/cutover/lock.json", "GetObject", "b/cutover/lock.json"),
-            ("HEAD", "/b/k", "GetObject", "b/k"),
-            ("PUT", "/b/k?x-id=PutObject", "PutObject", "b/k"),
-            ("GET", "/b?list-type=2&prefix=cutover%2F", "ListBucket", "b"),
-            ("POST", "/b?delete", "DeleteObject", "b"),
+        for (method, uri, action, resources) in [
+            ("GET", "/b/cutover/lock.json", "GetObject", &["arn:aws:s3:::b/cutover/lock.json"][..]),
+            ("HEAD", "/b/k", "GetObject", &["arn:aws:s3:::b/k"]),
+            ("PUT", "/b/k?x-id=PutObject", "PutObject", &["arn:aws:s3:::b/k"]),
+            ("GET", "/b?list-type=2&prefix=cutover%2F", "ListBucket", &["arn:aws:s3:::b", "prefix/cutover/"]),
+            ("POST", "/b?delete", "DeleteObject", &["arn:aws:s3:::b"]),
         ] {
             let call = call(&parts(method, uri, "s3", "test", &[]), "");
-            assert_eq!(
-                (call.action.as_str(), call.resources),
-                (action, vec![format!("arn:aws:s3:::{resource}")]),
-                "{uri}"
-            );
+            assert_eq!(call.action, action, "{uri}");
+            assert_eq!(call.resources, resources, "{uri}");
         }
     }
 
