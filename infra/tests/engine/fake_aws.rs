@@ -27,6 +27,10 @@ pub enum Answer {
     Xml(String),
     /// `200` with this JSON.
     Json(serde_json::Value),
+    /// `200` with this object, as S3 answers.
+    Object(String),
+    /// `404`, as S3 answers.
+    NoObject,
     /// An error of this code with this message.
     Error(u16, &'static str, &'static str),
     /// No answer: the connection is closed.
@@ -71,6 +75,10 @@ fn exchange(connection: &TcpStream, answer: &(dyn Fn(&Call) -> Answer + Send + S
     let action = target.or_else(form).unwrap_or_else(|| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
     let (status, content) = match answer(&Call { action: action.clone(), body }) {
         Answer::Hangup => return None,
+        Answer::Object(content) => (200, content),
+        // What only asks whether it is there gets no text.
+        Answer::NoObject if action.starts_with("HEAD ") => (404, String::new()),
+        Answer::NoObject => (404, "<Error><Code>NoSuchKey</Code></Error>".to_owned()),
         Answer::Json(value) => (200, value.to_string()),
         Answer::Xml(inner) => {
             (200, format!("<{action}Response><{action}Result>{inner}</{action}Result></{action}Response>"))
@@ -86,7 +94,10 @@ fn exchange(connection: &TcpStream, answer: &(dyn Fn(&Call) -> Answer + Send + S
         ),
     };
     let kind = if json { "application/x-amz-json-1.1" } else { "text/xml" };
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", content.len());
+    let head = format!(
+        "HTTP/1.1 {status} X\r\netag: \"1\"\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+        content.len()
+    );
     let mut writer = connection;
     writer.write_all((head + &content).as_bytes()).ok()
 }

@@ -66,6 +66,58 @@ fn only_what_could_not_be_taken_back_can_be_skipped() {
 }
 
 #[test]
+fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment_does() {
+    let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
+    world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone")];
+    world.events = vec![("bluegreen", "UPDATE_ROLLBACK_FAILED", "")];
+    world.after_cancel =
+        vec![("bluegreen", "UPDATE_ROLLBACK_IN_PROGRESS", ""), ("bluegreen", "UPDATE_ROLLBACK_COMPLETE", "")];
+    let aws = Aws::of(world);
+    // Blue is live, so the deployment that follows ends in a refusal, before anything is built.
+    let said = run(&aws, &["deploy", "--skip", "BlueService", "--version", "1", "--color", "blue"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("BlueService could not be taken back: the image is gone"), "{}", said.err);
+    assert!(said.err.contains("blue is live"), "{}", said.err);
+    let call = aws.call("ContinueUpdateRollback").unwrap();
+    assert!(call.says("ResourcesToSkip.member.1=BlueService"), "{}", call.body);
+    assert!(
+        aws.world().lock.as_ref().is_some_and(|lock| lock.contains("\"released\": true")),
+        "the lock is given back"
+    );
+}
+
+#[test]
+fn a_half_deleted_stack_is_finished_without_what_is_left_behind() {
+    let mut world = stack_in("DELETE_FAILED");
+    world.resources = vec![("Bucket", "DELETE_FAILED", "The bucket you tried to delete is not empty")];
+    let aws = Aws::of(world);
+    let said = run(&aws, &["destroy", "--yes", "--retain", "Bucket"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(aws.call("DeleteStack").unwrap().says("RetainResources.member.1=Bucket"));
+    assert!(said.err.contains("kept: Bucket (AWS::S3::Bucket)"), "{}", said.err);
+}
+
+#[test]
+fn what_is_left_of_a_deleted_stack_is_listed_with_what_removes_it() {
+    let mut world = stack_in("UPDATE_COMPLETE");
+    world.resources = vec![("Registry", "UPDATE_COMPLETE", "")];
+    world.survives = vec!["Registry"];
+    let said = run(&Aws::of(world), &["destroy", "--yes"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("something of it is left"), "{}", said.err);
+    assert!(said.err.contains("aws ecr delete-repository --force --repository-name Registry"), "{}", said.err);
+}
+
+#[test]
+fn a_stack_whose_creation_failed_is_not_removed_for_a_version_that_needs_one() {
+    let aws = Aws::of(stack_in("ROLLBACK_COMPLETE"));
+    let said = run(&aws, &["deploy", "--version", "1"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("bluegreen deploy"), "{}", said.err);
+    assert!(!aws.called("DeleteStack"));
+}
+
+#[test]
 fn there_is_nothing_to_skip_or_to_leave_behind_on_a_stack_that_is_well() {
     let aws = Aws::of(stack_in("UPDATE_COMPLETE"));
     assert_eq!(run(&aws, &["deploy", "--skip", "Cluster"]).code, 2);

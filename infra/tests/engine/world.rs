@@ -28,12 +28,18 @@ pub struct World {
     /// How many tasks of the new image have failed.
     pub failed_tasks: usize,
     pub cancelled: bool,
+    /// Which environment is live; blue where nothing is said.
+    pub green_is_live: bool,
+    /// The lock's object.
+    pub lock: Option<String>,
+    /// What is still there after the deletion: logical ids.
+    pub survives: Vec<&'static str>,
     /// Every call so far.
-    pub calls: Vec<String>,
+    pub calls: Vec<Call>,
     /// How often the events are not answered before they are, and how.
     pub refusals: usize,
     pub refusal: Refusal,
-    /// What becomes of the stack once it is asked to cancel.
+    /// What becomes of the stack once it is asked to cancel, or to go on with the way back.
     pub after_cancel: Vec<(&'static str, &'static str, &'static str)>,
 }
 
@@ -58,7 +64,7 @@ impl Aws {
         let shared = Arc::clone(&world);
         let endpoint = serve(move |call| {
             let mut world = shared.lock().unwrap();
-            world.calls.push(call.action.clone());
+            world.calls.push(call.clone());
             world.answer(call)
         });
         Self { world, endpoint }
@@ -69,7 +75,12 @@ impl Aws {
     }
 
     pub fn called(&self, action: &str) -> bool {
-        self.world().calls.iter().any(|call| call == action)
+        self.call(action).is_some()
+    }
+
+    /// The first call of this action.
+    pub fn call(&self, action: &str) -> Option<Call> {
+        self.world().calls.iter().find(|call| call.action == action).cloned()
     }
 
     pub async fn cloud(&self) -> Cloud {
@@ -86,7 +97,26 @@ impl Aws {
 
 impl World {
     fn answer(&mut self, call: &Call) -> Answer {
+        if let Some((method, path)) = call.action.split_once(" /") {
+            return self.s3(method, path, &call.body);
+        }
         match call.action.as_str() {
+            "ContinueUpdateRollback" => {
+                let after = std::mem::take(&mut self.after_cancel);
+                self.events.extend(after);
+                "UPDATE_ROLLBACK_COMPLETE".clone_into(&mut self.status);
+                Answer::Xml(String::new())
+            }
+            "DeleteStack" => {
+                "DELETE_COMPLETE".clone_into(&mut self.status);
+                Answer::Xml(String::new())
+            }
+            "DescribeListeners" => Answer::Xml(self.listeners()),
+            "GetTemplate" => Answer::Xml("<TemplateBody>{}</TemplateBody>".to_owned()),
+            "DescribeRepositories" if self.survives.contains(&"Registry") => {
+                Answer::Json(json!({ "repositories": [{ "repositoryName": "Registry" }] }))
+            }
+            "DescribeRepositories" => Answer::Error(400, "RepositoryNotFoundException", "gone"),
             "DescribeStacks" => Answer::Xml(self.stack()),
             "DescribeStackEvents" => self.stack_events(),
             "DescribeStackResources" => Answer::Xml(self.stack_resources()),
@@ -179,11 +209,39 @@ impl World {
         let resource = |(id, status, reason): &(&str, &str, &str)| {
             format!(
                 "<member><StackName>bluegreen</StackName><LogicalResourceId>{id}</LogicalResourceId>\
-                 <ResourceType>AWS::ECS::Service</ResourceType><ResourceStatus>{status}</ResourceStatus>\
-                 <ResourceStatusReason>{reason}</ResourceStatusReason><Timestamp>2026-11-23T10:00:00Z</Timestamp></member>"
+                 <PhysicalResourceId>{id}</PhysicalResourceId><ResourceType>{}</ResourceType>\
+                 <ResourceStatus>{status}</ResourceStatus><ResourceStatusReason>{reason}</ResourceStatusReason>\
+                 <Timestamp>2026-11-23T10:00:00Z</Timestamp></member>",
+                kind_of(id)
             )
         };
         format!("<StackResources>{}</StackResources>", self.resources.iter().map(resource).collect::<String>())
+    }
+
+    fn listeners(&self) -> String {
+        let (prod, dev) = if self.green_is_live { ("green", "blue") } else { ("blue", "green") };
+        let listener = |name: &str, color: &str| {
+            format!(
+                "<member><ListenerArn>{name}</ListenerArn><DefaultActions><member><Type>forward</Type>\
+                 <TargetGroupArn>{color}-group</TargetGroupArn></member></DefaultActions></member>"
+            )
+        };
+        format!("<Listeners>{}{}</Listeners>", listener("prod", prod), listener("dev", dev))
+    }
+
+    /// The bucket holds a lock and nothing else.
+    fn s3(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        match (method, path.contains("lock.json")) {
+            ("PUT", true) => {
+                // The client frames what it sends.
+                let object = body.find('{').zip(body.rfind('}')).map(|(from, to)| body[from..=to].to_owned());
+                self.lock = object;
+                Answer::Object(String::new())
+            }
+            ("GET", true) => self.lock.clone().map_or(Answer::NoObject, Answer::Object),
+            ("HEAD", _) => Answer::Object(String::new()),
+            _ => Answer::Object("<ListVersionsResult/>".to_owned()),
+        }
     }
 
     fn service(&self) -> serde_json::Value {
@@ -226,6 +284,14 @@ impl World {
         let healthy: String = (0..self.healthy).map(|_| target("healthy", "")).collect();
         let unfit = target("unhealthy", "Health checks failed with these codes: [500]");
         format!("<TargetHealthDescriptions>{healthy}{unfit}</TargetHealthDescriptions>")
+    }
+}
+
+fn kind_of(id: &str) -> &'static str {
+    match id {
+        "Registry" => "AWS::ECR::Repository",
+        "Bucket" => "AWS::S3::Bucket",
+        _ => "AWS::ECS::Service",
     }
 }
 

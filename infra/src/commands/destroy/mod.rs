@@ -1,14 +1,18 @@
 //! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and looks whether anything is left.
 
+mod left;
+
 use std::collections::BTreeMap;
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use super::Context;
+use super::deploy::deployed_template;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::{Operation, follow_deletion, settle};
+use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
 use crate::stack::outputs::Outputs;
+use left::Resource;
 
 /// Something may write to the bucket between its emptying and its deletion; then both are tried again.
 const ATTEMPTS: u32 = 3;
@@ -67,8 +71,8 @@ pub async fn target(context: &Context) -> Result<Option<Target>> {
         None => None,
     };
     let mut contents = BTreeMap::new();
-    for kind in resources(&cloud, &stack).await?.into_values() {
-        *contents.entry(kind).or_default() += 1;
+    for resource in resources(&cloud, &stack).await? {
+        *contents.entry(resource.kind).or_default() += 1;
     }
     Ok(Some(Target { stack, prod_url, traffic, contents }))
 }
@@ -106,6 +110,8 @@ pub async fn run(context: &Context, retain: &[String]) -> Result<()> {
 pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedStack, retain: &[String]) -> Result<()> {
     let timer = context.listener.start(format!("delete stack {}", stack.name));
     let outputs = stack.outputs().ok();
+    let before = resources(cloud, stack).await?;
+    let kept = kept(cloud, stack, &before, retain).await?;
     let mut attempt = 1;
     loop {
         if let Some(outputs) = &outputs {
@@ -124,8 +130,33 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
         return Err(Error::failed(format!("stack {} is still there, in {}", left.name, left.status))
             .hint("run bluegreen destroy again"));
     }
-    timer.finish(&*context.listener, "nothing is left");
+    let gone: Vec<Resource> = before.into_iter().filter(|resource| !kept.contains(resource)).collect();
+    require_gone(context, cloud, stack, &gone).await?;
+    let kept: Vec<String> = kept.iter().map(Resource::to_string).collect();
+    let detail = if kept.is_empty() { "nothing is left".to_owned() } else { format!("kept: {}", kept.join(", ")) };
+    timer.finish(&*context.listener, detail);
     Ok(())
+}
+
+/// What stays: what was named, and what the template says.
+async fn kept(cloud: &Cloud, stack: &DeployedStack, all: &[Resource], named: &[String]) -> Result<Vec<Resource>> {
+    let template = deployed_template(cloud, stack).await?;
+    let stays = |id: &String| named.contains(id) || template["Resources"][id]["DeletionPolicy"] == "Retain";
+    Ok(all.iter().filter(|resource| stays(&resource.id)).cloned().collect())
+}
+
+/// An error where anything of a deleted stack is left.
+async fn require_gone(context: &Context, cloud: &Cloud, stack: &DeployedStack, gone: &[Resource]) -> Result<()> {
+    let found = left::look(cloud, gone).await;
+    for unknown in found.unknown {
+        context.listener.warn(format!("whether this is gone could not be seen: {unknown}"));
+    }
+    if found.left.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed(format!("stack {} is deleted, and something of it is left", stack.name));
+    let error = found.left.iter().fold(error, Error::because);
+    Err(found.left.iter().fold(error, |error, it| error.hint(format!("where nobody needs it: {}", it.removal()))))
 }
 
 /// Deletes the stack, once.
@@ -140,21 +171,13 @@ async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack, r
             .calling(|| format!("delete stack {}", stack.name))?;
         Ok(())
     };
-    let resources = resources(cloud, stack).await?;
-    let operation = Operation {
-        cloud,
-        stack,
-        update: false,
-        resources: &resources,
-        expected: &[],
-        control: &context.control,
-        listener: &*context.listener,
-    };
+    let resources = resources(cloud, stack).await?.into_iter().map(|it| (it.id, it.kind)).collect();
+    let operation = context.operation(cloud, stack, &resources);
     follow_deletion(operation, begin).await
 }
 
-/// What is there of the stack: logical ids and types.
-async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<BTreeMap<String, String>> {
+/// What is there of the stack.
+async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<Resource>> {
     let answer = cloud
         .cloudformation
         .describe_stack_resources()
@@ -166,7 +189,11 @@ async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<BTreeMap<Stri
         !it.resource_status().is_some_and(|status| matches!(status.as_str(), "DELETE_COMPLETE" | "DELETE_SKIPPED"))
     });
     let named = there.filter_map(|it| {
-        Some((it.logical_resource_id()?.to_owned(), it.resource_type().unwrap_or_default().to_owned()))
+        Some(Resource {
+            id: it.logical_resource_id()?.to_owned(),
+            kind: it.resource_type().unwrap_or_default().to_owned(),
+            name: it.physical_resource_id().unwrap_or_default().to_owned(),
+        })
     });
     Ok(named.collect())
 }

@@ -1,5 +1,7 @@
 //! `bluegreen doctor`: looks at everything that a deployment or cutover needs, and says what to do about what is not so.
 
+mod quotas;
+
 use std::process::Stdio;
 
 use aws_credential_types::provider::ProvideCredentials as _;
@@ -87,7 +89,7 @@ pub async fn run(context: &Context) -> Vec<Check> {
         }
     };
     checks.push(template(context, &cloud).await);
-    checks.extend(quotas(&cloud, stack.is_none()).await);
+    checks.extend(quotas::run(&cloud, stack.is_none()).await);
     match stack {
         None => checks.push(
             Check::new("stack", Health::Unknown, format!("{} does not exist", context.stack)).todo("bluegreen deploy"),
@@ -184,39 +186,6 @@ async fn template(context: &Context, cloud: &Cloud) -> Check {
         Ok(_) => Check::good(WHAT, format!("valid, {size} bytes of {TEMPLATE_LIMIT}")),
         Err(error) => Check::bad(WHAT, &error),
     }
-}
-
-/// Limits of the account that a first deployment would run into. Those that may not be read are not worth an alarm.
-async fn quotas(cloud: &Cloud, new: bool) -> Vec<Check> {
-    const BALANCERS: &str = "quota: load balancers";
-    const FUNCTIONS: &str = "quota: functions";
-    let balancers = async {
-        let limits = cloud.elbv2.describe_account_limits().send().await.ok()?;
-        let limit = limits.limits().iter().find(|limit| limit.name() == Some("application-load-balancers"))?;
-        let most: usize = limit.max()?.parse().ok()?;
-        let there = cloud.elbv2.describe_load_balancers().send().await.ok()?.load_balancers().len();
-        Some((there, most))
-    };
-    let functions = async {
-        let settings = cloud.lambda.get_account_settings().send().await.ok()?;
-        settings.account_limit.map(|limit| limit.concurrent_executions)
-    };
-    let (balancers, functions) = tokio::join!(balancers, functions);
-    let balancers = match balancers {
-        Some((there, most)) if new && there >= most => {
-            Check::new(BALANCERS, Health::Bad, format!("{there} of {most} in use"))
-                .todo("delete one, or ask for more in Service Quotas (Elastic Load Balancing)")
-        }
-        Some((there, most)) => Check::good(BALANCERS, format!("{there} of {most} in use")),
-        None => Check::new(BALANCERS, Health::Unknown, "cannot be read"),
-    };
-    let functions = match functions {
-        Some(0) => Check::new(FUNCTIONS, Health::Bad, "no function may run in this account")
-            .todo("ask for concurrent executions in Service Quotas (Lambda)"),
-        Some(most) => Check::good(FUNCTIONS, format!("{most} at once")),
-        None => Check::new(FUNCTIONS, Health::Unknown, "cannot be read"),
-    };
-    vec![balancers, functions]
 }
 
 /// The stack's state, and the way on from it.
