@@ -53,15 +53,14 @@ impl Person {
         if let Some(why) = why {
             eprintln!("{} {why}", self.style.bad("!"));
         }
-        let cancel = match stage {
-            Stage::Updating => "[c]ancel the update and go back to what was there before",
-            Stage::Waiting => "[c]ancel and go back to what was there before",
-            Stage::Before | Stage::Changing => "",
-        };
-        let cancel = if cancel.is_empty() { String::new() } else { format!("{cancel}, ") };
-        eprint!("What now? {cancel}[d]etach and let it go on by itself, Enter to go on following it: ");
+        let can_cancel = matches!(stage, Stage::Updating | Stage::Waiting);
+        let cancel = if can_cancel { "  c      cancel it, and go back to what was there before\n" } else { "" };
+        eprint!(
+            "What now?\n{cancel}  d      detach: it goes on by itself\n  Enter  go on following it\n{} ",
+            self.style.strong(">")
+        );
         match self.keyboard.line().await.as_deref().map(str::trim) {
-            Some("c" | "C" | "cancel") if !cancel.is_empty() => Choice::Cancel,
+            Some("c" | "C" | "cancel") if can_cancel => Choice::Cancel,
             // Whoever closes the terminal has left.
             Some("d" | "D" | "detach") | None => Choice::Detach,
             Some(_) => Choice::GoOn,

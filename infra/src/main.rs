@@ -347,7 +347,9 @@ async fn run_destroy(context: &Context, person: &Person, yes: bool, retain: &[St
                 .because(target.question())
                 .hint("where it is meant: add --yes (YES=1 with make)"));
         }
-        eprint!("{}\nGo ahead? [y/N] ", target.question());
+        let question = target.question();
+        let lines: Vec<String> = question.lines().map(|line| person.style.wrapped(line, 0)).collect();
+        eprint!("{}\nGo ahead? [y/N] ", lines.join("\n"));
         ask::agree(person.keyboard.line().await.as_deref(), "nothing was deleted")?;
     }
     destroy::run(context, retain).await

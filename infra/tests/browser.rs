@@ -99,6 +99,7 @@ fn status() -> Status {
         prod_url: "http://prod.example".to_owned(),
         dev_url: "http://dev.example:81".to_owned(),
         environments: vec![environment(Color::Blue, "dev", "2"), environment(Color::Green, "prod", "1")],
+        drift: Vec::new(),
         warnings: Vec::new(),
         lock: None,
         runs: Vec::new(),

@@ -21,10 +21,10 @@ use crate::stack::outputs::Outputs;
 const EVENT_AGE: Duration = Duration::from_mins(1);
 
 /// Longer than any cold start, queue and first write of the record take together.
-const BEGIN_LIMIT: Duration = Duration::from_secs(75);
+pub const BEGIN_LIMIT: Duration = Duration::from_secs(75);
 
 /// A living function writes its record far more often than this.
-const SILENCE_LIMIT: Duration = Duration::from_secs(45);
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(45);
 
 /// Between two looks at the record.
 const LOOK: Duration = Duration::from_millis(200);

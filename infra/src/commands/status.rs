@@ -30,6 +30,8 @@ pub struct Status {
     pub dev_url: String,
     /// The environments, blue first.
     pub environments: Vec<Environment>,
+    /// Where the listeners do something else than the stack's parameters say.
+    pub drift: Vec<Drift>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
     /// Who changes the stack or its traffic at the moment.
@@ -59,6 +61,19 @@ pub struct Environment {
     pub fault: Option<String>,
 }
 
+/// A listener that does something else than the stack's parameters say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// `prod` or `dev`.
+    pub listener: &'static str,
+    /// The environment it forwards to; null where it is not one of the stack's, or both.
+    pub forwards_to: Option<Color>,
+    /// The environment that the parameter `ProdColor` means.
+    pub stack_says: Color,
+    /// What to do about it.
+    pub todo: &'static str,
+}
+
 /// Reads the status.
 pub async fn run(context: &Context) -> Result<Status> {
     let cloud = Cloud::connect(&context.settings).await?;
@@ -76,6 +91,7 @@ pub async fn run(context: &Context) -> Result<Status> {
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
         region: cloud.region().to_owned(),
         state: stack.status.clone(),
+        drift: drift(stack.parameter(parameter::PROD_COLOR), traffic),
         warnings: warnings(&stack, traffic, &runs, lock.as_ref()),
         environments: vec![blue, green],
         lock,
@@ -112,6 +128,22 @@ async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {
         .map_err(|error| Error::failed("cannot read the lock").because(error))
 }
 
+/// After a cutover both listeners have drifted by design; anything else was somebody's hand, or is half a cutover.
+fn drift(prod_color: &str, traffic: Traffic) -> Vec<Drift> {
+    let Ok(told) = prod_color.parse::<Color>() else { return Vec::new() };
+    let swapped = (traffic.prod, traffic.dev) == (Some(told.other()), Some(told));
+    let drifted = |listener, forwards_to: Option<Color>, stack_says: Color| {
+        let todo = match forwards_to {
+            _ if swapped => "nothing: a cutover does that, and the next deployment tells the stack",
+            Some(_) => "bluegreen reconcile puts prod and dev in order",
+            None => "set its default action to the blue or the green target group; a split bluegreen reconcile ends",
+        };
+        (forwards_to != Some(stack_says)).then_some(Drift { listener, forwards_to, stack_says, todo })
+    };
+    let both = [drifted("prod", traffic.prod, told), drifted("dev", traffic.dev, told.other())];
+    both.into_iter().flatten().collect()
+}
+
 fn warnings(stack: &DeployedStack, traffic: Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<String> {
     let mut warnings = Vec::new();
     match (traffic.prod, traffic.dev) {
@@ -130,4 +162,34 @@ fn warnings(stack: &DeployedStack, traffic: Traffic, runs: &[Record], lock: Opti
         warnings.push("the last run was interrupted: bluegreen reconcile puts the listeners in order".to_owned());
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(prod: Option<Color>, dev: Option<Color>) -> Vec<(&'static str, &'static str)> {
+        drift("green", Traffic { prod, dev }).into_iter().map(|it| (it.listener, it.todo)).collect()
+    }
+
+    #[test]
+    fn listeners_that_do_what_the_stack_says_have_not_drifted() {
+        assert_eq!(found(Some(Color::Green), Some(Color::Blue)), []);
+        assert_eq!(drift("", Traffic { prod: None, dev: None }), [], "a stack of somebody else's");
+    }
+
+    #[test]
+    fn after_a_cutover_there_is_nothing_to_do() {
+        let swapped = found(Some(Color::Blue), Some(Color::Green));
+        assert_eq!(swapped.len(), 2);
+        assert!(swapped.iter().all(|(_, todo)| todo.starts_with("nothing")), "{swapped:?}");
+    }
+
+    #[test]
+    fn half_a_swap_and_a_strange_target_are_put_in_order() {
+        let half = found(Some(Color::Green), Some(Color::Green));
+        assert!(matches!(half[..], [("dev", todo)] if todo.contains("reconcile")), "{half:?}");
+        let strange = found(None, Some(Color::Blue));
+        assert!(matches!(strange[..], [("prod", todo)] if todo.contains("default action")), "{strange:?}");
+    }
 }

@@ -111,6 +111,7 @@ mod tests {
             prod_url: "http://prod".to_owned(),
             dev_url: "http://dev".to_owned(),
             environments: vec![environment(Color::Blue, "dev"), environment(Color::Green, "prod")],
+            drift: Vec::new(),
             warnings: Vec::new(),
             lock: None,
             runs: Vec::new(),

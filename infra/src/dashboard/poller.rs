@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::Frame;
 use super::view::{Problem, View};
+use crate::commands::cutover::{BEGIN_LIMIT, SILENCE_LIMIT};
 use crate::commands::status::Status;
 use crate::error::{Error, Result};
 use crate::report::{self, Format, Place, Run};
@@ -25,12 +26,6 @@ const RUN_PERIOD: Duration = Duration::from_millis(250);
 
 /// Longest time for one look. Beyond it the cloud counts as not reachable.
 const PATIENCE: Duration = Duration::from_secs(12);
-
-/// Longest time from asking for a run until it has a record.
-const BEGIN_LIMIT: Duration = Duration::from_secs(75);
-
-/// A living function writes its record far more often than this, in seconds.
-const SILENCE_LIMIT_S: i64 = 45;
 
 /// What a person asked for, with the state that they saw when they confirmed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -183,10 +178,10 @@ impl<S: Source> Poller<S> {
     fn take_run(&mut self, result: Result<Option<Run>>, since: Instant) {
         match result {
             Ok(Some(run)) => {
-                let silence = jiff::Timestamp::now().duration_since(run.record.updated);
+                let silence = Duration::try_from(jiff::Timestamp::now().duration_since(run.record.updated));
                 if run.record.is_final() {
                     self.unfollow();
-                } else if silence.as_secs() > SILENCE_LIMIT_S {
+                } else if silence.is_ok_and(|silence| silence > SILENCE_LIMIT) {
                     // It was ended before it was done; the status says so once its lock has expired.
                     self.followed = None;
                 }

@@ -7,14 +7,15 @@ use crate::error::Error;
 
 /// The error in lines, each ending with a line break.
 pub fn render(error: &Error, style: Style) -> String {
-    let mut text = format!("{} {}\n", style.bad("error:"), error.message());
+    let mut text = format!("{} {}\n", style.bad("error:"), style.wrapped(error.message(), 7));
     for cause in error.causes() {
         for (index, line) in cause.lines().enumerate() {
             let mark = if index == 0 { "because:" } else { "        " };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {} {line}", style.dim(mark));
+            let _ = writeln!(text, "  {} {}", style.dim(mark), style.wrapped(line, 11));
         }
     }
+    // Not broken into lines: a command in it is copied as one.
     for hint in error.hints() {
         let _ = writeln!(text, "  {} {hint}", style.good("do:"));
     }

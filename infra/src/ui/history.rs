@@ -3,45 +3,29 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use cutover_lambda::Record;
 use cutover_lambda::report::ProbeReport;
-use cutover_lambda::{Color, Record};
 
-use super::Style;
+use super::{Style, runs};
 
-/// Runs, one a line: who, when, from where to where, how it ended, and what the probes say.
+/// Runs, one a line: when, from where to where, how it ended, what the probes say, under which id, and who.
 pub fn history(runs: &[Record], style: Style) -> String {
-    let head = format!(
-        "{:<20}  {:<9}  {:<5}  {:<5}  {:<11}  {:>6}  {:>6}  {:>8}  {:>9}  {:>9}  {:>8}  {}",
-        "run", "what", "from", "to", "outcome", "probes", "failed", "below", "p50", "p99", "took", "by"
-    );
+    let head =
+        format!("{}  {:>8}  {:>9}  {:>9}  {:>8}  {:<36}  {}", runs::heads(), "below", "p50", "p99", "took", "id", "by");
     let mut text = format!("{}\n", style.dim(head.trim_end()));
     for run in runs {
-        let color = |color: Option<Color>| color.map_or("-", |color| color.as_str());
-        let outcome = run.outcome.map_or("running", |outcome| outcome.as_str());
-        let outcome = format!("{outcome:<11}");
-        let outcome = match run.outcome {
-            Some(end) if end.is_success() => style.good(&outcome),
-            Some(_) => style.bad(&outcome),
-            None => style.warn(&outcome),
-        };
-        let probes = run.probes.clone().unwrap_or_default();
-        let counts = probes.counts;
-        let during = if probes.during.count > 0 { probes.during } else { probes.after };
-        let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        let latency = runs::latency(run);
+        let bound = run.probes.as_ref().and_then(|probes| probes.bound95);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{:<20}  {:<9}  {:<5}  {:<5}  {outcome}  {:>6}  {:>6}  {:>8}  {:>9}  {:>9}  {:>8}  {}",
-            run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-            run.op.as_str(),
-            color(run.from),
-            color(run.to),
-            counts.sent,
-            counts.failed,
-            probes.bound95.map_or_else(|| "-".to_owned(), percent),
-            ms(during.p50),
-            ms(during.p99),
+            "{}  {:>8}  {:>9}  {:>9}  {:>8}  {:<36}  {}",
+            runs::columns(run, style),
+            bound.map_or_else(|| "-".to_owned(), percent),
+            runs::ms(latency.p50),
+            runs::ms(latency.p99),
             took(Duration::from_millis(run.duration_ms)),
+            run.id,
             run.request.by.as_deref().unwrap_or("-"),
         );
     }
@@ -111,6 +95,7 @@ fn seconds(ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use cutover_lambda::Color;
     use cutover_lambda::report::{Percentiles, ProbeCounts};
     use cutover_lambda::request::{Op, Request};
     use cutover_lambda::{Outcome, Phase};

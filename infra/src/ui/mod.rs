@@ -7,6 +7,7 @@ mod keyboard;
 mod lines;
 mod plan;
 mod progress;
+mod runs;
 mod screen;
 mod status;
 mod style;

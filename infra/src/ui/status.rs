@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use cutover_lambda::Record;
 
-use super::Style;
-use crate::commands::status::{Environment, Status};
+use super::{Style, runs};
+use crate::commands::status::{Drift, Environment, Status};
 
 /// The status on one screen.
 pub fn render(status: &Status, style: Style) -> String {
@@ -18,6 +18,7 @@ pub fn render(status: &Status, style: Style) -> String {
     for environment in &status.environments {
         text.push_str(&row(environment, style));
     }
+    text.push_str(&drift(&status.drift, style));
     for warning in &status.warnings {
         let _ = writeln!(text, "\n{} {warning}", style.warn("warning:"));
     }
@@ -25,7 +26,26 @@ pub fn render(status: &Status, style: Style) -> String {
         let _ = writeln!(text, "\na {} is under way since {} ({})", lock.purpose, lock.since, lock.holder);
     }
     if !status.runs.is_empty() {
-        let _ = write!(text, "\n{}", runs(&status.runs, style));
+        let _ = write!(text, "\n{}", last_runs(&status.runs, style));
+    }
+    text
+}
+
+/// A row for each listener that has drifted. The same advice is given once.
+fn drift(listeners: &[Drift], style: Style) -> String {
+    let mut text = String::new();
+    for (number, it) in listeners.iter().enumerate() {
+        let forwards_to = it.forwards_to.map_or("none of both", |color| color.as_str());
+        let again = number > 0 && listeners[number - 1].todo == it.todo;
+        let todo = if again { String::new() } else { format!("; to do: {}", it.todo) };
+        let space = if number == 0 { "\n" } else { "" };
+        let _ = writeln!(
+            text,
+            "{space}{} {} forwards to {forwards_to}, the stack says {}{todo}",
+            style.dim("drift:"),
+            it.listener,
+            it.stack_says
+        );
     }
     text
 }
@@ -45,30 +65,10 @@ fn row(environment: &Environment, style: Style) -> String {
 }
 
 /// Runs, one a line.
-pub fn runs(runs: &[Record], style: Style) -> String {
-    let mut text =
-        format!("{}\n", style.dim("run                   what      from   to     outcome      probes  failed  p99"));
-    for run in runs {
-        let color = |color: Option<cutover_lambda::Color>| color.map_or("-", |color| color.as_str());
-        let outcome = run.outcome.map_or("running", |outcome| outcome.as_str());
-        let outcome = match run.outcome {
-            Some(outcome) if outcome.is_success() => style.good(&format!("{outcome:<11}")),
-            Some(_) => style.bad(&format!("{outcome:<11}")),
-            None => style.warn(&format!("{outcome:<11}")),
-        };
-        let counts = run.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();
-        let p99 = run.probes.as_ref().and_then(|probes| probes.during.p99);
-        let _ = writeln!(
-            text,
-            "{:<20}  {:<8}  {:<5}  {:<5}  {outcome}  {:>6}  {:>6}  {}",
-            run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-            run.op.as_str(),
-            color(run.from),
-            color(run.to),
-            counts.sent,
-            counts.failed,
-            p99.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
-        );
+fn last_runs(records: &[Record], style: Style) -> String {
+    let mut text = format!("{}\n", style.dim(&format!("{}  p99", runs::heads())));
+    for run in records {
+        let _ = writeln!(text, "{}  {}", runs::columns(run, style), runs::ms(runs::latency(run).p99));
     }
     text
 }
@@ -108,6 +108,12 @@ mod tests {
             prod_url: "http://127.0.0.1:8080".to_owned(),
             dev_url: "http://127.0.0.1:8081".to_owned(),
             environments: vec![environment(Color::Blue, "prod", "2"), green],
+            drift: vec![Drift {
+                listener: "dev",
+                forwards_to: None,
+                stack_says: Color::Green,
+                todo: "set its default action",
+            }],
             warnings: vec!["prod and dev both forward to blue".to_owned()],
             lock: None,
             runs: vec![run],

@@ -111,6 +111,9 @@ impl Tree {
                 self.environments.entry(*color).or_default().said = Some(said);
             }
             Event::Hopeless { color, reason } => {
+                // Nobody waits for it any more.
+                let waiting = format!("wait for {color}");
+                self.steps.retain(|(step, _)| *step != waiting);
                 self.environments.entry(*color).or_default().said = Some(format!("will not come up: {reason}"));
             }
             Event::Note { .. } | Event::Warning { .. } => {}
