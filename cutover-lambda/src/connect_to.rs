@@ -97,6 +97,13 @@ impl ConnectTo {
         std::env::var(crate::config::names::CONNECT_TO).unwrap_or_default().parse()
     }
 
+    /// These rules, and where none of them matches, `others`.
+    #[must_use]
+    pub fn or(mut self, others: Self) -> Self {
+        self.rules.extend(others.rules);
+        self
+    }
+
     /// Where to connect for `url`.
     pub fn apply(&self, url: &Url) -> Result<Target, NoAuthority> {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
@@ -174,6 +181,14 @@ mod tests {
         assert_eq!(target(rules, "http://alb.example/"), ("127.0.0.1".into(), 8080, "alb.example".into()));
         assert_eq!(target(rules, "http://other:81/"), ("127.0.0.1".into(), 8081, "other:81".into()));
         assert_eq!(target(rules, "http://other:82/"), ("h".into(), 1, "other:82".into()));
+    }
+
+    #[test]
+    fn rules_of_ones_own_go_before_others() {
+        let rules = |text: &str| text.parse::<ConnectTo>().unwrap();
+        let both = rules("a:80:own:1").or(rules("a:80:other:2,b:80:other:3"));
+        let reached = |url| both.apply(&Url::parse(url).unwrap()).unwrap().host;
+        assert_eq!((reached("http://a"), reached("http://b")), ("own".to_owned(), "other".to_owned()));
     }
 
     #[test]

@@ -153,6 +153,12 @@ impl<S: ObjectStore> Ledger<S> {
         Ok(lease.filter(|info| info.is_live(self.clock.now())))
     }
 
+    /// Whether it can be taken now, and nobody who held it left a run behind that has to be put right.
+    pub async fn is_free(&self) -> Result<bool, StoreError> {
+        let lease = self.read_lease().await?;
+        Ok(lease.is_none_or(|(info, _)| !info.is_live(self.clock.now()) && remember(&info).is_empty()))
+    }
+
     async fn read_lease(&self) -> Result<Option<(LeaseInfo, String)>, StoreError> {
         let Some(object) = self.store.get(keys::LOCK).await? else {
             return Ok(None);

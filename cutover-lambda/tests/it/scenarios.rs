@@ -249,9 +249,22 @@ async fn a_deployment_excludes_a_cutover() {
     let record = world.invoke(json!({})).await;
     assert_sound(&world, &record, Outcome::Refused, Green);
     assert!(record.message.contains("a deployment holds the lease: deploy-1"), "{}", record.message);
+    assert!(!deployment.is_free().await.unwrap());
     lease.release().await.unwrap();
+    assert!(deployment.is_free().await.unwrap());
     let record = world.invoke(json!({})).await;
     assert_sound(&world, &record, Outcome::Done, Blue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_killed_cutover_left_behind_is_not_free_even_once_it_has_expired() {
+    let world = World::new();
+    let killed = tokio::time::timeout(Duration::from_secs(5), world.invoke(json!({}))).await;
+    assert!(killed.is_err());
+    sleep(Duration::from_mins(5)).await;
+    let ledger = Ledger::new(Arc::clone(&world.store), world.clock);
+    assert!(ledger.holder().await.unwrap().is_none());
+    assert!(!ledger.is_free().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,6 +84,14 @@ impl FunctionSource {
             Self::Project(project) => project.build(architecture).await,
         }
     }
+
+    /// The zip for an architecture, where nothing need be built for it.
+    pub fn kept(&self, architecture: Architecture) -> Result<Option<FunctionZip>> {
+        match self {
+            Self::Ready { bytes, from } => ready(bytes, from, architecture).map(Some),
+            Self::Project(project) => project.kept(architecture),
+        }
+    }
 }
 
 fn carried() -> Option<&'static [u8]> {
@@ -139,42 +147,52 @@ impl Project {
     /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
     /// where there is nothing to build.
     async fn build(&self, architecture: Architecture) -> Result<FunctionZip> {
-        let Self(metadata) = self;
-        let (package, binary) = FUNCTION;
-        let folder = metadata.target_directory.join("lambda").join(binary);
-        let built = Built::at(folder.join(PROGRAM));
-        let target = format!("{}.{FUNCTION_GLIBC}", architecture.rust_target());
-        let arguments = [
-            "lambda",
-            "build",
-            "--profile",
-            "function",
-            "--locked",
-            "-p",
-            package,
-            "--bin",
-            binary,
-            "--target",
-            &target,
-        ];
-        let known = metadata.package(package).ok_or_else(|| no_package(metadata, package))?;
-        let sources = sources::hash(metadata, known, &arguments, None)?;
+        let target = target(architecture);
+        let (built, zip) = self.built();
+        let sources = self.sources(&target)?;
         let bootstrap = if let Some(bytes) = sources.as_deref().and_then(|sources| built.of(sources)) {
             bytes
         } else {
-            cargo(&metadata.workspace_root, &arguments, "the cutover function").await?;
+            cargo(self.folder(), &arguments(&target), "the cutover function").await?;
             // Where something was edited meanwhile, nobody knows which of both went in.
-            let after = sources::hash(metadata, known, &arguments, None)?;
+            let after = self.sources(&target)?;
             match sources {
                 Some(sources) if after.as_ref() == Some(&sources) => built.remember(&sources)?,
                 _ => built.read()?,
             }
         };
-        let zip = Built::at(folder.join("bootstrap.zip"));
         tokio::task::spawn_blocking(move || pack_once(&bootstrap, &zip))
             .await
             .doing(|| "pack the cutover function".to_owned())?
     }
+
+    /// The one that was built before, where everything is as it was.
+    fn kept(&self, architecture: Architecture) -> Result<Option<FunctionZip>> {
+        let (built, zip) = self.built();
+        let bootstrap = self.sources(&target(architecture))?.and_then(|sources| built.of(&sources));
+        bootstrap.map(|bootstrap| pack_once(&bootstrap, &zip)).transpose()
+    }
+
+    /// The program and its zip.
+    fn built(&self) -> (Built, Built) {
+        let folder = self.0.target_directory.join("lambda").join(FUNCTION.1);
+        (Built::at(folder.join(PROGRAM)), Built::at(folder.join("bootstrap.zip")))
+    }
+
+    fn sources(&self, target: &str) -> Result<Option<String>> {
+        let Self(metadata) = self;
+        let package = metadata.package(FUNCTION.0).ok_or_else(|| no_package(metadata, FUNCTION.0))?;
+        sources::hash(metadata, package, &arguments(target), None)
+    }
+}
+
+fn target(architecture: Architecture) -> String {
+    format!("{}.{FUNCTION_GLIBC}", architecture.rust_target())
+}
+
+fn arguments(target: &str) -> [&str; 11] {
+    let (package, binary) = FUNCTION;
+    ["lambda", "build", "--profile", "function", "--locked", "-p", package, "--bin", binary, "--target", target]
 }
 
 /// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.

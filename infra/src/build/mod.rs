@@ -4,6 +4,7 @@
 mod function;
 mod lock;
 mod packages;
+mod program;
 mod provenance;
 pub mod sbom;
 mod sources;
@@ -17,11 +18,11 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
-use crate::image::{Architecture, BuiltImage, Image, ImageSource, ImageSpec};
+use crate::image::{Architecture, Image, ImageSource};
 use crate::stack::App;
 pub use function::{FunctionSource, FunctionZip};
-use lock::Lock;
-use packages::{Metadata, Package};
+use packages::Metadata;
+use program::Program;
 
 /// Lines of a failed build that are shown.
 const LINES_SHOWN: usize = 30;
@@ -118,6 +119,14 @@ impl Workspace {
         }
     }
 
+    /// The image of a version, where it was built before from what is there now. Nothing is built, and nobody asked.
+    pub fn kept_image(&self, version: &str, architecture: Architecture, port: u16) -> Result<Option<Image>> {
+        let Service::Cargo { workspace, package, .. } = &self.service else { return Ok(None) };
+        let name = self.name(version);
+        let package = workspace.package(package).ok_or_else(|| no_package(workspace, package))?;
+        Program { workspace, package, name: &name, version, architecture }.kept(port)
+    }
+
     /// Where the cutover function comes from.
     pub fn function_source(&self) -> &FunctionSource {
         &self.function
@@ -176,99 +185,6 @@ fn no_package(workspace: &Metadata, name: &str) -> Error {
     Error::usage(format!("there is no package {name} in {}", workspace.workspace_root.display()))
         .because(format!("there are: {}", names.join(", ")))
         .hint("name the service's package or image in bluegreen.toml: [app] cargo = \"greeter\", or image = \"registry/app:{version}\"")
-}
-
-/// A program of a package, to be built as a static binary.
-struct Program<'a> {
-    workspace: &'a Metadata,
-    package: &'a Package,
-    name: &'a str,
-    version: &'a str,
-    architecture: Architecture,
-}
-
-impl Program<'_> {
-    /// Its image: the one built before, where everything is as it was.
-    async fn image(&self, port: u16) -> Result<Image> {
-        let Self { workspace, package, name, version, architecture } = *self;
-        let target = architecture.rust_target();
-        // Naming the target keeps the flag away from build scripts and macros.
-        let flags = format!("target.{target}.rustflags=[\"-C\",\"target-feature=+crt-static\"]");
-        let arguments = [
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            &package.name,
-            "--bin",
-            name,
-            "--target",
-            target,
-            "--config",
-            &flags,
-        ];
-        let binary = workspace.target_directory.join(target).join("release").join(name);
-        let listing = binary.with_extension("d");
-        let port_text = port.to_string();
-        let inputs = [&arguments[..], &[version, &port_text]].concat();
-        let sources = || sources::hash(workspace, package, &inputs, Some(&listing));
-        let built =
-            BuiltImage::in_folder(workspace.target_directory.join("images").join(format!("{name}-{architecture}")));
-        if let Some(known) = sources()?
-            && let Some(image) = built.built_from(&known, sbom::MEDIA_TYPE)
-        {
-            return Ok(image);
-        }
-        let unseen = || sources::hash(workspace, package, &inputs, None);
-        let before = unseen()?;
-        cargo(&workspace.workspace_root, &arguments, name).await?;
-        let bytes = tokio::fs::read(&binary).await.doing(|| format!("read {}", binary.display()))?;
-        let spec = ImageSpec { name, version, architecture, port };
-        let image = Image::from_static_binary(&spec, &bytes)?;
-        let image = image.with_attachment(sbom::MEDIA_TYPE, self.parts().await?)?;
-        // Where something was edited meanwhile, nobody knows which of both went in.
-        if let (Some(known), true) = (sources()?, unseen()? == before) {
-            built.keep(&known, &image)?;
-        }
-        Ok(image)
-    }
-
-    /// The bill of what is in it.
-    async fn parts(&self) -> Result<Vec<u8>> {
-        let Self { workspace, package, name, version, architecture } = *self;
-        let (root, target) = (&workspace.workspace_root, architecture.rust_target());
-        let arguments = [
-            "tree",
-            "--locked",
-            "--offline",
-            "-p",
-            &package.name,
-            "--edges",
-            "normal,no-proc-macro",
-            "--target",
-            target,
-            "--prefix",
-            "depth",
-            "--format",
-            sbom::TREE_FORMAT,
-        ];
-        let tree = cargo(root, &arguments, &format!("the list of what is in {name}")).await?;
-        let lock = root.join("Cargo.lock");
-        let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
-        let lock = Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?;
-        let compiler = String::from_utf8_lossy(&sources::compiler(root)?).into_owned();
-        // The library of this machine is the one that is linked in, unless the program is for another.
-        let native = compiler.lines().any(|line| line.strip_prefix("host: ") == Some(target));
-        let libc = if native { c_library() } else { None };
-        let subject = sbom::Subject { program: name, version, target, compiler: &compiler, libc: libc.as_deref() };
-        Ok(sbom::document(&subject, &tree, &lock).to_string().into_bytes())
-    }
-}
-
-/// The C library of this machine: `glibc 2.36`.
-fn c_library() -> Option<String> {
-    let output = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn command(root: &Path) -> Command {

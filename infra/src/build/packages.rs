@@ -1,7 +1,9 @@
 //! What Cargo says of a workspace: where its packages are, and which programs they have. Must not know what is deployed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -37,8 +39,19 @@ struct Dependency {
 }
 
 impl Metadata {
-    /// Asks Cargo about the workspace that a folder is in.
+    /// Asks Cargo about the workspace that a folder is in; once for each folder.
     pub fn of(folder: &Path) -> Result<Self> {
+        static KNOWN: Mutex<BTreeMap<PathBuf, Metadata>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metadata) = known.get(folder) {
+            return Ok(metadata.clone());
+        }
+        let metadata = Self::ask(folder)?;
+        known.insert(folder.to_owned(), metadata.clone());
+        Ok(metadata)
+    }
+
+    fn ask(folder: &Path) -> Result<Self> {
         let output = Command::new("cargo")
             .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
             .current_dir(folder)

@@ -1,10 +1,11 @@
 //! A hash of everything that a program is built from, so that what was built before can be taken again without asking a
 //! compiler. Where it cannot see everything it says so. Must not know what is built.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -65,11 +66,19 @@ pub(super) fn hash(
     Ok(Some(hex(&hash.finalize())))
 }
 
-/// Which compiler it is.
+/// Which compiler it is. It stays the same while this command runs, so each project's is asked once.
 pub(super) fn compiler(root: &Path) -> Result<Vec<u8>> {
+    static KNOWN: Mutex<BTreeMap<PathBuf, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    // Held while it is asked: whoever else wants to know waits for the same answer.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(compiler) = known.get(root) {
+        return Ok(compiler.clone());
+    }
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").current_dir(root).output();
-    Ok(output.doing(|| "ask the compiler for its version".to_owned())?.stdout)
+    let compiler = output.doing(|| "ask the compiler for its version".to_owned())?.stdout;
+    known.insert(root.to_owned(), compiler.clone());
+    Ok(compiler)
 }
 
 fn variables() -> BTreeSet<(String, String)> {

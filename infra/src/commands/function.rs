@@ -17,6 +17,6 @@ pub struct Arguments {
 
 /// Builds the zip, or takes the one that a deployment would, and writes it.
 pub async fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let zip = publish::function(context, &FunctionSource::find()?).await?;
+    let zip = publish::function(context, &FunctionSource::find()?, &publish::Kept::default()).await?;
     std::fs::write(&arguments.out, &zip.bytes).doing(|| format!("write {}", arguments.out.display()))
 }

@@ -18,7 +18,7 @@ pub mod report;
 pub mod status;
 pub mod synth;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cutover_lambda::ledger::{Lease, LeaseError, Purpose, S3Ledger, S3Store};
@@ -26,7 +26,7 @@ use cutover_lambda::run::LEASE_TTL;
 use tokio::sync::Mutex;
 
 use crate::cloud::{Cloud, DeployedStack};
-use crate::deploy::{Control, Listener, Plan, Poll};
+use crate::deploy::{Control, Listener, Operation, Plan, Poll};
 use crate::error::{Error, Kind, Result};
 use crate::stack::Settings;
 use crate::stack::outputs::Outputs;
@@ -79,6 +79,16 @@ impl Context {
     pub fn new(stack: String, settings: Settings, listener: Arc<dyn Listener>) -> Self {
         let (confirmation, control) = (Arc::new(Nobody), Control::default());
         Self { stack, settings, listener, confirmation, control, lease: Mutex::new(None) }
+    }
+
+    /// An operation of a stack, of which this context's listener is told.
+    fn operation<'a>(
+        &'a self,
+        cloud: &'a Cloud,
+        stack: &'a DeployedStack,
+        resources: &'a BTreeMap<String, String>,
+    ) -> Operation<'a> {
+        Operation::new(cloud, stack, resources, &self.control, &*self.listener)
     }
 
     /// Asks whether these concerns are meant, where there are any.

@@ -1,10 +1,13 @@
 //! What a deployment needs in place before the stack can be told of it: built, and put into registry and bucket.
 
+use aws_sdk_ecr::types::ImageIdentifier;
+
 use super::Context;
 use crate::build::{FunctionSource, FunctionZip, Workspace};
 use crate::cloud::Cloud;
-use crate::error::{Calling, Result};
+use crate::error::{Calling, Doing, Result};
 use crate::image::{Credentials, Image, Registry, RegistryEndpoint, push};
+use crate::stack::Settings;
 use crate::stack::outputs::Outputs;
 use crate::stack::storage::code_key;
 
@@ -29,12 +32,45 @@ pub(super) struct Release {
     pub(super) version: String,
 }
 
+/// What was built before from the same sources, so that nothing need be built.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    image: Option<Image>,
+    function: Option<FunctionZip>,
+}
+
+impl Kept {
+    /// Looks for the image of this version, where one is wanted, and for the function.
+    pub(super) async fn find(settings: &Settings, workspace: &Workspace, version: Option<&str>) -> Result<Self> {
+        let app = &settings.app;
+        let (architecture, port) = (app.architecture.into(), app.port.get());
+        let (function, image) = (workspace.function_source().clone(), workspace.clone());
+        let function = tokio::task::spawn_blocking(move || function.kept(architecture));
+        let version = version.map(str::to_owned);
+        let image = tokio::task::spawn_blocking(move || match version {
+            Some(version) => image.kept_image(&version, architecture, port),
+            None => Ok(None),
+        });
+        let looking = || "look for what was built before".to_owned();
+        let (image, function) = tokio::join!(image, function);
+        Ok(Self { image: image.doing(looking)??, function: function.doing(looking)?? })
+    }
+
+    /// Whether nothing need be built for a deployment, of a version or of the stack alone.
+    pub(super) fn is_enough(&self, version: bool) -> bool {
+        self.function.is_some() && (self.image.is_some() || !version)
+    }
+}
+
 /// Builds a version of the service as an image, or finds the image that others built.
-pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str) -> Result<Built> {
+pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str, kept: &Kept) -> Result<Built> {
     let name = workspace.name(version);
     let app = &context.settings.app;
     let timer = context.listener.start(format!("{} {name}", if app.image.is_some() { "find" } else { "build" }));
-    let image = workspace.image(version, app.architecture.into(), app.port.get()).await?;
+    let image = match &kept.image {
+        Some(image) => image.clone(),
+        None => workspace.image(version, app.architecture.into(), app.port.get()).await?,
+    };
     timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
     if image.runs_as_root() && app.user.is_none() {
         context.listener.warn(format!("{name} runs as root: give it a user where it is built, or with app.user"));
@@ -43,27 +79,37 @@ pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str)
 }
 
 /// Builds the cutover function, or takes the zip that is there.
-pub(super) async fn function(context: &Context, source: &FunctionSource) -> Result<FunctionZip> {
+pub(super) async fn function(context: &Context, source: &FunctionSource, kept: &Kept) -> Result<FunctionZip> {
     let (what, from) = match source {
         FunctionSource::Ready { from, .. } => ("find", format!(", {from}")),
         FunctionSource::Project(project) if project.is_around() => ("build", String::new()),
         FunctionSource::Project(project) => ("build", format!(", in {}", project.folder().display())),
     };
     let timer = context.listener.start(format!("{what} the cutover function"));
-    let zip = source.zip(context.settings.app.architecture.into()).await?;
+    let zip = match &kept.function {
+        Some(zip) => zip.clone(),
+        None => source.zip(context.settings.app.architecture.into()).await?,
+    };
     timer.finish(&*context.listener, format!("zip of {}{from}", kib(zip.bytes.len() as u64)));
     Ok(zip)
 }
 
+/// Whether the bucket has the function's zip.
+pub(super) async fn is_uploaded(cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<bool> {
+    let key = code_key(&function.hash);
+    match cloud.s3.head_object().bucket(&outputs.bucket).key(&key).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
+        Err(error) => Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
+    }
+}
+
 /// Uploads the function's zip, where the bucket does not have it.
 pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<()> {
-    let key = code_key(&function.hash);
-    let there = cloud.s3.head_object().bucket(&outputs.bucket).key(&key).send().await;
-    match there {
-        Ok(_) => return Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {}
-        Err(error) => return Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
+    if is_uploaded(cloud, outputs, function).await? {
+        return Ok(());
     }
+    let key = code_key(&function.hash);
     let timer = context.listener.start("upload the cutover function");
     cloud
         .s3
@@ -78,6 +124,25 @@ pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
     Ok(())
 }
 
+/// Whether the registry has the image under its tag, with all that is said about it.
+pub(super) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<bool> {
+    let tag = app.image.tag(&app.version);
+    let digests: Vec<&str> = app.image.attachments().iter().map(|attachment| attachment.digest()).collect();
+    let call = cloud.ecr.describe_images().repository_name(&outputs.registry_name);
+    let call = call.image_ids(ImageIdentifier::builder().image_tag(&tag).build());
+    let by_digest = |digest: &&str| ImageIdentifier::builder().image_digest(*digest).build();
+    let call = digests.iter().map(by_digest).fold(call, |call, id| call.image_ids(id));
+    let there = match call.send().await {
+        Ok(answer) => answer.image_details.unwrap_or_default(),
+        Err(error) if error.as_service_error().is_some_and(|it| it.is_image_not_found_exception()) => return Ok(false),
+        Err(error) => return Err(error).calling(|| format!("look for {} in the registry", app.name)),
+    };
+    let has = |digest: &str| there.iter().find(|it| it.image_digest() == Some(digest));
+    let tagged = has(app.image.digest()).is_some_and(|it| it.image_tags().contains(&tag));
+    Ok(tagged && digests.iter().all(|digest| has(digest).is_some()))
+}
+
+/// Pushes an image, where the registry does not have it.
 pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<Release> {
     let timer = context.listener.start(format!("push {}", app.name));
     let answer = cloud.ecr.get_authorization_token().send().await.calling(|| "log in to the registry".to_owned())?;

@@ -1,6 +1,8 @@
 //! What can be done about a change while it goes on: whoever runs the engine sees how far it is and may ask to cancel it.
 //! Must not know who asks, nor how.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::watch;
 
 /// What to do about an update that will not succeed.
@@ -34,6 +36,8 @@ pub enum Stage {
 pub struct Control {
     on_failure: OnFailure,
     stage: watch::Sender<Stage>,
+    /// How many are at a stage: both environments are waited for at once.
+    entered: AtomicUsize,
     cancelled: watch::Sender<bool>,
     hopeless: watch::Sender<Option<String>>,
 }
@@ -50,7 +54,7 @@ impl Control {
         let (stage, _) = watch::channel(Stage::Before);
         let (cancelled, _) = watch::channel(false);
         let (hopeless, _) = watch::channel(None);
-        Self { on_failure, stage, cancelled, hopeless }
+        Self { on_failure, stage, entered: AtomicUsize::new(0), cancelled, hopeless }
     }
 
     /// How far the engine is.
@@ -73,8 +77,9 @@ impl Control {
         }
     }
 
-    /// Says how far the engine is, until the guard is dropped.
+    /// Says how far the engine is, until the last guard is dropped.
     pub(super) fn enter(&self, stage: Stage) -> Entered<'_> {
+        self.entered.fetch_add(1, Ordering::SeqCst);
         self.stage.send_replace(stage);
         Entered { control: self }
     }
@@ -102,7 +107,14 @@ impl Control {
 
     /// What was asked for has been done: what follows is not meant by it.
     pub fn done(&self) {
-        self.cancelled.send_replace(false);
+        self.over(true);
+    }
+
+    /// What could be cancelled is over. Where it was too late for that, the wish stays: it means what follows from it.
+    pub(super) fn over(&self, cancelled: bool) {
+        if cancelled {
+            self.cancelled.send_replace(false);
+        }
         self.hopeless.send_replace(None);
     }
 }
@@ -115,7 +127,9 @@ pub(super) struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.control.stage.send_replace(Stage::Before);
+        if self.control.entered.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.control.stage.send_replace(Stage::Before);
+        }
     }
 }
 
@@ -138,11 +152,22 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_ends_with_its_guard() {
+    fn a_wish_to_cancel_that_came_too_late_stays() {
         let control = Control::default();
-        let entered = control.enter(Stage::Updating);
-        assert_eq!(control.stage(), Stage::Updating);
-        drop(entered);
+        control.cancel();
+        control.over(false);
+        assert!(control.is_cancelled());
+        control.over(true);
+        assert!(!control.is_cancelled());
+    }
+
+    #[test]
+    fn a_stage_ends_with_its_last_guard() {
+        let control = Control::default();
+        let (blue, green) = (control.enter(Stage::Waiting), control.enter(Stage::Waiting));
+        drop(green);
+        assert_eq!(control.stage(), Stage::Waiting);
+        drop(blue);
         assert_eq!(control.stage(), Stage::Before);
     }
 }

@@ -42,7 +42,8 @@ impl<'a> Evidence<'a> {
     /// Looks, and tells what is new; `None` where the service is gone. The flag says whether anything is new.
     pub(super) async fn look(&mut self, listener: &dyn Listener) -> Result<Option<(Reality, bool)>> {
         let Some(reality) = self.watch.look().await? else { return Ok(None) };
-        let failures = self.tell_failures(listener).await?;
+        // Where all is well, nobody asks which tasks failed on the way.
+        let failures = !reality.is_as(self.expected) && self.tell_failures(listener).await?;
         let news = self.tell(&reality, listener);
         Ok(Some((reality, news || failures)))
     }

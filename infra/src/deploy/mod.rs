@@ -5,20 +5,25 @@
 mod change_set;
 mod control;
 mod event;
+mod events;
 mod evidence;
 mod follow;
 mod guard;
 mod history;
+mod outcome;
 pub mod plan;
 mod poll;
 mod service;
 mod steady;
+mod version;
 
 pub use change_set::{ChangeSet, Parameters, Source};
 pub use control::{Control, OnFailure, Stage};
 pub use event::{Event, Listener, Timer};
-pub use follow::{Operation, follow_deletion, follow_operation, settle, why_it_failed};
+pub use follow::{Operation, follow_deletion, follow_operation, settle};
 pub use guard::refuse_live_changes;
+pub use outcome::why_it_failed;
 pub use plan::Plan;
 pub use poll::Poll;
-pub use steady::{Expected, observe, wait_until_steady};
+pub use steady::{Expected, Observed, observe, wait_until_steady};
+pub use version::{Answer, Sites};

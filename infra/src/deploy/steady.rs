@@ -1,4 +1,5 @@
 //! What "deployed" means: the expected image runs, as often as wanted, steadily, and the load balancer finds it healthy.
+//! (Which version then answers is asked in `version`.)
 //!
 //! CloudFormation's COMPLETE is not enough: ECS's circuit breaker may have gone back to the version before.
 
@@ -25,7 +26,7 @@ pub struct Expected {
 }
 
 impl Reality {
-    fn is_as(&self, expected: &Expected) -> bool {
+    pub(super) fn is_as(&self, expected: &Expected) -> bool {
         self.image.as_deref() == Some(expected.image.as_str())
             && self.complete
             && self.desired > 0

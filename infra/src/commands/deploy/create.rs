@@ -4,7 +4,7 @@ use cutover_lambda::color::Color;
 
 use super::super::Context;
 use crate::cloud::{Cloud, DeployedStack};
-use crate::deploy::{ChangeSet, Operation, Parameters, Source, follow_operation};
+use crate::deploy::{ChangeSet, Parameters, Source, follow_operation};
 use crate::error::{Error, Result};
 use crate::stack::parameter;
 
@@ -25,15 +25,7 @@ pub(super) async fn create(context: &Context, cloud: &Cloud, template: &str) -> 
         }
     };
     let resources = change.resources();
-    let operation = Operation {
-        cloud,
-        stack: &stack,
-        update: false,
-        resources: &resources,
-        expected: &[],
-        control: &context.control,
-        listener: &*context.listener,
-    };
+    let operation = context.operation(cloud, &stack, &resources);
     follow_operation(operation, begin).await?;
     timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
     Ok(())

@@ -3,6 +3,7 @@
 //! Order matters here: things are built before the lock is taken, so a long build never keeps a cutover waiting; and
 //! the template's idea of prod is set to what is live before anything else is changed.
 
+mod already;
 mod create;
 mod preview;
 mod states;
@@ -12,16 +13,18 @@ use std::collections::BTreeSet;
 
 use cutover_lambda::color::Color;
 
-use super::publish::{Built, app, function};
+use super::publish::{Built, Kept, Release, app, function};
 use super::{Context, synth};
 use crate::build::{FunctionZip, Workspace};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::Plan;
 use crate::deploy::{ChangeSet, Source};
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
+use crate::stack::outputs::Outputs;
 use crate::stack::{Both, parameter};
 
 use preview::Releases;
+pub(super) use preview::deployed_template;
 
 /// What to deploy.
 #[derive(Clone, Debug, Default)]
@@ -62,18 +65,47 @@ pub struct Deployed {
     pub versions: Both<String>,
 }
 
+impl Deployed {
+    fn of(cloud: &Cloud, outputs: &Outputs, traffic: Traffic, releases: &Releases) -> Self {
+        let label = |release: &Option<Release>| release.as_ref().map_or_else(String::new, |it| it.version.clone());
+        let versions = Both::make(|color| label(releases.after.of(color)));
+        let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
+        let dev_url = cloud.connect_to.display_url(&outputs.dev_url);
+        Self { prod_url, dev_url, traffic, versions }
+    }
+}
+
 /// Deploys.
 pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
-    let workspace = Workspace::find(&context.settings.app)?;
-    if let Some(version) = &request.version {
-        workspace.check_version(version)?;
-    }
-    let cloud = Cloud::connect(&context.settings).await?;
+    let look = Box::pin(async {
+        let cloud = Cloud::connect(&context.settings).await?;
+        let found = Box::pin(already::look(context, &cloud, request)).await?;
+        Ok((cloud, found))
+    });
+    // What is wrong with the request is said first, and without waiting for AWS.
+    let (project, looked) = tokio::try_join!(Project::find(context, request), async { Ok(look.await) })?;
+    let (cloud, found) = looked?;
     let template = synth::compact(&context.settings)?;
-    let Some(stack) = states::usable_stack(context, &cloud, request).await? else {
-        return Box::pin(make(context, &cloud, &workspace, &template, request)).await;
+    let stack = match &found {
+        Some(found) => Some(found.stack.clone()),
+        None => states::usable_stack(context, &cloud, request).await?,
     };
-    let wanted = build_wanted(context, &cloud, &workspace, (&stack, &template), request).await?;
+    let Some(stack) = stack else {
+        return Box::pin(make(context, &cloud, project, &template, request)).await;
+    };
+    // After a build, what was found before is old.
+    let found = found.filter(|_| project.kept.is_enough(request.version.is_some()));
+    let live = match (&request.version, &found) {
+        (None, _) => None,
+        (_, Some(found)) => Some(found.traffic.live()?),
+        _ => Some(cloud.traffic(&stack.outputs()?).await?.live()?),
+    };
+    let wanted = build_wanted(context, project, (&stack, &template), request, live).await?;
+    if let Some(found) = found
+        && let Some(deployed) = Box::pin(found.unchanged(context, &cloud, &wanted)).await?
+    {
+        return Ok(deployed);
+    }
     // Asked before the lock is taken: whoever thinks it over keeps no cutover waiting.
     let plan = local_plan(context, &cloud, &stack, &wanted).await?;
     if request.expect_no_changes && !plan.is_empty() {
@@ -81,14 +113,34 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     }
     let confirmed = plan.concerns();
     context.confirm(&plan, confirmed.clone()).await?;
-    Box::pin(update::update(context, &cloud, &wanted, &confirmed)).await
+    Box::pin(update::update(context, &cloud, wanted, &confirmed)).await
+}
+
+/// What is deployed from, and what of it was built before.
+struct Project {
+    workspace: Workspace,
+    kept: Kept,
+}
+
+impl Project {
+    /// Finds it, and refuses a version that it does not have.
+    async fn find(context: &Context, request: &Request) -> Result<Self> {
+        let app = context.settings.app.clone();
+        let workspace = tokio::task::spawn_blocking(move || Workspace::find(&app)).await;
+        let workspace = workspace.doing(|| "look for the project".to_owned())??;
+        if let Some(version) = &request.version {
+            workspace.check_version(version)?;
+        }
+        let kept = Kept::find(&context.settings, &workspace, request.version.as_deref()).await?;
+        Ok(Self { workspace, kept })
+    }
 }
 
 /// Makes a stack that does not exist yet.
 async fn make(
     context: &Context,
     cloud: &Cloud,
-    workspace: &Workspace,
+    project: Project,
     template: &str,
     request: &Request,
 ) -> Result<Deployed> {
@@ -97,15 +149,17 @@ async fn make(
         return Err(Error::refused(format!("there would be changes: stack {} does not exist yet", context.stack))
             .hint("without --expect-no-changes it is made"));
     }
+    let Project { workspace, kept } = &project;
+    let first_version = context.settings.app.first_version.as_str();
     let built = async {
         tokio::try_join!(
-            app(context, workspace, context.settings.app.first_version.as_str()),
-            function(context, workspace.function_source())
+            app(context, workspace, first_version, kept),
+            function(context, workspace.function_source(), kept)
         )
     };
     let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template))?;
     let wanted = Wanted { template, function, app: Some(app), environments: Color::ALL.to_vec(), request };
-    Box::pin(update::update(context, cloud, &wanted, &BTreeSet::new())).await
+    Box::pin(update::update(context, cloud, wanted, &BTreeSet::new())).await
 }
 
 fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) -> Result<()> {
@@ -116,33 +170,33 @@ fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) ->
     }
 }
 
-/// Builds what a stack that is there needs for this request.
+/// Builds what a stack that is there needs for this request. `live` is needed where a version is to be deployed.
 async fn build_wanted<'a>(
     context: &Context,
-    cloud: &Cloud,
-    workspace: &Workspace,
+    Project { workspace, kept }: Project,
     (stack, template): (&DeployedStack, &'a str),
     request: &'a Request,
+    live: Option<Color>,
 ) -> Result<Wanted<'a>> {
+    // A deployment that will be refused should not build first.
+    let environments = environments(stack, request, live)?;
     let app = async {
         match &request.version {
-            Some(version) => app(context, workspace, version).await.map(Some),
+            Some(version) => app(context, &workspace, version, &kept).await.map(Some),
             None if lacks_images(stack) => {
-                app(context, workspace, context.settings.app.first_version.as_str()).await.map(Some)
+                app(context, &workspace, context.settings.app.first_version.as_str(), &kept).await.map(Some)
             }
             None => Ok(None),
         }
     };
-    // A deployment that will be refused should not build first.
-    let environments = environments(cloud, stack, request).await?;
-    let (app, function) = tokio::try_join!(app, function(context, workspace.function_source()))?;
+    let (app, function) = tokio::try_join!(app, function(context, workspace.function_source(), &kept))?;
     Ok(Wanted { template, function, app, environments, request })
 }
 
 /// What would change, by the deployed template and the new one alone.
 async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wanted: &Wanted<'_>) -> Result<Plan> {
     let outputs = stack.outputs()?;
-    let (traffic, template) = tokio::try_join!(cloud.traffic(&outputs), preview::deployed_template(cloud, stack))?;
+    let (traffic, template) = tokio::try_join!(cloud.traffic(&outputs), deployed_template(cloud, stack))?;
     let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
     let releases = Releases::new(stack, wanted, release.as_ref());
     let deployed = preview::Deployed { stack, template: &template, live: traffic.live()? };
@@ -151,10 +205,7 @@ async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wan
 
 /// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away.
 pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
-    let workspace = Workspace::find(&context.settings.app)?;
-    if let Some(version) = &request.version {
-        workspace.check_version(version)?;
-    }
+    let project = Project::find(context, request).await?;
     let cloud = Cloud::connect(&context.settings).await?;
     let template = synth::compact(&context.settings)?;
     let found = DeployedStack::find(&cloud, &context.stack).await?;
@@ -162,7 +213,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
     let plan = match found.filter(|stack| !gone.contains(&stack.status.as_str())) {
         None => {
             require_first_version(context, &cloud, request)?;
-            let function = function(context, workspace.function_source()).await?;
+            let function = function(context, project.workspace.function_source(), &project.kept).await?;
             let environments = Color::ALL.to_vec();
             let wanted = Wanted { template: &template, function, app: None, environments, request };
             preview::of_creation(context, &cloud, &wanted, context.settings.app.first_version.as_str())?
@@ -172,7 +223,11 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
                 return Err(Error::refused(format!("stack {} is in {}", stack.name, stack.status))
                     .hint("wait for it to end (bluegreen status), then run the command again"));
             }
-            let wanted = build_wanted(context, &cloud, &workspace, (&stack, &template), request).await?;
+            let live = match request.version {
+                Some(_) => Some(cloud.traffic(&stack.outputs()?).await?.live()?),
+                None => None,
+            };
+            let wanted = build_wanted(context, project, (&stack, &template), request, live).await?;
             exact_plan(context, &cloud, &stack, &wanted).await?
         }
     };
@@ -211,9 +266,9 @@ fn changes_found(plan: &Plan) -> Error {
 pub async fn build(context: &Context) -> Result<()> {
     let workspace = Workspace::find(&context.settings.app)?;
     for version in workspace.versions() {
-        app(context, &workspace, &version).await?;
+        app(context, &workspace, &version, &Kept::default()).await?;
     }
-    function(context, workspace.function_source()).await?;
+    function(context, workspace.function_source(), &Kept::default()).await?;
     Ok(())
 }
 
@@ -231,13 +286,12 @@ fn lacks_images(stack: &DeployedStack) -> bool {
     Color::ALL.iter().any(|color| stack.parameter(parameter::image(*color)).is_empty())
 }
 
-/// The environments that the built version goes to.
-async fn environments(cloud: &Cloud, stack: &DeployedStack, request: &Request) -> Result<Vec<Color>> {
-    let Some(version) = &request.version else {
+/// The environments that the built version goes to. Which one is live matters only where a version is named.
+fn environments(stack: &DeployedStack, request: &Request, live: Option<Color>) -> Result<Vec<Color>> {
+    let (Some(version), Some(live)) = (&request.version, live) else {
         let empty = |color: &Color| stack.parameter(parameter::image(*color)).is_empty();
         return Ok(Color::ALL.into_iter().filter(empty).collect());
     };
-    let live = cloud.traffic(&stack.outputs()?).await?.live()?;
     let color = request.color.unwrap_or(live.other());
     if color == live && !request.allowed.live_version {
         return Err(Error::refused(format!("{color} is live: users of prod would get version {version} at once"))

@@ -60,7 +60,7 @@ pub(super) fn parameters(live: Color, code: &str, releases: &Both<Option<Release
 }
 
 /// The template that the stack was last deployed with; nothing where it is not JSON, so not this command's.
-pub(super) async fn deployed_template(cloud: &Cloud, stack: &DeployedStack) -> Result<serde_json::Value> {
+pub(in crate::commands) async fn deployed_template(cloud: &Cloud, stack: &DeployedStack) -> Result<serde_json::Value> {
     let answer = cloud
         .cloudformation
         .get_template()
@@ -117,13 +117,17 @@ pub(super) struct Deployed<'a> {
     pub(super) live: Color,
 }
 
+/// Whether the stack's last operation is over, and left something that can be built on.
+pub(super) fn is_done(stack: &DeployedStack) -> bool {
+    ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"].contains(&stack.status.as_str())
+}
+
 impl Deployed<'_> {
     /// Whether the stack is exactly what is wanted: the same template with the same parameters, in a state that says
     /// that its last operation is over. A change set would find nothing.
     pub(super) fn is(&self, template: &str, parameters: &Parameters) -> bool {
-        const DONE: [&str; 3] = ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"];
         let same_template = serde_json::from_str::<serde_json::Value>(template).is_ok_and(|it| it == *self.template);
-        DONE.contains(&self.stack.status.as_str()) && same_template && self.stack.parameters == values(parameters)
+        is_done(self.stack) && same_template && self.stack.parameters == values(parameters)
     }
 }
 

@@ -5,7 +5,7 @@ use aws_sdk_cloudformation::types::ResourceStatus;
 use super::super::Context;
 use super::Request;
 use crate::cloud::{Cloud, DeployedStack};
-use crate::deploy::{Operation, follow_operation, settle, why_it_failed};
+use crate::deploy::{follow_operation, settle, why_it_failed};
 use crate::error::{Calling, Error, Result};
 
 /// The stack in a state in which it can be updated, or `None` where it must be made.
@@ -18,6 +18,8 @@ pub(super) async fn usable_stack(context: &Context, cloud: &Cloud, request: &Req
         "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => Ok(None),
         // Nothing of these stacks runs, and CloudFormation lets them only be deleted.
         status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED") => {
+            // Before anything is removed: what is asked for needs a stack that runs.
+            super::require_first_version(context, cloud, request)?;
             context.listener.note(format!("stack {} is in {status}: removing it and starting again", stack.name));
             for cause in why_it_failed(cloud, &stack).await? {
                 context.listener.warn(format!("its creation had failed: {cause}"));
@@ -62,15 +64,7 @@ async fn continue_rollback(
         Ok(())
     };
     let resources = held_up.into_iter().map(|(id, _)| (id, String::new())).collect();
-    let operation = Operation {
-        cloud,
-        stack,
-        update: false,
-        resources: &resources,
-        expected: &[],
-        control: &context.control,
-        listener: &*context.listener,
-    };
+    let operation = context.operation(cloud, stack, &resources);
     let result = follow_operation(operation, begin).await;
     context.unlock().await?;
     let now = DeployedStack::require(cloud, &stack.name).await?;

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cutover_lambda::color::Color;
+use cutover_lambda::probe::Site;
 
 use super::super::Context;
 use super::super::publish::{Release, push_image, upload};
-use super::preview::{self, Releases, parameters};
+use super::preview::{self, Releases};
 use super::{Deployed, Wanted};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::plan::Plan;
 use crate::deploy::{
-    ChangeSet, Expected, Operation, Parameters, Source, follow_operation, refuse_live_changes, wait_until_steady,
+    Answer, ChangeSet, Event, Expected, Parameters, Sites, Source, follow_operation, refuse_live_changes,
+    wait_until_steady,
 };
 use crate::error::{Error, Kind, Result};
 use crate::stack::outputs::Outputs;
@@ -25,7 +27,7 @@ const STEADY_LIMIT: Duration = Duration::from_mins(15);
 pub(super) async fn update(
     context: &Context,
     cloud: &Cloud,
-    wanted: &Wanted<'_>,
+    mut wanted: Wanted<'_>,
     confirmed: &BTreeSet<String>,
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
@@ -34,7 +36,7 @@ pub(super) async fn update(
     } else {
         context.lock(cloud, &outputs).await?;
     }
-    let result = Box::pin(update_locked(context, cloud, wanted, confirmed)).await;
+    let result = Box::pin(update_locked(context, cloud, &mut wanted, confirmed)).await;
     // The first error is the one that matters.
     let unlocked = context.unlock().await;
     let deployed = result?;
@@ -45,7 +47,7 @@ pub(super) async fn update(
 async fn update_locked(
     context: &Context,
     cloud: &Cloud,
-    wanted: &Wanted<'_>,
+    wanted: &mut Wanted<'_>,
     confirmed: &BTreeSet<String>,
 ) -> Result<Deployed> {
     let request = wanted.request;
@@ -53,6 +55,14 @@ async fn update_locked(
     let mut stack = DeployedStack::require(cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
     let live = cloud.traffic(&outputs).await?.live()?;
+    let idle = live.other();
+    if let (Some(version), None, true) = (&request.version, request.color, request.wait)
+        && wanted.environments != [idle]
+    {
+        // Whoever waits for a cutover means what is idle after it.
+        context.listener.note(format!("{idle} is idle now: it gets version {version}"));
+        wanted.environments = vec![idle];
+    }
     if request.version.is_some() && wanted.environments.contains(&live) && !request.allowed.live_version {
         return Err(Error::refused(format!("{live} became live while this deployment was being built"))
             .hint("run the command again"));
@@ -74,20 +84,31 @@ async fn update_locked(
     let releases = Releases::new(&stack, wanted, pushed.as_ref());
     let deployed = preview::Deployed { stack: &stack, template: &template, live };
     let outputs = Box::pin(apply(context, cloud, deployed, wanted, &releases, confirmed)).await?;
-    if let Err(error) = all_steady(context, cloud, &outputs, &releases.after).await {
+    let sites = Sites::of(cloud, &outputs, &context.settings).await;
+    if let Err(error) = all_steady(context, cloud, &outputs, &releases.after, Some((&sites, live))).await {
         context.control.done();
         if !releases.differ() {
-            return Err(error
-                .hint("bluegreen status shows the environments; bluegreen deploy --version puts one on the idle one"));
+            return Err(nothing_to_take_back(error));
         }
         return Err(take_back(context, cloud, wanted, live, &releases.before, error).await);
     }
     let traffic = cloud.traffic(&outputs).await?;
-    let label = |release: &Option<Release>| release.as_ref().map_or_else(String::new, |it| it.version.clone());
-    let versions = Both::make(|color| label(releases.after.of(color)));
-    let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
-    let dev_url = cloud.connect_to.display_url(&outputs.dev_url);
-    Ok(Deployed { prod_url, dev_url, traffic, versions })
+    Ok(Deployed::of(cloud, &outputs, traffic, &releases))
+}
+
+/// An error about environments that got nothing new.
+pub(super) fn nothing_to_take_back(error: Error) -> Error {
+    error.hint("bluegreen status shows the environments; bluegreen deploy --version puts one on the idle one")
+}
+
+/// The parameters with which the stack is what is wanted.
+pub(super) fn parameters(deployed: &preview::Deployed<'_>, wanted: &Wanted<'_>, releases: &Releases) -> Parameters {
+    let mut parameters = preview::parameters(deployed.live, &wanted.function.hash, &releases.after);
+    if wanted.request.expect_no_changes {
+        // Whether a cutover has changed prod since the last deployment is no change of the stack.
+        parameters.insert(parameter::PROD_COLOR, Some(deployed.stack.parameter(parameter::PROD_COLOR).to_owned()));
+    }
+    parameters
 }
 
 /// Makes the stack what is wanted, and returns its outputs then.
@@ -99,13 +120,9 @@ async fn apply(
     releases: &Releases,
     confirmed: &BTreeSet<String>,
 ) -> Result<Outputs> {
-    let (stack, live, request) = (deployed.stack, deployed.live, wanted.request);
+    let stack = deployed.stack;
     let timer = context.listener.start(format!("update stack {}", context.stack));
-    let mut parameters = parameters(live, &wanted.function.hash, &releases.after);
-    if request.expect_no_changes {
-        // Whether a cutover has changed prod since the last deployment is no change of the stack.
-        parameters.insert(parameter::PROD_COLOR, Some(stack.parameter(parameter::PROD_COLOR).to_owned()));
-    }
+    let parameters = parameters(&deployed, wanted, releases);
     if deployed.is(wanted.template, &parameters) {
         timer.finish(&*context.listener, "nothing to change");
         return stack.outputs();
@@ -160,15 +177,7 @@ async fn execute(
 ) -> Result<()> {
     let begin = change.execute(cloud, &stack.name);
     let resources = change.resources();
-    let operation = Operation {
-        cloud,
-        stack,
-        update: true,
-        resources: &resources,
-        expected,
-        control: &context.control,
-        listener: &*context.listener,
-    };
+    let operation = context.operation(cloud, stack, &resources).as_update(expected);
     follow_operation(operation, begin).await
 }
 
@@ -194,12 +203,13 @@ async fn pin_prod(context: &Context, cloud: &Cloud, stack: &DeployedStack, live:
     Ok(true)
 }
 
-/// Waits until every environment runs what it should.
+/// Waits until every environment runs what it should, and, where the sites are given with what is live, answers so.
 async fn all_steady(
     context: &Context,
     cloud: &Cloud,
     outputs: &Outputs,
     releases: &Both<Option<Release>>,
+    sites: Option<(&Result<Sites>, Color)>,
 ) -> Result<()> {
     let wait = |color: Color| async move {
         let Some(release) = releases.of(color) else { return Ok(()) };
@@ -207,10 +217,51 @@ async fn all_steady(
         let expected = Expected { color, image: release.image.clone() };
         let told = (&context.control, &*context.listener);
         wait_until_steady(cloud, outputs, &expected, STEADY_LIMIT, told).await?;
-        timer.finish(&*context.listener, format!("runs version {}, healthy", release.version));
+        let detail = match sites {
+            Some((sites, live)) => {
+                let answer = answer(context, sites, live, color, Some(release)).await;
+                answer.inspect_err(|error| {
+                    let reason = error.causes().first().unwrap_or(&error.message().to_owned()).clone();
+                    context.listener.on(Event::Hopeless { color, reason });
+                })?
+            }
+            None => None,
+        };
+        timer.finish(&*context.listener, detail.unwrap_or_else(|| runs(release)));
         Ok(())
     };
     tokio::try_join!(wait(Color::Blue), wait(Color::Green)).map(|_| ())
+}
+
+fn runs(release: &Release) -> String {
+    format!("runs version {}, healthy", release.version)
+}
+
+/// Asks an environment for its version: the live one as users do, the other as people who try it. Says how it is, in
+/// words; an error where another version answers.
+pub(super) async fn answer(
+    context: &Context,
+    sites: &Result<Sites>,
+    live: Color,
+    color: Color,
+    release: Option<&Release>,
+) -> Result<Option<String>> {
+    let Some(release) = release else { return Ok(None) };
+    let site = if color == live { Site::Prod } else { Site::Environment(color) };
+    let answer = match sites {
+        Ok(sites) => sites.require(site, &release.version).await,
+        Err(error) => Ok(Answer::Unknown(error.to_string())),
+    };
+    let wrong =
+        |error: Error| error.while_doing(format!("the {color} environment does not run what was deployed to it"));
+    match answer.map_err(wrong)? {
+        Answer::Expected => return Ok(Some(format!("answers as version {}, healthy", release.version))),
+        Answer::Untold => {}
+        Answer::Unknown(why) => context.listener.note(format!(
+            "which version {color} answers with was not checked, as the load balancer cannot be reached from here: {why}"
+        )),
+    }
+    Ok(Some(runs(release)))
 }
 
 /// After a deployment that did not come up: makes the stack say again what was there before, and returns the error
@@ -226,13 +277,13 @@ async fn take_back(
     let restore = async {
         let timer = context.listener.start("take the deployment back");
         let stack = DeployedStack::require(cloud, &context.stack).await?;
-        let parameters = parameters(live, &wanted.function.hash, before);
+        let parameters = preview::parameters(live, &wanted.function.hash, before);
         let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
         if let Some(change) = change {
             execute(context, cloud, &stack, &change, &[]).await?;
         }
         let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
-        all_steady(context, cloud, &outputs, before).await?;
+        all_steady(context, cloud, &outputs, before, None).await?;
         timer.finish(&*context.listener, "as it was before");
         Ok::<_, Error>(())
     };

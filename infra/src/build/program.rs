@@ -1,0 +1,115 @@
+//! A program of a package as a static binary in an image, and the bill of what is in it. Must not know where the image goes.
+
+use std::path::{Path, PathBuf};
+
+use super::lock::Lock;
+use super::packages::{Metadata, Package};
+use super::{cargo, sbom, sources};
+use crate::error::{Doing, Result};
+use crate::image::{Architecture, BuiltImage, Image, ImageSpec};
+
+/// A program of a package, to be built as a static binary.
+pub(super) struct Program<'a> {
+    pub(super) workspace: &'a Metadata,
+    pub(super) package: &'a Package,
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
+    pub(super) architecture: Architecture,
+}
+
+impl Program<'_> {
+    /// Its image: the one built before, where everything is as it was.
+    pub(super) async fn image(&self, port: u16) -> Result<Image> {
+        if let Some(image) = self.kept(port)? {
+            return Ok(image);
+        }
+        let Self { workspace, name, version, architecture, .. } = *self;
+        let flags = self.flags();
+        let before = self.sources(port, None)?;
+        cargo(&workspace.workspace_root, &self.arguments(&flags), name).await?;
+        let binary = self.binary();
+        let bytes = tokio::fs::read(&binary).await.doing(|| format!("read {}", binary.display()))?;
+        let spec = ImageSpec { name, version, architecture, port };
+        let image = Image::from_static_binary(&spec, &bytes)?;
+        let image = image.with_attachment(sbom::MEDIA_TYPE, self.parts().await?)?;
+        // Where something was edited meanwhile, nobody knows which of both went in.
+        if let (Some(known), true) = (self.sources(port, Some(&self.listing()))?, self.sources(port, None)? == before) {
+            self.built().keep(&known, &image)?;
+        }
+        Ok(image)
+    }
+
+    /// The image built before, where everything is as it was.
+    pub(super) fn kept(&self, port: u16) -> Result<Option<Image>> {
+        let sources = self.sources(port, Some(&self.listing()))?;
+        Ok(sources.and_then(|sources| self.built().built_from(&sources, sbom::MEDIA_TYPE)))
+    }
+
+    fn built(&self) -> BuiltImage {
+        let folder = format!("{}-{}", self.name, self.architecture);
+        BuiltImage::in_folder(self.workspace.target_directory.join("images").join(folder))
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.workspace.target_directory.join(self.architecture.rust_target()).join("release").join(self.name)
+    }
+
+    /// What the compiler wrote down as read.
+    fn listing(&self) -> PathBuf {
+        self.binary().with_extension("d")
+    }
+
+    /// Naming the target keeps the flag away from build scripts and macros.
+    fn flags(&self) -> String {
+        let target = self.architecture.rust_target();
+        format!("target.{target}.rustflags=[\"-C\",\"target-feature=+crt-static\"]")
+    }
+
+    fn arguments<'a>(&'a self, flags: &'a str) -> [&'a str; 11] {
+        let (package, target) = (&self.package.name, self.architecture.rust_target());
+        ["build", "--release", "--locked", "-p", package, "--bin", self.name, "--target", target, "--config", flags]
+    }
+
+    fn sources(&self, port: u16, listing: Option<&Path>) -> Result<Option<String>> {
+        let (flags, port) = (self.flags(), port.to_string());
+        let inputs = [&self.arguments(&flags)[..], &[self.version, &port]].concat();
+        sources::hash(self.workspace, self.package, &inputs, listing)
+    }
+
+    /// The bill of what is in it.
+    async fn parts(&self) -> Result<Vec<u8>> {
+        let Self { workspace, package, name, version, architecture } = *self;
+        let (root, target) = (&workspace.workspace_root, architecture.rust_target());
+        let arguments = [
+            "tree",
+            "--locked",
+            "--offline",
+            "-p",
+            &package.name,
+            "--edges",
+            "normal,no-proc-macro",
+            "--target",
+            target,
+            "--prefix",
+            "depth",
+            "--format",
+            sbom::TREE_FORMAT,
+        ];
+        let tree = cargo(root, &arguments, &format!("the list of what is in {name}")).await?;
+        let lock = root.join("Cargo.lock");
+        let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
+        let lock = Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?;
+        let compiler = String::from_utf8_lossy(&sources::compiler(root)?).into_owned();
+        // The library of this machine is the one that is linked in, unless the program is for another.
+        let native = compiler.lines().any(|line| line.strip_prefix("host: ") == Some(target));
+        let libc = if native { c_library() } else { None };
+        let subject = sbom::Subject { program: name, version, target, compiler: &compiler, libc: libc.as_deref() };
+        Ok(sbom::document(&subject, &tree, &lock).to_string().into_bytes())
+    }
+}
+
+/// The C library of this machine: `glibc 2.36`.
+fn c_library() -> Option<String> {
+    let output = std::process::Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,99 @@
+//! Reads a stack's events, each once, and rides out an AWS that does not answer for a while. Must not know what they are
+//! read for.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use aws_sdk_cloudformation::types::StackEvent;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::event::{Event, Listener};
+use crate::cloud::Cloud;
+use crate::error::{Calling, Error, Result};
+
+/// How long AWS may be out of reach before following it is given up. What goes on there goes on all the same.
+const SILENCE_LIMIT: Duration = Duration::from_mins(5);
+
+/// Reads a stack's events, each once.
+pub(super) struct Reader<'a> {
+    cloud: &'a Cloud,
+    stack_id: String,
+    seen: HashSet<String>,
+    /// Since when there is no answer.
+    silent: Option<Instant>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader to which everything up to now is old, and the newest of that, the oldest first.
+    pub(super) async fn from_now(cloud: &'a Cloud, stack_id: &str) -> Result<(Self, Vec<StackEvent>)> {
+        let mut reader = Self { cloud, stack_id: stack_id.to_owned(), seen: HashSet::new(), silent: None };
+        // Beyond the first page everything is older still, so it is never read.
+        let old = reader.read(1).await?;
+        Ok((reader, old))
+    }
+
+    /// What is new, the oldest first. Nothing while AWS cannot be reached for a moment.
+    pub(super) async fn new_events(&mut self, listener: &dyn Listener) -> Result<Vec<StackEvent>> {
+        match self.read(usize::MAX).await {
+            Ok(events) => {
+                if self.silent.take().is_some() {
+                    listener.note("AWS answers again");
+                }
+                Ok(events)
+            }
+            Err(error) if error.is_transient() => {
+                let since = *self.silent.get_or_insert_with(|| {
+                    let why = error.causes().first().map_or_else(String::new, |cause| format!(" ({cause})"));
+                    listener.warn(format!("AWS does not answer{why}; trying again, what was begun there goes on"));
+                    Instant::now()
+                });
+                if since.elapsed() < SILENCE_LIMIT { Ok(Vec::new()) } else { Err(goes_on(error)) }
+            }
+            Err(error) => Err(goes_on(error)),
+        }
+    }
+
+    async fn read(&mut self, pages: usize) -> Result<Vec<StackEvent>> {
+        let mut answers =
+            self.cloud.cloudformation.describe_stack_events().stack_name(&self.stack_id).into_paginator().send();
+        let mut new: Vec<StackEvent> = Vec::new();
+        let mut read = 0;
+        'pages: while let Some(page) = answers.next().await {
+            let page = match page {
+                // A stack whose first change set was never executed has no events, nor has one that is gone.
+                Err(error) if error.code() == Some("ValidationError") => break,
+                other => other.calling(|| format!("read the events of {}", self.stack_id))?,
+            };
+            for event in page.stack_events() {
+                // Pages go back in time: from the first known event on, everything is known.
+                if self.seen.contains(event.event_id().unwrap_or_default()) {
+                    break 'pages;
+                }
+                new.push(event.clone());
+            }
+            read += 1;
+            if read == pages {
+                break;
+            }
+        }
+        // Only now: where a later page could not be read, all of them are read again.
+        self.seen.extend(new.iter().filter_map(|event| event.event_id().map(str::to_owned)));
+        new.reverse();
+        Ok(new)
+    }
+}
+
+/// An error of following, not of what is followed.
+pub(super) fn goes_on(error: Error) -> Error {
+    error.hint("what CloudFormation has begun it finishes by itself: run the same command again to follow it")
+}
+
+/// Tells what an event says.
+pub(super) fn tell(listener: &dyn Listener, event: &StackEvent) {
+    listener.on(Event::Resource {
+        id: event.logical_resource_id().unwrap_or_default().to_owned(),
+        kind: event.resource_type().unwrap_or_default().to_owned(),
+        status: event.resource_status().map_or_else(String::new, |status| status.as_str().to_owned()),
+        reason: event.resource_status_reason().map(str::to_owned),
+    });
+}

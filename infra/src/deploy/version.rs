@@ -1,0 +1,216 @@
+//! Which version an environment answers with, asked through the load balancer as its users and testers reach it. Where it
+//! cannot be reached from here that is said, and is no failure.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use cutover_lambda::aws::ca_bundle;
+use cutover_lambda::connect_to::ConnectTo;
+use cutover_lambda::probe::{Client as _, Clients as _, HttpClients, HttpOptions, Reply, Site};
+use cutover_lambda::report::Connection;
+use futures_util::future::join_all;
+
+use super::poll::Poll;
+use crate::cloud::Cloud;
+use crate::error::{Calling as _, Error, Result};
+use crate::stack::Settings;
+use crate::stack::outputs::Outputs;
+
+/// How long another version may still answer: a load balancer follows within seconds, at all its addresses.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long one request may take, and how long a load balancer that cannot be reached is tried.
+const REACHED_WITHIN: Duration = Duration::from_secs(3);
+
+/// The stack's load balancer, as it is reached from here.
+pub struct Sites {
+    clients: HttpClients,
+    path: String,
+    header: String,
+    follows_within: Duration,
+}
+
+/// What an environment answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The expected version.
+    Expected,
+    /// No version: the service tells none.
+    Untold,
+    /// Nothing that could be read from here, and why.
+    Unknown(String),
+}
+
+/// What all of a load balancer's addresses said at a moment.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Answer(Answer),
+    /// Another version, at this address.
+    Other(String, SocketAddr),
+    /// The load balancer itself answered with this status: it has nobody to ask.
+    Failing(u16),
+}
+
+impl Sites {
+    /// The sites of a deployed stack.
+    pub async fn of(cloud: &Cloud, outputs: &Outputs, settings: &Settings) -> Result<Self> {
+        let (prod_url, dev_url) = (outputs.prod_url.clone(), outputs.dev_url.clone());
+        // With a name of one's own, it may not lead here yet; the load balancer's does.
+        let connect_to = match &settings.https.domain {
+            None => cloud.connect_to.clone(),
+            Some(domain) => {
+                let balancer = dns_name(cloud, &outputs.prod_listener).await?;
+                let rules: Option<ConnectTo> = format!("{domain}::{balancer}:").parse().ok();
+                cloud.connect_to.clone().or(rules.unwrap_or_default())
+            }
+        };
+        let roots = ca_bundle().unwrap_or_default();
+        Ok(Self {
+            clients: HttpClients::new(HttpOptions { prod_url, dev_url, connect_to, roots }),
+            path: settings.cutover.probe_path.to_string(),
+            header: settings.app.version_header.to_string(),
+            follows_within: FOLLOWS_WITHIN,
+        })
+    }
+
+    /// Asks until the expected version answers. The error is another version that keeps answering.
+    pub async fn require(&self, site: Site, expected: &str) -> Result<Answer> {
+        let began = Instant::now();
+        let mut poll = Poll::default();
+        loop {
+            let look = self.look(site, expected).await;
+            let waited = began.elapsed();
+            match look {
+                Look::Answer(Answer::Unknown(_)) if waited < REACHED_WITHIN => {}
+                Look::Answer(answer) => return Ok(answer),
+                Look::Failing(status) if waited >= REACHED_WITHIN => {
+                    return Ok(Answer::Unknown(format!("the answer is {status}, without a version")));
+                }
+                Look::Other(found, address) if waited >= self.follows_within => {
+                    let header = &self.header;
+                    return Err(Error::failed(format!("version {found} answers in place of {expected}"))
+                        .because(format!("{address} still says {header}: {found} after {} s", waited.as_secs()))
+                        .hint(format!("where the program is the right one, deploy it as the version it tells: {found}"))
+                        .hint("where that header tells something else, name the one that does: app.version_header"));
+                }
+                Look::Failing(_) | Look::Other(..) => {}
+            }
+            poll.wait().await;
+        }
+    }
+
+    async fn look(&self, site: Site, expected: &str) -> Look {
+        let unknown = |why: String| Look::Answer(Answer::Unknown(why));
+        let opened = tokio::time::timeout(REACHED_WITHIN, self.clients.open(site, &self.path, &self.header)).await;
+        let client = match opened {
+            Ok(Ok(client)) => client,
+            Ok(Err(why)) => return unknown(why),
+            Err(_) => return unknown("its name does not resolve".to_owned()),
+        };
+        let addresses = client.addresses();
+        let ask = |address: SocketAddr| {
+            let reply = tokio::time::timeout(REACHED_WITHIN, client.send(address, Connection::Fresh));
+            async move { (address, reply.await.ok()) }
+        };
+        judge(&join_all(addresses.iter().copied().map(ask)).await, expected)
+    }
+}
+
+/// What the answers of all addresses mean; one that gave none in time has no reply.
+fn judge(replies: &[(SocketAddr, Option<Reply>)], expected: &str) -> Look {
+    let answered = || replies.iter().filter_map(|(address, reply)| Some((address, reply.as_ref()?)));
+    let told = || answered().filter_map(|(address, reply)| Some((address, reply.version.as_deref()?)));
+    if let Some((address, other)) = told().find(|(_, version)| *version != expected) {
+        return Look::Other(other.to_owned(), *address);
+    }
+    if told().next().is_some() {
+        return Look::Answer(Answer::Expected);
+    }
+    match answered().filter_map(|(_, reply)| reply.status).min() {
+        Some(status) if status >= 500 => Look::Failing(status),
+        Some(_) => Look::Answer(Answer::Untold),
+        None => {
+            let failure = answered().find_map(|(_, reply)| reply.failure.as_ref());
+            let why = failure.map_or_else(|| "no answer in time".to_owned(), |(_, why)| why.clone());
+            Look::Answer(Answer::Unknown(why))
+        }
+    }
+}
+
+/// The name of the load balancer that a listener belongs to.
+async fn dns_name(cloud: &Cloud, listener: &str) -> Result<String> {
+    // arn:…:listener/app/NAME/ID/LISTENER is of arn:…:loadbalancer/app/NAME/ID.
+    let balancer = listener.rsplit_once('/').map_or(listener, |(balancer, _)| balancer);
+    let balancer = balancer.replace(":listener/", ":loadbalancer/");
+    let answer = cloud.elbv2.describe_load_balancers().load_balancer_arns(&balancer).send().await;
+    let answer = answer.calling(|| "look up the load balancer's name".to_owned())?;
+    let name = answer.load_balancers().first().and_then(|balancer| balancer.dns_name());
+    name.map(str::to_owned).ok_or_else(|| Error::failed("the load balancer has no name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use cutover_lambda::Color;
+
+    use super::*;
+
+    /// A load balancer that answers with these heads in turn, the last one again and again; and what it was asked.
+    fn balancer(heads: &'static [&'static str]) -> (Sites, std::sync::mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, asks) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for (number, connection) in listener.incoming().map_while(Result::ok).enumerate() {
+                let mut lines = BufReader::new(&connection).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+                let answer = heads[number.min(heads.len() - 1)];
+                let _ = asked.send(head.join("\n"));
+                let _ = write!(&connection, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            }
+        });
+        (sites(&url), asks)
+    }
+
+    fn sites(url: &str) -> Sites {
+        cutover_lambda::aws::install_tls();
+        let (prod_url, dev_url) = (url.to_owned(), url.to_owned());
+        let options = HttpOptions { prod_url, dev_url, connect_to: ConnectTo::default(), roots: Vec::new() };
+        Sites {
+            clients: HttpClients::new(options),
+            path: "/".to_owned(),
+            header: "x-app-version".to_owned(),
+            follows_within: Duration::from_millis(300),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_load_balancer_may_take_a_moment_to_follow() {
+        let (sites, asks) = balancer(&["503 Unavailable", "200 OK\r\nx-app-version: 1", "200 OK\r\nx-app-version: 2"]);
+        assert_eq!(sites.require(Site::Environment(Color::Blue), "2").await.unwrap(), Answer::Expected);
+        assert!(asks.recv().unwrap().contains("x-bluegreen-env: blue"));
+    }
+
+    #[tokio::test]
+    async fn a_version_that_keeps_answering_in_place_of_the_expected_one_is_an_error_that_says_where() {
+        let (sites, _asks) = balancer(&["200 OK\r\nx-app-version: 1"]);
+        let error = sites.require(Site::Prod, "2").await.unwrap_err();
+        assert!(error.message().contains("version 1 answers in place of 2"), "{error:?}");
+        assert!(error.causes()[0].contains("127.0.0.1:"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_tells_no_version_has_none_to_be_wrong() {
+        let (sites, _asks) = balancer(&["404 Not Found"]);
+        assert_eq!(sites.require(Site::Prod, "2").await.unwrap(), Answer::Untold);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_reached_from_here_is_not_known() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let answer = sites(&format!("http://{closed}")).require(Site::Prod, "2").await.unwrap();
+        assert!(matches!(answer, Answer::Unknown(why) if why.contains("refused")));
+    }
+}
