@@ -13,7 +13,7 @@ use support::shell::Shell;
 use support::{Cloud, get, project};
 
 /// The order in which the pages make one story; those that are not here have no commands, or a test of their own.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "docs/how-to/ci.md",
     "docs/how-to/dashboard-and-report.md",
     "docs/how-to/disaster-recovery.md",
@@ -23,6 +23,7 @@ const ORDER: [&str; 9] = [
     "docs/how-to/from-terraform.md",
     "docs/how-to/costs.md",
     "docs/how-to/rehearse.md",
+    "docs/reference/bench.md",
 ];
 const ELSEWHERE: [&str; 1] = ["docs/how-to/own-service.md"];
 
