@@ -12,6 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::error::{Doing, Error, Result};
+use crate::rehearse::cloud::local_cloud;
 use crate::stack::Settings;
 use crate::stack::settings::{App, Cutover, HealthCheck, Key, Table};
 
@@ -115,19 +116,15 @@ pub fn run(arguments: &Arguments) -> Result<String> {
 /// Starts the local cloud and deploys there, as a person would.
 fn deploy_locally(config: &Path) -> Result<()> {
     let own = std::env::current_exe().doing(|| "find this program's own file".to_owned())?;
-    let beside = own.with_file_name("local-cloud");
-    let local_cloud = if beside.is_file() { beside } else { "local-cloud".into() };
+    let local_cloud = local_cloud()?;
     let steps = [
         vec!["up".into()],
         vec!["exec".into(), "--".into(), own.into(), "--config".into(), config.into(), "deploy".into()],
     ];
     for arguments in steps {
         let arguments: Vec<OsString> = arguments;
-        let status = Command::new(&local_cloud).args(&arguments).status().map_err(|error| {
-            Error::failed("cannot start the local cloud")
-                .because(format!("{} does not start: {error}", local_cloud.display()))
-                .hint("make install, in bluegreen's project, puts it beside bluegreen")
-        })?;
+        let status = Command::new(&local_cloud).args(&arguments).status();
+        let status = status.doing(|| format!("start {}", local_cloud.display()))?;
         if !status.success() {
             return Err(Error::failed("it is not deployed on the local cloud")
                 .because(format!("{} {} ended with {status}", local_cloud.display(), arguments[0].display()))

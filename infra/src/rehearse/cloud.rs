@@ -50,7 +50,7 @@ struct Task {
 impl LocalCloud {
     /// Finds the program, and makes the folder.
     pub fn find() -> Result<Self> {
-        let program = program(std::env::var_os(VARIABLE).as_deref(), std::env::current_exe().ok().as_deref())?;
+        let program = local_cloud()?;
         let folder = tempfile::Builder::new().prefix("bluegreen-rehearsal-").tempdir();
         Ok(Self { program, folder: folder.doing(|| "make a folder for the local cloud".to_owned())?, running: false })
     }
@@ -171,6 +171,11 @@ impl Drop for LocalCloud {
     }
 }
 
+/// The program that is the local cloud.
+pub fn local_cloud() -> Result<PathBuf> {
+    program(std::env::var_os(VARIABLE).as_deref(), std::env::current_exe().ok().as_deref())
+}
+
 /// The program: the one that is named, the one beside this one, or one on the `PATH`.
 fn program(named: Option<&OsStr>, own: Option<&Path>) -> Result<PathBuf> {
     if let Some(named) = named.filter(|named| !named.is_empty()) {
@@ -186,9 +191,11 @@ fn program(named: Option<&OsStr>, own: Option<&Path>) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(PROGRAM));
     beside.into_iter().chain(on_path).find(|candidate| candidate.is_file()).ok_or_else(|| {
-        Error::usage("a rehearsal needs the program local-cloud, and it is not here")
+        Error::usage("this needs the program local-cloud, and it is not here")
             .because("it is neither beside bluegreen nor on the PATH")
-            .hint(format!("build both: cargo build --workspace, or name it: {VARIABLE}=/path/to/local-cloud"))
+            .hint(format!(
+                "make install, in bluegreen's project, puts it there; or name it: {VARIABLE}=/path/to/local-cloud"
+            ))
     })
 }
 

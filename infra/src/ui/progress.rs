@@ -42,8 +42,19 @@ impl CutoverProgress {
         Self { style, rewrites, stage: None, waited: false }
     }
 
-    /// The state of a run in one line.
-    pub fn line(style: Style, record: &Record) -> String {
+    /// The state of a run in one line of at most so many characters.
+    fn line(style: Style, record: &Record, width: usize) -> String {
+        let (text, plain) = (Self::text(style, record), Self::text(Style::PLAIN, record));
+        let Some(probes) = &record.probes else { return fitting(text, &plain, width) };
+        // As many bars as there is room for.
+        let room = width.saturating_sub(plain.chars().count() + 1);
+        match sparkline(&probes.recent_ms, room.min(SHOWN)) {
+            bars if bars.is_empty() => fitting(text, &plain, width),
+            bars => format!("{text} {}", style.dim(&bars)),
+        }
+    }
+
+    fn text(style: Style, record: &Record) -> String {
         let phase = format!("{:<10}", record.phase.as_str());
         let mut line = format!("  {}", style.strong(&phase));
         if let (Some(prod), Some(dev)) = (record.prod, record.dev) {
@@ -60,9 +71,14 @@ impl CutoverProgress {
             if let Some(version) = &record.versions.seen {
                 line.push_str(&format!(", answers: {version}"));
             }
-            line.push_str(&format!(" {}", style.dim(&sparkline(&probes.recent_ms))));
         }
         line
+    }
+
+    /// How long a line may be. One that is longer than the terminal is wide could not be rewritten.
+    fn width(&self) -> usize {
+        let size = terminal_size::terminal_size_of(std::io::stderr()).filter(|_| self.rewrites);
+        size.map_or(usize::MAX, |(width, _)| usize::from(width.0).saturating_sub(1))
     }
 
     /// Shows a line; elsewhere than on a terminal only one that is worth it.
@@ -83,12 +99,11 @@ impl CutoverProgress {
 impl Follower for CutoverProgress {
     fn waiting(&mut self, holder: &LeaseInfo) {
         let left = until(holder).as_secs();
-        let line = format!(
-            "  {} for {} {}: its lock ends in {left} s, unless renewed",
-            self.style.strong("waiting   "),
-            holder.purpose,
-            holder.holder
-        );
+        let line = |style: Style| {
+            let waiting = style.strong("waiting   ");
+            format!("  {waiting} for {} {}: its lock ends in {left} s, unless renewed", holder.purpose, holder.holder)
+        };
+        let line = fitting(line(self.style), &line(Style::PLAIN), self.width());
         let first = !std::mem::replace(&mut self.waited, true);
         self.show(&line, first, false);
     }
@@ -96,7 +111,7 @@ impl Follower for CutoverProgress {
     fn progress(&mut self, record: &Record) {
         let stage = stage(record);
         let worth = self.stage.replace(stage) != Some(stage);
-        self.show(&Self::line(self.style, record), worth, record.is_final());
+        self.show(&Self::line(self.style, record, self.width()), worth, record.is_final());
     }
 }
 
@@ -138,9 +153,14 @@ fn until(holder: &LeaseInfo) -> Duration {
     Duration::try_from(holder.expires.duration_since(jiff::Timestamp::now())).unwrap_or_default()
 }
 
-/// Latencies as bars, from nothing to the highest of them.
-fn sparkline(latencies: &[f64]) -> String {
-    let last = &latencies[latencies.len().saturating_sub(SHOWN)..];
+/// Text as it is, where it fits; without its colors and cut off, where it does not.
+fn fitting(text: String, plain: &str, width: usize) -> String {
+    if plain.chars().count() <= width { text } else { plain.chars().take(width).collect() }
+}
+
+/// The last so many latencies as bars, from nothing to the highest of them.
+fn sparkline(latencies: &[f64], bars: usize) -> String {
+    let last = &latencies[latencies.len().saturating_sub(bars)..];
     let highest = last.iter().copied().fold(1.0, f64::max);
     last.iter()
         .map(|latency| {
@@ -168,13 +188,25 @@ mod tests {
 
     #[test]
     fn the_highest_latency_has_the_highest_bar() {
-        assert_eq!(sparkline(&[1.0, 10.0, 100.0]), "▁▂█");
-        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[1.0, 10.0, 100.0], 30), "▁▂█");
+        assert_eq!(sparkline(&[], 30), "");
     }
 
     #[test]
     fn a_line_says_phase_and_traffic() {
-        assert_eq!(CutoverProgress::line(Style::PLAIN, &record()), "  verify     prod blue, dev green");
+        assert_eq!(CutoverProgress::line(Style::PLAIN, &record(), 80), "  verify     prod blue, dev green");
+    }
+
+    #[test]
+    fn a_line_is_never_longer_than_the_terminal_is_wide() {
+        let mut record = record();
+        record.probes = Some(ProbeReport { recent_ms: vec![1.0; 60], ..ProbeReport::default() });
+        let line = |width| CutoverProgress::line(Style::PLAIN, &record, width);
+        assert_eq!(line(79).chars().filter(|it| BARS.contains(it)).count(), 25);
+        assert_eq!(line(200).chars().filter(|it| BARS.contains(it)).count(), SHOWN);
+        for width in [10, 40, 52, 53, 54, 55, 79] {
+            assert!(line(width).chars().count() <= width, "{width}: {}", line(width));
+        }
     }
 
     #[test]
@@ -186,7 +218,7 @@ mod tests {
         let counts = ProbeCounts { sent: 42, failed: 1, ..ProbeCounts::default() };
         record.probes = Some(ProbeReport { counts, recent_ms: vec![1.0, 7.0], ..ProbeReport::default() });
         assert_eq!(
-            CutoverProgress::line(Style::PLAIN, &record),
+            CutoverProgress::line(Style::PLAIN, &record, 120),
             "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, answers: 1 ▂█"
         );
         assert_eq!(JsonProgress::object(&record)["weight"], 10);
