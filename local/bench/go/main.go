@@ -14,6 +14,22 @@ import (
 	"unicode"
 )
 
+// version is what a version of the app says and looks like: one page for all of them, as in the greeter.
+type version struct {
+	Number     string
+	Salutation string
+	Language   string
+	Background string
+	Icon       template.URL
+	Style      template.CSS
+}
+
+// view is what the page shows.
+type view struct {
+	version
+	Greeting string
+}
+
 const style = `html{height:100%;background:#14DB95}body{margin:0;min-height:100%;display:grid;place-items:center}` +
 	`h1{box-sizing:border-box;max-width:100%;margin:0;padding:1.5rem;color:#fff;` +
 	`font:700 clamp(2.5rem,11vmin,7.5rem)/1.15 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;` +
@@ -23,18 +39,28 @@ const style = `html{height:100%;background:#14DB95}body{margin:0;min-height:100%
 const policy = "default-src 'none'; style-src 'sha256-cJdP57EaXumdOpbo6Pss0Rv8TnXs4rmtO3hgMbY+hHw='; img-src data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+var v1 = version{
+	Number:     "1",
+	Salutation: "Hello",
+	Language:   "en",
+	Background: "#14DB95",
+	Icon: "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'%3E" +
+		"%3Ccircle cx='1' cy='1' r='1' fill='%2314DB95'/%3E%3C/svg%3E",
+	Style: style,
+}
+
 var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
-<html lang="en">
+<html lang="{{.Language}}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="theme-color" content="#14DB95">
-<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'%3E%3Ccircle cx='1' cy='1' r='1' fill='%2314DB95'/%3E%3C/svg%3E">
-<title>{{.}}</title>
-<style>` + style + `</style>
+<meta name="theme-color" content="{{.Background}}">
+<link rel="icon" href="{{.Icon}}">
+<title>{{.Greeting}}</title>
+<style>{{.Style}}</style>
 </head>
 <body>
-<h1>{{.}}</h1>
+<h1>{{.Greeting}}</h1>
 </body>
 </html>
 `))
@@ -53,14 +79,14 @@ func greeting(r *http.Request) string {
 	if name == "" {
 		name = "World"
 	}
-	return fmt.Sprintf("Hello %s!", name)
+	return fmt.Sprintf("%s %s!", v1.Salutation, name)
 }
 
 // withHeaders puts the headers on every answer.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header.Set("X-App-Version", "1")
+		header.Set("X-App-Version", v1.Number)
 		header.Set("Content-Security-Policy", policy)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
@@ -83,7 +109,7 @@ func main() {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if err := page.Execute(w, greeting(r)); err != nil {
+		if err := page.Execute(w, view{v1, greeting(r)}); err != nil {
 			log.Print(err)
 		}
 	})

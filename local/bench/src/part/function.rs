@@ -69,9 +69,10 @@ fn start(program: &Path) -> Result<(Duration, f64)> {
     }
     let began = Instant::now();
     let running = Running::start(&mut command)?;
-    let stream = accept(&listener, began)?;
+    // Open until the end: without its runtime API the program would end, too.
+    let mut stream = BufReader::new(accept(&listener, began)?);
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).doing(what)?;
+    stream.read_line(&mut line).doing(what)?;
     let took = began.elapsed();
     if line.starts_with("GET ") && line.contains("/runtime/invocation/next") {
         return Ok((took, running.memory()?));

@@ -45,7 +45,7 @@ fn synth(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
             each.push(per(began, *services));
         }
     }
-    rows(findings, &each, |index| format!("`synth` of {} services in one app, each", SERVICES[index]));
+    rows(findings, &each, |index| format!("`synth`, services in one app: {}, each", SERVICES[index]));
     Ok(())
 }
 
@@ -62,7 +62,7 @@ fn events(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
             each.push(runtime.block_on(follow(*resources))?);
         }
     }
-    rows(findings, &each, |index| format!("events of {} resources, each", RESOURCES[index]));
+    rows(findings, &each, |index| format!("events, resources: {}, each", RESOURCES[index]));
     Ok(())
 }
 
