@@ -8,13 +8,38 @@ pub fn pretty(settings: &Settings) -> Result<String> {
     template(settings)?.to_pretty_json().doing(|| "write the template".to_owned())
 }
 
-/// The template of these settings, small for the API.
+/// CloudFormation takes a template of this many bytes in a call.
+pub const TEMPLATE_LIMIT: usize = 51_200;
+
+/// The template of these settings, small for the API; an error where it is too large for it all the same.
 pub fn compact(settings: &Settings) -> Result<String> {
-    template(settings)?.to_json().doing(|| "write the template".to_owned())
+    fitting(template(settings)?.to_json().doing(|| "write the template".to_owned())?)
+}
+
+fn fitting(body: String) -> Result<String> {
+    let size = body.len();
+    if size <= TEMPLATE_LIMIT {
+        return Ok(body);
+    }
+    Err(Error::usage(format!("the template is too large: {size} bytes, where CloudFormation takes {TEMPLATE_LIMIT}"))
+        .hint("make it smaller: fewer tags, environment variables and secrets; bluegreen synth prints it"))
 }
 
 /// The template of these settings.
 pub(super) fn template(settings: &Settings) -> Result<crate::cdk::Template> {
     synthesize(settings)
         .map_err(|mistakes| mistakes.into_iter().fold(Error::failed("the stack has mistakes"), Error::because))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_that_no_call_takes_is_refused_with_what_to_do() {
+        assert!(fitting("x".repeat(TEMPLATE_LIMIT)).is_ok());
+        let error = fitting("x".repeat(TEMPLATE_LIMIT + 1)).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.hints()[0].contains("smaller"), "{error:?}");
+    }
 }

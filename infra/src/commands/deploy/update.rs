@@ -221,7 +221,7 @@ async fn all_steady(
             Some((sites, live)) => {
                 let answer = answer(context, sites, live, color, Some(release)).await;
                 answer.inspect_err(|error| {
-                    let reason = error.causes().first().unwrap_or(&error.message().to_owned()).clone();
+                    let reason = error.causes().first().map_or(error.message(), String::as_str).to_owned();
                     context.listener.on(Event::Hopeless { color, reason });
                 })?
             }
@@ -257,9 +257,9 @@ pub(super) async fn answer(
     match answer.map_err(wrong)? {
         Answer::Expected => return Ok(Some(format!("answers as version {}, healthy", release.version))),
         Answer::Untold => {}
-        Answer::Unknown(why) => context.listener.note(format!(
-            "which version {color} answers with was not checked, as the load balancer cannot be reached from here: {why}"
-        )),
+        Answer::Unknown(why) => {
+            context.listener.note(format!("which version {color} answers with could not be checked from here: {why}"));
+        }
     }
     Ok(Some(runs(release)))
 }
