@@ -7,6 +7,7 @@ pub use aws::AwsBalancer;
 
 use crate::Color;
 use crate::route::{Listener, Route};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -89,6 +90,8 @@ pub struct Service {
     pub running: u32,
     /// Why it is not steady; absent where it is.
     pub unsteady: Option<String>,
+    /// When its newest deployment began.
+    pub since: Option<Timestamp>,
 }
 
 /// A call on the load balancer or on ECS failed.
@@ -117,6 +120,9 @@ pub trait Balancer: Send + Sync + 'static {
 
     /// Reads the state of an environment's service.
     fn service(&self, color: Color) -> impl Future<Output = Result<Service, BalancerError>> + Send;
+
+    /// Makes an environment's service run so many tasks.
+    fn scale(&self, color: Color, tasks: u32) -> impl Future<Output = Result<(), BalancerError>> + Send;
 
     /// Whether an environment's target group has stickiness, which keeps clients on the old side.
     fn is_sticky(&self, color: Color) -> impl Future<Output = Result<bool, BalancerError>> + Send;
@@ -148,7 +154,7 @@ mod tests {
     use super::*;
 
     fn fit() -> (Service, Health) {
-        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None };
+        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None };
         let health = Health { states: BTreeMap::from([("healthy".to_owned(), 2), ("draining".to_owned(), 1)]) };
         (service, health)
     }

@@ -3,7 +3,9 @@
 
 use crate::Color;
 use crate::connect_to::ConnectTo;
+use crate::idle::Idle;
 use reqwest::Url;
+use std::time::Duration;
 
 /// Names of the environment variables.
 pub mod names {
@@ -37,6 +39,10 @@ pub mod names {
     pub const EVENT_BUS: &str = "BLUEGREEN_EVENT_BUS";
     /// Optional: where to reach a host and port, as curl's `--connect-to`.
     pub const CONNECT_TO: &str = "BLUEGREEN_CONNECT_TO";
+    /// Optional: minutes after a cutover until the idle environment sleeps; it never does where this is absent.
+    pub const IDLE_SLEEPS_AFTER: &str = "BLUEGREEN_IDLE_SLEEPS_AFTER";
+    /// With [`IDLE_SLEEPS_AFTER`]: tasks of an environment that is awake.
+    pub const TASKS: &str = "BLUEGREEN_TASKS";
 }
 
 /// One environment's resources.
@@ -77,6 +83,8 @@ pub struct Config {
     pub event_bus: Option<String>,
     /// Where to reach a host and port.
     pub connect_to: ConnectTo,
+    /// How the idle environment sleeps, where it may.
+    pub idle: Option<Idle>,
 }
 
 /// The environment variables do not make a configuration; says everything that is wrong at once.
@@ -116,6 +124,7 @@ impl Config {
             probe_path: reader.optional(names::PROBE_PATH).unwrap_or_else(|| "/".to_owned()),
             event_bus: reader.optional(names::EVENT_BUS),
             connect_to: reader.connect_to(),
+            idle: reader.idle(),
         };
         reader.check_url(names::PROD_URL, &config.prod_url);
         reader.check_url(names::DEV_URL, &config.dev_url);
@@ -155,6 +164,23 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
+    fn idle(&mut self) -> Option<Idle> {
+        self.optional(names::IDLE_SLEEPS_AFTER)?;
+        let minutes = self.number(names::IDLE_SLEEPS_AFTER)?;
+        let tasks = self.number(names::TASKS)?;
+        Some(Idle { after: Duration::from_secs(60 * u64::from(minutes)), tasks })
+    }
+
+    /// A number that is not 0.
+    fn number(&mut self, name: &str) -> Option<u32> {
+        let text = self.required(name);
+        let number = text.parse().ok().filter(|number| *number > 0);
+        if number.is_none() && !text.is_empty() {
+            self.problems.push(format!("{name} is not a number above 0: {text:?}"));
+        }
+        number
+    }
+
     fn connect_to(&mut self) -> ConnectTo {
         let text = self.optional(names::CONNECT_TO).unwrap_or_default();
         text.parse().unwrap_or_else(|error| {
@@ -173,7 +199,12 @@ mod tests {
             names::PROD_URL => "http://alb.example".to_owned(),
             names::DEV_URL => "http://alb.example:81".to_owned(),
             names::GREEN_SERVICE => "  ".to_owned(),
-            names::VERSION_HEADER | names::PROBE_PATH | names::CONNECT_TO | names::EVENT_BUS => return None,
+            names::VERSION_HEADER
+            | names::PROBE_PATH
+            | names::CONNECT_TO
+            | names::EVENT_BUS
+            | names::IDLE_SLEEPS_AFTER
+            | names::TASKS => return None,
             other => other.to_lowercase(),
         })
     }
@@ -205,6 +236,22 @@ mod tests {
             assert!(text.contains(&format!("{name} is missing")), "{text}");
         }
         assert!(!text.contains("SERVICE"), "{text}");
+    }
+
+    #[test]
+    fn the_idle_environment_sleeps_where_both_numbers_are_given() {
+        let given = |tasks: Option<&str>| {
+            Config::from_lookup(|name| match name {
+                names::IDLE_SLEEPS_AFTER => Some("90".to_owned()),
+                names::TASKS => tasks.map(str::to_owned),
+                _ => complete(name),
+            })
+        };
+        let idle = Idle { after: Duration::from_mins(90), tasks: 3 };
+        assert_eq!(given(Some("3")).unwrap().idle, Some(idle));
+        assert!(given(None).unwrap_err().to_string().contains("BLUEGREEN_TASKS is missing"));
+        assert!(given(Some("0")).unwrap_err().to_string().contains("BLUEGREEN_TASKS is not a number above 0"));
+        assert_eq!(Config::from_lookup(complete).unwrap().idle, None);
     }
 
     #[test]

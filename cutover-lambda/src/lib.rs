@@ -13,6 +13,7 @@ pub mod config;
 pub mod connect_to;
 pub mod events;
 pub mod hook;
+pub mod idle;
 pub mod ledger;
 pub mod machine;
 pub mod metrics;

@@ -119,6 +119,7 @@ impl Function {
             clock,
             version_header: self.config.version_header.clone(),
             probe_path: self.config.probe_path.clone(),
+            idle: self.config.idle,
         })
     }
 }

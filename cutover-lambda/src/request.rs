@@ -65,11 +65,13 @@ pub enum Op {
     Status,
     /// Everything that a cutover does but the writes; says what would happen.
     Plan,
+    /// End the idle environment's tasks, where the stack lets it sleep and its bake time is over.
+    Sleep,
 }
 
 impl Op {
     /// All operations.
-    pub const ALL: [Self; 5] = [Self::Cutover, Self::Rollback, Self::Reconcile, Self::Status, Self::Plan];
+    pub const ALL: [Self; 6] = [Self::Cutover, Self::Rollback, Self::Reconcile, Self::Status, Self::Plan, Self::Sleep];
 
     /// The name in events and records.
     pub const fn as_str(self) -> &'static str {
@@ -79,6 +81,7 @@ impl Op {
             Self::Reconcile => "reconcile",
             Self::Status => "status",
             Self::Plan => "plan",
+            Self::Sleep => "sleep",
         }
     }
 }

@@ -5,6 +5,7 @@ mod budget;
 mod engine;
 mod hands;
 mod hook;
+mod idle;
 mod live;
 mod status;
 mod words;
@@ -14,6 +15,7 @@ pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
 use crate::balancer::Balancer;
 use crate::clock::Clock;
 use crate::hook::{HookAnswer, HookEvent, HookStatus};
+use crate::idle::Idle;
 use crate::ledger::{Ledger, ObjectStore, RecordError};
 use crate::machine::{Asked, Kind, Shift};
 use crate::probe::Clients;
@@ -40,6 +42,8 @@ pub struct Stack<B, S, C> {
     pub version_header: String,
     /// Path to probe, where the request names none.
     pub probe_path: String,
+    /// How the idle environment sleeps, where it may.
+    pub idle: Option<Idle>,
 }
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
@@ -70,10 +74,15 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 
     /// Carries a request out.
     pub async fn carry_out(self: &Arc<Self>, request: Request, deadline: Instant) -> Answer {
-        if request.op == Op::Status {
-            return Answer::Status(Box::new(status::look(self).await));
+        match request.op {
+            Op::Status => Answer::Status(Box::new(status::look(self).await)),
+            Op::Sleep => {
+                let answer = self.put_to_sleep().await;
+                tracing::info!(asleep = ?answer.asleep, "{}", answer.message);
+                Answer::Idle(answer)
+            }
+            _ => Answer::Run(Box::new(self.run(request, deadline).await)),
         }
-        Answer::Run(Box::new(self.run(request, deadline).await))
     }
 
     async fn run(self: &Arc<Self>, request: Request, deadline: Instant) -> Record {
@@ -84,8 +93,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             Op::Rollback => Kind::Rollback,
             Op::Reconcile => Kind::Reconcile,
             Op::Plan => Kind::Plan,
-            // Status was answered above.
-            Op::Cutover | Op::Status => Kind::Cutover,
+            // The last two were answered above.
+            Op::Cutover | Op::Status | Op::Sleep => Kind::Cutover,
         };
         let shift = Shift::new(request.shift.iter().map(|step| step.weight));
         let asked = Asked { kind, to: request.to, expect: request.expect, on_fail: request.on_fail, shift };

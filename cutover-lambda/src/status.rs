@@ -2,6 +2,7 @@
 //! Must not know how it was found out.
 
 use crate::hook::HookAnswer;
+use crate::idle::IdleAnswer;
 use crate::ledger::LeaseInfo;
 use crate::{Color, Record};
 use serde::{Deserialize, Serialize};
@@ -48,10 +49,12 @@ pub struct EnvironmentStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// To every operation but `status`. Boxed for its size.
+    /// To every operation but `status` and `sleep`. Boxed for its size.
     Run(Box<Record>),
     /// To `status`.
     Status(Box<Status>),
     /// To a lifecycle hook of Amazon ECS.
     Hook(HookAnswer),
+    /// To `sleep`.
+    Idle(IdleAnswer),
 }

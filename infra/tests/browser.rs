@@ -86,6 +86,7 @@ fn environment(color: Color, role: &'static str, version: &str) -> Environment {
         running: 2,
         desired: 2,
         healthy: 2,
+        asleep: false,
         fault: None,
     }
 }

@@ -257,6 +257,22 @@ fn a_service_that_scales_has_no_count_that_a_deployment_could_reset() {
 }
 
 #[test]
+fn a_function_that_lets_the_idle_environment_sleep_is_asked_now_and_then_and_may_scale() {
+    let template = of(&profile("idle-sleep"));
+    let rule = template.properties("IdleSchedule");
+    assert_eq!(rule["ScheduleExpression"], "rate(5 minutes)");
+    assert_eq!(rule["Targets"][0]["Input"], r#"{"op":"sleep"}"#);
+    assert_eq!(rule["Targets"][0]["Arn"], json!({ "Fn::GetAtt": ["CutoverFunction", "Arn"] }));
+    let permission = template.properties("IdlePermission");
+    assert_eq!(permission["Principal"], "events.amazonaws.com");
+    assert_eq!(permission["SourceArn"], json!({ "Fn::GetAtt": ["IdleSchedule", "Arn"] }));
+    let variables = &template.properties("CutoverFunction")["Environment"]["Variables"];
+    assert_eq!((&variables["BLUEGREEN_IDLE_SLEEPS_AFTER"], &variables["BLUEGREEN_TASKS"]), (&json!("60"), &json!("2")));
+    let may_scale = |template: &Checked| template.statements().iter().any(|(_, it)| it["Sid"] == "ScaleServices");
+    assert!(may_scale(&template) && !may_scale(&of(&Settings::default())));
+}
+
+#[test]
 fn alarms_tell_a_topic_of_each_environment_and_of_cutovers() {
     let template = of(&profile("alarms"));
     for id in template.ids_of("AWS::CloudWatch::Alarm") {

@@ -11,6 +11,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, TargetDescription, TargetGroupTuple, TargetHealthStateEnum,
 };
 use aws_smithy_types::timeout::TimeoutConfig;
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// The load balancer and ECS on AWS.
@@ -184,7 +185,19 @@ impl Balancer for AwsBalancer {
             desired: u32::try_from(service.desired_count()).unwrap_or(0),
             running: u32::try_from(service.running_count()).unwrap_or(0),
             unsteady: unsteady(service),
+            since: began(service),
         }))
+    }
+
+    async fn scale(&self, color: Color, tasks: u32) -> Result<(), BalancerError> {
+        let doing = format!("scale {color}'s service to {tasks} tasks");
+        let Some(arn) = &self.config.environment(color).service else {
+            let cause = format!("nothing is deployed to {color}");
+            return Err(BalancerError { doing, cause, rejected: true });
+        };
+        let count = i32::try_from(tasks).unwrap_or(i32::MAX);
+        let request = self.ecs.update_service().cluster(&self.config.cluster).service(arn).desired_count(count);
+        request.send().await.map(drop).map_err(|error| failed(&doing, error))
     }
 
     async fn is_sticky(&self, color: Color) -> Result<bool, BalancerError> {
@@ -196,6 +209,12 @@ impl Balancer for AwsBalancer {
             |key: Option<&str>, value: Option<&str>| key == Some("stickiness.enabled") && value == Some("true");
         Ok(answer.attributes().iter().any(|one| sticky(one.key(), one.value())))
     }
+}
+
+/// When a service's newest deployment began.
+fn began(service: &aws_sdk_ecs::types::Service) -> Option<Timestamp> {
+    let newest = service.deployments().iter().filter_map(Deployment::created_at).max()?;
+    Timestamp::from_second(newest.secs()).ok()
 }
 
 /// Why a service is not steady. One deployment with all tasks running is not enough: that is also so after the circuit

@@ -29,6 +29,8 @@ pub enum Purpose {
     Cutover,
     /// The stack is being changed.
     Deployment,
+    /// The idle environment's tasks are being ended.
+    Sleep,
 }
 
 impl fmt::Display for Purpose {
@@ -36,6 +38,7 @@ impl fmt::Display for Purpose {
         f.pad(match self {
             Self::Cutover => "cutover",
             Self::Deployment => "deployment",
+            Self::Sleep => "scaling of the idle environment",
         })
     }
 }

@@ -96,7 +96,7 @@ async fn version<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<B, S, C>
     timeout(VERSION_TIMEOUT, asking).await.ok()?
 }
 
-async fn within<T, E: Display>(reading: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+pub(super) async fn within<T, E: Display>(reading: impl Future<Output = Result<T, E>>) -> Result<T, String> {
     match timeout(budget::READ_TIMEOUT, reading).await {
         Ok(read) => read.map_err(|error| error.to_string()),
         Err(_) => Err(BalancerError {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests, helpers included")]
 
 mod faults;
+mod idle;
 mod model;
 mod probes;
 mod scenarios;

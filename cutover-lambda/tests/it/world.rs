@@ -3,6 +3,7 @@
 
 use cutover_lambda::balancer::{Balancer, BalancerError, Health, LANDING, Listeners, Pointing, Service};
 use cutover_lambda::clock::Clock;
+use cutover_lambda::idle::Idle;
 use cutover_lambda::ledger::{LeaseInfo, Ledger, Listed, MemoryStore, Object, ObjectStore, StoreError, When, keys};
 use cutover_lambda::probe::{Client, Clients, Reply, Site};
 use cutover_lambda::report::{Connection, Failure, Samples};
@@ -16,6 +17,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+/// Operations that have no record, and so no id.
+const READING: [&str; 2] = ["status", "sleep"];
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,12 @@ pub struct State {
     pub statuses: BTreeMap<Color, u16>,
     pub services: BTreeMap<Color, Service>,
     pub sticky: bool,
+    /// How the idle environment sleeps, where it may.
+    pub idle: Option<Idle>,
+    /// Time from a scaling until tasks are healthy.
+    pub start_time: Duration,
+    /// Scalings that were issued.
+    pub scaled: Vec<(Color, u32)>,
     /// What the load balancer's name resolves to.
     pub addresses: Arc<[SocketAddr]>,
     /// Time from a write until the load balancer routes by it.
@@ -80,7 +90,9 @@ pub struct View {
 impl World {
     /// Green is prod with version 1, blue is dev with version 2; both are fit.
     pub fn new() -> Arc<Self> {
-        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None };
+        // An hour before the clock begins.
+        let began: jiff::Timestamp = "2026-01-31T11:00:00Z".parse().unwrap();
+        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None, since: Some(began) };
         let both = |value: u32| BTreeMap::from([(Color::Blue, value), (Color::Green, value)]);
         Arc::new(Self {
             store: Arc::default(),
@@ -93,6 +105,9 @@ impl World {
                 statuses: BTreeMap::from([(Color::Blue, 200), (Color::Green, 200)]),
                 services: BTreeMap::from([(Color::Blue, service.clone()), (Color::Green, service)]),
                 sticky: false,
+                idle: None,
+                start_time: Duration::from_secs(40),
+                scaled: Vec::new(),
                 addresses: addresses(&["192.0.2.1:80", "192.0.2.2:80"]),
                 propagation: Duration::from_millis(200),
                 routed: vec![(Instant::now(), Route::All(Color::Green))],
@@ -140,7 +155,10 @@ impl World {
     async fn answer_in(self: &Arc<Self>, mut event: Value, left: Duration, outage: Option<Range<Instant>>) -> Answer {
         let given = event.get("id").and_then(Value::as_str).map(str::to_owned);
         let id = given.unwrap_or_else(cutover_lambda::request::new_id);
-        if let Some(event) = event.as_object_mut().filter(|event| event.get("op") != Some(&"status".into())) {
+        if let Some(event) = event
+            .as_object_mut()
+            .filter(|event| !READING.contains(&event.get("op").and_then(Value::as_str).unwrap_or_default()))
+        {
             event.insert("id".to_owned(), id.clone().into());
         }
         let view = View { world: Arc::clone(self), id, outage };
@@ -151,6 +169,7 @@ impl World {
             clock: self.clock,
             version_header: "x-app-version".to_owned(),
             probe_path: "/".to_owned(),
+            idle: self.state().idle,
         });
         Box::pin(stack.handle(&event, Instant::now() + left)).await
     }
@@ -307,6 +326,38 @@ impl Balancer for View {
 
     async fn service(&self, color: Color) -> Result<Service, BalancerError> {
         self.world.read("read the service", |state| state.services[&color].clone()).await
+    }
+
+    async fn scale(&self, color: Color, tasks: u32) -> Result<(), BalancerError> {
+        let lock = self.world.store.get(keys::LOCK).await.unwrap();
+        let lease: Option<LeaseInfo> = lock.map(|object| serde_json::from_slice(&object.body).unwrap());
+        let now = self.world.clock.now();
+        let world = Arc::clone(&self.world);
+        let mut state = world.state();
+        if !lease.is_some_and(|lease| lease.is_live(now)) {
+            state.violations.push(format!("{color} was scaled to {tasks} without a lease"));
+        }
+        if tasks == 0 && state.prod.reaches(color) {
+            state.violations.push(format!("{color} was put to sleep while it was prod"));
+        }
+        state.scaled.push((color, tasks));
+        let service = state.services.get_mut(&color).unwrap();
+        service.desired = tasks;
+        service.unsteady = (tasks > 0).then(|| "its tasks start".to_owned());
+        service.running = 0;
+        state.healthy.insert(color, 0);
+        drop(state);
+        if tasks > 0 {
+            tokio::spawn(async move {
+                let pause = world.state().start_time;
+                sleep(pause).await;
+                let mut state = world.state();
+                let service = state.services.get_mut(&color).unwrap();
+                (service.running, service.unsteady) = (tasks, None);
+                state.healthy.insert(color, tasks);
+            });
+        }
+        Ok(())
     }
 
     async fn is_sticky(&self, _: Color) -> Result<bool, BalancerError> {

@@ -57,6 +57,8 @@ pub struct Environment {
     pub desired: i32,
     /// Targets that the load balancer finds healthy.
     pub healthy: usize,
+    /// Whether its tasks were ended because nobody needs them: a deployment, a cutover or a rollback starts them again.
+    pub asleep: bool,
     /// What is not as the stack says, in words.
     pub fault: Option<String>,
 }
@@ -81,8 +83,8 @@ pub async fn run(context: &Context) -> Result<Status> {
     let outputs = stack.outputs()?;
     let traffic = cloud.traffic(&outputs).await?;
     let (blue, green, runs, lock) = tokio::try_join!(
-        environment(&cloud, &stack, &outputs, traffic, Color::Blue),
-        environment(&cloud, &stack, &outputs, traffic, Color::Green),
+        environment(context, &cloud, &stack, &outputs, traffic, Color::Blue),
+        environment(context, &cloud, &stack, &outputs, traffic, Color::Green),
         history::read(&cloud, &outputs, RUNS),
         lock(&cloud, &outputs),
     )?;
@@ -101,6 +103,7 @@ pub async fn run(context: &Context) -> Result<Status> {
 }
 
 async fn environment(
+    context: &Context,
     cloud: &Cloud,
     stack: &DeployedStack,
     outputs: &Outputs,
@@ -109,15 +112,18 @@ async fn environment(
 ) -> Result<Environment> {
     let image = stack.parameter(parameter::image(color)).to_owned();
     let observed = observe(cloud, outputs, &Expected { color, image: image.clone() }).await?;
+    let may_sleep = context.settings.cutover.idle_sleeps_after.is_some() && traffic.prod != Some(color);
+    let asleep = may_sleep && observed.asleep;
     Ok(Environment {
         color,
+        asleep,
         role: traffic.role(color),
         version: stack.parameter(parameter::version(color)).to_owned(),
         image,
         running: observed.running,
         desired: observed.desired,
         healthy: observed.healthy,
-        fault: observed.fault,
+        fault: observed.fault.filter(|_| !asleep),
     })
 }
 

@@ -99,7 +99,7 @@ mod tests {
 
     fn environment(color: Color, role: &'static str) -> Environment {
         let (version, image) = ("2".to_owned(), "app@sha256:0".to_owned());
-        Environment { color, role, version, image, running: 1, desired: 1, healthy: 1, fault: None }
+        Environment { color, role, version, image, running: 1, desired: 1, healthy: 1, asleep: false, fault: None }
     }
 
     /// Blue is dev, green is prod.

@@ -141,7 +141,7 @@ fn card(status: &Status, environment: &Environment) -> Markup {
         "prod" | "prod+dev" => Some(("prod", &status.prod_url)),
         _ => None,
     };
-    let well = environment.fault.is_none() && environment.healthy > 0;
+    let well = environment.fault.is_none() && (environment.healthy > 0 || environment.asleep);
     html! {
         article class={ "environment " (color) @if environment.role.starts_with("prod") { " live" } }
             aria-labelledby={ "name-" (color) } {
@@ -155,7 +155,7 @@ fn card(status: &Status, environment: &Environment) -> Markup {
             }
             dl {
                 dt { "image" } dd class="mono" { (digest(&environment.image)) }
-                dt { "tasks" } dd { (environment.running) " of " (environment.desired) " run" }
+                dt { "tasks" } dd { (environment.running) " of " (environment.desired) " run" @if environment.asleep { ", asleep until they are needed" } }
                 dt { "targets" } dd { (environment.healthy) " healthy " @if well { span class="ok" { "✓" } } @else { span class="no" { "✕" } } }
             }
             @if let Some(fault) = &environment.fault { p class="fault" { strong { "! " } (clean(fault)) } }

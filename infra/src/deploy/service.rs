@@ -155,7 +155,7 @@ fn unfit(target: &TargetHealthDescription) -> Option<(String, String, String)> {
 }
 
 /// The service as ECS describes it.
-async fn describe(cloud: &Cloud, outputs: &Outputs, service: &str) -> Result<Option<Service>> {
+pub(super) async fn describe(cloud: &Cloud, outputs: &Outputs, service: &str) -> Result<Option<Service>> {
     let answer = cloud
         .ecs
         .describe_services()

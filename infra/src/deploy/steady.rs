@@ -105,6 +105,8 @@ pub struct Observed {
     pub desired: i32,
     /// Targets that the load balancer finds healthy.
     pub healthy: usize,
+    /// Whether it is as expected but for its tasks, of which none run and none should.
+    pub asleep: bool,
     /// What is not as expected, in words.
     pub fault: Option<String>,
 }
@@ -130,7 +132,8 @@ pub async fn observe(cloud: &Cloud, outputs: &Outputs, expected: &Expected) -> R
         Some(format!("{} of {} running, {} healthy", reality.running, reality.desired, reality.healthy))
     };
     let running = reality.running + reality.leaving;
-    Ok(Observed { running, desired: reality.desired, healthy: reality.healthy, fault })
+    let asleep = reality.desired == 0 && running == 0 && reality.image.as_deref() == Some(expected.image.as_str());
+    Ok(Observed { asleep, running, desired: reality.desired, healthy: reality.healthy, fault })
 }
 
 #[cfg(test)]

@@ -2,23 +2,35 @@
 
 use serde::Serialize;
 
+use super::lambda::Function;
 use super::sns::Topic;
-use crate::cdk::{Arn, Expr, Resource};
+use crate::cdk::{Arn, Expr, Ref, Resource};
 
-/// Sends events that match a pattern to targets.
+/// Tells targets of events that match a pattern, or of the time.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Rule {
     /// What it is for.
     pub description: String,
     /// What an event must look like.
-    pub event_pattern: EventPattern,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_pattern: Option<EventPattern>,
+    /// When, without an event, such as `rate(5 minutes)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_expression: Option<&'static str>,
     /// Where it goes.
     pub targets: Vec<Target>,
 }
 
 impl Resource for Rule {
     const TYPE: &'static str = "AWS::Events::Rule";
+}
+
+impl Ref<Rule> {
+    /// The rule's ARN.
+    pub fn arn(&self) -> Expr<Arn<Rule>> {
+        self.attribute("Arn")
+    }
 }
 
 /// What an event must look like.
@@ -41,10 +53,22 @@ pub struct DetailPattern {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Target {
-    /// Its id within the rule.
-    pub id: &'static str,
-    /// The topic.
-    pub arn: Expr<Arn<Topic>>,
-    /// The part of the event that is sent: a `JSONPath`.
-    pub input_path: &'static str,
+    id: &'static str,
+    arn: Expr<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_path: Option<&'static str>,
+}
+
+impl Target {
+    /// A topic, which gets the part of the event at this `JSONPath`. The id is the target's within the rule.
+    pub fn topic(id: &'static str, topic: &Ref<Topic>, input_path: &'static str) -> Self {
+        Self { id, arn: topic.arn().text(), input: None, input_path: Some(input_path) }
+    }
+
+    /// A function, which gets this JSON instead of the event; it needs a [`Permission`](super::lambda::Permission) too.
+    pub fn function(id: &'static str, function: &Ref<Function>, input: &'static str) -> Self {
+        Self { id, arn: function.arn().text(), input: Some(input), input_path: None }
+    }
 }

@@ -152,3 +152,21 @@ pub struct EventInvokeConfig {
 impl Resource for EventInvokeConfig {
     const TYPE: &'static str = "AWS::Lambda::EventInvokeConfig";
 }
+
+/// Lets a service invoke a function.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Permission {
+    /// The function.
+    pub function_name: Expr<Arn<Function>>,
+    /// `lambda:InvokeFunction`.
+    pub action: &'static str,
+    /// The service.
+    pub principal: &'static str,
+    /// What of that service may.
+    pub source_arn: Expr<String>,
+}
+
+impl Resource for Permission {
+    const TYPE: &'static str = "AWS::Lambda::Permission";
+}

@@ -187,16 +187,13 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
         "CutoverFinished",
         Rule {
             description: "Tells of every finished cutover".to_owned(),
-            event_pattern: EventPattern {
+            event_pattern: Some(EventPattern {
                 source: vec!["bluegreen"],
                 detail: DetailPattern { stack: vec![Expr::stack_name()] },
-            },
-            targets: vec![Target {
-                id: "alarms",
-                arn: topic.arn(),
-                // Mail is read by people. Programs have rules of their own on the bus.
-                input_path: "$.detail.summary",
-            }],
+            }),
+            schedule_expression: None,
+            // Mail is read by people. Programs have rules of their own on the bus.
+            targets: vec![Target::topic("alarms", topic, "$.detail.summary")],
         },
     );
 }

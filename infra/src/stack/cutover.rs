@@ -62,7 +62,7 @@ impl Cutover {
             Role {
                 description: "The cutover function".to_owned(),
                 assume_role_policy_document: PolicyDocument::new(vec![Statement::trust("lambda.amazonaws.com")]),
-                policies: vec![Policy::new("cut-over", PolicyDocument::new(permissions(parts, &log_group)))],
+                policies: vec![Policy::new("cut-over", PolicyDocument::new(permissions(settings, parts, &log_group)))],
                 tags: tags("cutover"),
             },
         );
@@ -109,7 +109,7 @@ impl Cutover {
 }
 
 /// What the function calls, on what; nothing more. `Describe*` of the load balancer accepts only `*`.
-fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
+fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
     // By the cluster, not by the services: those do not exist yet when the stack is made, and IAM refuses a statement
     // without a resource.
     let services = join(&[
@@ -147,10 +147,13 @@ fn permissions(parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
             ],
             vec!["*".into()],
         ),
-        Statement::allow("SeeServices", &["ecs:DescribeServices"], vec![services]),
+        Statement::allow("SeeServices", &["ecs:DescribeServices"], vec![services.clone()]),
         Statement::allow("Tell", &["events:PutEvents"], vec![event_bus]),
         Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
     ];
+    if settings.cutover.idle_sleeps_after.is_some() {
+        may.push(Statement::allow("ScaleServices", &["ecs:UpdateService"], vec![services]));
+    }
     may.extend(parts.storage.grant_ledger());
     may.extend(parts.keys.grant_use());
     may.extend(parts.told.map(Ref::<Topic>::grant_publish));
@@ -201,6 +204,10 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
         ("BLUEGREEN_PROBE_PATH", settings.cutover.probe_path.as_str().into()),
         ("BLUEGREEN_VERSION_HEADER", settings.app.version_header.as_str().into()),
     ]);
+    if let Some(minutes) = settings.cutover.idle_sleeps_after {
+        variables.insert("BLUEGREEN_IDLE_SLEEPS_AFTER", minutes.to_string().into());
+        variables.insert("BLUEGREEN_TASKS", settings.app.count.to_string().into());
+    }
     variables.extend(balancer.connect_to.clone().map(|names| ("BLUEGREEN_CONNECT_TO", names)));
     variables
 }

@@ -12,6 +12,7 @@ mod cutover;
 mod environment;
 mod exceptions;
 mod firewall;
+mod idle;
 mod keys;
 mod load_balancer;
 mod network;
@@ -191,6 +192,7 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     if let Some(max) = settings.autoscaling.max {
         scaling::add(stack, settings, max, &watched);
     }
+    idle::add(stack, settings, &function);
     if let Some(topic) = &told {
         alarms::add(stack, settings, &watched, topic);
     }

@@ -58,6 +58,9 @@ fn row(environment: &Environment, style: Style) -> String {
     let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
     let mut row =
         format!("{color}  {:<10}  {version:<7}  {tasks:<5}  {:<7}  {image}\n", environment.role, environment.healthy);
+    if environment.asleep {
+        row.push_str(&style.dim("             asleep: a deployment, a cutover or a rollback starts its tasks\n"));
+    }
     if let Some(fault) = &environment.fault {
         row.push_str(&format!("             {} {fault}\n", style.warn("!")));
     }
@@ -97,6 +100,7 @@ mod tests {
             running: 2,
             desired: 2,
             healthy: 2,
+            asleep: false,
             fault: None,
         };
         let mut green = environment(Color::Green, "dev", "1");

@@ -3,6 +3,7 @@
 use super::{Hands, Interrupted};
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
+use crate::idle::is_swap;
 use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError, StoreError, keys};
 use crate::machine::{Event, Route, Subject};
 use crate::probe::Clients;
@@ -265,10 +266,4 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
         Event::Released
     }
-}
-
-/// A run that moved prod and stayed there.
-fn is_swap(record: &Record) -> bool {
-    let kind = matches!(record.op, Op::Cutover | Op::Rollback);
-    kind && record.outcome == Some(Outcome::Done) && record.wrote && record.from != record.to
 }

@@ -7,7 +7,9 @@ use crate::ledger::ObjectStore;
 use crate::machine::{Event, Listener, Route};
 use crate::probe::Clients;
 use crate::report::{ListenerWrite, WriteResult};
-use crate::run::budget::{READ_TIMEOUT, WRITE_GUARD};
+use crate::request::Op;
+use crate::run::budget::{READ_TIMEOUT, WRITE_GUARD, needed};
+use crate::run::idle::WAKE_LIMIT;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
@@ -39,9 +41,17 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Event::Listeners(listeners.prod.route(), listeners.dev.color())
     }
 
+    /// Wakes the environment where it sleeps, and looks whether it may get traffic.
     pub(super) async fn inspect(&mut self, color: Color) -> Event {
         let stack = self.stack.clone();
         let balancer = &stack.balancer;
+        // A plan changes nothing.
+        if self.request.op != Op::Plan
+            && let Err(problem) = self.wake(color).await
+        {
+            self.trouble = Some(problem);
+            return Event::Unfit;
+        }
         let reading = async {
             let (service, health, sticky, other_sticky) = tokio::try_join!(
                 balancer.service(color),
@@ -50,18 +60,37 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
                 balancer.is_sticky(color.other()),
             )?;
             let other = color.other();
+            if service.deployed && service.desired == 0 && stack.idle.is_some() {
+                return Ok(Some(format!("{color} sleeps; a cutover would wake it, but this changes nothing")));
+            }
             Ok(unfitness(color, &service, &health, sticky).or_else(|| {
                 other_sticky.then(|| format!("{other}'s target group has stickiness, which would keep clients on it"))
             }))
         };
         match self.look(reading).await {
             Some(None) => Event::Fit,
-            Some(problem) => {
-                self.trouble = problem;
+            Some(Some(problem)) => {
+                self.trouble = Some(problem);
                 Event::Unfit
             }
             None => Event::Unfit,
         }
+    }
+
+    /// Wakes the environment where it sleeps, in the time that the rest of the run leaves.
+    async fn wake(&mut self, color: Color) -> Result<(), String> {
+        let stack = self.stack.clone();
+        if !stack.sleeps(color).await? {
+            return Ok(());
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let spare = left.saturating_sub(needed(&self.request)).min(WAKE_LIMIT);
+        self.live.edit(|record| record.message = format!("{color} sleeps: its tasks are being started."));
+        self.live.transition();
+        if stack.wake(color, Instant::now() + spare).await? {
+            return Ok(());
+        }
+        Err(format!("{color} slept, and its tasks are not all healthy yet"))
     }
 
     /// Whether every environment that a route reaches has healthy targets.

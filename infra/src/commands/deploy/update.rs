@@ -13,8 +13,8 @@ use super::{Deployed, Wanted};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::plan::Plan;
 use crate::deploy::{
-    Answer, ChangeSet, Event, Expected, Parameters, Sites, Source, follow_operation, refuse_live_changes,
-    wait_until_steady,
+    Answer, ChangeSet, Event, Expected, Parameters, Sites, Source, follow_operation, refuse_live_changes, sleeps,
+    wait_until_steady, wake,
 };
 use crate::error::{Error, Kind, Result};
 use crate::stack::outputs::Outputs;
@@ -83,6 +83,7 @@ async fn update_locked(
     )?;
     let releases = Releases::new(&stack, wanted, pushed.as_ref());
     let deployed = preview::Deployed { stack: &stack, template: &template, live };
+    wake_what_is_deployed_to(context, cloud, &outputs, wanted).await?;
     let outputs = Box::pin(apply(context, cloud, deployed, wanted, &releases, confirmed)).await?;
     let sites = Sites::of(cloud, &outputs, &context.settings).await;
     if let Err(error) = all_steady(context, cloud, &outputs, &releases.after, Some((&sites, live))).await {
@@ -203,7 +204,26 @@ async fn pin_prod(context: &Context, cloud: &Cloud, stack: &DeployedStack, live:
     Ok(true)
 }
 
-/// Waits until every environment runs what it should, and, where the sites are given with what is live, answers so.
+/// Starts the tasks of an environment that sleeps and gets a version now.
+async fn wake_what_is_deployed_to(
+    context: &Context,
+    cloud: &Cloud,
+    outputs: &Outputs,
+    wanted: &Wanted<'_>,
+) -> Result<()> {
+    let may_sleep = context.settings.cutover.idle_sleeps_after.is_some();
+    for color in wanted.environments.iter().filter(|_| may_sleep && wanted.request.version.is_some()) {
+        if sleeps(cloud, outputs, *color).await? {
+            let timer = context.listener.start(format!("wake {color}"));
+            wake(cloud, outputs, *color, context.settings.app.count.get()).await?;
+            timer.finish(&*context.listener, "its tasks start");
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every environment that does not sleep runs what it should, and, where the sites are given with what is
+/// live, answers so.
 async fn all_steady(
     context: &Context,
     cloud: &Cloud,
@@ -213,6 +233,10 @@ async fn all_steady(
 ) -> Result<()> {
     let wait = |color: Color| async move {
         let Some(release) = releases.of(color) else { return Ok(()) };
+        if context.settings.cutover.idle_sleeps_after.is_some() && sleeps(cloud, outputs, color).await? {
+            context.listener.note(format!("{color} sleeps, with version {}", release.version));
+            return Ok(());
+        }
         let timer = context.listener.start(format!("wait for {color}"));
         let expected = Expected { color, image: release.image.clone() };
         let told = (&context.control, &*context.listener);

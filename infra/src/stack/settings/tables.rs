@@ -82,6 +82,8 @@ table! {
         probe_path: UrlPath = known("/"),
         /// Invocations of the function that are reserved from the account's; new accounts have none to spare.
         reserved_concurrency: Option<Amount> = None,
+        /// Minutes after a cutover until the tasks of the idle environment are ended, to save what they cost. A deployment to it starts them again, and so does a cutover or rollback, which then takes as long as tasks need to come up.
+        idle_sleeps_after: Option<Amount> = None,
     }
 }
 

@@ -1,0 +1,111 @@
+//! Puts the idle environment to sleep, and wakes it. Must not decide when it may sleep.
+
+use super::status::within;
+use super::{LEASE_TTL, Stack};
+use crate::Color;
+use crate::balancer::{Balancer, Health, Service};
+use crate::idle::{Idle, IdleAnswer, idle_side, may_sleep};
+use crate::ledger::{Lease, LeaseError, ObjectStore, Purpose};
+use crate::probe::Clients;
+use crate::request::new_id;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Records that are searched for the last cutover.
+const SEARCHED: usize = 50;
+/// Pause between two looks at an environment that wakes up.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest time for an environment to wake up: Fargate starts a task in about a minute.
+pub(super) const WAKE_LIMIT: Duration = Duration::from_mins(5);
+
+impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
+    /// Ends the tasks of the idle environment, where it may sleep. Nothing is changed without the lease, so neither a
+    /// cutover nor a deployment can be under way.
+    pub(super) async fn put_to_sleep(&self) -> IdleAnswer {
+        let Some(idle) = self.idle else {
+            return IdleAnswer::awake("this stack's environments never sleep");
+        };
+        // Most of the time there is nothing to do: that must not cost anybody the lease.
+        match self.who_may_sleep(idle).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return IdleAnswer::awake("the idle environment sleeps already"),
+            Err(why) => return IdleAnswer::awake(why),
+        }
+        let lease = match self.ledger.acquire(Purpose::Sleep, &new_id(), LEASE_TTL).await {
+            // Not given back: so it keeps the list of what was interrupted until it ends by itself.
+            Ok(lease) if !lease.interrupted().is_empty() => {
+                return IdleAnswer::awake("a cutover was interrupted, and nobody has put it right yet");
+            }
+            Ok(lease) => lease,
+            Err(LeaseError::Held(holder)) => {
+                return IdleAnswer::awake(format!("a {} is under way: {}", holder.purpose, holder.holder));
+            }
+            Err(error) => return IdleAnswer::awake(error.to_string()),
+        };
+        let answer = self.sleep_under(&lease, idle).await;
+        if let Err(error) = lease.release().await {
+            tracing::warn!(%error, "the lease was not given back; it will expire");
+        }
+        answer
+    }
+
+    async fn sleep_under(&self, lease: &Lease<S>, idle: Idle) -> IdleAnswer {
+        let color = match self.who_may_sleep(idle).await {
+            Ok(Some(color)) => color,
+            Ok(None) => return IdleAnswer::awake("the idle environment sleeps already"),
+            Err(why) => return IdleAnswer::awake(why),
+        };
+        if lease.remaining().is_zero() {
+            return IdleAnswer::awake("the lease was lost");
+        }
+        match within(self.balancer.scale(color, 0)).await {
+            Ok(()) => IdleAnswer { asleep: Some(color), message: format!("{color} sleeps until it is needed") },
+            Err(why) => IdleAnswer::awake(why),
+        }
+    }
+
+    /// The idle environment, where it may sleep; none where it does already.
+    async fn who_may_sleep(&self, idle: Idle) -> Result<Option<Color>, String> {
+        let listeners = within(self.balancer.listeners()).await?;
+        let color = idle_side(&listeners)?;
+        let service = within(self.balancer.service(color)).await?;
+        if service.deployed && service.desired == 0 {
+            return Ok(None);
+        }
+        let records = within(self.ledger.list(SEARCHED)).await?;
+        may_sleep(color, &service, &records, self.clock.now(), idle.after)?;
+        Ok(Some(color))
+    }
+
+    /// Whether an environment sleeps.
+    pub(super) async fn sleeps(&self, color: Color) -> Result<bool, String> {
+        if self.idle.is_none() {
+            return Ok(false);
+        }
+        let service = within(self.balancer.service(color)).await?;
+        Ok(service.deployed && service.desired == 0)
+    }
+
+    /// Starts an environment's tasks, and waits for them until `until`; returns whether all are healthy then.
+    pub(super) async fn wake(&self, color: Color, until: Instant) -> Result<bool, String> {
+        let Some(idle) = self.idle else { return Ok(true) };
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        within(self.balancer.scale(color, idle.tasks)).await?;
+        while Instant::now() < until {
+            let looking = async { tokio::try_join!(self.balancer.service(color), self.balancer.health(color)) };
+            match within(looking).await {
+                Ok((service, health)) if is_up(&service, &health, idle) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "a look at the environment that wakes up failed"),
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(false)
+    }
+}
+
+fn is_up(service: &Service, health: &Health, idle: Idle) -> bool {
+    service.unsteady.is_none() && service.running >= idle.tasks && health.healthy() >= idle.tasks
+}

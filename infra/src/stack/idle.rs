@@ -1,0 +1,37 @@
+//! The sleep of the idle environment: asks the cutover function every few minutes whether it may.
+
+use super::Settings;
+use super::cutover::Cutover;
+use crate::cdk::Stack;
+use crate::resources::events::{Rule, Target};
+use crate::resources::lambda::Permission;
+
+/// How often the function is asked: the environment sleeps so much later than it may, at most.
+const SCHEDULE: &str = "rate(5 minutes)";
+
+/// Adds the schedule, where the settings let the idle environment sleep.
+pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
+    if settings.cutover.idle_sleeps_after.is_none() {
+        return;
+    }
+    let rule = stack.add(
+        "IdleSchedule",
+        Rule {
+            description: "Ends the tasks of the idle environment when it is not needed".to_owned(),
+            event_pattern: None,
+            schedule_expression: Some(SCHEDULE),
+            targets: vec![Target::function("cutover", &cutover.function, r#"{"op":"sleep"}"#)],
+        },
+    );
+    stack.when(&rule, &cutover.deployed);
+    let permission = stack.add(
+        "IdlePermission",
+        Permission {
+            function_name: cutover.function.arn(),
+            action: "lambda:InvokeFunction",
+            principal: "events.amazonaws.com",
+            source_arn: rule.arn().text(),
+        },
+    );
+    stack.when(&permission, &cutover.deployed);
+}
