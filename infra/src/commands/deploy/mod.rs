@@ -9,8 +9,6 @@ mod preview;
 mod states;
 mod update;
 
-use std::collections::BTreeSet;
-
 use cutover_lambda::color::Color;
 
 use super::publish::{Built, Kept, Release, app, function};
@@ -113,7 +111,7 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     }
     let confirmed = plan.concerns();
     context.confirm(&plan, confirmed.clone()).await?;
-    Box::pin(update::update(context, &cloud, wanted, &confirmed)).await
+    Box::pin(update::update(context, &cloud, wanted, Some(&confirmed))).await
 }
 
 /// What is deployed from, and what of it was built before.
@@ -159,7 +157,7 @@ async fn make(
     };
     let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template))?;
     let wanted = Wanted { template, function, app: Some(app), environments: Color::ALL.to_vec(), request };
-    Box::pin(update::update(context, cloud, wanted, &BTreeSet::new())).await
+    Box::pin(update::update(context, cloud, wanted, None)).await
 }
 
 fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) -> Result<()> {

@@ -23,12 +23,13 @@ use crate::stack::{Both, parameter};
 /// How long an environment may take to run what was deployed to it.
 const STEADY_LIMIT: Duration = Duration::from_mins(15);
 
-/// Brings the stack up to date under the lock.
+/// Brings the stack up to date under the lock. Of its changes, those in `confirmed` were agreed to; all of them where that
+/// is absent, as the stack is being made and nothing of it is in use.
 pub(super) async fn update(
     context: &Context,
     cloud: &Cloud,
     mut wanted: Wanted<'_>,
-    confirmed: &BTreeSet<String>,
+    confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
     if wanted.request.wait {
@@ -48,7 +49,7 @@ async fn update_locked(
     context: &Context,
     cloud: &Cloud,
     wanted: &mut Wanted<'_>,
-    confirmed: &BTreeSet<String>,
+    confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let request = wanted.request;
     // Read again under the lock: a cutover may have ended since.
@@ -119,7 +120,7 @@ async fn apply(
     deployed: preview::Deployed<'_>,
     wanted: &Wanted<'_>,
     releases: &Releases,
-    confirmed: &BTreeSet<String>,
+    confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Outputs> {
     let stack = deployed.stack;
     let timer = context.listener.start(format!("update stack {}", context.stack));
@@ -157,7 +158,7 @@ async fn permit(
     plan: &Plan,
     change: &ChangeSet,
     wanted: &Wanted<'_>,
-    confirmed: &BTreeSet<String>,
+    confirmed: Option<&BTreeSet<String>>,
 ) -> Result<()> {
     if wanted.request.expect_no_changes {
         return Err(super::changes_found(plan));
@@ -165,6 +166,7 @@ async fn permit(
     if !wanted.request.allowed.live_changes {
         refuse_live_changes(&change.changes, plan.traffic.prod)?;
     }
+    let Some(confirmed) = confirmed else { return Ok(()) };
     let news: BTreeSet<String> = plan.concerns().difference(confirmed).cloned().collect();
     context.confirm(plan, news).await
 }
