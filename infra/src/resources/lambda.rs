@@ -157,8 +157,8 @@ impl Resource for EventInvokeConfig {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Permission {
-    /// The function.
-    pub function_name: Expr<Arn<Function>>,
+    /// The function, by name: by its ARN, every change of the function might replace this, as far as CloudFormation knows.
+    pub function_name: Expr<Name<Function>>,
     /// `lambda:InvokeFunction`.
     pub action: &'static str,
     /// The service.

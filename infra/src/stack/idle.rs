@@ -27,7 +27,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
     let permission = stack.add(
         "IdlePermission",
         Permission {
-            function_name: cutover.function.arn(),
+            function_name: cutover.function.name(),
             action: "lambda:InvokeFunction",
             principal: "events.amazonaws.com",
             source_arn: rule.arn().text(),
