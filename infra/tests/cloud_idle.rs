@@ -8,6 +8,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_ecs::Client;
 use serde_json::{Value, json};
 use support::Cloud;
 use support::function::Function;
@@ -38,6 +39,17 @@ impl Sleepy {
     fn run(&self, arguments: &[&str]) -> support::Said {
         let config = self.folder.path().join("bluegreen.toml");
         self.cloud.run(&[&["--config", config.to_str().unwrap()], arguments].concat())
+    }
+
+    /// Does what the function does, without the bake time.
+    fn end_tasks_of(&self, function: &Function<'_>, color: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let ecs = Client::new(&self.cloud.sdk_config().await);
+            let service = function.physical_id(&format!("{color}Service"));
+            let request = ecs.update_service().cluster(&function.outputs["ClusterName"]).service(service);
+            request.desired_count(0).send().await.unwrap();
+        });
     }
 
     fn environment(&self, color: &str) -> Value {
@@ -91,7 +103,8 @@ fn the_old_side_sleeps_when_it_is_baked_and_wakes_for_a_rollback_and_for_a_deplo
     assert_eq!(function.sides(), ("green".to_owned(), "blue".to_owned()));
     assert_eq!(sleepy.environment("green")["running"], 2);
 
-    wait_for_sleep(&function, "blue");
+    sleepy.end_tasks_of(&function, "Blue");
+    assert_eq!(sleepy.environment("blue")["asleep"], true);
     sleepy.run(&["deploy", "--version", "2"]).expect(0);
     assert_eq!(sleepy.environment("blue")["running"], 2);
     let seen = outside.leave();

@@ -262,7 +262,8 @@ fn a_function_that_lets_the_idle_environment_sleep_is_asked_now_and_then_and_may
     let rule = template.properties("IdleSchedule");
     assert_eq!(rule["ScheduleExpression"], "rate(5 minutes)");
     assert_eq!(rule["Targets"][0]["Input"], r#"{"op":"sleep"}"#);
-    assert_eq!(rule["Targets"][0]["Arn"], json!({ "Fn::GetAtt": ["CutoverFunction", "Arn"] }));
+    let function = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${CutoverFunction}";
+    assert_eq!(rule["Targets"][0]["Arn"], json!({ "Fn::Sub": function }));
     let permission = template.properties("IdlePermission");
     assert_eq!(permission["Principal"], "events.amazonaws.com");
     assert_eq!(permission["SourceArn"], json!({ "Fn::GetAtt": ["IdleSchedule", "Arn"] }));

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::lambda::Function;
 use super::sns::Topic;
-use crate::cdk::{Arn, Expr, Ref, Resource};
+use crate::cdk::{Arn, Expr, Ref, Resource, join, sub};
 
 /// Tells targets of events that match a pattern, or of the time.
 #[derive(Clone, Debug, Serialize)]
@@ -68,7 +68,14 @@ impl Target {
     }
 
     /// A function, which gets this JSON instead of the event; it needs a [`Permission`](super::lambda::Permission) too.
+    ///
+    /// By its name: by its ARN, every change of the function might change the rule, as far as CloudFormation knows, and
+    /// replace the permission.
     pub fn function(id: &'static str, function: &Ref<Function>, input: &'static str) -> Self {
-        Self { id, arn: function.arn().text(), input: Some(input), input_path: None }
+        let arn = join(&[
+            sub("arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"),
+            function.name().text(),
+        ]);
+        Self { id, arn, input: Some(input), input_path: None }
     }
 }
