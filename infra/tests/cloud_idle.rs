@@ -43,10 +43,10 @@ impl Sleepy {
 
     /// Does what the function does, without the bake time.
     fn end_tasks_of(&self, function: &Function<'_>, color: &str) {
+        let service = function.physical_id(&format!("{color}Service"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let ecs = Client::new(&self.cloud.sdk_config().await);
-            let service = function.physical_id(&format!("{color}Service"));
             let request = ecs.update_service().cluster(&function.outputs["ClusterName"]).service(service);
             request.desired_count(0).send().await.unwrap();
         });

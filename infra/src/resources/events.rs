@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::lambda::Function;
 use super::sns::Topic;
-use crate::cdk::{Arn, Expr, Ref, Resource, join, sub};
+use crate::cdk::{Arn, Expr, Ref, Resource, join};
 
 /// Tells targets of events that match a pattern, or of the time.
 #[derive(Clone, Debug, Serialize)]
@@ -73,7 +73,13 @@ impl Target {
     /// replace the permission.
     pub fn function(id: &'static str, function: &Ref<Function>, input: &'static str) -> Self {
         let arn = join(&[
-            sub("arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"),
+            "arn:".into(),
+            Expr::partition(),
+            ":lambda:".into(),
+            Expr::region(),
+            ":".into(),
+            Expr::account_id(),
+            ":function:".into(),
             function.name().text(),
         ]);
         Self { id, arn, input: Some(input), input_path: None }
