@@ -14,7 +14,7 @@ pub async fn sleeps(cloud: &Cloud, outputs: &Outputs, color: Color) -> Result<bo
     Ok(service.is_some_and(|service| service.desired_count() == 0))
 }
 
-/// Starts the tasks of an environment that sleeps; does not wait for them.
+/// Starts the tasks of an environment that sleeps, and does not wait for them.
 pub async fn wake(cloud: &Cloud, outputs: &Outputs, color: Color, tasks: u16) -> Result<()> {
     let Some(service) = outputs.service(color) else { return Ok(()) };
     let request = cloud.ecs.update_service().cluster(&outputs.cluster).service(service).desired_count(tasks.into());
