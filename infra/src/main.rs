@@ -61,7 +61,11 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         settings.app.image = Some(image.clone());
     }
     if matches!(cli.verb, Verb::Synth) {
-        print_text(&synth::pretty(&settings)?)?;
+        let template = synth::template(&settings)?;
+        print_text(&synth::text(&template)?)?;
+        for note in synth::notes(&template) {
+            eprintln!("note: {note}");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if let Verb::Graph(arguments) = &cli.verb {

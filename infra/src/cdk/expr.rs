@@ -199,7 +199,21 @@ impl Ref<super::Untyped> {
     }
 }
 
+/// An attribute of resources of type `R`, with the type of its value. The kit's own types have a function for each of
+/// theirs; this is for types that others declare.
+pub trait Attribute<R: Resource> {
+    /// What its value is, such as `Arn<R>`.
+    type Value;
+    /// Its name in the type's schema.
+    const NAME: &'static str;
+}
+
 impl<R: Resource> Ref<R> {
+    /// `Fn::GetAtt` of an attribute that is declared for this type.
+    pub fn get_attribute<A: Attribute<R>>(&self, _: A) -> Expr<A::Value> {
+        self.attribute(A::NAME)
+    }
+
     /// `Fn::GetAtt`: the type's module gives each attribute a name and a type.
     pub(crate) fn attribute<T>(&self, name: &str) -> Expr<T> {
         Expr::from_json(json!({ "Fn::GetAtt": [self.logical_id, name] }))

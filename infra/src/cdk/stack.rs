@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
-use super::template::{Output, ParameterBody, ResourceBody, Template};
+use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 
 /// CloudFormation's limit on a logical id's length.
 const LOGICAL_ID_MAX: usize = 255;
@@ -160,11 +160,11 @@ impl Stack {
     }
 
     /// Adds a resource of a type that has no Rust type, with whatever properties. Nothing about it is checked here;
-    /// the template says so in the resource's metadata.
+    /// the template says so in the resource's metadata, and `bluegreen synth` beside the template.
     pub fn add_untyped(&mut self, id: &str, resource_type: &str, properties: Value) -> Ref<Untyped> {
         self.claim(id);
         let mut body = ResourceBody::new(resource_type, properties);
-        body.metadata.insert("Untyped", "not checked by the construct kit".into());
+        body.metadata.insert(UNTYPED, "not checked by the construct kit".into());
         self.resources.insert(id.to_owned(), body);
         Ref::new(id)
     }

@@ -9,6 +9,9 @@ use super::Tag;
 use super::expr::Test;
 use super::stack::Parameter;
 
+/// The key in a resource's metadata that says that it has no Rust type.
+pub(super) const UNTYPED: &str = "Untyped";
+
 /// A CloudFormation template. Everything is ordered, so the same stack gives the same bytes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -42,6 +45,12 @@ impl Template {
             groups => json!({ "AWS::CloudFormation::Interface": { "ParameterGroups": groups } }),
         };
         Self { version: "2010-09-09", description, metadata, parameters, conditions, resources, outputs }
+    }
+
+    /// The resources without a Rust type, whose properties nothing has checked: each one's logical id and type.
+    pub fn untyped(&self) -> impl Iterator<Item = (&str, &str)> {
+        let untyped = self.resources.iter().filter(|(_, resource)| resource.metadata.contains_key(UNTYPED));
+        untyped.map(|(id, resource)| (id.as_str(), resource.r#type.as_str()))
     }
 
     /// The template as indented JSON with a final newline: for people and validators.

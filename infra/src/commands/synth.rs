@@ -1,11 +1,23 @@
 //! `bluegreen synth`: the template as JSON. Calls nothing.
 
+use crate::cdk::Template;
 use crate::error::{Doing, Error, Result};
 use crate::stack::{Settings, synthesize};
 
 /// The template of these settings, indented for people and validators.
 pub fn pretty(settings: &Settings) -> Result<String> {
-    template(settings)?.to_pretty_json().doing(|| "write the template".to_owned())
+    text(&template(settings)?)
+}
+
+/// A template, indented for people and validators.
+pub fn text(template: &Template) -> Result<String> {
+    template.to_pretty_json().doing(|| "write the template".to_owned())
+}
+
+/// What whoever reads a template should know: what in it has no Rust type.
+pub fn notes(template: &Template) -> Vec<String> {
+    let note = |(id, kind)| format!("{id} ({kind}) has no Rust type: nothing has checked its properties");
+    template.untyped().map(note).collect()
 }
 
 /// CloudFormation takes a template of this many bytes in a call.
@@ -26,7 +38,7 @@ fn fitting(body: String) -> Result<String> {
 }
 
 /// The template of these settings.
-pub(super) fn template(settings: &Settings) -> Result<crate::cdk::Template> {
+pub fn template(settings: &Settings) -> Result<Template> {
     synthesize(settings)
         .map_err(|mistakes| mistakes.into_iter().fold(Error::failed("the stack has mistakes"), Error::because))
 }
