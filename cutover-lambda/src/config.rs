@@ -31,7 +31,7 @@ pub mod names {
     pub const PROD_URL: &str = "BLUEGREEN_PROD_URL";
     /// URL of the dev listener, such as `http://bg-alb-1.us-east-1.elb.amazonaws.com:81`.
     pub const DEV_URL: &str = "BLUEGREEN_DEV_URL";
-    /// Optional: response header that tells a version; default `x-app-version`.
+    /// Optional: response header that tells a version; nobody looks at versions where it is absent.
     pub const VERSION_HEADER: &str = "BLUEGREEN_VERSION_HEADER";
     /// Optional: path that probes ask for where the event names none; default `/`.
     pub const PROBE_PATH: &str = "BLUEGREEN_PROBE_PATH";
@@ -75,8 +75,8 @@ pub struct Config {
     pub prod_url: String,
     /// URL of the dev listener.
     pub dev_url: String,
-    /// Response header that tells a version.
-    pub version_header: String,
+    /// Response header that tells a version, where there is one.
+    pub version_header: Option<String>,
     /// Path that probes ask for where the event names none.
     pub probe_path: String,
     /// Name of the event bus that is told of every cutover.
@@ -120,7 +120,7 @@ impl Config {
             bucket: reader.required(names::BUCKET),
             prod_url: reader.required(names::PROD_URL),
             dev_url: reader.required(names::DEV_URL),
-            version_header: reader.optional(names::VERSION_HEADER).unwrap_or_else(|| "x-app-version".to_owned()),
+            version_header: reader.optional(names::VERSION_HEADER),
             probe_path: reader.optional(names::PROBE_PATH).unwrap_or_else(|| "/".to_owned()),
             event_bus: reader.optional(names::EVENT_BUS),
             connect_to: reader.connect_to(),
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_complete_environment_is_read_with_defaults() {
         let config = Config::from_lookup(complete).unwrap();
-        assert_eq!(config.version_header, "x-app-version");
+        assert_eq!(config.version_header, None);
         assert_eq!(config.probe_path, "/");
         assert_eq!(config.event_bus, None);
         assert_eq!(config.environment(Color::Green).service, None);

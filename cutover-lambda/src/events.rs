@@ -10,6 +10,7 @@
 //! One event for every run that ended `done`, `rolled_back`, `held` or `failed`, those of an interrupted run that a later
 //! one put right included. Refused, planned and needless runs are their caller's affair.
 
+use crate::calls::OnlyListed;
 use crate::request::Op;
 use crate::{Outcome, Record};
 use aws_config::SdkConfig;
@@ -40,7 +41,8 @@ impl EventBus {
     pub fn new(sdk: &SdkConfig, bus: &str, stack: &str) -> Self {
         let timeouts =
             TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT / 2).operation_timeout(TIMEOUT).build();
-        let config = aws_sdk_eventbridge::config::Builder::from(sdk).timeout_config(timeouts).build();
+        let config =
+            aws_sdk_eventbridge::config::Builder::from(sdk).timeout_config(timeouts).interceptor(OnlyListed).build();
         Self { client: Client::from_conf(config), bus: bus.to_owned(), stack: stack.to_owned() }
     }
 

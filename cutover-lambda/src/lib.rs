@@ -7,6 +7,7 @@
 
 pub mod aws;
 pub mod balancer;
+pub mod calls;
 pub mod clock;
 pub mod color;
 pub mod config;

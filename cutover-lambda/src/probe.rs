@@ -82,6 +82,6 @@ pub trait Clients: Send + Sync + 'static {
         &self,
         site: Site,
         path: &str,
-        version_header: &str,
+        version_header: Option<&str>,
     ) -> impl Future<Output = Result<Self::Client, String>> + Send;
 }

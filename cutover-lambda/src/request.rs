@@ -220,7 +220,7 @@ impl Default for ProbeOptions {
 /// The version that must answer once settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VersionExpectation {
-    /// Response header that tells the version; the function's default (`x-app-version`) if absent.
+    /// Response header that tells the version; the stack's own (`app.version_header`) if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// Its expected value; if absent, what the target environment answered at the gate.

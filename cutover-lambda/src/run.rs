@@ -20,7 +20,7 @@ use crate::ledger::{Ledger, ObjectStore, RecordError};
 use crate::machine::{Asked, Kind, Shift};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
-use crate::request::{Op, new_id};
+use crate::request::{Op, VersionExpectation, new_id};
 use crate::{Answer, Record, Request};
 use serde_json::Value;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub struct Stack<B, S, C> {
     pub clients: C,
     /// The clock of this invocation.
     pub clock: Clock,
-    /// Response header that tells a version, where the request names none.
-    pub version_header: String,
+    /// Response header that tells a version, where the request names none; without one, nobody looks at versions.
+    pub version_header: Option<String>,
     /// Path to probe, where the request names none.
     pub probe_path: String,
     /// How the idle environment sleeps, where it may.
@@ -47,6 +47,16 @@ pub struct Stack<B, S, C> {
 }
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
+    /// The header to look at for a version; an error in words where a version is expected and nothing tells it.
+    fn version_header<'a>(&'a self, asked: &'a VersionExpectation) -> Result<Option<&'a str>, String> {
+        match (asked.header.as_ref().or(self.version_header.as_ref()), &asked.value) {
+            (None, Some(value)) => {
+                Err(format!("version {value} is expected, and the service has no header that tells one"))
+            }
+            (header, _) => Ok(header.map(String::as_str)),
+        }
+    }
+
     /// Answers an event. Must be done at `deadline`, when the process may be killed without notice. Never an error: what
     /// goes wrong is in the answer.
     pub async fn handle(self: &Arc<Self>, event: &Value, deadline: Instant) -> Answer {

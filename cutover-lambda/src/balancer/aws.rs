@@ -2,6 +2,7 @@
 
 use super::{Balancer, BalancerError, Health, Listeners, Pointing, Service, WRITE_TIMEOUT};
 use crate::Color;
+use crate::calls::OnlyListed;
 use crate::config::Config;
 use crate::route::{Listener, Route};
 use aws_config::SdkConfig;
@@ -37,7 +38,13 @@ const REJECTIONS: [&str; 8] = [
 impl AwsBalancer {
     /// The load balancer and services that the function's configuration names.
     pub fn new(sdk: &SdkConfig, config: Config) -> Self {
-        Self { elb: aws_sdk_elasticloadbalancingv2::Client::new(sdk), ecs: aws_sdk_ecs::Client::new(sdk), config }
+        let elb = aws_sdk_elasticloadbalancingv2::config::Builder::from(sdk).interceptor(OnlyListed).build();
+        let ecs = aws_sdk_ecs::config::Builder::from(sdk).interceptor(OnlyListed).build();
+        Self {
+            elb: aws_sdk_elasticloadbalancingv2::Client::from_conf(elb),
+            ecs: aws_sdk_ecs::Client::from_conf(ecs),
+            config,
+        }
     }
 
     fn pointing(&self, actions: &[Action]) -> Pointing {

@@ -1,6 +1,7 @@
 //! The ledger's store in an S3 bucket. Must not know what the objects mean.
 
 use super::store::{Listed, Object, ObjectStore, StoreError, When};
+use crate::calls::OnlyListed;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
@@ -36,7 +37,10 @@ impl S3Store {
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(CALL_TIMEOUT)
             .build();
-        let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true).timeout_config(timeouts);
+        let config = aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(true)
+            .timeout_config(timeouts)
+            .interceptor(OnlyListed);
         Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
     }
 

@@ -47,7 +47,7 @@ pub struct HttpClient {
     port: u16,
     maker: Maker,
     headers: HeaderMap,
-    version_header: HeaderName,
+    version_header: Option<HeaderName>,
     reached: Mutex<Reached>,
 }
 
@@ -99,7 +99,7 @@ impl HttpClients {
 impl Clients for HttpClients {
     type Client = HttpClient;
 
-    async fn open(&self, site: Site, path: &str, version_header: &str) -> Result<HttpClient, String> {
+    async fn open(&self, site: Site, path: &str, version_header: Option<&str>) -> Result<HttpClient, String> {
         let base = match site {
             Site::Prod => &self.options.prod_url,
             Site::Dev | Site::Environment(_) => &self.options.dev_url,
@@ -118,8 +118,9 @@ impl Clients for HttpClients {
             port: target.port,
             maker: Maker { trusted: self.trusted(&url), url },
             headers,
-            version_header: HeaderName::try_from(version_header)
-                .map_err(|_| format!("{version_header:?} is not a header name"))?,
+            version_header: version_header
+                .map(|name| HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a header name")))
+                .transpose()?,
             reached: Mutex::default(),
         };
         client.refresh().await?;
@@ -223,7 +224,7 @@ impl Client for HttpClient {
         };
         reply.first_byte = Some(Instant::now());
         reply.status = Some(response.status().as_u16());
-        let version = response.headers().get(&self.version_header);
+        let version = self.version_header.as_ref().and_then(|name| response.headers().get(name));
         reply.version = version.map(|value| String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect());
         while reply.bytes < LONGEST_BODY {
             match response.chunk().await {

@@ -25,8 +25,11 @@ pub(super) async fn probe<B: Balancer, S: ObjectStore, C: Clients>(
         Target::Production => Site::Prod,
     };
     let path = options.path.as_ref().unwrap_or(&stack.probe_path);
-    let header = options.version.header.as_ref().unwrap_or(&stack.version_header);
-    let client = match stack.clients.open(site, path, header).await {
+    let opened = match stack.version_header(&options.version) {
+        Ok(header) => stack.clients.open(site, path, header).await,
+        Err(problem) => Err(problem),
+    };
+    let client = match opened {
         Ok(client) => client,
         Err(problem) => {
             tracing::warn!(problem, "it cannot be probed");

@@ -89,7 +89,7 @@ async fn environment<B: Balancer, S: ObjectStore, C: Clients>(
 async fn version<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<B, S, C>, color: Color) -> Option<String> {
     let asking = async {
         let site = Site::Environment(color);
-        let client = stack.clients.open(site, &stack.probe_path, &stack.version_header).await.ok()?;
+        let client = stack.clients.open(site, &stack.probe_path, stack.version_header.as_deref()).await.ok()?;
         let address = *client.addresses().first()?;
         client.send(address, Connection::Fresh).await.version
     };

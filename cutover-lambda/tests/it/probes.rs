@@ -74,7 +74,7 @@ impl Server {
             connect_to: format!("::127.0.0.1:{}", self.address.port()).parse().unwrap(),
             roots: Vec::new(),
         };
-        HttpClients::new(options).open(site, "/", "x-app-version").await.unwrap()
+        HttpClients::new(options).open(site, "/", Some("x-app-version")).await.unwrap()
     }
 
     async fn probe(&self, spec: Spec) -> Tally {
@@ -251,7 +251,7 @@ async fn a_name_that_does_not_resolve_is_said() {
         connect_to: ConnectTo::default(),
         roots: Vec::new(),
     };
-    let opened = HttpClients::new(options).open(Site::Prod, "/", "x-app-version").await;
+    let opened = HttpClients::new(options).open(Site::Prod, "/", Some("x-app-version")).await;
     let problem = opened.err().unwrap();
     assert!(problem.contains("nowhere.invalid does not resolve"), "{problem}");
 }

@@ -58,7 +58,7 @@ impl Server {
             connect_to: format!("::127.0.0.1:{}", self.address.port()).parse().unwrap(),
             roots,
         };
-        let client = HttpClients::new(options).open(Site::Prod, "/", "x-app-version").await.unwrap();
+        let client = HttpClients::new(options).open(Site::Prod, "/", Some("x-app-version")).await.unwrap();
         client.send(self.address, Connection::Fresh).await
     }
 }

@@ -167,7 +167,7 @@ impl World {
             ledger: Ledger::new(Arc::new(view.clone()), self.clock),
             clients: view,
             clock: self.clock,
-            version_header: "x-app-version".to_owned(),
+            version_header: Some("x-app-version".to_owned()),
             probe_path: "/".to_owned(),
             idle: self.state().idle,
         });
@@ -421,7 +421,7 @@ pub struct Answering {
 impl Clients for View {
     type Client = Answering;
 
-    async fn open(&self, site: Site, _: &str, _: &str) -> Result<Answering, String> {
+    async fn open(&self, site: Site, _: &str, _: Option<&str>) -> Result<Answering, String> {
         let addresses = Mutex::new(self.world.state().addresses.clone());
         Ok(Answering { world: Arc::clone(&self.world), site, addresses })
     }

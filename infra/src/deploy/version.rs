@@ -101,7 +101,8 @@ impl Sites {
 
     async fn look(&self, site: Site, expected: &str) -> Look {
         let unknown = |why: String| Look::Answer(Answer::Unknown(why));
-        let opened = tokio::time::timeout(REACHED_WITHIN, self.clients.open(site, &self.path, &self.header)).await;
+        let header = Some(self.header.as_str()).filter(|header| !header.is_empty());
+        let opened = tokio::time::timeout(REACHED_WITHIN, self.clients.open(site, &self.path, header)).await;
         let client = match opened {
             Ok(Ok(client)) => client,
             Ok(Err(why)) => return unknown(why),

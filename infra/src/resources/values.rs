@@ -145,9 +145,9 @@ texts! {
     /// The path of a URL.
     pub struct UrlPath: |text| text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()),
         "a path: it begins with / and has no spaces";
-    /// The name of an HTTP header.
-    pub struct HeaderName: |text| (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-        "a header's name: letters, digits, - and _, at most 40";
+    /// The name of the HTTP header that tells a version, or nothing where none does.
+    pub struct VersionHeader: |text| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+        "a header's name: letters, digits, - and _, at most 40; nothing where no header tells the version";
     /// The name of a CloudFormation stack.
     pub struct StackName: is_stack_name,
         "a stack name: a letter and then letters, digits and hyphens, at most 100";

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use cutover_lambda::calls::{self, On};
+
 use super::environment::{Environment, Fleet};
 use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
@@ -108,52 +110,14 @@ impl Cutover {
     }
 }
 
-/// What the function calls, on what; nothing more. `Describe*` of the load balancer accepts only `*`.
+/// What the function calls, as it lists it itself, and what it needs besides; nothing more.
 fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
-    // By the cluster, not by the services: those do not exist yet when the stack is made, and IAM refuses a statement
-    // without a resource.
-    let services = join(&[
-        "arn:".into(),
-        Expr::partition(),
-        ":ecs:".into(),
-        Expr::region(),
-        ":".into(),
-        Expr::account_id(),
-        ":service/".into(),
-        parts.fleet.cluster.name().text(),
-        "/*".into(),
-    ]);
-    let event_bus = join(&[
-        "arn:".into(),
-        Expr::partition(),
-        ":events:".into(),
-        Expr::region(),
-        ":".into(),
-        Expr::account_id(),
-        format!(":event-bus/{EVENT_BUS}").into(),
-    ]);
-    let mut may = vec![
-        Statement::allow(
-            "MoveTraffic",
-            &["elasticloadbalancing:ModifyListener"],
-            vec![parts.balancer.prod.arn().text(), parts.balancer.dev.arn().text()],
-        ),
-        Statement::allow(
-            "SeeTraffic",
-            &[
-                "elasticloadbalancing:DescribeListeners",
-                "elasticloadbalancing:DescribeTargetGroupAttributes",
-                "elasticloadbalancing:DescribeTargetHealth",
-            ],
-            vec!["*".into()],
-        ),
-        Statement::allow("SeeServices", &["ecs:DescribeServices"], vec![services.clone()]),
-        Statement::allow("Tell", &["events:PutEvents"], vec![event_bus]),
-        Statement::allow("WriteLog", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![log_group.arn().text()]),
-    ];
-    if settings.cutover.idle_sleeps_after.is_some() {
-        may.push(Statement::allow("ScaleServices", &["ecs:UpdateService"], vec![services]));
-    }
+    let mut may: Vec<Statement> = On::ALL.into_iter().filter_map(|on| grant(settings, parts, on)).collect();
+    may.push(Statement::allow(
+        "WriteLog",
+        &["logs:CreateLogStream", "logs:PutLogEvents"],
+        vec![log_group.arn().text()],
+    ));
     may.extend(parts.storage.grant_ledger());
     may.extend(parts.keys.grant_use());
     may.extend(parts.told.map(Ref::<Topic>::grant_publish));
@@ -161,6 +125,23 @@ fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>
         may.extend(network_interfaces());
     }
     may
+}
+
+/// The calls that the function makes on something; those on the ledger are the storage's to permit.
+fn grant(settings: &Settings, parts: &Parts<'_>, on: On) -> Option<Statement> {
+    let actions = calls::actions(on);
+    match on {
+        On::Listeners => Some(parts.balancer.grant_move(&actions)),
+        On::Traffic => Some(LoadBalancing::grant_see(&actions)),
+        On::Services => Some(parts.fleet.grant_see(&actions)),
+        On::Scaling => settings.cutover.idle_sleeps_after.map(|_| parts.fleet.grant_scale(&actions)),
+        On::EventBus => Some(Statement::allow("Tell", &actions, vec![event_bus()])),
+        On::LedgerObjects | On::LedgerList => None,
+    }
+}
+
+fn event_bus() -> Expr<String> {
+    sub(&format!("arn:${{AWS::Partition}}:events:${{AWS::Region}}:${{AWS::AccountId}}:event-bus/{EVENT_BUS}"))
 }
 
 /// What Lambda needs to put a function into a network, as its manual says: it names no narrower resources.
@@ -202,12 +183,13 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
         ("BLUEGREEN_PROD_URL", balancer.prod_url.clone()),
         ("BLUEGREEN_DEV_URL", balancer.dev_url.clone()),
         ("BLUEGREEN_PROBE_PATH", settings.cutover.probe_path.as_str().into()),
-        ("BLUEGREEN_VERSION_HEADER", settings.app.version_header.as_str().into()),
     ]);
     if let Some(minutes) = settings.cutover.idle_sleeps_after {
         variables.insert("BLUEGREEN_IDLE_SLEEPS_AFTER", minutes.to_string().into());
         variables.insert("BLUEGREEN_TASKS", settings.app.count.to_string().into());
     }
+    let header = settings.app.version_header.as_str();
+    variables.extend((!header.is_empty()).then(|| ("BLUEGREEN_VERSION_HEADER", header.into())));
     variables.extend(balancer.connect_to.clone().map(|names| ("BLUEGREEN_CONNECT_TO", names)));
     variables
 }

@@ -79,9 +79,35 @@ impl Fleet {
         Self { cluster, log_groups, execution_role, task_role, network }
     }
 
+    /// Lets its holder look at the services.
+    pub fn grant_see(&self, actions: &[&'static str]) -> Statement {
+        Statement::allow("SeeServices", actions, vec![self.services()])
+    }
+
+    /// Lets its holder scale the services.
+    pub fn grant_scale(&self, actions: &[&'static str]) -> Statement {
+        Statement::allow("ScaleServices", actions, vec![self.services()])
+    }
+
     /// The ARNs of the roles that tasks get.
     pub fn roles(&self) -> Vec<Expr<String>> {
         vec![self.execution_role.arn().text(), self.task_role.arn().text()]
+    }
+
+    /// By the cluster, not by the services: those do not exist yet when the stack is made, and IAM refuses a statement
+    /// without a resource.
+    fn services(&self) -> Expr<String> {
+        join(&[
+            "arn:".into(),
+            Expr::partition(),
+            ":ecs:".into(),
+            Expr::region(),
+            ":".into(),
+            Expr::account_id(),
+            ":service/".into(),
+            self.cluster.name().text(),
+            "/*".into(),
+        ])
     }
 }
 

@@ -6,7 +6,7 @@ use super::access_log::{AccessLog, BALANCER_PREFIX};
 use super::network::Network;
 use super::side::Sides;
 use super::{Settings, tags};
-use crate::cdk::{Arn, Condition, Expr, Ref, Stack, join};
+use crate::cdk::{Arn, Condition, Expr, Ref, Stack, Statement, join};
 use crate::resources::elbv2::{
     Action, Attribute, Certificate, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme,
     SslPolicy, TargetGroup,
@@ -60,6 +60,16 @@ impl LoadBalancing {
         let dev_url = url(settings, &load_balancer, settings.dev_port());
         let connect_to = connect_to(settings, &load_balancer);
         Self { load_balancer, prod, dev, redirect, rules, target_groups, prod_url, dev_url, connect_to }
+    }
+
+    /// Lets its holder do this with the listeners that traffic comes in on.
+    pub fn grant_move(&self, actions: &[&'static str]) -> Statement {
+        Statement::allow("MoveTraffic", actions, vec![self.prod.arn().text(), self.dev.arn().text()])
+    }
+
+    /// Lets its holder look. What describes a load balancer accepts no narrower resource than `*`.
+    pub fn grant_see(actions: &[&'static str]) -> Statement {
+        Statement::allow("SeeTraffic", actions, vec!["*".into()])
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
 
+use cutover_lambda::calls::{On, actions};
+
 use super::access_log::{AccessLog, BUCKET_PREFIX};
 use super::keys::Keys;
 use super::tags;
@@ -110,22 +112,25 @@ impl Storage {
         Statement::allow("Code", &["s3:GetObject", "s3:PutObject"], vec![objects])
     }
 
-    /// Lets its holder read and write the cutover ledger, and nothing else in the bucket.
+    /// Lets its holder read and write the cutover ledger, and nothing else in the bucket: the calls that the ledger makes.
     pub fn grant_ledger(&self) -> Vec<Statement> {
-        vec![
-            Statement::allow(
-                "LedgerObjects",
-                &["s3:GetObject", "s3:PutObject"],
-                vec![objects(&self.bucket.arn(), LEDGER_PREFIX)],
-            ),
-            // "IfExists": S3 asks for this permission without a prefix too, to tell a reader of a missing object that
-            // it is missing (404) and not forbidden (403).
-            Statement::allow("LedgerList", &["s3:ListBucket"], vec![self.bucket.arn().text()]).only_if(
-                "StringLikeIfExists",
-                "s3:prefix",
-                format!("{LEDGER_PREFIX}*"),
-            ),
-        ]
+        vec![self.grant_ledger_objects(&actions(On::LedgerObjects)), self.grant_ledger_list(&actions(On::LedgerList))]
+    }
+
+    /// Lets its holder read and write the objects of the ledger.
+    fn grant_ledger_objects(&self, actions: &[&'static str]) -> Statement {
+        Statement::allow("LedgerObjects", actions, vec![objects(&self.bucket.arn(), LEDGER_PREFIX)])
+    }
+
+    /// Lets its holder list the ledger.
+    fn grant_ledger_list(&self, actions: &[&'static str]) -> Statement {
+        // "IfExists": S3 asks for this permission without a prefix too, to tell a reader of a missing object that
+        // it is missing (404) and not forbidden (403).
+        Statement::allow("LedgerList", actions, vec![self.bucket.arn().text()]).only_if(
+            "StringLikeIfExists",
+            "s3:prefix",
+            format!("{LEDGER_PREFIX}*"),
+        )
     }
 }
 

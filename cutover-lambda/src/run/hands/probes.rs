@@ -15,8 +15,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let stack = self.stack.clone();
         let probe = &self.request.probe;
         let path = probe.path.as_ref().unwrap_or(&stack.probe_path);
-        let header = probe.version.header.as_ref().unwrap_or(&stack.version_header);
-        match stack.clients.open(site, path, header).await {
+        let opened = match stack.version_header(&probe.version) {
+            Ok(header) => stack.clients.open(site, path, header).await,
+            Err(problem) => Err(problem),
+        };
+        match opened {
             Ok(client) => Some(client),
             Err(problem) => {
                 self.trouble = Some(problem);

@@ -7,8 +7,8 @@ use crate::resources::ecs::FargateSize;
 use crate::resources::lambda::Architecture;
 use crate::resources::values::{
     Amount, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName, DrainSeconds, Email,
-    GraceSeconds, HeaderName, ImageName, PackageName, Percent, Port, ProviderArn, RefName, RepositoryName,
-    RetentionDays, SubnetId, UrlPath, UserId, VersionLabel, VpcId,
+    GraceSeconds, ImageName, PackageName, Percent, Port, ProviderArn, RefName, RepositoryName, RetentionDays, SubnetId,
+    UrlPath, UserId, VersionHeader, VersionLabel, VpcId,
 };
 
 table! {
@@ -32,8 +32,8 @@ table! {
         count: Count = Count::of(2),
         /// Processor of the tasks and of the cutover function; `"arm64"` where the Rust target for it is installed.
         architecture: Architecture = Architecture::X86_64,
-        /// Response header that tells the version of the service.
-        version_header: HeaderName = known("x-app-version"),
+        /// Response header that tells the version of the service; `""` where none does: it is then probed by status only.
+        version_header: VersionHeader = known("x-app-version"),
         /// Seconds that a replaced task may take to finish its requests.
         deregistration_delay: DrainSeconds = DrainSeconds::of(30),
     }

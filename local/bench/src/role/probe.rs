@@ -36,7 +36,7 @@ pub(super) async fn probe(schedule: &Schedule) -> Result<Kept> {
     let url = format!("http://{}", schedule.address);
     let options =
         HttpOptions { prod_url: url.clone(), dev_url: url, connect_to: ConnectTo::default(), roots: Vec::new() };
-    let client = HttpClients::new(options).open(Site::Prod, "/", "x-app-version").await;
+    let client = HttpClients::new(options).open(Site::Prod, "/", Some("x-app-version")).await;
     let client = client.map_err(|why| Error::failed("cannot make a client").because(why))?;
     let defaults = ProbeOptions::default();
     let spec = Spec {

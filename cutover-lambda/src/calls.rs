@@ -1,0 +1,137 @@
+//! Every AWS API call that the function makes, and what it makes it on. The stack derives the function's policy from this
+//! list, and a client that is made with [`OnlyListed`] makes no other call: so the policy cannot have fallen behind.
+//! Must not know how a policy is written.
+
+use aws_sdk_s3::config::Intercept;
+use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+
+/// What a call is made on: what a permission for it is limited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum On {
+    /// The prod and dev listeners.
+    Listeners,
+    /// The load balancer as a whole: these calls accept no narrower resource.
+    Traffic,
+    /// The environments' services.
+    Services,
+    /// The environments' services, to scale them: only where an idle environment sleeps.
+    Scaling,
+    /// The event bus.
+    EventBus,
+    /// The objects of the ledger.
+    LedgerObjects,
+    /// The bucket of the ledger, to list it.
+    LedgerList,
+}
+
+impl On {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Listeners,
+        Self::Traffic,
+        Self::Services,
+        Self::Scaling,
+        Self::EventBus,
+        Self::LedgerObjects,
+        Self::LedgerList,
+    ];
+}
+
+/// One API call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The service and the operation, as the SDK names them.
+    operation: (&'static str, &'static str),
+    /// The action of IAM that permits it.
+    pub action: &'static str,
+    /// What it is made on.
+    pub on: On,
+}
+
+const fn call(operation: (&'static str, &'static str), action: &'static str, on: On) -> Call {
+    Call { operation, action, on }
+}
+
+/// All calls of the function.
+pub const CALLS: [Call; 10] = [
+    call((ELB, "ModifyListener"), "elasticloadbalancing:ModifyListener", On::Listeners),
+    call((ELB, "DescribeListeners"), "elasticloadbalancing:DescribeListeners", On::Traffic),
+    call((ELB, "DescribeTargetGroupAttributes"), "elasticloadbalancing:DescribeTargetGroupAttributes", On::Traffic),
+    call((ELB, "DescribeTargetHealth"), "elasticloadbalancing:DescribeTargetHealth", On::Traffic),
+    call(("ECS", "DescribeServices"), "ecs:DescribeServices", On::Services),
+    call(("ECS", "UpdateService"), "ecs:UpdateService", On::Scaling),
+    call(("EventBridge", "PutEvents"), "events:PutEvents", On::EventBus),
+    call(("S3", "GetObject"), "s3:GetObject", On::LedgerObjects),
+    call(("S3", "PutObject"), "s3:PutObject", On::LedgerObjects),
+    call(("S3", "ListObjectsV2"), "s3:ListBucket", On::LedgerList),
+];
+
+const ELB: &str = "Elastic Load Balancing v2";
+
+/// The actions of IAM that the function needs on something.
+pub fn actions(on: On) -> Vec<&'static str> {
+    CALLS.iter().filter(|call| call.on == on).map(|call| call.action).collect()
+}
+
+/// Lets an SDK's client make listed calls only: another one fails before it is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnlyListed;
+
+#[dyn_dispatch_hint]
+impl Intercept for OnlyListed {
+    fn name(&self) -> &'static str {
+        "OnlyListed"
+    }
+
+    fn read_before_serialization(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let call = config.load::<Metadata>().map(|metadata| (metadata.service(), metadata.name()));
+        check(call.unwrap_or_default()).map_err(Into::into)
+    }
+}
+
+fn check((service, operation): (&str, &str)) -> Result<(), String> {
+    if CALLS.iter().any(|call| call.operation == (service, operation)) {
+        return Ok(());
+    }
+    Err(format!(
+        "{service} {operation} is not in the list of the function's calls (calls.rs), so its policy does not allow it"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_on_something_and_everything_has_a_call() {
+        for on in On::ALL {
+            assert!(!actions(on).is_empty(), "{on:?}");
+        }
+        assert_eq!(On::ALL.into_iter().flat_map(actions).count(), CALLS.len());
+    }
+
+    #[tokio::test]
+    async fn a_client_makes_no_call_that_is_not_listed() {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(aws_sdk_s3::config::Region::new("us-east-1"))
+            .interceptor(OnlyListed)
+            .build();
+        let client = aws_sdk_s3::Client::from_conf(config);
+        let error = client.delete_object().bucket("bucket").key("key").send().await.unwrap_err();
+        let said = aws_sdk_s3::error::DisplayErrorContext(error).to_string();
+        assert!(said.contains("S3 DeleteObject is not in the list"), "{said}");
+        let error = client.get_object().bucket("bucket").key("key").send().await.unwrap_err();
+        let said = aws_sdk_s3::error::DisplayErrorContext(error).to_string();
+        assert!(!said.contains("is not in the list"), "{said}");
+    }
+}
