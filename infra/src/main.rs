@@ -325,7 +325,14 @@ async fn run_cutover(cli: &Cli, context: &Context, order: &Order) -> Result<()> 
     match cutover::verdict(&record) {
         Some(error) => Err(error),
         None if cli.json => Ok(()),
-        None => print_text(&format!("{}\n{}", record.message, render_evidence(&record))),
+        None => {
+            let style = Style::of_stdout();
+            let mut text = style.wrapped(&record.message, 0) + "\n";
+            for line in render_evidence(&record).lines() {
+                text.push_str(&format!("  {}\n", style.wrapped(line.trim_start(), 2)));
+            }
+            print_text(&text)
+        }
     }
 }
 
