@@ -171,6 +171,9 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
         Verb::Cutover(_) | Verb::Rollback(_) | Verb::Reconcile { .. } => {
             "interrupted. The cutover goes on without this command: bluegreen status shows how it ends.".to_owned()
         }
+        Verb::Rehearse(_) => {
+            "interrupted. The rehearsal's local cloud ends with it; nothing else was touched.".to_owned()
+        }
         _ => "interrupted.".to_owned(),
     }
 }

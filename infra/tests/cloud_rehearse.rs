@@ -5,9 +5,9 @@
 #[allow(dead_code, reason = "the stories use the rest")]
 mod support;
 
-use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -25,8 +25,9 @@ fn rehearse(global: &[&str], arguments: &[&str]) -> Said {
 fn rehearse_in(folder: &Path, global: &[&str], arguments: &[&str]) -> Said {
     let mut command = Command::new(BLUEGREEN);
     command.args(global).arg("rehearse").args(arguments).args(CUTOVER).current_dir(folder);
-    // Whatever points at a cloud elsewhere must not matter.
+    // Whatever points at a cloud elsewhere must not matter, nor that nobody has logged in to a registry.
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_PROFILE", "nobody");
+    command.env("DOCKER_CONFIG", "/nowhere");
     Said::of(command.output().unwrap())
 }
 
@@ -56,16 +57,6 @@ fn was_saved(document: &Value, failure: &str) {
     assert!(document["users"]["exposed_ms"].as_u64().unwrap() < 10_000, "{document:#}");
     assert_eq!(document["run"]["record"]["outcome"], "rolled_back");
     assert!(!document["run"]["samples"]["rows"].as_array().unwrap().is_empty());
-}
-
-fn local_clouds() -> BTreeSet<i32> {
-    let is_one = |pid: &i32| {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&command).contains("bluegreen-rehearsal-")
-    };
-    let pids =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    pids.filter(is_one).collect()
 }
 
 #[test]
@@ -158,27 +149,46 @@ fn what_cannot_be_rehearsed_is_refused_before_anything_is_started() {
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
-#[test]
-fn an_interrupted_rehearsal_leaves_no_local_cloud() {
-    let before = local_clouds();
-    let mut child =
-        Command::new(BLUEGREEN).arg("rehearse").current_dir(project().join("local/faulty")).spawn().unwrap();
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while !holds() {
-            assert!(Instant::now() < deadline, "{what}");
-            std::thread::sleep(Duration::from_millis(50));
+/// The processes that a rehearsal's local cloud has started, and itself, as its state tells.
+fn processes(owner: u32) -> Vec<i64> {
+    let wanted = format!("--owner-pid\0{owner}\0");
+    let arguments = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let line = arguments(&name);
+        if !line.contains(&wanted) || !line.contains("\0serve\0") {
+            continue;
         }
-    };
-    let pid = child.id();
-    let own = || {
-        let parent = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let owner = format!("--owner-pid\0{pid}\0");
-        local_clouds().difference(&before).filter(|pid| parent(pid).contains(&owner)).count()
-    };
-    until("its local cloud runs", &|| own() > 0);
-    let kill = Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
-    assert!(kill.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    until("its local cloud has ended", &|| own() == 0);
+        let state = line.split('\0').skip_while(|argument| *argument != "--state").nth(1).unwrap();
+        let children = std::fs::read_to_string(Path::new(state).join("processes.json")).unwrap_or_default();
+        let children: Value = serde_json::from_str(&children).unwrap_or_default();
+        let children = children["children"].as_array().cloned().unwrap_or_default();
+        found.push(name.parse().unwrap());
+        found.extend(children.iter().map(|child| child["process"]["pid"].as_i64().unwrap()));
+    }
+    found
+}
+
+fn is_alive(pid: i64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[test]
+fn a_rehearsal_that_is_interrupted_in_the_middle_leaves_nothing() {
+    let mut command = Command::new(BLUEGREEN);
+    command.arg("rehearse").current_dir(project().join("local/faulty")).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("> 2/4")), "it did not come to its second step");
+    let pids = processes(child.id());
+    assert!(pids.len() >= 4, "the daemon, MiniStack, a task in each environment: {pids:?}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said:#?}");
+    assert!(said.iter().any(|line| line.starts_with("interrupted")), "{said:#?}");
+    // It has ended its local cloud before it ended itself.
+    let left: Vec<i64> = pids.into_iter().filter(|pid| is_alive(*pid)).collect();
+    assert!(left.is_empty(), "{left:?} still run");
 }

@@ -366,6 +366,7 @@ impl Step {
         }
         Err(Error::failed("there is nothing to rehearse: the version that should be prod first cannot be deployed")
             .because(format!("its deployment ended with exit code {}; what it said is above", self.code))
+            .hint("where it answers with another version than the one named, name that: --version, --from")
             .hint("name another one: --from VERSION or --from-image IMAGE"))
     }
 }

@@ -1,6 +1,7 @@
 //! Reads an image from the registry that it was pushed to by others, with the credentials that Docker's own configuration
 //! has for it. Must not know where the image goes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ impl std::fmt::Debug for Origin {
 impl Origin {
     /// Logs in where the image is.
     pub async fn connect(reference: &Reference) -> Result<Arc<Self>> {
+        // Whoever pulls may not have talked to AWS before.
+        cutover_lambda::aws::install_tls();
         let auth = credentials(reference).await?;
         Self::connect_as(reference, auth, TRIES).await
     }
@@ -160,6 +163,10 @@ async fn credentials(reference: &Reference) -> Result<RegistryAuth> {
         )
         .hint("log in with a user and a password or an access token: docker login -u USER")),
         Ok(Err(Missing::ConfigNotFound | Missing::NoCredentialConfigured)) => Ok(RegistryAuth::Anonymous),
+        // It says the same of a file that cannot be read and of one that is not there, as where nobody ever logged in.
+        Ok(Err(Missing::ConfigReadError)) if !docker_configuration().is_some_and(|file| file.exists()) => {
+            Ok(RegistryAuth::Anonymous)
+        }
         // What every helper says of a registry that nobody has logged in to.
         Ok(Err(Missing::HelperFailure { stdout, .. })) if stdout.contains("credentials not found") => {
             Ok(RegistryAuth::Anonymous)
@@ -168,6 +175,13 @@ async fn credentials(reference: &Reference) -> Result<RegistryAuth> {
             .hint("check ~/.docker/config.json and the credential helper that it names, or log in again")),
         Err(error) => Err(refused(&reference.whole(), error.to_string())),
     }
+}
+
+/// Where Docker's configuration is, if there is any.
+fn docker_configuration() -> Option<PathBuf> {
+    let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")))?;
+    Some(folder.join("config.json"))
 }
 
 #[cfg(test)]
