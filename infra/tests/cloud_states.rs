@@ -1,0 +1,98 @@
+//! Stacks in awkward states on the local cloud, deployments and cutovers that wait for each other, and a log that is
+//! followed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use aws_sdk_cloudformation::types::ChangeSetType;
+use serde_json::json;
+use support::function::{Function, eventually};
+use support::{Cloud, Said, project};
+
+fn faulty() -> PathBuf {
+    project().join("local/faulty")
+}
+
+#[test]
+fn a_stack_that_was_never_made_is_removed_or_taken_over_and_made() {
+    let cloud = Cloud::start([90, 91]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = aws_sdk_cloudformation::Client::new(&runtime.block_on(cloud.sdk_config()));
+    let status = || {
+        let described = client.describe_stacks().stack_name("bluegreen").send();
+        let described = runtime.block_on(described).unwrap();
+        described.stacks()[0].stack_status().unwrap().as_str().to_owned()
+    };
+    // A resource that cannot be made.
+    let listener = "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/app/none/1/2";
+    let properties = json!({ "ListenerArn": listener, "Priority": 1, "Conditions": [], "Actions": [] });
+    let kind = "AWS::ElasticLoadBalancingV2::ListenerRule";
+    let broken = json!({ "Resources": { "Wrong": { "Type": kind, "Properties": properties } } }).to_string();
+    runtime.block_on(client.create_stack().stack_name("bluegreen").template_body(&broken).send()).unwrap();
+    eventually("the creation is taken back", || (status() == "ROLLBACK_COMPLETE").then_some(()));
+    let made = cloud.run_in(&faulty(), &["deploy"]).expect(0);
+    assert!(made.err.contains("ROLLBACK_COMPLETE") && made.err.contains("Wrong"), "{}", made.err);
+    assert_eq!(status(), "UPDATE_COMPLETE");
+    cloud.run_in(&faulty(), &["destroy", "--yes"]).expect(0);
+
+    // A change set that nobody has executed.
+    let whole = json!({ "Resources": { "Topic": { "Type": "AWS::SNS::Topic" } } }).to_string();
+    let review = client.create_change_set().stack_name("bluegreen").change_set_name("somebody-s");
+    let review = review.change_set_type(ChangeSetType::Create).template_body(&whole).send();
+    runtime.block_on(review).unwrap();
+    assert_eq!(status(), "REVIEW_IN_PROGRESS");
+    cloud.run_in(&faulty(), &["deploy"]).expect(0);
+    assert_eq!(status(), "UPDATE_COMPLETE");
+}
+
+#[test]
+fn deployments_and_cutovers_refuse_or_wait_for_each_other_and_a_log_is_followed() {
+    let cloud = Cloud::start([90, 91]);
+    let run = |arguments: &[&str]| cloud.run_in(&faulty(), arguments);
+    run(&["deploy"]).expect(0);
+    let function = Function::of(&cloud);
+
+    let mut followed = cloud.command(&["logs", "blue", "--follow"]);
+    let mut followed = followed.current_dir(faulty()).stdout(Stdio::piped()).spawn().unwrap();
+
+    // A deployment during a cutover.
+    // Its baseline takes five seconds, so the swap comes while the deployment waits.
+    let probe = json!({ "count": 250, "interval_ms": 50, "baseline": 100 });
+    function.begin(&json!({ "id": "long", "probe": probe }));
+    function.wait_for_phase("long", "baseline");
+    let refused = run(&["deploy", "--version", "4"]).expect(3);
+    assert!(refused.err.contains("a cutover is under way") && refused.err.contains("--wait"), "{}", refused.err);
+    let waited = run(&["deploy", "--version", "4", "--wait"]).expect(0);
+    assert!(waited.err.contains("waiting for the cutover"), "{}", waited.err);
+    assert!(waited.err.contains("green is idle now"), "{}", waited.err);
+    assert_eq!(function.record("long").unwrap()["outcome"], "done");
+
+    // A cutover during a deployment, which is slow to prepare its change.
+    let slow = ["fault", "add", "delay", "--caller", "client", "--action", "CreateChangeSet", "--ms", "5000"];
+    cloud.local(&slow).expect(0);
+    let mut deployment = cloud.command(&["deploy", "--version", "1"]);
+    let mut deployment = deployment.current_dir(faulty()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the deployment has the lock", || {
+        function.lease().filter(|lease| lease["purpose"] == "deployment" && lease["released"] == false)
+    });
+    let refused = run(&["cutover"]).expect(3);
+    assert!(refused.err.contains("deployment"), "{}", refused.err);
+    let waited = run(&["cutover", "--wait", "--probes", "30", "--interval", "50ms"]).expect(0);
+    assert!(waited.err.contains("deployment"), "{}", waited.err);
+    assert!(deployment.wait().unwrap().success());
+    function.clear_faults();
+
+    // The new task on blue has written into the log that is followed.
+    run(&["deploy", "--version", "4"]).expect(0);
+    let lines = BufReader::new(followed.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = { lines }.find(|line| line.contains("version 4 listens")).unwrap();
+    assert!(line.split(' ').nth(1).is_some_and(|task| task.len() == 8), "a task's short id comes first: {line}");
+    followed.kill().unwrap();
+    Said::of(followed.wait_with_output().unwrap());
+}
