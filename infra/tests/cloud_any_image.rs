@@ -104,6 +104,22 @@ fn settings(folder: &Path, image: &str, ports: [u16; 2]) {
     std::fs::write(folder.join("bluegreen.toml"), text).unwrap();
 }
 
+/// The image that a stack's registry holds under the version's tag.
+fn digest_in(cloud: &Cloud, stack: &str, version: &str) -> (String, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = cloud.sdk_config().await;
+        let described = aws_sdk_cloudformation::Client::new(&config).describe_stacks().stack_name(stack).send().await;
+        let outputs = described.unwrap().stacks.unwrap().swap_remove(0).outputs.unwrap();
+        let name = outputs.iter().find(|output| output.output_key() == Some("RegistryName")).unwrap();
+        let name = name.output_value().unwrap().to_owned();
+        let images = aws_sdk_ecr::Client::new(&config).list_images().repository_name(&name).send().await.unwrap();
+        let is_it = |tag: Option<&str>| tag.is_some_and(|tag| tag.starts_with(&format!("v{version}-")));
+        let found = images.image_ids().iter().find(|id| is_it(id.image_tag())).unwrap_or_else(|| panic!("{images:?}"));
+        (name, found.image_digest().unwrap().to_owned())
+    })
+}
+
 #[test]
 fn an_image_that_others_made_is_deployed_and_cut_over_through_its_settings_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -136,4 +152,20 @@ fn an_image_that_others_made_is_deployed_and_cut_over_through_its_settings_alone
     );
     assert_eq!(get(&cloud.address(0), "/").body, "plain 2");
     assert_eq!(get(&cloud.address(1), "/").body, "plain 1");
+
+    // Whoever expects a version of a service that tells none is told so, and nothing is moved.
+    let refused = run(&["cutover", "--version", "1"]);
+    assert!(refused.code != 0 && refused.err.contains("no header that tells"), "{refused:?}");
+    assert_eq!(get(&cloud.address(0), "/").body, "plain 2");
+    run(&["rollback"]).expect(0);
+    assert_eq!(get(&cloud.address(0), "/").body, "plain 1");
+
+    // The same image again, from a registry this time: copied to that of another stack, without Docker.
+    let (repository, digest) = digest_in(&cloud, "bluegreen", "2");
+    let host = cloud.endpoint().trim_start_matches("http://").to_owned();
+    settings(folder.path(), &format!("{host}/{repository}@{digest}"), [92, 93]);
+    run(&["--stack", "copied", "deploy"]).expect(0);
+    let (other, copied) = digest_in(&cloud, "copied", "1");
+    assert_ne!(other, repository);
+    assert_eq!(copied, digest);
 }
