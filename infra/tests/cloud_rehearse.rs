@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{BLUEGREEN, Said, project};
+use support::{BLUEGREEN, Cloud, Said, project};
 
 /// A short cutover is enough to see how it ends.
 const CUTOVER: [&str; 5] = ["--", "--probes", "40", "--interval", "50ms"];
@@ -147,6 +147,23 @@ fn what_cannot_be_rehearsed_is_refused_before_anything_is_started() {
     let said = Said::of(missing).expect(2);
     assert!(said.err.contains("/nowhere/it") && said.err.contains("BLUEGREEN_LOCAL_CLOUD"), "{}", said.err);
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_image_of_a_registry_is_released_onto_itself() {
+    // A local cloud is a registry too.
+    let cloud = Cloud::start([90, 91]);
+    cloud.run_in(&project().join("local/faulty"), &["deploy"]).expect(0);
+    let status = cloud.run_in(&project().join("local/faulty"), &["--json", "status"]).expect(0).json();
+    let pushed = status["environments"][0]["image"].as_str().unwrap();
+    let (_, path) = pushed.split_once('/').unwrap();
+    let image = format!("{}/{path}", cloud.endpoint().trim_start_matches("http://"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bluegreen.toml"), "[app]\ncount = 1\n").unwrap();
+    let document = rehearse_in(folder.path(), &["--json"], &["--image", &image, "--version", "1"]).expect(0).json();
+    assert_eq!((&document["ending"], &document["to"]["image"]), (&"released".into(), &image.into()), "{document:#}");
+    let healthy_tasks = cloud.tasks();
+    assert_eq!(healthy_tasks.len(), 2, "the other local cloud went on: {healthy_tasks:?}");
 }
 
 /// The processes that a rehearsal's local cloud has started, and itself, as its state tells.
