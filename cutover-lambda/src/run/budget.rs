@@ -26,7 +26,7 @@ const STEP_OVERHEAD: Duration = Duration::from_secs(2);
 /// How many probes have to come after the settling at least.
 pub(crate) const VERIFY_AT_LEAST: u32 = 10;
 /// Longest time between two probes of the gate.
-pub(crate) const GATE_INTERVAL: Duration = Duration::from_millis(50);
+pub(crate) const GATE_INTERVAL: Duration = Duration::from_millis(30);
 /// Shortest time between two updates of the live record.
 pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(500);
 
