@@ -90,7 +90,8 @@ impl Control {
         let _ = self.cancelled.subscribe().wait_for(|cancelled| *cancelled).await;
     }
 
-    pub(super) fn is_cancelled(&self) -> bool {
+    /// Whether somebody asked to cancel, and nothing has been cancelled since.
+    pub fn is_cancelled(&self) -> bool {
         *self.cancelled.borrow()
     }
 

@@ -87,7 +87,12 @@ async fn update_locked(
     wake_what_is_deployed_to(context, cloud, &outputs, wanted).await?;
     let outputs = Box::pin(apply(context, cloud, deployed, wanted, &releases, confirmed)).await?;
     let sites = Sites::of(cloud, &outputs, &context.settings).await;
-    if let Err(error) = all_steady(context, cloud, &outputs, &releases.after, Some((&sites, live))).await {
+    let mut steady = all_steady(context, cloud, &outputs, &releases.after, Some((&sites, live))).await;
+    if steady.is_ok() && context.control.is_cancelled() && releases.differ() {
+        // Whoever cancels wants what was there before, even if everything was done by then.
+        steady = Err(Error::failed("the deployment was cancelled").because("it was done already, and is taken back"));
+    }
+    if let Err(error) = steady {
         context.control.done();
         if !releases.differ() {
             return Err(nothing_to_take_back(error));
