@@ -33,14 +33,18 @@ impl Unit {
         format!("{} {unit}", number(scaled)).trim_end().to_owned()
     }
 
-    /// How many times better than the reference that is, in words.
+    /// How many times better than the reference that is, or worse, in words.
     pub fn show_ratio(self, ratio: f64) -> String {
-        let word = match self {
-            Self::Seconds => "faster",
-            Self::Bytes | Self::Count => "less",
-            Self::PerSecond => "more",
+        let (better, worse) = match self {
+            Self::Seconds => ("faster", "slower"),
+            Self::Bytes | Self::Count => ("less", "more"),
+            Self::PerSecond => ("more", "less"),
         };
-        format!("{} × {word}", number(ratio))
+        if ratio < 1.0 {
+            format!("{} × {worse}", number(1.0 / ratio))
+        } else {
+            format!("{} × {better}", number(ratio))
+        }
     }
 }
 
@@ -92,5 +96,6 @@ mod tests {
         assert_eq!(number(1113.4), "1,113");
         assert_eq!(number(1_234_567.0), "1,234,567");
         assert_eq!(Unit::Seconds.show_ratio(1113.0), "1,113 × faster");
+        assert_eq!(Unit::Seconds.show_ratio(0.5), "2 × slower");
     }
 }
