@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 use super::document::{Rehearsal, Second};
+use crate::report::drawing::{BELOW, LEFT, Layout, RIGHT, round, width_of};
 use crate::report::text::{clean, count};
 use crate::report::timeline::{Timeline, Write};
 
@@ -16,13 +17,8 @@ pub const STYLE: &str = "
 .hatch { stroke: var(--ground); stroke-width: 2; }
 ";
 
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 14.0;
 const PLOT: f64 = 170.0;
 const TOP: f64 = 52.0;
-const BELOW: f64 = 46.0;
-/// Width of a character of a label, about.
-const CHARACTER: f64 = 7.2;
 /// A failure is drawn at least so high: one of fifty must not be overlooked.
 const LEAST: f64 = 4.0;
 
@@ -43,8 +39,9 @@ impl Scale {
     }
 }
 
-/// The chart in a width, with the writes of prod as lines.
-pub fn render(rehearsal: &Rehearsal, width: f64, class: &str) -> Markup {
+/// The chart, with the writes of prod as lines.
+pub fn render(rehearsal: &Rehearsal, layout: Layout) -> Markup {
+    let (width, class) = (layout.width(), layout.as_str());
     let most = rehearsal.seconds.iter().map(|second| second.seen.requests).max().unwrap_or(1).max(1);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of minutes")]
     let seconds = (rehearsal.duration_ms as f64 / 1000.0).ceil().max(1.0);
@@ -90,11 +87,6 @@ fn seconds_of(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
 }
 
-#[expect(clippy::cast_precision_loss, reason = "labels are short")]
-fn width_of(text: &str) -> f64 {
-    text.chars().count() as f64 * CHARACTER + 8.0
-}
-
 fn bands(rehearsal: &Rehearsal, scale: &Scale) -> Markup {
     html! {
         g class="bands" {
@@ -103,7 +95,7 @@ fn bands(rehearsal: &Rehearsal, scale: &Scale) -> Markup {
                 @if to > from {
                     rect class=(if number % 2 == 0 { "band even" } else { "band odd" }) x=(round(from)) y=(TOP)
                         width=(round(to - from)) height=(PLOT) { title { (phase.name) } }
-                    @if to - from > width_of(&phase.name) {
+                    @if to - from > width_of(&phase.name) + 8.0 {
                         text class="band-name" x=(round(f64::midpoint(from, to))) y=(TOP + 15.0) { (phase.name) }
                     }
                 }
@@ -212,11 +204,6 @@ fn writes(rehearsal: &Rehearsal, scale: &Scale) -> Markup {
             }
         }
     }
-}
-
-/// One decimal: a tenth of a pixel.
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }
 
 /// What the colors mean. Only what is drawn is explained.

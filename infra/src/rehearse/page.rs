@@ -1,43 +1,29 @@
 //! A rehearsal as one self-contained page: what users would have seen, then the cutover's own report.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::chart;
 use super::document::{Phase, Rehearsal};
 use super::text::{bad_seconds, facts, named, tone};
+use crate::report::drawing::Layout;
 use crate::report::text::{clean, count, ms_or_dash};
-use crate::report::{Place, STYLE, sections};
+use crate::report::{Place, document, sections};
 
 /// The page.
 pub fn render(rehearsal: &Rehearsal, place: &Place) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "Rehearsal: " (clean(&rehearsal.message)) }
-                style { (PreEscaped(STYLE)) (PreEscaped(chart::STYLE)) }
-            }
-            body {
-                main {
-                    (head(rehearsal))
-                    (users(rehearsal))
-                    (parts(rehearsal))
-                    (bad(rehearsal))
-                    (told(rehearsal))
-                    @if let Some(run) = &rehearsal.run { (sections(run, place)) }
-                }
-                footer {
-                    "Made by bluegreen rehearse on one machine, before AWS saw anything of it. Latency counts from the instant a request was due; "
-                    "a part's requests are those that were due in it."
-                }
-            }
-        }
+    let main = html! {
+        (head(rehearsal))
+        (users(rehearsal))
+        (parts(rehearsal))
+        (bad(rehearsal))
+        (told(rehearsal))
+        @if let Some(run) = &rehearsal.run { (sections(run, place)) }
     };
-    page.into_string()
+    let footer = html! {
+        "Made by bluegreen rehearse on one machine, before AWS saw anything of it. Latency counts from the instant a request was due; "
+        "a part's requests are those that were due in it."
+    };
+    document(&format!("Rehearsal: {}", clean(&rehearsal.message)), chart::STYLE, &main, &footer)
 }
 
 fn head(rehearsal: &Rehearsal) -> Markup {
@@ -61,8 +47,8 @@ fn users(rehearsal: &Rehearsal) -> Markup {
         section aria-label="Chart of users' requests" {
             h2 { "What users would have seen" }
             figure {
-                (chart::render(rehearsal, 960.0, "wide"))
-                (chart::render(rehearsal, 400.0, "narrow"))
+                (chart::render(rehearsal, Layout::Wide))
+                (chart::render(rehearsal, Layout::Narrow))
                 figcaption { (chart::legend(rehearsal)) }
             }
         }

@@ -8,44 +8,14 @@ use std::fmt::Write as _;
 use cutover_lambda::Color;
 use maud::{Markup, html};
 
+use super::drawing::{BELOW, LEFT, Layout, RIGHT, round, width_of};
 use super::text::{clean, count, ms, offset};
 use super::timeline::{Answer, Point, Side, Timeline, Write};
 
-/// For which width a chart is made. Text keeps its size, so a narrow chart is not a small wide one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// A desktop or paper.
-    Wide,
-    /// A phone.
-    Narrow,
-}
-
-impl Layout {
-    const fn width(self) -> f64 {
-        match self {
-            Self::Wide => 960.0,
-            Self::Narrow => 400.0,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Wide => "wide",
-            Self::Narrow => "narrow",
-        }
-    }
-}
-
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 14.0;
 /// Height of the plot itself.
 const PLOT: f64 = 250.0;
 /// Height of one row of labels of writes.
 const ROW: f64 = 20.0;
-/// Room below the plot: numbers and the axis' title.
-const BELOW: f64 = 46.0;
-/// Width of a character of a label, about.
-const CHARACTER: f64 = 7.2;
 
 /// Where milliseconds are on the drawing.
 struct Scale {
@@ -141,7 +111,7 @@ fn labels<'a>(writes: &'a [Write], scale: &Scale) -> Vec<Label<'a>> {
     let mut labels = Vec::new();
     for write in writes {
         let at = scale.x(write.at_ms);
-        let width = length(&write.label) * CHARACTER + 10.0;
+        let width = width_of(&write.label) + 10.0;
         let before = at + width > scale.right;
         let (from, to) = if before { (at - width, at) } else { (at, at + width) };
         let row = rows.iter().position(|end| *end <= from).unwrap_or(rows.len());
@@ -153,11 +123,6 @@ fn labels<'a>(writes: &'a [Write], scale: &Scale) -> Vec<Label<'a>> {
         labels.push(Label { write, baseline, before });
     }
     labels
-}
-
-#[expect(clippy::cast_precision_loss, reason = "labels are short")]
-fn length(text: &str) -> f64 {
-    text.chars().count() as f64
 }
 
 /// The chart. `id` makes the ids within the page unique.
@@ -228,7 +193,7 @@ fn band_names(timeline: &Timeline, scale: &Scale) -> Markup {
         g class="band-names" {
             @for band in &timeline.bands {
                 @let (from, to) = (scale.x(band.from_ms), scale.x(band.to_ms));
-                @if to - from > length(band.name) * CHARACTER + 8.0 {
+                @if to - from > width_of(band.name) + 8.0 {
                     text class="band-name" x=(round(f64::midpoint(from, to))) y=(round(scale.top + 15.0)) { (band.name) }
                 }
             }
@@ -333,11 +298,6 @@ fn class_of(side: &Side, otherwise: &'static str) -> &'static str {
 fn failure(point: &Point) -> String {
     let why = point.failure.map_or_else(String::new, |failure| failure.to_string());
     format!("failed at {} after {}: {why}", offset(point.at_ms as u64), ms(point.latency_ms))
-}
-
-/// One decimal: a tenth of a pixel.
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }
 
 /// What the shapes and colors mean. Only what is drawn is explained.

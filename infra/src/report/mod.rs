@@ -2,6 +2,7 @@
 //! itself. A pure function of the record; what the record says comes from outside and is shown as text, never as markup.
 
 pub mod chart;
+pub mod drawing;
 mod facts;
 mod markdown;
 mod page;
@@ -13,7 +14,7 @@ use cutover_lambda::Record;
 use cutover_lambda::report::Samples;
 use serde::{Deserialize, Serialize};
 
-pub use page::sections;
+pub use page::{document, sections};
 
 use crate::error::{Error, Result};
 

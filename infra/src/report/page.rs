@@ -3,7 +3,8 @@
 use cutover_lambda::Record;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::chart::{self, Layout};
+use super::chart;
+use super::drawing::Layout;
 use super::facts::{self, Fact};
 use super::text::{clean, ms_or_dash};
 use super::timeline::Timeline;
@@ -14,6 +15,18 @@ use super::{Place, Run, STYLE};
 pub fn render(run: &Run, place: &Place) -> String {
     let record = &run.record;
     let verdict = verdict::of(record);
+    let main = html! {
+        (head(record, &verdict))
+        (sections(run, place))
+    };
+    let footer = html! {
+        "Made by bluegreen from the run's record; times are from the run's begin, latency from the scheduled instant of a probe."
+    };
+    document(&verdict.headline, "", &main, &footer)
+}
+
+/// A page that stands alone: the report's style, and one of its own beside it.
+pub fn document(title: &str, style: &str, main: &Markup, footer: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -22,15 +35,12 @@ pub fn render(run: &Run, place: &Place) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { (verdict.headline) }
-                style { (PreEscaped(STYLE)) }
+                title { (title) }
+                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
             }
             body {
-                main {
-                    (head(record, &verdict))
-                    (sections(run, place))
-                }
-                footer { "Made by bluegreen from the run's record; times are from the run's begin, latency from the scheduled instant of a probe." }
+                main { (main) }
+                footer { (footer) }
             }
         }
     };

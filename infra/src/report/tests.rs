@@ -8,7 +8,7 @@ use cutover_lambda::request::Request;
 use cutover_lambda::route::Listener;
 use cutover_lambda::{Color, Outcome, Phase, Record};
 
-use super::chart::Layout;
+use super::drawing::Layout;
 use super::timeline::Timeline;
 use super::*;
 
