@@ -16,6 +16,23 @@ fn outside_client() {
     be_the_client();
 }
 
+/// Version 1 on prod, version 2 of the sample on dev.
+fn with_two_versions() -> Cloud {
+    let cloud = Cloud::start([80, 81]);
+    cloud.run(&["deploy"]).expect(0);
+    cloud.run(&["deploy", "--version", "2"]).expect(0);
+    cloud
+}
+
+/// The good version on prod, and on dev one that fails once it has users.
+fn with_a_version_that_fails_later() -> Cloud {
+    let cloud = Cloud::start([90, 91]);
+    let faulty = project().join("local/faulty");
+    cloud.run_in(&faulty, &["deploy"]).expect(0);
+    cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(0);
+    cloud
+}
+
 /// The function's calls that changed where the prod listener forwards to, in order.
 fn writes_of_prod(function: &Function<'_>) -> Vec<Value> {
     let prod = &function.outputs["ProdListenerArn"];
@@ -27,9 +44,7 @@ fn writes_of_prod(function: &Function<'_>) -> Vec<Value> {
 
 #[test]
 fn twenty_cutovers_back_and_forth_fail_no_request_of_a_client_outside() {
-    let cloud = Cloud::start([80, 81]);
-    cloud.run(&["deploy"]).expect(0);
-    cloud.run(&["deploy", "--version", "2"]).expect(0);
+    let cloud = with_two_versions();
     let function = Function::of(&cloud);
     let outside = Outside::start(&cloud.address(0), "outside_client");
     for round in 0..20 {
@@ -49,10 +64,7 @@ fn twenty_cutovers_back_and_forth_fail_no_request_of_a_client_outside() {
 
 #[test]
 fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back() {
-    let cloud = Cloud::start([90, 91]);
-    let faulty = project().join("local/faulty");
-    cloud.run_in(&faulty, &["deploy"]).expect(0);
-    cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(0);
+    let cloud = with_a_version_that_fails_later();
     let function = Function::of(&cloud);
     let before = function.sides();
     let outside = Outside::start(&cloud.address(0), "outside_client");
@@ -74,9 +86,7 @@ fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back()
 
 #[test]
 fn a_progressive_shift_gives_each_version_its_share_and_fails_nobody() {
-    let cloud = Cloud::start([80, 81]);
-    cloud.run(&["deploy"]).expect(0);
-    cloud.run(&["deploy", "--version", "2"]).expect(0);
+    let cloud = with_two_versions();
     let function = Function::of(&cloud);
     let outside = Outside::start(&cloud.address(0), "outside_client");
     let shift = json!([{ "weight": 20, "hold_ms": 10_000 }, { "weight": 50, "hold_ms": 1000 }]);
@@ -99,10 +109,7 @@ fn a_progressive_shift_gives_each_version_its_share_and_fails_nobody() {
 
 #[test]
 fn a_version_that_fails_during_the_shift_is_taken_back_whole() {
-    let cloud = Cloud::start([90, 91]);
-    let faulty = project().join("local/faulty");
-    cloud.run_in(&faulty, &["deploy"]).expect(0);
-    cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(0);
+    let cloud = with_a_version_that_fails_later();
     let function = Function::of(&cloud);
     let before = function.sides();
     let outside = Outside::start(&cloud.address(0), "outside_client");

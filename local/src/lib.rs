@@ -19,6 +19,7 @@ mod image;
 mod instance;
 mod ministack;
 mod process;
+mod rule;
 mod task_fault;
 
 pub use cli::run;

@@ -2,11 +2,11 @@
 //! What carries a request or a check asks here what it meets; nothing of it is known in the task.
 
 use crate::engine::probe::Sick;
+use crate::rule::{Turns, next_id};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -38,20 +38,15 @@ pub(crate) struct TaskFault {
     pub(crate) of: Option<String>,
     /// Means only requests through this listener port.
     pub(crate) listener: Option<u16>,
-    /// Requests that pass before the first one fails.
-    #[serde(default)]
-    pub(crate) skip: u64,
-    /// Requests that fail before all pass again; without end where there is none.
-    pub(crate) times: Option<u64>,
+    /// Which requests fail.
+    #[serde(flatten)]
+    pub(crate) turns: Turns,
     /// Of a slow answer.
     #[serde(default)]
     pub(crate) ms: u64,
     /// Of an answer with an error's status.
     #[serde(default)]
     pub(crate) status: u16,
-    /// Requests that it has met so far, those that passed included.
-    #[serde(default)]
-    pub(crate) met: u64,
 }
 
 /// How a task is ended.
@@ -82,27 +77,15 @@ struct Inner {
     tasks: BTreeMap<IpAddr, Vec<String>>,
 }
 
-/// The id of a new fault, whatever it is of.
-pub(crate) fn next_id() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
-}
-
 impl TaskFault {
     fn means(&self, names: &[String]) -> bool {
         self.of.as_ref().is_none_or(|of| names.iter().any(|name| name.contains(of)))
     }
 
-    /// Counts a request, and says whether it fails.
-    fn strikes(&mut self) -> bool {
-        self.met += 1;
-        self.met > self.skip && self.times.is_none_or(|times| self.met <= self.skip.saturating_add(times))
-    }
-
     /// Whether health checks fail: at once where no request is named that it begins with, and after that request else.
     fn sickens(&self) -> bool {
-        let at_once = self.listener.is_none() && self.skip == 0;
-        self.effect == TaskEffect::Unhealthy && (at_once || self.met > self.skip)
+        let at_once = self.listener.is_none() && self.turns.skip == 0;
+        self.effect == TaskEffect::Unhealthy && (at_once || self.turns.is_past_skip())
     }
 }
 
@@ -115,7 +98,7 @@ impl TaskFaults {
 
     /// Adds a rule and answers it with its id.
     pub(crate) fn add(&self, fault: TaskFault) -> TaskFault {
-        let fault = TaskFault { id: next_id(), met: 0, ..fault };
+        let fault = TaskFault { id: next_id(), turns: fault.turns.anew(), ..fault };
         self.lock().rules.push(fault.clone());
         fault
     }
@@ -145,7 +128,7 @@ impl TaskFaults {
         let task = tasks.get(&address)?;
         let mut found = None;
         for rule in rules.iter_mut() {
-            if rule.listener.is_none_or(|port| port == listener) && rule.means(task) && rule.strikes() {
+            if rule.listener.is_none_or(|port| port == listener) && rule.means(task) && rule.turns.strikes() {
                 found = found.or(Some((rule.effect, rule.ms, rule.status)));
             }
         }
@@ -183,7 +166,7 @@ mod tests {
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 1, 0, 2));
 
     fn fault(effect: TaskEffect) -> TaskFault {
-        TaskFault { id: 0, effect, of: None, listener: None, skip: 0, times: None, ms: 300, status: 500, met: 0 }
+        TaskFault { id: 0, effect, of: None, listener: None, turns: Turns::default(), ms: 300, status: 500 }
     }
 
     fn faults() -> (Arc<TaskFaults>, UnboundedReceiver<(IpAddr, Death)>) {
@@ -200,7 +183,7 @@ mod tests {
         assert_eq!(faults.meet(ONE, 80), Some(Struck::Status(500)));
         assert_eq!(faults.meet(ONE, 81), None);
         assert_eq!(faults.meet(TWO, 80), None);
-        assert_eq!(faults.list()[0].met, 1);
+        assert_eq!(faults.list()[0].turns.met, 1);
         faults.add(TaskFault { of: Some("sha256:bb".into()), ..fault(TaskEffect::Slow) });
         assert_eq!(faults.meet(TWO, 81), Some(Struck::Late(Duration::from_millis(300))));
         assert_eq!(faults.clear(None), 2);
@@ -227,7 +210,7 @@ mod tests {
     #[test]
     fn a_deadly_request_is_counted_and_told() {
         let (faults, mut deaths) = faults();
-        faults.add(TaskFault { skip: 1, times: Some(1), ..fault(TaskEffect::Oom) });
+        faults.add(TaskFault { turns: Turns { skip: 1, times: Some(1), met: 0 }, ..fault(TaskEffect::Oom) });
         for _ in 0..3 {
             assert_eq!(faults.meet(ONE, 80), None);
         }

@@ -82,9 +82,7 @@ impl Deployed {
         let nothing = get(&client, &prod).await.unwrap_err();
         assert!(nothing.starts_with("503") && nothing.contains("nothing is deployed yet"), "{nothing}");
 
-        aws.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
-        aws.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
-        aws.ecs.create_cluster().cluster_name("test").send().await.unwrap();
+        aws.prepare().await;
         let this = Self { instance, aws, client, prod, program };
         let group = this.aws.target_group("web").await;
         this.aws.load_balancer(&group).await;

@@ -9,7 +9,7 @@ mod support;
 use aws_sdk_ecs::types::DeploymentRolloutState;
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use support::{Aws, Instance, LOG_GROUP, REPOSITORY, eventually, server};
+use support::{Aws, Instance, eventually, server};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -32,9 +32,7 @@ impl World {
         let aws = Aws::new(status["endpoint"].as_str().unwrap());
         let prod = status["forwards"][0]["url"].as_str().unwrap().to_owned();
         let client = reqwest::Client::builder().timeout(LIMIT).build().unwrap();
-        aws.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
-        aws.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
-        aws.ecs.create_cluster().cluster_name("test").send().await.unwrap();
+        aws.prepare().await;
         let this = Self { instance, aws, client, prod, program };
         let group = this.aws.target_group("web").await;
         this.aws.load_balancer(&group).await;

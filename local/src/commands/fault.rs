@@ -5,6 +5,7 @@ use crate::control::{self, Question};
 use crate::error::{Context, Result};
 use crate::gateway::{Caller, Effect, Fault};
 use crate::instance::{Layout, Record};
+use crate::rule::Turns;
 use crate::task_fault::{TaskEffect, TaskFault};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
@@ -115,9 +116,10 @@ fn as_json(faults: &[Fault], of_tasks: &[TaskFault]) -> Result<String> {
 }
 
 fn as_lines(faults: &[Fault], of_tasks: &[TaskFault]) -> String {
-    let call = |fault: &Fault| format!("fault {}: {}; {} calls met it\n", fault.id, describe(fault), fault.met);
-    let task =
-        |fault: &TaskFault| format!("fault {}: {}; {} requests met it\n", fault.id, describe_task(fault), fault.met);
+    let call = |fault: &Fault| format!("fault {}: {}; {} calls met it\n", fault.id, describe(fault), fault.turns.met);
+    let task = |fault: &TaskFault| {
+        format!("fault {}: {}; {} requests met it\n", fault.id, describe_task(fault), fault.turns.met)
+    };
     let lines: String = faults.iter().map(call).chain(of_tasks.iter().map(task)).collect();
     if lines.is_empty() { "No faults.\n".to_owned() } else { lines }
 }
@@ -129,11 +131,9 @@ impl From<TaskArgs> for TaskFault {
             effect: args.effect,
             of: args.of,
             listener: args.listener,
-            skip: args.skip,
-            times: args.times,
+            turns: Turns { skip: args.skip, times: args.times, met: 0 },
             ms: args.ms,
             status: args.status,
-            met: 0,
         }
     }
 }
@@ -147,10 +147,8 @@ impl From<AddArgs> for Fault {
             action: args.action,
             resource: args.resource,
             caller: args.caller,
-            skip: args.skip,
-            times: args.times,
+            turns: Turns { skip: args.skip, times: args.times, met: 0 },
             ms: args.ms,
-            met: 0,
         }
     }
 }
@@ -176,13 +174,7 @@ fn describe(fault: &Fault) -> String {
             Caller::Client => " by clients",
         };
     }
-    if fault.skip > 0 {
-        text += &format!(", after {} calls", fault.skip);
-    }
-    if let Some(times) = fault.times {
-        text += &format!(", {times} times");
-    }
-    text
+    text + &fault.turns.in_words("calls")
 }
 
 fn describe_task(fault: &TaskFault) -> String {
@@ -198,13 +190,7 @@ fn describe_task(fault: &TaskFault) -> String {
     if let Some(listener) = fault.listener {
         text += &format!(", through listener port {listener}");
     }
-    if fault.skip > 0 {
-        text += &format!(", after {} requests", fault.skip);
-    }
-    if let Some(times) = fault.times {
-        text += &format!(", {times} times");
-    }
-    text
+    text + &fault.turns.in_words("requests")
 }
 
 #[cfg(test)]
@@ -218,11 +204,9 @@ mod tests {
             effect: TaskEffect::Status,
             of: Some("shop-blue".into()),
             listener: Some(80),
-            skip: 20,
-            times: Some(3),
+            turns: Turns { skip: 20, times: Some(3), met: 0 },
             ms: 0,
             status: 503,
-            met: 0,
         };
         let expected = "every task of *shop-blue* answers 503, through listener port 80, after 20 requests, 3 times";
         assert_eq!(describe_task(&fault), expected);
@@ -237,10 +221,8 @@ mod tests {
             action: None,
             resource: None,
             caller: Some(Caller::Function),
-            skip: 1,
-            times: Some(2),
+            turns: Turns { skip: 1, times: Some(2), met: 0 },
             ms: 500,
-            met: 0,
         };
         let expected = "drop, and do 500 ms later, elasticloadbalancing:* by functions, after 1 calls, 2 times";
         assert_eq!(describe(&fault), expected);

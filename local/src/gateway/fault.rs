@@ -2,7 +2,7 @@
 
 use super::call::{Call, Caller, Protocol};
 use crate::http_client::{Body, full};
-use crate::task_fault::next_id;
+use crate::rule::{Turns, next_id};
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -50,17 +50,12 @@ pub(crate) struct Fault {
     /// Text that one of the resources must contain.
     pub(crate) resource: Option<String>,
     pub(crate) caller: Option<Caller>,
-    /// Calls that pass before the first one fails.
-    #[serde(default)]
-    pub(crate) skip: u64,
-    /// Calls that fail before all pass again; without end where there is none.
-    pub(crate) times: Option<u64>,
+    /// Which calls fail.
+    #[serde(flatten)]
+    pub(crate) turns: Turns,
     /// Of a delay or a late effect.
     #[serde(default)]
     pub(crate) ms: u64,
-    /// Calls that it has met so far, those that passed included.
-    #[serde(default)]
-    pub(crate) met: u64,
 }
 
 /// What a call meets.
@@ -88,19 +83,13 @@ impl Fault {
             && self.resource.as_ref().is_none_or(on)
             && self.caller.is_none_or(|caller| caller == call.caller)
     }
-
-    /// Counts a call, and says whether it fails.
-    fn strikes(&mut self) -> bool {
-        self.met += 1;
-        self.met > self.skip && self.times.is_none_or(|times| self.met <= self.skip.saturating_add(times))
-    }
 }
 
 impl Faults {
     /// Adds a rule and answers it with its id.
     pub(crate) fn add(&self, fault: Fault) -> Fault {
         let mut inner = self.lock();
-        let fault = Fault { id: next_id(), met: 0, ..fault };
+        let fault = Fault { id: next_id(), turns: fault.turns.anew(), ..fault };
         inner.rules.push(fault.clone());
         fault
     }
@@ -122,7 +111,7 @@ impl Faults {
         let mut inner = self.lock();
         let mut found = None;
         for rule in inner.rules.iter_mut().filter(|rule| rule.means(call)) {
-            if rule.strikes() && found.is_none() {
+            if rule.turns.strikes() && found.is_none() {
                 found = Some(Met { effect: rule.effect, ms: rule.ms });
             }
         }
@@ -217,20 +206,18 @@ mod tests {
             action: action.map(str::to_owned),
             resource: None,
             caller: Some(Caller::Function),
-            skip: 0,
-            times: None,
+            turns: Turns::default(),
             ms: 0,
-            met: 0,
         }
     }
 
     #[test]
     fn a_fault_strikes_after_those_it_lets_pass_and_so_often() {
         let faults = Faults::default();
-        faults.add(Fault { skip: 1, times: Some(2), ..fault(Some("ModifyListener")) });
+        faults.add(Fault { turns: Turns { skip: 1, times: Some(2), met: 0 }, ..fault(Some("ModifyListener")) });
         let met: Vec<bool> = (0..5).map(|_| faults.meet(&call("ModifyListener", "a")).is_some()).collect();
         assert_eq!(met, [false, true, true, false, false]);
-        assert_eq!(faults.list()[0].met, 5);
+        assert_eq!(faults.list()[0].turns.met, 5);
         assert!(faults.meet(&call("DescribeListeners", "a")).is_none());
     }
 

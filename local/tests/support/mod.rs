@@ -161,6 +161,13 @@ impl Aws {
         }
     }
 
+    /// Makes what a service needs besides a load balancer: a repository, a log group and a cluster.
+    pub async fn prepare(&self) {
+        self.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
+        self.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
+        self.ecs.create_cluster().cluster_name("test").send().await.unwrap();
+    }
+
     /// Pushes an image with this environment; answers its full name by digest.
     pub async fn push(&self, server: &[u8], env: &[&str]) -> String {
         let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
