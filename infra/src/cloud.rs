@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
+use aws_sdk_cloudformation::types::StackResource;
 use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, Listener};
 use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
@@ -192,6 +193,13 @@ impl DeployedStack {
             Error::usage(format!("there is no stack {name} in {}", cloud.region()))
                 .hint("make it first: bluegreen deploy (through local-cloud exec for the local cloud)")
         })
+    }
+
+    /// What CloudFormation knows of each of its resources.
+    pub async fn resources(&self, cloud: &Cloud) -> Result<Vec<StackResource>> {
+        let call = cloud.cloudformation.describe_stack_resources().stack_name(&self.id).send().await;
+        let answer = call.calling(|| format!("look at the resources of stack {}", self.name))?;
+        Ok(answer.stack_resources.unwrap_or_default())
     }
 
     /// What the stack says of itself to other programs.

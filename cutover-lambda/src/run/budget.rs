@@ -23,6 +23,8 @@ pub(crate) const SAMPLES_TIMEOUT: Duration = Duration::from_secs(2);
 const OVERHEAD: Duration = Duration::from_secs(10);
 /// Time for a step of a shift besides holding it: health of both sides, one write, a record.
 const STEP_OVERHEAD: Duration = Duration::from_secs(2);
+/// How many records a search for the last swap or for a failed run looks at.
+pub(crate) const SEARCHED: usize = 50;
 /// How many probes have to come after the settling at least.
 pub(crate) const VERIFY_AT_LEAST: u32 = 10;
 /// Longest time between two probes of the gate.

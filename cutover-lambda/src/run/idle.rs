@@ -1,7 +1,7 @@
 //! Puts the idle environment to sleep, and wakes it. Must not decide when it may sleep.
 
 use super::status::within;
-use super::{LEASE_TTL, Stack};
+use super::{LEASE_TTL, Stack, budget};
 use crate::Color;
 use crate::balancer::{Balancer, Health, Service};
 use crate::idle::{Idle, IdleAnswer, idle_side, may_sleep};
@@ -11,8 +11,6 @@ use crate::request::new_id;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Records that are searched for the last cutover.
-const SEARCHED: usize = 50;
 /// Pause between two looks at an environment that wakes up.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest time for an environment to wake up: Fargate starts a task in about a minute.
@@ -72,31 +70,28 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         if service.deployed && service.desired == 0 {
             return Ok(None);
         }
-        let records = within(self.ledger.list(SEARCHED)).await?;
+        let records = within(self.ledger.list(budget::SEARCHED)).await?;
         may_sleep(color, &service, &records, self.clock.now(), idle.after)?;
         Ok(Some(color))
     }
 
-    /// Whether an environment sleeps.
-    pub(super) async fn sleeps(&self, color: Color) -> Result<bool, String> {
-        if self.idle.is_none() {
-            return Ok(false);
-        }
+    /// How many tasks an environment that sleeps gets when it is woken; none where it does not sleep.
+    pub(super) async fn asleep(&self, color: Color) -> Result<Option<u32>, String> {
+        let Some(idle) = self.idle else { return Ok(None) };
         let service = within(self.balancer.service(color)).await?;
-        Ok(service.deployed && service.desired == 0)
+        Ok((service.deployed && service.desired == 0).then_some(idle.tasks))
     }
 
     /// Starts an environment's tasks, and waits for them until `until`; returns whether all are healthy then.
-    pub(super) async fn wake(&self, color: Color, until: Instant) -> Result<bool, String> {
-        let Some(idle) = self.idle else { return Ok(true) };
+    pub(super) async fn wake(&self, color: Color, tasks: u32, until: Instant) -> Result<bool, String> {
         if Instant::now() >= until {
             return Ok(false);
         }
-        within(self.balancer.scale(color, idle.tasks)).await?;
+        within(self.balancer.scale(color, tasks)).await?;
         while Instant::now() < until {
             let looking = async { tokio::try_join!(self.balancer.service(color), self.balancer.health(color)) };
             match within(looking).await {
-                Ok((service, health)) if is_up(&service, &health, idle) => return Ok(true),
+                Ok((service, health)) if is_up(&service, &health, tasks) => return Ok(true),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "a look at the environment that wakes up failed"),
             }
@@ -106,6 +101,6 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
     }
 }
 
-fn is_up(service: &Service, health: &Health, idle: Idle) -> bool {
-    service.unsteady.is_none() && service.running >= idle.tasks && health.healthy() >= idle.tasks
+fn is_up(service: &Service, health: &Health, tasks: u32) -> bool {
+    service.unsteady.is_none() && service.running >= tasks && health.healthy() >= tasks
 }

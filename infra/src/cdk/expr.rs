@@ -112,6 +112,20 @@ impl From<String> for Expr<String> {
     }
 }
 
+/// The ARN of something of this account in this region: the service, and what names the resource within it.
+pub fn own_arn(service: &str, resource: &[Expr<String>]) -> Expr<String> {
+    let begin = [
+        "arn:".into(),
+        Expr::partition(),
+        format!(":{service}:").into(),
+        Expr::region(),
+        ":".into(),
+        Expr::account_id(),
+        ":".into(),
+    ];
+    join(&[&begin, resource].concat())
+}
+
 /// `parts` one after the other, with nothing between them.
 pub fn join(parts: &[Expr<String>]) -> Expr<String> {
     let mut text = String::new();

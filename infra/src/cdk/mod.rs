@@ -11,7 +11,7 @@ mod policy;
 mod stack;
 mod template;
 
-pub use expr::{Arn, Attribute, Condition, Expr, Id, Name, Ref, Test, join, sub};
+pub use expr::{Arn, Attribute, Condition, Expr, Id, Name, Ref, Test, join, own_arn, sub};
 pub use policy::{Effect, PolicyDocument, Principal, Statement};
 pub use stack::{Matched, Parameter, Resource, Stack, SynthError, Untyped};
 pub use template::{Output, Template};

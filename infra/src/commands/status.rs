@@ -112,7 +112,7 @@ async fn environment(
 ) -> Result<Environment> {
     let image = stack.parameter(parameter::image(color)).to_owned();
     let observed = observe(cloud, outputs, &Expected { color, image: image.clone() }).await?;
-    let may_sleep = context.settings.cutover.idle_sleeps_after.is_some() && traffic.prod != Some(color);
+    let may_sleep = context.settings.idle_sleeps() && traffic.prod != Some(color);
     let asleep = may_sleep && observed.asleep;
     Ok(Environment {
         color,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::lambda::Function;
 use super::sns::Topic;
-use crate::cdk::{Arn, Expr, Ref, Resource, join};
+use crate::cdk::{Arn, Expr, Ref, Resource, own_arn};
 
 /// Tells targets of events that match a pattern, or of the time.
 #[derive(Clone, Debug, Serialize)]
@@ -72,16 +72,7 @@ impl Target {
     /// By its name: by its ARN, every change of the function might change the rule, as far as CloudFormation knows, and
     /// replace the permission.
     pub fn function(id: &'static str, function: &Ref<Function>, input: &'static str) -> Self {
-        let arn = join(&[
-            "arn:".into(),
-            Expr::partition(),
-            ":lambda:".into(),
-            Expr::region(),
-            ":".into(),
-            Expr::account_id(),
-            ":function:".into(),
-            function.name().text(),
-        ]);
+        let arn = own_arn("lambda", &["function:".into(), function.name().text()]);
         Self { id, arn, input: Some(input), input_path: None }
     }
 }

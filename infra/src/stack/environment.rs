@@ -8,7 +8,7 @@ use super::network::Network;
 use super::side::{Own, Side, Sides};
 use super::storage::Storage;
 use super::{Release, Settings, tags};
-use crate::cdk::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, sub};
+use crate::cdk::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, own_arn, sub};
 use crate::resources::ecs::{
     AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
     DeploymentConfiguration, LinuxParameters, LogConfiguration, NetworkConfiguration, PortMapping, RuntimePlatform,
@@ -81,12 +81,12 @@ impl Fleet {
 
     /// Lets its holder look at the services.
     pub fn grant_see(&self, actions: &[&'static str]) -> Statement {
-        Statement::allow("SeeServices", actions, vec![self.services()])
+        Statement::allow("SeeServices", actions, vec![self.all("service")])
     }
 
     /// Lets its holder scale the services.
     pub fn grant_scale(&self, actions: &[&'static str]) -> Statement {
-        Statement::allow("ScaleServices", actions, vec![self.services()])
+        Statement::allow("ScaleServices", actions, vec![self.all("service")])
     }
 
     /// The ARNs of the roles that tasks get.
@@ -94,20 +94,12 @@ impl Fleet {
         vec![self.execution_role.arn().text(), self.task_role.arn().text()]
     }
 
+    /// Everything of a kind in the cluster.
+    ///
     /// By the cluster, not by the services: those do not exist yet when the stack is made, and IAM refuses a statement
     /// without a resource.
-    fn services(&self) -> Expr<String> {
-        join(&[
-            "arn:".into(),
-            Expr::partition(),
-            ":ecs:".into(),
-            Expr::region(),
-            ":".into(),
-            Expr::account_id(),
-            ":service/".into(),
-            self.cluster.name().text(),
-            "/*".into(),
-        ])
+    pub fn all(&self, kind: &str) -> Expr<String> {
+        own_arn("ecs", &[format!("{kind}/").into(), self.cluster.name().text(), "/*".into()])
     }
 }
 

@@ -11,7 +11,7 @@ const SCHEDULE: &str = "rate(5 minutes)";
 
 /// Adds the schedule, where the settings let the idle environment sleep.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
-    if settings.cutover.idle_sleeps_after.is_none() {
+    if !settings.idle_sleeps() {
         return;
     }
     let rule = stack.add(

@@ -6,7 +6,7 @@ use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
 use super::storage::Storage;
 use super::{Both, Settings, cutover, environment, tags};
-use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join, sub};
+use crate::cdk::{PolicyDocument, Principal, Ref, Stack, Statement, sub};
 use crate::resources::iam::{OidcProvider, Policy, Role};
 
 /// Where GitHub's tokens come from, and what the names of their claims begin with.
@@ -65,7 +65,7 @@ fn command(parts: &Parts<'_>) -> Vec<Statement> {
     let this_stack =
         sub("arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*");
     let logs = [&parts.environments.blue.log_group, &parts.environments.green.log_group, &parts.cutover.log_group];
-    let tasks = of_cluster("task", parts.fleet);
+    let tasks = parts.fleet.all("task");
     let mut may = vec![
         Statement::allow(
             "ChangeStack",
@@ -112,7 +112,7 @@ fn command(parts: &Parts<'_>) -> Vec<Statement> {
 /// What CloudFormation calls in the pipeline's name where another version, another function, or another idea of prod is
 /// all that changes. A change of anything else is not allowed, and so fails and is taken back.
 fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
-    let services = of_cluster("service", parts.fleet);
+    let services = parts.fleet.all("service");
     let definitions = sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task-definition/*:*");
     vec![
         Statement::allow(
@@ -138,7 +138,7 @@ fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
                 "ecs:ListServiceDeployments",
                 "ecs:UpdateService",
             ],
-            vec![services.clone(), of_cluster("service-deployment", parts.fleet)],
+            vec![services.clone(), parts.fleet.all("service-deployment")],
         ),
         Statement::allow(
             "TagVersions",
@@ -163,19 +163,4 @@ fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
             vec![parts.cutover.function.arn().text()],
         ),
     ]
-}
-
-/// Everything of a kind in the stack's cluster.
-fn of_cluster(kind: &str, fleet: &Fleet) -> Expr<String> {
-    join(&[
-        "arn:".into(),
-        Expr::partition(),
-        ":ecs:".into(),
-        Expr::region(),
-        ":".into(),
-        Expr::account_id(),
-        format!(":{kind}/").into(),
-        fleet.cluster.name().text(),
-        "/*".into(),
-    ])
 }

@@ -9,13 +9,11 @@ use crate::machine::{Event, Route, Subject};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
-use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET, SAVE_TIMEOUT};
+use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET, SAVE_TIMEOUT, SEARCHED};
 use crate::{Record, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How many records a search for the way back or for a failed run looks at.
-const SEARCHED: usize = 50;
 /// Pause between two looks at a lease that may expire.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 

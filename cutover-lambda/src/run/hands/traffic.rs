@@ -80,14 +80,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     /// Wakes the environment where it sleeps, in the time that the rest of the run leaves.
     async fn wake(&mut self, color: Color) -> Result<(), String> {
         let stack = self.stack.clone();
-        if !stack.sleeps(color).await? {
-            return Ok(());
-        }
+        let Some(tasks) = stack.asleep(color).await? else { return Ok(()) };
         let left = self.deadline.saturating_duration_since(Instant::now());
         let spare = left.saturating_sub(needed(&self.request)).min(WAKE_LIMIT);
         self.live.edit(|record| record.message = format!("{color} sleeps: its tasks are being started."));
         self.live.transition();
-        if stack.wake(color, Instant::now() + spare).await? {
+        if stack.wake(color, tasks, Instant::now() + spare).await? {
             return Ok(());
         }
         Err(format!("{color} slept, and its tasks are not all healthy yet"))

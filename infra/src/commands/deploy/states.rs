@@ -81,15 +81,8 @@ async fn continue_rollback(
 
 /// The resources that could not be taken back, and why.
 async fn held_up_resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<(String, String)>> {
-    let answer = cloud
-        .cloudformation
-        .describe_stack_resources()
-        .stack_name(&stack.id)
-        .send()
-        .await
-        .calling(|| format!("look at the resources of stack {}", stack.name))?;
-    let held_up =
-        answer.stack_resources().iter().filter(|it| it.resource_status() == Some(&ResourceStatus::UpdateFailed));
+    let all = stack.resources(cloud).await?;
+    let held_up = all.iter().filter(|it| it.resource_status() == Some(&ResourceStatus::UpdateFailed));
     Ok(held_up
         .map(|it| {
             let reason = it.resource_status_reason().unwrap_or("no reason given");

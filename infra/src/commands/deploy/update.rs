@@ -218,8 +218,10 @@ async fn wake_what_is_deployed_to(
     outputs: &Outputs,
     wanted: &Wanted<'_>,
 ) -> Result<()> {
-    let may_sleep = context.settings.cutover.idle_sleeps_after.is_some();
-    for color in wanted.environments.iter().filter(|_| may_sleep && wanted.request.version.is_some()) {
+    if !context.settings.idle_sleeps() || wanted.request.version.is_none() {
+        return Ok(());
+    }
+    for color in &wanted.environments {
         if sleeps(cloud, outputs, *color).await? {
             let timer = context.listener.start(format!("wake {color}"));
             wake(cloud, outputs, *color, context.settings.app.count.get()).await?;
@@ -240,7 +242,7 @@ async fn all_steady(
 ) -> Result<()> {
     let wait = |color: Color| async move {
         let Some(release) = releases.of(color) else { return Ok(()) };
-        if context.settings.cutover.idle_sleeps_after.is_some() && sleeps(cloud, outputs, color).await? {
+        if context.settings.idle_sleeps() && sleeps(cloud, outputs, color).await? {
             context.listener.note(format!("{color} sleeps, with version {}", release.version));
             return Ok(());
         }

@@ -178,14 +178,8 @@ async fn delete_stack(context: &Context, cloud: &Cloud, stack: &DeployedStack, r
 
 /// What is there of the stack.
 async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<Resource>> {
-    let answer = cloud
-        .cloudformation
-        .describe_stack_resources()
-        .stack_name(&stack.id)
-        .send()
-        .await
-        .calling(|| format!("look at the resources of stack {}", stack.name))?;
-    let there = answer.stack_resources().iter().filter(|it| {
+    let all = stack.resources(cloud).await?;
+    let there = all.iter().filter(|it| {
         !it.resource_status().is_some_and(|status| matches!(status.as_str(), "DELETE_COMPLETE" | "DELETE_SKIPPED"))
     });
     let named = there.filter_map(|it| {

@@ -116,6 +116,11 @@ impl Settings {
         !self.dev.cidrs.contains(&Cidr::anywhere())
     }
 
+    /// Whether the idle environment may sleep.
+    pub const fn idle_sleeps(&self) -> bool {
+        self.cutover.idle_sleeps_after.is_some()
+    }
+
     /// Whether there are alarms.
     pub fn has_alarms(&self) -> bool {
         self.alarms.enabled || !self.alarms.emails.is_empty()

@@ -43,12 +43,10 @@ pub(super) fn broken(settings: &Settings) -> Option<Broken> {
         .or_else(|| variables(settings))
         .or_else(|| network(settings))
         .or_else(|| ci(settings))
-        .or_else(|| match settings.cutover.idle_sleeps_after {
-            Some(_) if settings.autoscaling.max.is_some() => Some(Broken::at(
-                "cutover.idle_sleeps_after",
-                "autoscaling would wake the idle environment again: choose one of both",
-            )),
-            _ => None,
+        .or_else(|| {
+            let both = settings.idle_sleeps() && settings.autoscaling.max.is_some();
+            let reason = "autoscaling would wake the idle environment again: choose one of both";
+            both.then(|| Broken::at("cutover.idle_sleeps_after", reason))
         })
         .or_else(|| match settings.autoscaling.max {
             Some(max) if max < settings.app.count => Some(Broken::at(
