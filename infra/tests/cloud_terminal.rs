@@ -10,6 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use support::function::eventually;
@@ -25,6 +26,7 @@ fn faulty() -> PathBuf {
 struct Terminal {
     child: Child,
     shown: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -33,20 +35,22 @@ impl Terminal {
         let command = cloud.command(arguments);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        // Without exec, some shells wait in between and end as Ctrl-C ended them, whatever the command ended with.
+        let line = format!("exec {}", line.join(" "));
         let mut script = Command::new("script");
-        script.args(["--quiet", "--flush", "--return", "--command", &line.join(" "), "/dev/null"]);
+        script.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
         script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
         script.env_remove("CI").current_dir(faulty()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = script.spawn().expect("script (util-linux) is there");
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut output, screen) = (child.stdout.take().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut bytes) {
                 screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
         });
-        Self { child, shown }
+        Self { child, shown, reader }
     }
 
     fn types(&mut self, text: &str) {
@@ -61,6 +65,7 @@ impl Terminal {
     /// The exit code, and all that was shown.
     fn end(mut self) -> (i32, String) {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        self.reader.join().unwrap();
         let shown = self.shown.lock().unwrap().clone();
         (code, shown)
     }
