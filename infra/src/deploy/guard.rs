@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// That is: any change of a listener's default action, and removing or replacing the load balancer, a listener, the
 /// live target group or the live service.
 pub fn refuse_live_changes(changes: &[ResourceChange], live: Color) -> Result<()> {
-    let reasons: Vec<String> = changes.iter().filter_map(|change| danger(change, live)).collect();
+    let reasons: Vec<String> = changes.iter().filter_map(|change| danger(change, changes, live)).collect();
     if reasons.is_empty() {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub fn refuse_live_changes(changes: &[ResourceChange], live: Color) -> Result<()
         .hint("where the change is meant and an interruption acceptable: bluegreen deploy --allow-live-changes"))
 }
 
-fn danger(change: &ResourceChange, live: Color) -> Option<String> {
+fn danger(change: &ResourceChange, all: &[ResourceChange], live: Color) -> Option<String> {
     let id = change.logical_resource_id()?;
     // What does not exist yet carries nobody.
     change.physical_resource_id()?;
@@ -39,7 +39,7 @@ fn danger(change: &ResourceChange, live: Color) -> Option<String> {
     }
     match change.action() {
         Some(ChangeAction::Remove) => Some(format!("{id} would be removed")),
-        Some(ChangeAction::Modify) if is_replaced(change) => Some(format!("{id} would be replaced")),
+        Some(ChangeAction::Modify) if is_replaced(change, all) => Some(format!("{id} would be replaced")),
         Some(ChangeAction::Modify) if is_listener && touches_default_action(change) => {
             Some(format!("{id} would get another default action"))
         }

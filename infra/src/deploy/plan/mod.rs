@@ -7,7 +7,9 @@ mod evaluate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_cloudformation::types::{ChangeAction, Replacement, ResourceAttribute, ResourceChange};
+use aws_sdk_cloudformation::types::{
+    ChangeAction, ChangeSource, Replacement, ResourceAttribute, ResourceChange, ResourceChangeDetail,
+};
 use cutover_lambda::color::Color;
 use serde::Serialize;
 use serde_json::Value;
@@ -131,7 +133,7 @@ impl Plan {
             .iter()
             .filter_map(|change| {
                 let id = change.logical_resource_id()?;
-                Some(merge(id, change, known.remove(id)))
+                Some(merge(id, change, changes, known.remove(id)))
             })
             .collect();
         self.resources.sort_by(|one, other| one.id.cmp(&other.id));
@@ -175,7 +177,7 @@ impl Difference {
     }
 }
 
-fn merge(id: &str, change: &ResourceChange, known: Option<Difference>) -> Difference {
+fn merge(id: &str, change: &ResourceChange, all: &[ResourceChange], known: Option<Difference>) -> Difference {
     let kind = change.resource_type().unwrap_or_default().to_owned();
     let mut properties = known.map_or_else(Vec::new, |known| known.properties);
     for detail in change.details() {
@@ -198,29 +200,48 @@ fn merge(id: &str, change: &ResourceChange, known: Option<Difference>) -> Differ
     let action = match change.action() {
         Some(ChangeAction::Add | ChangeAction::Import) => Action::Add,
         Some(ChangeAction::Remove) => Action::Remove,
-        _ if is_replaced(change) => Action::Replace,
+        _ if is_replaced(change, all) => Action::Replace,
         _ => Action::Modify,
     };
     Difference { id: id.to_owned(), kind, action, properties }
 }
 
-/// Whether a change replaces the resource. Where the change set does not know, the resource type's model does.
-pub fn is_replaced(change: &ResourceChange) -> bool {
+/// Whether a change, one of `all`, replaces the resource. Where the change set does not know, the resource type's model
+/// does, and whether what the property follows can have changed.
+pub fn is_replaced(change: &ResourceChange, all: &[ResourceChange]) -> bool {
     match change.replacement() {
         Some(Replacement::True) => true,
         Some(Replacement::Conditional) => {
             let kind = change.resource_type().unwrap_or_default();
-            let mut names = change.details().iter().filter_map(|detail| detail.target()?.name()).peekable();
+            let details = change.details().iter().filter(|detail| !follows_what_stays(detail, all));
+            let mut names = details.filter_map(|detail| detail.target()?.name());
             // Where it is not known, or depends on what neither says, the worst is assumed.
-            names.peek().is_none() || names.any(|name| replaces(kind, name) != Some(Replaces::Never))
+            change.details().is_empty() || names.any(|name| replaces(kind, name) != Some(Replaces::Never))
         }
         _ => false,
     }
 }
 
+/// Whether a property follows the name or the ARN of a resource that is changed in place: these stay as they are.
+fn follows_what_stays(detail: &ResourceChangeDetail, all: &[ResourceChange]) -> bool {
+    let Some(entity) = detail.causing_entity() else { return false };
+    let (followed, attribute) = entity.split_once('.').unwrap_or((entity, ""));
+    let stays_in_place = match detail.change_source() {
+        Some(ChangeSource::ResourceReference) => true,
+        Some(ChangeSource::ResourceAttribute) => attribute == "Arn",
+        _ => false,
+    };
+    let is_changed_in_place = |change: &ResourceChange| {
+        change.logical_resource_id() == Some(followed)
+            && change.action() == Some(&ChangeAction::Modify)
+            && change.replacement() == Some(&Replacement::False)
+    };
+    stays_in_place && all.iter().any(is_changed_in_place)
+}
+
 #[cfg(test)]
 mod tests {
-    use aws_sdk_cloudformation::types::{ResourceChangeDetail, ResourceTargetDefinition};
+    use aws_sdk_cloudformation::types::{EvaluationType, ResourceTargetDefinition};
     use serde_json::json;
 
     use super::*;
@@ -298,8 +319,47 @@ mod tests {
 
     #[test]
     fn the_resource_model_decides_where_the_change_set_says_conditional() {
-        assert!(is_replaced(&conditional("AWS::ECS::Service", "Cluster")));
-        assert!(!is_replaced(&conditional("AWS::ECS::Service", "TaskDefinition")));
-        assert!(is_replaced(&conditional("AWS::Unknown::Thing", "Name")), "nobody knows: the worst is assumed");
+        assert!(is_replaced(&conditional("AWS::ECS::Service", "Cluster"), &[]));
+        assert!(!is_replaced(&conditional("AWS::ECS::Service", "TaskDefinition"), &[]));
+        assert!(is_replaced(&conditional("AWS::Unknown::Thing", "Name"), &[]), "nobody knows: the worst is assumed");
+    }
+
+    /// A service whose cluster follows another resource, as the change set tells it.
+    fn following(source: ChangeSource, entity: &str) -> ResourceChange {
+        let target =
+            ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name("Cluster").build();
+        let detail = ResourceChangeDetail::builder()
+            .target(target)
+            .evaluation(EvaluationType::Dynamic)
+            .change_source(source)
+            .causing_entity(entity)
+            .build();
+        ResourceChange::builder()
+            .logical_resource_id("Service")
+            .resource_type("AWS::ECS::Service")
+            .action(ChangeAction::Modify)
+            .replacement(Replacement::Conditional)
+            .details(detail)
+            .build()
+    }
+
+    #[test]
+    fn who_follows_the_arn_of_a_resource_that_is_changed_in_place_stays() {
+        let cluster = |replacement| {
+            let change = ResourceChange::builder().logical_resource_id("Cluster").resource_type("AWS::ECS::Cluster");
+            vec![change.action(ChangeAction::Modify).replacement(replacement).build()]
+        };
+        let arn = following(ChangeSource::ResourceAttribute, "Cluster.Arn");
+        let name = following(ChangeSource::ResourceReference, "Cluster");
+        for change in [&arn, &name] {
+            assert!(!is_replaced(change, &cluster(Replacement::False)));
+            assert!(is_replaced(change, &cluster(Replacement::True)), "it gets another ARN");
+            assert!(is_replaced(change, &cluster(Replacement::Conditional)), "nobody knows");
+            assert!(is_replaced(change, &[]), "nobody knows");
+        }
+        let other = following(ChangeSource::ResourceAttribute, "Cluster.Something");
+        assert!(is_replaced(&other, &cluster(Replacement::False)), "any other attribute may change");
+        let direct = following(ChangeSource::DirectModification, "Cluster.Arn");
+        assert!(is_replaced(&direct, &cluster(Replacement::False)));
     }
 }
