@@ -7,9 +7,11 @@
 //! | `detail-type` | `Blue/green cutover finished` |
 //! | `detail` | the record, without the last latencies, plus `stack` (its name) and `summary` (one sentence for people) |
 //!
-//! One event for every run that ended `done`, `rolled_back`, `held` or `failed`, those of an interrupted run that a later
-//! one put right included. Refused, planned and needless runs are their caller's affair.
+//! An event for every run that ended `done`, `rolled_back`, `held` or `failed`, those of an interrupted run that a later
+//! one put right included. Refused, planned and needless runs are their caller's affair. Each is told at least once: where
+//! the process died before it gave the lease back, the next run tells again, and `id` in the detail says that it is the same.
 
+use crate::audience::TIMEOUT;
 use crate::calls::OnlyListed;
 use crate::request::Op;
 use crate::{Outcome, Record};
@@ -19,14 +21,11 @@ use aws_sdk_eventbridge::error::DisplayErrorContext;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_smithy_types::timeout::TimeoutConfig;
 use serde_json::Value;
-use std::time::Duration;
 
 /// The events' `source`.
 pub const SOURCE: &str = "bluegreen";
 /// The events' `detail-type`.
 pub const DETAIL_TYPE: &str = "Blue/green cutover finished";
-/// Longest time for telling, with all attempts.
-pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An event bus.
 #[derive(Clone, Debug)]

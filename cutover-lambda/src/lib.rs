@@ -5,6 +5,7 @@
 //! The Lambda function is a thin adapter over this library; the CLI uses the same request, record and lease types.
 //! Nothing here may know what a deployment is, nor whether it talks to AWS or to something that answers like it.
 
+pub mod audience;
 pub mod aws;
 pub mod balancer;
 pub mod calls;

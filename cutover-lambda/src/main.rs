@@ -1,22 +1,22 @@
 //! The Lambda function: reads its configuration once, hands every event to the library, and tells of what ended. Must not
 //! decide anything.
 
+use cutover_lambda::audience::{Audience, Telling};
 use cutover_lambda::aws::{ca_bundle, install_tls, sdk_config};
 use cutover_lambda::balancer::AwsBalancer;
 use cutover_lambda::clock::Clock;
 use cutover_lambda::config::Config;
-use cutover_lambda::events::{self, EventBus};
+use cutover_lambda::events::EventBus;
 use cutover_lambda::ledger::{Ledger, S3Store};
 use cutover_lambda::metrics::log_line;
 use cutover_lambda::probe::{HttpClients, HttpOptions};
 use cutover_lambda::run::Stack;
 use cutover_lambda::{Answer, Record};
-use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 /// Kept free before the function's deadline, for the answer itself.
@@ -28,7 +28,27 @@ struct Function {
     balancer: AwsBalancer,
     store: Arc<S3Store>,
     clients: HttpClients,
+    audience: Arc<Outside>,
+}
+
+/// Metrics and the event bus.
+#[derive(Debug)]
+struct Outside {
+    stack: String,
     bus: Option<EventBus>,
+}
+
+impl Audience for Outside {
+    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a> {
+        Box::pin(async move {
+            if let Some(line) = log_line(&self.stack, record) {
+                println!("{line}");
+            }
+            if let Some(bus) = &self.bus {
+                bus.tell(record).await;
+            }
+        })
+    }
 }
 
 // One thread: a function of this size has less than one processor.
@@ -62,7 +82,10 @@ impl Function {
             balancer: AwsBalancer::new(&sdk, config.clone()),
             store: Arc::new(S3Store::new(&sdk, &config.bucket)),
             clients: HttpClients::new(HttpOptions { prod_url, dev_url, connect_to, roots }),
-            bus: config.event_bus.as_ref().map(|bus| EventBus::new(&sdk, bus, &config.stack)),
+            audience: Arc::new(Outside {
+                bus: config.event_bus.as_ref().map(|bus| EventBus::new(&sdk, bus, &config.stack)),
+                stack: config.stack.clone(),
+            }),
             config,
         })
     }
@@ -70,44 +93,8 @@ impl Function {
     async fn answer(&self, event: LambdaEvent<Value>) -> Answer {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(LAST_SECOND);
-        let begun = Timestamp::now();
-        let stack = self.stack();
         // Boxed: the state of a run is large.
-        let answer = Box::pin(stack.handle(&event.payload, deadline)).await;
-        if let Answer::Run(record) = &answer {
-            let telling = self.tell(&stack.ledger, record, begun);
-            if timeout_at(deadline.min(Instant::now() + events::TIMEOUT), telling).await.is_err() {
-                tracing::warn!(id = record.id, "there was no time to tell of the outcome");
-            }
-        }
-        answer
-    }
-
-    /// Tells metrics and the event bus of every run that this invocation brought to its end: its own, and interrupted ones
-    /// that it put right. A stored outcome was told when it was recorded.
-    async fn tell(&self, ledger: &Ledger<S3Store>, record: &Record, begun: Timestamp) {
-        let ended = |record: &Record| record.recorded && record.finished.is_some_and(|finished| finished >= begun);
-        if !ended(record) {
-            return;
-        }
-        self.tell_of(record).await;
-        for id in &record.recovered {
-            match ledger.load(id).await {
-                Ok(Some(recovered)) if ended(&recovered) => self.tell_of(&recovered).await,
-                // It had ended before, as failed, and was told then.
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, id, "an interrupted run was put right, and nobody is told"),
-            }
-        }
-    }
-
-    async fn tell_of(&self, record: &Record) {
-        if let Some(line) = log_line(&self.config.stack, record) {
-            println!("{line}");
-        }
-        if let Some(bus) = &self.bus {
-            bus.tell(record).await;
-        }
+        Box::pin(self.stack().handle(&event.payload, deadline)).await
     }
 
     fn stack(&self) -> Arc<Stack<AwsBalancer, S3Store, HttpClients>> {
@@ -120,6 +107,7 @@ impl Function {
             version_header: self.config.version_header.clone(),
             probe_path: self.config.probe_path.clone(),
             idle: self.config.idle,
+            audience: Some(self.audience.clone()),
         })
     }
 }

@@ -12,6 +12,7 @@ mod words;
 
 pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
 
+use crate::audience::{self, Audience};
 use crate::balancer::Balancer;
 use crate::clock::Clock;
 use crate::hook::{HookAnswer, HookEvent, HookStatus};
@@ -24,7 +25,7 @@ use crate::request::{Op, VersionExpectation, new_id};
 use crate::{Answer, Record, Request};
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 /// A stack, as a run sees it.
@@ -44,6 +45,8 @@ pub struct Stack<B, S, C> {
     pub probe_path: String,
     /// How the idle environment sleeps, where it may.
     pub idle: Option<Idle>,
+    /// Who is told of runs that have ended.
+    pub audience: Option<Arc<dyn Audience>>,
 }
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
@@ -77,7 +80,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
                 let message = format!("Refused: {error}; nothing was written.");
                 let hint = Some("Correct that field of the event.".to_owned());
                 let request = Request { id: id_of(event), ..Request::default() };
-                Answer::Run(Box::new(self.refuse(request, message, hint).await))
+                Answer::Run(Box::new(self.refuse(request, message, hint, deadline).await))
             }
         }
     }
@@ -97,7 +100,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 
     async fn run(self: &Arc<Self>, request: Request, deadline: Instant) -> Record {
         if let Some((message, hint)) = self.refusal(&request, deadline) {
-            return self.refuse(request, message, Some(hint)).await;
+            return self.refuse(request, message, Some(hint), deadline).await;
         }
         let kind = match request.op {
             Op::Rollback => Kind::Rollback,
@@ -137,7 +140,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
     }
 
     /// Records a refusal that needs no look at the stack; an id that has a record already gets that.
-    async fn refuse(&self, mut request: Request, message: String, hint: Option<String>) -> Record {
+    async fn refuse(&self, mut request: Request, message: String, hint: Option<String>, deadline: Instant) -> Record {
         let id = request.id.take().unwrap_or_else(new_id);
         request.id = Some(id.clone());
         let now = self.clock.now();
@@ -148,12 +151,28 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         record.message = message;
         record.hint = hint;
         match self.ledger.create().save(&record).await {
-            Ok(()) => record,
+            Ok(()) => {
+                self.tell([&record], deadline).await;
+                record
+            }
             Err(RecordError::Taken(stored)) => *stored,
             Err(error) => {
                 tracing::warn!(%error, "the refusal could not be recorded");
                 record.recorded = false;
                 record
+            }
+        }
+    }
+}
+
+impl<B, S, C> Stack<B, S, C> {
+    /// Tells of runs that have ended, but not for long.
+    async fn tell(&self, ended: impl IntoIterator<Item = &Record>, deadline: Instant) {
+        let Some(listening) = &self.audience else { return };
+        for record in ended {
+            let until = deadline.min(Instant::now() + audience::TIMEOUT);
+            if timeout_at(until, listening.tell(record)).await.is_err() {
+                tracing::warn!(id = record.id, "there was no time to tell of the outcome");
             }
         }
     }

@@ -46,6 +46,10 @@ pub(super) struct Hands<B, S: ObjectStore, C> {
     state: Option<State>,
     /// What had gone wrong when the machine last gave a reason.
     cause: Option<String>,
+    /// Other runs that have ended, of which nobody may have been told.
+    ended: Vec<Record>,
+    /// Whether this one was told of.
+    told: bool,
 }
 
 /// An interrupted run. Without a writer where its record is final: it failed, and that stays in the record.
@@ -83,6 +87,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             cannot_probe: None,
             state: None,
             cause: None,
+            ended: Vec::new(),
+            told: false,
         }
     }
 
@@ -185,13 +191,27 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             session.end().await;
         }
         match state.finish() {
-            Some(Finish::Recorded(_)) => self.live.snapshot(),
+            Some(Finish::Recorded(_)) => {
+                self.tell().await;
+                self.live.snapshot()
+            }
             Some(Finish::Stored) => self.stored_answer(state).await,
             Some(Finish::Abandoned) | None => match self.read(self.stack.ledger.load(&self.id)).await {
                 Some(Some(record)) if record.is_final() => record,
                 _ => self.unrecorded(state),
             },
         }
+    }
+
+    /// Tells of every run that this one brought to its end, once. While the lease is held, so that the next run knows
+    /// whether it came to that.
+    async fn tell(&mut self) {
+        let mut ended = std::mem::take(&mut self.ended);
+        let own = self.live.snapshot();
+        if own.outcome.is_some() && !std::mem::replace(&mut self.told, true) {
+            ended.push(own);
+        }
+        self.stack.tell(&ended, self.deadline).await;
     }
 
     async fn stored_answer(&mut self, state: &State) -> Record {

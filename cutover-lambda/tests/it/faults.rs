@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
+/// Outcomes that somebody wants to be told of, even where the process died.
+const MATTERS: [Outcome; 4] = [Outcome::Done, Outcome::RolledBack, Outcome::Held, Outcome::Failed];
+
 /// Scripts in one test run.
 const SCRIPTS: u32 = 3000;
 
@@ -209,6 +212,12 @@ async fn converge(world: &Arc<World>, records: &[Record]) -> Result<(), TestCase
             _ => last.prod,
         };
         prop_assert_eq!(side, Some(prod), "{:#?}", last);
+    }
+    // Whoever wants to know how runs end has been told of each that matters, with the outcome that is stored.
+    for record in &stored {
+        let Some(outcome) = record.outcome.filter(|outcome| MATTERS.contains(outcome)) else { continue };
+        let told = world.state().told.iter().filter(|told| **told == (record.id.clone(), outcome)).count();
+        prop_assert!(told >= 1, "nobody was told of {:#?}", record);
     }
     // What was answered is what is stored.
     for answered in records.iter().filter(|record| record.recorded && record.is_final()) {

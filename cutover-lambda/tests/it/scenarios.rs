@@ -286,6 +286,39 @@ async fn killed_at_any_time_the_next_reconcile_converges() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_listens_is_told_once_of_every_run_that_is_recorded() {
+    let world = World::new();
+    let told = |world: &World| world.state().told.clone();
+    world.invoke(json!({"id": "swap"})).await;
+    assert_eq!(told(&world), [("swap".to_owned(), Outcome::Done)]);
+    world.invoke(json!({"id": "swap"})).await;
+    world.invoke(json!({"op": "plan", "id": "plan"})).await;
+    world.invoke(json!({"id": "wrong", "probe": {"count": 0}})).await;
+    let rest = [("plan".to_owned(), Outcome::Planned), ("wrong".to_owned(), Outcome::Refused)];
+    assert_eq!(told(&world)[1..], rest, "a stored answer is no news");
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_before_anybody_was_told_the_next_run_tells() {
+    let world = World::new();
+    let recorded = async {
+        while !world.records().await.iter().any(Record::is_final) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        record = world.invoke(json!({"id": "killed"})) => panic!("it ended: {record:#?}"),
+        () = recorded => {}
+    }
+    assert_eq!(world.state().told, []);
+    sleep(Duration::from_mins(1)).await;
+    let next = world.invoke(json!({"op": "reconcile", "id": "next"})).await;
+    assert_sound(&world, &next, Outcome::Noop, Blue);
+    let told = world.state().told.clone();
+    assert_eq!(told, [("killed".to_owned(), Outcome::Done), ("next".to_owned(), Outcome::Noop)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_cutover_puts_a_killed_one_right_first() {
     let world = World::new();
     let run = world.invoke(json!({"id": "killed"}));

@@ -1,12 +1,13 @@
 //! A stack in memory that misbehaves on demand: load balancer, services, ledger, and what answers probes. It also
 //! watches the engine: every write is checked against the invariants when it is issued.
 
+use cutover_lambda::audience::{Audience, Telling};
 use cutover_lambda::balancer::{Balancer, BalancerError, Health, LANDING, Listeners, Pointing, Service};
 use cutover_lambda::clock::Clock;
 use cutover_lambda::idle::Idle;
 use cutover_lambda::ledger::{LeaseInfo, Ledger, Listed, MemoryStore, Object, ObjectStore, StoreError, When, keys};
 use cutover_lambda::probe::{Client, Clients, Reply, Site};
-use cutover_lambda::report::{Connection, Failure, Samples};
+use cutover_lambda::report::{Connection, Failure, Outcome, Samples};
 use cutover_lambda::route::{Listener, Route};
 use cutover_lambda::run::Stack;
 use cutover_lambda::{Answer, Color, Record};
@@ -72,6 +73,8 @@ pub struct State {
     pub samples_fail: bool,
     /// Writes that were issued.
     pub writes: Vec<(Listener, Route)>,
+    /// Runs that were told of, each as often as it was, with what was told.
+    pub told: Vec<(String, Outcome)>,
     /// What the engine did that it must never do.
     pub violations: Vec<String>,
     /// The environments that were seen healthy, one call after the other, since anything else was called.
@@ -85,6 +88,26 @@ pub struct View {
     id: String,
     /// When the ledger fails for this invocation.
     outage: Option<Range<Instant>>,
+}
+
+/// Who is told of runs that have ended.
+#[derive(Debug)]
+struct Heard(Arc<World>);
+
+impl Audience for Heard {
+    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a> {
+        Box::pin(async move {
+            // It may take a while, in which the process can die.
+            sleep(Duration::from_millis(50)).await;
+            self.0.state().told.push((record.id.clone(), record.outcome.unwrap()));
+        })
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
 }
 
 impl World {
@@ -118,6 +141,7 @@ impl World {
                 calls: [0; 3],
                 samples_fail: false,
                 writes: Vec::new(),
+                told: Vec::new(),
                 violations: Vec::new(),
                 fresh_health: Vec::new(),
             }),
@@ -170,6 +194,7 @@ impl World {
             version_header: Some("x-app-version".to_owned()),
             probe_path: "/".to_owned(),
             idle: self.state().idle,
+            audience: Some(Arc::new(Heard(Arc::clone(self)))),
         });
         Box::pin(stack.handle(&event, Instant::now() + left)).await
     }

@@ -74,12 +74,15 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     }
 
     /// The interrupted run that has to be put right. Its record is taken over, and those that had written nothing are
-    /// closed, even before they had a record: whoever began them may live, and must not go on.
+    /// closed, even before they had a record: whoever began them may live, and must not go on. One that has ended was
+    /// interrupted before it gave the lease back, and perhaps before anybody was told.
     async fn find_interrupted(&mut self, ids: &[String]) -> Result<Option<Subject>, RecordError> {
         for id in ids {
-            let Some(mut run) = self.adopt(id).await? else {
+            let mut run = self.adopt(id).await?;
+            if run.writer.is_none() {
+                self.ended.push(run.record);
                 continue;
-            };
+            }
             if run.record.wrote && run.subject().is_some() && self.interrupted.is_none() {
                 self.interrupted = Some(run);
             } else {
@@ -93,8 +96,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Ok(self.interrupted.as_ref().and_then(Interrupted::subject))
     }
 
-    /// Takes over a run that has not ended; one without a record gets one. None where it has ended.
-    async fn adopt(&self, id: &str) -> Result<Option<Interrupted<S>>, RecordError> {
+    /// Takes over a run that has not ended; one without a record gets one. Without a writer where it has ended.
+    async fn adopt(&self, id: &str) -> Result<Interrupted<S>, RecordError> {
         let ledger = &self.stack.ledger;
         let (me, epoch) = self.live.edit(|record| (record.writer.clone(), record.epoch));
         let adopted = if let Some(adopted) = ledger.adopt(id, &me, epoch).await? {
@@ -115,8 +118,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             }
         };
         let (record, writer) = adopted;
-        let unfinished = !record.is_final();
-        Ok(unfinished.then_some(Interrupted { record, writer: Some(writer) }))
+        let writer = (!record.is_final()).then_some(writer);
+        Ok(Interrupted { record, writer })
     }
 
     /// The last run that wrote, where it did not come to an end.
@@ -130,7 +133,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         if record.is_final() {
             return Ok(Some(Interrupted { record, writer: None }));
         }
-        self.adopt(&record.id).await
+        let adopted = self.adopt(&record.id).await?;
+        Ok(adopted.writer.is_some().then_some(adopted))
     }
 
     /// Writes the outcome of an interrupted run into its record.
@@ -230,7 +234,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
         match self.close(&mut run, outcome, message).await {
             Ok(()) => {
-                self.live.edit(|record| record.recovered.push(run.record.id));
+                self.live.edit(|record| record.recovered.push(run.record.id.clone()));
+                // One that had ended before, as failed, was told of then.
+                if run.writer.is_some() {
+                    self.ended.push(run.record);
+                }
                 Event::Saved
             }
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
@@ -257,6 +265,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     }
 
     pub(super) async fn release(&mut self) -> Event {
+        self.tell().await;
         if let Some(lease) = self.lease.take()
             && let Err(error) = lease.release().await
         {

@@ -1,0 +1,18 @@
+//! Who is told of runs that have ended. Must not know how they are told, nor decide anything.
+
+use crate::Record;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Longest time for telling of one run, with all attempts.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Telling, under way. What goes wrong with it is its own affair.
+pub type Telling<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Somebody who is told of every run that has ended and is recorded, at least once: a run whose process died before it gave the
+/// lease back is told of again by the next one. The run's id says whether it is the same.
+pub trait Audience: std::fmt::Debug + Send + Sync {
+    /// Tells of a run that has ended.
+    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a>;
+}
