@@ -8,7 +8,7 @@ mod s3;
 mod samples;
 mod store;
 
-pub use lease::{HEARTBEATS_PER_TTL, Lease, LeaseError, LeaseInfo, Purpose, SKEW};
+pub use lease::{FAREWELL, HEARTBEATS_PER_TTL, Lease, LeaseError, LeaseInfo, Purpose, SKEW};
 pub use records::{RecordError, RecordWriter};
 pub use s3::{S3Store, s3_client};
 pub(crate) use samples::SamplesWriter;

@@ -18,6 +18,10 @@ use tokio::time::Instant;
 pub const HEARTBEATS_PER_TTL: u32 = 6;
 /// How far two machines' clocks may be apart: a lease is taken over only this long after it expired.
 pub const SKEW: Duration = Duration::from_secs(3);
+/// How long a run that has ended may take to give the lease back: it tells of its outcome first.
+pub const FAREWELL: Duration = crate::audience::TIMEOUT.saturating_add(Duration::from_secs(1));
+/// Pause between two looks whether it has.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(50);
 /// Interrupted holders that a lease remembers.
 const PREDECESSORS: usize = 16;
 
@@ -111,8 +115,27 @@ impl<S> Drop for Lease<S> {
 }
 
 impl<S: ObjectStore> Ledger<S> {
-    /// Takes the lease for `id`, for `ttl` at a time. Fails at once where someone else holds it.
+    /// Takes the lease for `id`, for `ttl` at a time. Fails where someone else holds it: at once, or, where that is a run
+    /// that has ended and is only telling of it, after [`FAREWELL`].
     pub async fn acquire(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
+        let patient_until = Instant::now() + FAREWELL;
+        loop {
+            match self.acquire_now(purpose, id, ttl).await {
+                Err(LeaseError::Held(holder)) if Instant::now() < patient_until && self.has_ended(&holder).await => {
+                    tokio::time::sleep(FAREWELL_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether the holder is a run that has ended. Where that cannot be read, it is held as by any other.
+    async fn has_ended(&self, holder: &LeaseInfo) -> bool {
+        holder.purpose == Purpose::Cutover
+            && matches!(self.load(&holder.holder).await, Ok(Some(record)) if record.is_final())
+    }
+
+    async fn acquire_now(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
         let asked = Instant::now();
         let now = self.clock.now();
         let before = self.read_lease().await?;

@@ -299,6 +299,21 @@ async fn whoever_listens_is_told_once_of_every_run_that_is_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_comes_while_a_run_tells_of_its_outcome_waits_for_it() {
+    let world = World::new();
+    let next = async {
+        while !world.records().await.iter().any(Record::is_final) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(world.state().told, [], "it is still telling");
+        world.invoke(json!({"op": "rollback", "id": "back"})).await
+    };
+    let (there, back) = tokio::join!(world.invoke(json!({"id": "there"})), next);
+    assert_eq!(there.outcome, Some(Outcome::Done));
+    assert_sound(&world, &back, Outcome::Done, Green);
+}
+
+#[tokio::test(start_paused = true)]
 async fn killed_before_anybody_was_told_the_next_run_tells() {
     let world = World::new();
     let recorded = async {
