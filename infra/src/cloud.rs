@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
-use aws_sdk_cloudformation::types::StackResource;
+use aws_sdk_cloudformation::types::StackResourceSummary;
 use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, Listener};
 use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
 
 use crate::error::{Calling, Doing, Error, Result};
 use crate::stack::Settings;
-use crate::stack::outputs::Outputs;
+use crate::stack::outputs::{self, Outputs};
 
 /// Clients for every AWS service that the commands call, and how to reach what they print.
 pub struct Cloud {
@@ -196,19 +196,35 @@ impl DeployedStack {
     }
 
     /// What CloudFormation knows of each of its resources.
-    pub async fn resources(&self, cloud: &Cloud) -> Result<Vec<StackResource>> {
-        let call = cloud.cloudformation.describe_stack_resources().stack_name(&self.id).send().await;
-        let answer = call.calling(|| format!("look at the resources of stack {}", self.name))?;
-        Ok(answer.stack_resources.unwrap_or_default())
+    pub async fn resources(&self, cloud: &Cloud) -> Result<Vec<StackResourceSummary>> {
+        let mut pages = cloud.cloudformation.list_stack_resources().stack_name(&self.id).into_paginator().send();
+        let mut all = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.calling(|| format!("look at the resources of stack {}", self.name))?;
+            all.extend(page.stack_resource_summaries.unwrap_or_default());
+        }
+        Ok(all)
+    }
+
+    /// The name of its bucket.
+    pub fn bucket(&self) -> Result<&str> {
+        self.outputs.get(outputs::BUCKET).map(String::as_str).ok_or_else(|| self.lacks(outputs::BUCKET))
+    }
+
+    /// The bucket of a stack whose beginning alone is there: a template that fits into no call needs one first.
+    pub fn begun(&self) -> Option<&str> {
+        self.bucket().ok().filter(|_| self.outputs.len() == 1)
     }
 
     /// What the stack says of itself to other programs.
     pub fn outputs(&self) -> Result<Outputs> {
-        Outputs::read(self.outputs.clone()).map_err(|missing| {
-            Error::failed(format!("stack {} has no output {missing}", self.name))
-                .because(format!("its status is {}", self.status))
-                .hint("finish its deployment: bluegreen deploy")
-        })
+        Outputs::read(self.outputs.clone()).map_err(|missing| self.lacks(missing))
+    }
+
+    fn lacks(&self, output: &str) -> Error {
+        Error::failed(format!("stack {} has no output {output}", self.name))
+            .because(format!("its status is {}", self.status))
+            .hint("finish its deployment: bluegreen deploy")
     }
 
     /// Whether an operation on it is under way.

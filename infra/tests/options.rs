@@ -4,8 +4,10 @@
 
 mod profiles;
 
+use infra::cdk::Template;
 use infra::cdk::assertions::Checked;
-use infra::stack::{Settings, synthesize};
+use infra::deploy::template::{BUCKET_LIMIT, CALL_LIMIT};
+use infra::stack::{Settings, beginning, synthesize};
 use profiles::{profile, profiles};
 use serde_json::json;
 
@@ -34,12 +36,47 @@ fn of(settings: &Settings) -> Checked {
 }
 
 #[test]
-fn every_profile_fits_into_an_api_call() {
-    const LIMIT: usize = 51_200;
+fn every_profile_is_taken_by_cloudformation_its_beginning_in_a_call() {
     for (name, settings) in profiles() {
-        let size = synthesize(&settings).unwrap().to_json().unwrap().len();
-        assert!(size <= LIMIT, "{name}: {size} bytes");
+        let size = |template: Template| template.to_json().unwrap().len();
+        let whole = synthesize(&settings).unwrap();
+        assert!(size(beginning(&whole)) <= CALL_LIMIT, "{name}");
+        assert!(size(whole) <= BUCKET_LIMIT, "{name}");
     }
+    assert!(synthesize(&profile("strict")).unwrap().to_json().unwrap().len() > CALL_LIMIT, "no profile is large");
+}
+
+#[test]
+fn the_beginning_of_a_stack_is_its_bucket_with_what_that_needs_and_nothing_else_than_in_the_whole() {
+    for (name, settings) in profiles() {
+        let whole = synthesize(&settings).unwrap();
+        let (begun, whole) = (Checked::new(&beginning(&whole)), Checked::new(&whole));
+        begun.refers_only_to_what_exists().unwrap_or_else(|finding| unreachable!("{name}: {finding}"));
+        for (id, resource) in begun.resources() {
+            assert_eq!(*resource, whole.json()["Resources"][id], "{name}: {id}");
+        }
+        for section in ["Parameters", "Conditions"] {
+            assert_eq!(begun.json()[section], whole.json()[section], "{name}");
+        }
+        assert_eq!(begun.json()["Outputs"], json!({ "BucketName": whole.json()["Outputs"]["BucketName"] }), "{name}");
+        let ids: Vec<&str> = begun.resources().map(|(id, _)| id).collect();
+        let expected: &[&str] = match name.as_str() {
+            "access-logs" => &["AccessLogBucket", "AccessLogPolicy", "Bucket", "BucketPolicy"],
+            "kms" => &["Bucket", "BucketPolicy", "Key"],
+            "strict" => continue,
+            _ => &["Bucket", "BucketPolicy"],
+        };
+        assert_eq!(ids, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_template_in_the_bucket_expires_and_nothing_else_there_does() {
+    let template = of(&Settings::default());
+    let rules = template.properties("Bucket")["LifecycleConfiguration"]["Rules"].as_array().unwrap();
+    let expiring: Vec<_> = rules.iter().filter(|rule| rule.get("ExpirationInDays").is_some()).collect();
+    assert_eq!(expiring.len(), 1);
+    assert_eq!((&expiring[0]["Prefix"], &expiring[0]["ExpirationInDays"]), (&json!("templates/"), &json!(1)));
 }
 
 #[test]

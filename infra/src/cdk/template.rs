@@ -1,11 +1,12 @@
 //! The finished template and its JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Tag;
+use super::assertions::Checked;
 use super::expr::Test;
 use super::stack::Parameter;
 
@@ -53,12 +54,30 @@ impl Template {
         untyped.map(|(id, resource)| (id.as_str(), resource.r#type.as_str()))
     }
 
+    /// The beginning of this template: these resources with everything that they refer to, exactly as they are, and these
+    /// outputs. Parameters and conditions stay, so an update from it to the whole adds and changes nothing else.
+    #[must_use]
+    pub fn only(&self, resources: &[&str], outputs: &[&str]) -> Self {
+        let references = Checked::new(self).references();
+        let mut kept: BTreeSet<&str> = BTreeSet::new();
+        let mut next = resources.to_vec();
+        while let Some(id) = next.pop() {
+            if self.resources.contains_key(id) && kept.insert(id) {
+                next.extend(references.iter().filter(|it| it.from == id).map(|it| it.to.as_str()));
+            }
+        }
+        let mut template = self.clone();
+        template.resources.retain(|id, _| kept.contains(id.as_str()));
+        template.outputs.retain(|id, _| outputs.contains(&id.as_str()));
+        template
+    }
+
     /// The template as indented JSON with a final newline: for people and validators.
     pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 
-    /// The template as JSON without white space: for the API, which limits a template body to 51,200 bytes.
+    /// The template as JSON without white space: for the API, which limits a template's size.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }

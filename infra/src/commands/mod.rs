@@ -29,7 +29,6 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{Control, Listener, Operation, Plan, Poll};
 use crate::error::{Error, Kind, Result};
 use crate::stack::Settings;
-use crate::stack::outputs::Outputs;
 
 /// Who is asked before something is done that cannot be undone.
 pub trait Confirmation: Send + Sync {
@@ -104,8 +103,8 @@ impl Context {
     }
 
     /// Takes the lock as soon as a cutover or another deployment gives it back.
-    async fn wait_for_lock(&self, cloud: &Cloud, outputs: &Outputs) -> Result<()> {
-        let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    async fn wait_for_lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
+        let ledger = S3Ledger::in_bucket(&cloud.config, bucket);
         let mut poll = Poll::default();
         let mut told = None;
         loop {
@@ -120,7 +119,7 @@ impl Context {
                 poll.wait().await;
                 continue;
             }
-            match self.lock(cloud, outputs).await {
+            match self.lock(cloud, bucket).await {
                 // Somebody else was faster.
                 Err(error) if error.kind() == Kind::Refused && ledger.holder().await.is_ok_and(|it| it.is_some()) => {}
                 other => return other,
@@ -129,8 +128,8 @@ impl Context {
     }
 
     /// Takes the lock that deployments and cutovers share.
-    async fn lock(&self, cloud: &Cloud, outputs: &Outputs) -> Result<()> {
-        let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    async fn lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
+        let ledger = S3Ledger::in_bucket(&cloud.config, bucket);
         let id = uuid::Uuid::now_v7().to_string();
         match ledger.acquire(Purpose::Deployment, &id, LEASE_TTL).await {
             // Not given back: so it keeps the list of what was interrupted until it ends by itself.

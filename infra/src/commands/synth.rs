@@ -1,8 +1,9 @@
 //! `bluegreen synth`: the template as JSON. Calls nothing.
 
 use crate::cdk::Template;
+use crate::deploy::template::{BUCKET_LIMIT, CALL_LIMIT};
 use crate::error::{Doing, Error, Result};
-use crate::stack::{Settings, synthesize};
+use crate::stack::{self, Settings, synthesize};
 
 /// The template of these settings, indented for people and validators.
 pub fn pretty(settings: &Settings) -> Result<String> {
@@ -20,20 +21,26 @@ pub fn notes(template: &Template) -> Vec<String> {
     template.untyped().map(note).collect()
 }
 
-/// CloudFormation takes a template of this many bytes in a call.
-pub const TEMPLATE_LIMIT: usize = 51_200;
-
 /// The template of these settings, small for the API; an error where it is too large for it all the same.
 pub fn compact(settings: &Settings) -> Result<String> {
-    fitting(template(settings)?.to_json().doing(|| "write the template".to_owned())?)
+    fitting(written(&template(settings)?)?, BUCKET_LIMIT)
 }
 
-fn fitting(body: String) -> Result<String> {
-    let size = body.len();
-    if size <= TEMPLATE_LIMIT {
-        return Ok(body);
+/// The beginning of that template, which fits into a call.
+pub fn beginning(settings: &Settings) -> Result<String> {
+    fitting(written(&stack::beginning(&template(settings)?))?, CALL_LIMIT)
+}
+
+fn written(template: &Template) -> Result<String> {
+    template.to_json().doing(|| "write the template".to_owned())
+}
+
+fn fitting(text: String, limit: usize) -> Result<String> {
+    let size = text.len();
+    if size <= limit {
+        return Ok(text);
     }
-    Err(Error::usage(format!("the template is too large: {size} bytes, where CloudFormation takes {TEMPLATE_LIMIT}"))
+    Err(Error::usage(format!("the template is too large: {size} bytes, where CloudFormation takes {limit}"))
         .hint("make it smaller: fewer tags, environment variables and secrets; bluegreen synth prints it"))
 }
 
@@ -48,9 +55,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_that_no_call_takes_is_refused_with_what_to_do() {
-        assert!(fitting("x".repeat(TEMPLATE_LIMIT)).is_ok());
-        let error = fitting("x".repeat(TEMPLATE_LIMIT + 1)).unwrap_err();
+    fn a_template_that_not_even_a_bucket_gives_is_refused_with_what_to_do() {
+        let with_variables = |count: usize| {
+            let variable = |number| format!("LONG_{number} = \"{}\"\n", "x".repeat(1000));
+            let variables: String = (0..count).map(variable).collect();
+            Settings::parse(&format!("[environment]\n{variables}")).unwrap()
+        };
+        // Each environment's task definition has them all.
+        let large = with_variables(400);
+        assert!(compact(&large).unwrap().len() > 16 * CALL_LIMIT);
+        assert!(beginning(&large).unwrap().len() < CALL_LIMIT);
+        let error = compact(&with_variables(500)).unwrap_err();
         assert_eq!(error.kind().exit_code(), 2);
         assert!(error.hints()[0].contains("smaller"), "{error:?}");
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, ResourceChange};
 
 use super::poll::Poll;
+use super::template::Given;
 use crate::cloud::Cloud;
 use crate::error::{Calling, Error, Result};
 
@@ -17,8 +18,15 @@ pub type Parameters = BTreeMap<&'static str, Option<String>>;
 /// Where a change set's template comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// This text.
+    /// This text, which fits into a call.
     Body(&'a str),
+    /// This text, through the stack's bucket where it does not fit into a call.
+    Text {
+        /// The template.
+        text: &'a str,
+        /// The bucket's name.
+        bucket: &'a str,
+    },
     /// What the stack was last deployed with.
     Previous,
 }
@@ -53,6 +61,10 @@ impl ChangeSet {
             .set_parameters(Some(parameters.iter().map(|(name, value)| parameter(name, value.as_deref())).collect()));
         call = match source {
             Source::Body(body) => call.template_body(body),
+            Source::Text { text, bucket } => match Given::of(cloud, bucket, text).await? {
+                Given::Body(body) => call.template_body(body),
+                Given::Url(url) => call.template_url(url),
+            },
             Source::Previous => call.use_previous_template(true),
         };
         let answer = call.send().await.calling(|| format!("prepare a change of stack {stack}"))?;

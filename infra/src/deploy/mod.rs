@@ -16,6 +16,7 @@ pub mod plan;
 mod poll;
 mod service;
 mod steady;
+pub mod template;
 mod version;
 
 pub use change_set::{ChangeSet, Parameters, Source};

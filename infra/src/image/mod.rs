@@ -36,6 +36,7 @@ mod stored;
 mod fake_registry;
 
 pub use attachment::Attachment;
+pub use content::Digest;
 pub use elf::Architecture;
 pub use oci::{Image, ImageSpec};
 pub use push::{Pushed, push};

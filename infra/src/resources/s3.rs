@@ -159,6 +159,9 @@ pub struct LifecycleRule {
     pub id: &'static str,
     /// `Enabled` or `Disabled`.
     pub status: &'static str,
+    /// What the keys of the objects that it is about begin with; all of them where that is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<&'static str>,
     /// Deletes objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_in_days: Option<RetentionDays>,

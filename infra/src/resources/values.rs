@@ -350,6 +350,8 @@ impl RetentionDays {
     /// Every one that is offered.
     pub const OFFERED: [u16; 22] =
         [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+    /// A day.
+    pub const DAY: Self = Self(1);
     /// A month.
     pub const MONTH: Self = Self(30);
 }

@@ -38,6 +38,7 @@ impl AccessLog {
                     rules: vec![LifecycleRule {
                         id: "expire",
                         status: "Enabled",
+                        prefix: None,
                         expiration_in_days: Some(settings.logs.retention_days),
                         noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days: 1 },
                         abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },

@@ -216,6 +216,11 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     std::mem::take(stack).finish()
 }
 
+/// The beginning of the stack: the bucket, through which the template goes that does not fit into a call.
+pub fn beginning(template: &Template) -> Template {
+    template.only(&storage::FIRST, &[outputs::BUCKET])
+}
+
 fn release(stack: &mut Stack, color: Color) -> Release {
     let (image, version, condition) = match color {
         Color::Blue => (

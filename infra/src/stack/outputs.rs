@@ -16,7 +16,8 @@ const PROD_URL: &str = "ProdUrl";
 const DEV_URL: &str = "DevUrl";
 const REGISTRY_URI: &str = "RegistryUri";
 const REGISTRY_NAME: &str = "RegistryName";
-const BUCKET: &str = "BucketName";
+/// The name of the bucket, which is all that a stack says of itself whose beginning alone is there.
+pub const BUCKET: &str = "BucketName";
 const CLUSTER: &str = "ClusterName";
 const PROD_LISTENER: &str = "ProdListenerArn";
 const DEV_LISTENER: &str = "DevListenerArn";

@@ -77,7 +77,7 @@ fn command(parts: &Parts<'_>) -> Vec<Statement> {
                 "cloudformation:DescribeChangeSet",
                 "cloudformation:DescribeStackEvents",
                 "cloudformation:DescribeStackResource",
-                "cloudformation:DescribeStackResources",
+                "cloudformation:ListStackResources",
                 "cloudformation:DescribeStacks",
                 "cloudformation:ExecuteChangeSet",
                 "cloudformation:GetTemplate",
@@ -104,7 +104,7 @@ fn command(parts: &Parts<'_>) -> Vec<Statement> {
     ];
     may.extend(parts.storage.grant_push());
     may.extend(parts.storage.grant_ledger());
-    may.push(parts.storage.grant_code());
+    may.push(parts.storage.grant_upload());
     may.extend(parts.keys.grant_use());
     may
 }

@@ -11,6 +11,7 @@ use crate::resources::s3::{
     AbortIncompleteMultipartUpload, Bucket, BucketLogging, BucketPolicy, Lifecycle, LifecycleRule,
     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
 };
+use crate::resources::values::RetentionDays;
 
 /// Key prefix of everything the cutover engine keeps in the bucket.
 pub const LEDGER_PREFIX: &str = "cutover/";
@@ -18,9 +19,26 @@ pub const LEDGER_PREFIX: &str = "cutover/";
 /// Key prefix of the function's code.
 const CODE_PREFIX: &str = "code/";
 
+/// Key prefix of templates on their way to CloudFormation.
+const TEMPLATE_PREFIX: &str = "templates/";
+
+/// Logical id of the bucket.
+pub const BUCKET: &str = "Bucket";
+
+/// Logical id of the bucket's policy.
+const BUCKET_POLICY: &str = "BucketPolicy";
+
+/// What has to be there before a template can go through the bucket.
+pub(super) const FIRST: [&str; 2] = [BUCKET, BUCKET_POLICY];
+
 /// The S3 key of the cutover function's zip whose content has this hash.
 pub fn code_key(hash: &str) -> String {
     format!("{CODE_PREFIX}{hash}.zip")
+}
+
+/// The S3 key of a template with this hash.
+pub fn template_key(hash: &str) -> String {
+    format!("{TEMPLATE_PREFIX}{hash}.json")
 }
 
 /// The stack's storage.
@@ -46,20 +64,18 @@ impl Storage {
             },
         );
         let bucket = stack.add(
-            "Bucket",
+            BUCKET,
             Bucket {
                 bucket_encryption: keys.bucket(),
                 public_access_block_configuration: PublicAccessBlock::ALL,
                 ownership_controls: OwnershipControls::bucket_owner_enforced(),
                 versioning_configuration: Versioning { status: "Enabled" },
                 lifecycle_configuration: Lifecycle {
-                    rules: vec![LifecycleRule {
-                        id: "expire-old-versions",
-                        status: "Enabled",
-                        expiration_in_days: None,
-                        noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days: 30 },
-                        abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },
-                    }],
+                    rules: vec![
+                        expire("expire-old-versions", None, None, 30),
+                        // CloudFormation has read one as soon as it has prepared the change.
+                        expire("expire-templates", Some(TEMPLATE_PREFIX), Some(RetentionDays::DAY), 1),
+                    ],
                 },
                 logging_configuration: log.map(|log| BucketLogging {
                     destination_bucket_name: log.bucket.name(),
@@ -77,7 +93,7 @@ impl Storage {
             .by(Principal::ANYONE)
             .only_if("Bool", "aws:SecureTransport", "false");
         stack.add(
-            "BucketPolicy",
+            BUCKET_POLICY,
             BucketPolicy { bucket: bucket.name(), policy_document: PolicyDocument::new(vec![only_tls]) },
         );
         Self { registry, bucket }
@@ -106,10 +122,10 @@ impl Storage {
         may
     }
 
-    /// Lets its holder upload the function's code.
-    pub fn grant_code(&self) -> Statement {
-        let objects = objects(&self.bucket.arn(), CODE_PREFIX);
-        Statement::allow("Code", &["s3:GetObject", "s3:PutObject"], vec![objects])
+    /// Lets its holder upload the function's code, and templates, which CloudFormation reads in the holder's name.
+    pub fn grant_upload(&self) -> Statement {
+        let objects = [CODE_PREFIX, TEMPLATE_PREFIX].map(|prefix| objects(&self.bucket.arn(), prefix));
+        Statement::allow("Upload", &["s3:GetObject", "s3:PutObject"], objects.to_vec())
     }
 
     /// Lets its holder read and write the cutover ledger, and nothing else in the bucket: the calls that the ledger makes.
@@ -131,6 +147,22 @@ impl Storage {
             "s3:prefix",
             format!("{LEDGER_PREFIX}*"),
         )
+    }
+}
+
+fn expire(
+    id: &'static str,
+    prefix: Option<&'static str>,
+    expiration_in_days: Option<RetentionDays>,
+    noncurrent_days: u16,
+) -> LifecycleRule {
+    LifecycleRule {
+        id,
+        status: "Enabled",
+        prefix,
+        expiration_in_days,
+        noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days },
+        abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },
     }
 }
 

@@ -119,7 +119,7 @@ impl World {
             "DescribeRepositories" => Answer::Error(400, "RepositoryNotFoundException", "gone"),
             "DescribeStacks" => Answer::Xml(self.stack()),
             "DescribeStackEvents" => self.stack_events(),
-            "DescribeStackResources" => Answer::Xml(self.stack_resources()),
+            "ListStackResources" => Answer::Xml(self.stack_resources()),
             "DescribeStackResource" => Answer::Xml(
                 "<StackResourceDetail><LogicalResourceId>BlueService</LogicalResourceId><ResourceStatus>CREATE_IN_PROGRESS\
                  </ResourceStatus><ResourceType>AWS::ECS::Service</ResourceType>\
@@ -208,14 +208,17 @@ impl World {
     fn stack_resources(&self) -> String {
         let resource = |(id, status, reason): &(&str, &str, &str)| {
             format!(
-                "<member><StackName>bluegreen</StackName><LogicalResourceId>{id}</LogicalResourceId>\
+                "<member><LogicalResourceId>{id}</LogicalResourceId>\
                  <PhysicalResourceId>{id}</PhysicalResourceId><ResourceType>{}</ResourceType>\
                  <ResourceStatus>{status}</ResourceStatus><ResourceStatusReason>{reason}</ResourceStatusReason>\
-                 <Timestamp>2026-11-23T10:00:00Z</Timestamp></member>",
+                 <LastUpdatedTimestamp>2026-11-23T10:00:00Z</LastUpdatedTimestamp></member>",
                 kind_of(id)
             )
         };
-        format!("<StackResources>{}</StackResources>", self.resources.iter().map(resource).collect::<String>())
+        format!(
+            "<StackResourceSummaries>{}</StackResourceSummaries>",
+            self.resources.iter().map(resource).collect::<String>()
+        )
     }
 
     fn listeners(&self) -> String {

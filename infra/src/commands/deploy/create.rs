@@ -1,20 +1,71 @@
 //! The first step of a stack: everything that needs neither an image nor a zip.
+//!
+//! A template that fits into no call goes through the stack's bucket, so then the bucket comes before everything else: the
+//! stack is made of its beginning alone, and the rest is an update. Whatever ends the command in between, the next one
+//! finds a stack that is begun, and goes on with the rest.
 
 use cutover_lambda::color::Color;
 
-use super::super::Context;
+use super::super::{Context, synth};
+use super::{Request, update};
 use crate::cloud::{Cloud, DeployedStack};
+use crate::deploy::template::fits_into_a_call;
 use crate::deploy::{ChangeSet, Parameters, Source, follow_operation};
 use crate::error::{Error, Result};
 use crate::stack::parameter;
 
-/// Makes the stack without what needs an image or a zip.
-pub(super) async fn create(context: &Context, cloud: &Cloud, template: &str) -> Result<()> {
-    let timer = context.listener.start(format!("create stack {}", context.stack));
+/// Makes the stack without what needs an image or a zip; of one that is begun, the rest.
+pub(super) async fn create(
+    context: &Context,
+    cloud: &Cloud,
+    template: &str,
+    begun: Option<DeployedStack>,
+    request: &Request,
+) -> Result<()> {
+    let begun = match begun {
+        Some(begun) => begun,
+        None if fits_into_a_call(template) => return begin(context, cloud, template).await,
+        None => {
+            begin(context, cloud, &synth::beginning(&context.settings)?).await?;
+            DeployedStack::require(cloud, &context.stack).await?
+        }
+    };
+    update::take_lock(context, cloud, begun.bucket()?, request).await?;
+    let result = complete(context, cloud, template).await;
+    // The first error is the one that matters.
+    let unlocked = context.unlock().await;
+    result?;
+    unlocked
+}
+
+/// Adds the rest to a stack that is begun. Nobody uses it yet: there is nothing to ask about.
+async fn complete(context: &Context, cloud: &Cloud, template: &str) -> Result<()> {
+    // Read again under the lock: another command may have done it since.
+    let stack = DeployedStack::require(cloud, &context.stack).await?;
+    let Some(bucket) = stack.begun() else { return Ok(()) };
+    let timer = context.listener.start(format!("complete stack {}", context.stack));
+    let source = Source::Text { text: template, bucket };
+    let change = ChangeSet::prepare(cloud, &stack.name, false, source, &nothing_runs()).await?;
+    let Some(change) = change else {
+        return Err(Error::failed("CloudFormation sees nothing to add in the template"));
+    };
+    update::execute(context, cloud, &stack, &change, &[]).await?;
+    timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
+    Ok(())
+}
+
+/// The parameters under which nothing exists that needs an image or a zip.
+fn nothing_runs() -> Parameters {
     let empty = parameter::ALL.iter().filter(|name| **name != parameter::PROD_COLOR);
     let mut parameters: Parameters = empty.map(|name| (*name, Some(String::new()))).collect();
     parameters.insert(parameter::PROD_COLOR, Some(Color::Green.to_string()));
-    let (change, stack) = match prepare_creation(context, cloud, template, &parameters).await {
+    parameters
+}
+
+/// Makes a stack of a template that fits into a call.
+async fn begin(context: &Context, cloud: &Cloud, template: &str) -> Result<()> {
+    let timer = context.listener.start(format!("create stack {}", context.stack));
+    let (change, stack) = match prepare_creation(context, cloud, template, &nothing_runs()).await {
         Ok(prepared) => prepared,
         Err(error) => return Err(explain_creation(context, cloud, error).await),
     };

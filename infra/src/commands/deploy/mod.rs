@@ -88,8 +88,12 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
         Some(found) => Some(found.stack.clone()),
         None => states::usable_stack(context, &cloud, request).await?,
     };
+    let (begun, stack) = match stack {
+        Some(stack) if stack.begun().is_some() => (Some(stack), None),
+        stack => (None, stack),
+    };
     let Some(stack) = stack else {
-        return Box::pin(make(context, &cloud, project, &template, request)).await;
+        return Box::pin(make(context, &cloud, project, (&template, begun), request)).await;
     };
     // After a build, what was found before is old.
     let found = found.filter(|_| project.kept.is_enough(request.version.is_some()));
@@ -134,17 +138,18 @@ impl Project {
     }
 }
 
-/// Makes a stack that does not exist yet.
+/// Makes a stack that does not exist yet, or of which only the beginning does.
 async fn make(
     context: &Context,
     cloud: &Cloud,
     project: Project,
-    template: &str,
+    (template, begun): (&str, Option<DeployedStack>),
     request: &Request,
 ) -> Result<Deployed> {
     require_first_version(context, cloud, request)?;
     if request.expect_no_changes {
-        return Err(Error::refused(format!("there would be changes: stack {} does not exist yet", context.stack))
+        let lacks = if begun.is_some() { "is only begun" } else { "does not exist yet" };
+        return Err(Error::refused(format!("there would be changes: stack {} {lacks}", context.stack))
             .hint("without --expect-no-changes it is made"));
     }
     let Project { workspace, kept } = &project;
@@ -155,7 +160,7 @@ async fn make(
             function(context, workspace.function_source(), kept)
         )
     };
-    let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template))?;
+    let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template, begun, request))?;
     let wanted = Wanted { template, function, app: Some(app), environments: Color::ALL.to_vec(), request };
     Box::pin(update::update(context, cloud, wanted, None)).await
 }
@@ -201,26 +206,36 @@ async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wan
     preview::of_update(context, cloud, &deployed, wanted, &releases)
 }
 
-/// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away.
+/// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away. (A template
+/// that fits into no call is put into the stack's bucket for that, where it expires.)
 pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
     let project = Project::find(context, request).await?;
     let cloud = Cloud::connect(&context.settings).await?;
     let template = synth::compact(&context.settings)?;
     let found = DeployedStack::find(&cloud, &context.stack).await?;
     let gone = ["DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"];
-    let plan = match found.filter(|stack| !gone.contains(&stack.status.as_str())) {
+    let found = found.filter(|stack| !gone.contains(&stack.status.as_str()));
+    if let Some(stack) = found.as_ref().filter(|stack| stack.in_progress()) {
+        return Err(Error::refused(format!("stack {} is in {}", stack.name, stack.status))
+            .hint("wait for it to end (bluegreen status), then run the command again"));
+    }
+    let (begun, found) = match found {
+        Some(stack) if stack.begun().is_some() => (Some(stack), None),
+        found => (None, found),
+    };
+    let plan = match found {
         None => {
             require_first_version(context, &cloud, request)?;
+            let there = match &begun {
+                Some(begun) => deployed_template(&cloud, begun).await?,
+                None => serde_json::Value::Null,
+            };
             let function = function(context, project.workspace.function_source(), &project.kept).await?;
             let environments = Color::ALL.to_vec();
             let wanted = Wanted { template: &template, function, app: None, environments, request };
-            preview::of_creation(context, &cloud, &wanted, context.settings.app.first_version.as_str())?
+            preview::of_creation(context, &cloud, &there, &wanted, context.settings.app.first_version.as_str())?
         }
         Some(stack) => {
-            if stack.in_progress() {
-                return Err(Error::refused(format!("stack {} is in {}", stack.name, stack.status))
-                    .hint("wait for it to end (bluegreen status), then run the command again"));
-            }
             let live = match request.version {
                 Some(_) => Some(cloud.traffic(&stack.outputs()?).await?.live()?),
                 None => None,
@@ -247,7 +262,8 @@ async fn exact_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wan
     let mut parameters = preview::parameters(plan.traffic.prod, &wanted.function.hash, &releases.after);
     // What a deployment first sets the stack's idea of prod to is what the listeners do already: no change of them.
     parameters.insert(parameter::PROD_COLOR, Some(stack.parameter(parameter::PROD_COLOR).to_owned()));
-    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
+    let source = Source::Text { text: wanted.template, bucket: &outputs.bucket };
+    let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
     let Some(change) = change else { return Ok(plan.with_change_set(&[])) };
     ChangeSet::discard(cloud, &stack.name, &change.id).await?;
     Ok(plan.with_change_set(&change.changes))

@@ -97,8 +97,14 @@ pub(super) fn of_update(
     Ok(Plan::of_update(subject, traffic, before, State { template: &new, values: &after }))
 }
 
-/// The plan of a creation: both environments on one version.
-pub(super) fn of_creation(context: &Context, cloud: &Cloud, wanted: &Wanted<'_>, version: &str) -> Result<Plan> {
+/// The plan of a creation: both environments on one version. `there` is the template of what is begun.
+pub(super) fn of_creation(
+    context: &Context,
+    cloud: &Cloud,
+    there: &serde_json::Value,
+    wanted: &Wanted<'_>,
+    version: &str,
+) -> Result<Plan> {
     let new = serde_json::from_str(wanted.template).doing(|| "read the template".to_owned())?;
     // Any image will do: it is named only after the registry exists.
     let release = Some(Release { image: format!("app@sha256:{}", "0".repeat(64)), version: version.to_owned() });
@@ -106,7 +112,8 @@ pub(super) fn of_creation(context: &Context, cloud: &Cloud, wanted: &Wanted<'_>,
     let versions = |label: &str| Both::make(|_| label.to_owned());
     let traffic = Traffic::new(Color::Green, false, &versions(""), &versions(version));
     let subject = Subject { stack: &context.stack, region: cloud.region() };
-    Ok(Plan::of_creation(subject, traffic, State { template: &new, values: &after }))
+    let before = State { template: there, values: &after };
+    Ok(Plan::of_creation(subject, traffic, before, State { template: &new, values: &after }))
 }
 
 /// A stack as it is now.

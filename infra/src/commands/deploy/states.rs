@@ -56,7 +56,7 @@ async fn continue_rollback(
             .because(format!("those that could not be taken back are: {}", ids.join(", "))));
     }
     let timer = context.listener.start(format!("go on with taking the last update of stack {} back", stack.name));
-    context.lock(cloud, &stack.outputs()?).await?;
+    context.lock(cloud, stack.bucket()?).await?;
     let begin = async {
         let call = cloud.cloudformation.continue_update_rollback().stack_name(&stack.id);
         let call = skip.iter().fold(call, |call, id| call.resources_to_skip(id));

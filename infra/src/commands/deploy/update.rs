@@ -9,7 +9,7 @@ use cutover_lambda::probe::Site;
 use super::super::Context;
 use super::super::publish::{Release, push_image, upload};
 use super::preview::{self, Releases};
-use super::{Deployed, Wanted};
+use super::{Deployed, Request, Wanted};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::plan::Plan;
 use crate::deploy::{
@@ -32,17 +32,18 @@ pub(super) async fn update(
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
-    if wanted.request.wait {
-        context.wait_for_lock(cloud, &outputs).await?;
-    } else {
-        context.lock(cloud, &outputs).await?;
-    }
+    take_lock(context, cloud, &outputs.bucket, wanted.request).await?;
     let result = Box::pin(update_locked(context, cloud, &mut wanted, confirmed)).await;
     // The first error is the one that matters.
     let unlocked = context.unlock().await;
     let deployed = result?;
     unlocked?;
     Ok(deployed)
+}
+
+/// Takes the lock that deployments and cutovers share, or waits for it where that is asked for.
+pub(super) async fn take_lock(context: &Context, cloud: &Cloud, bucket: &str, request: &Request) -> Result<()> {
+    if request.wait { context.wait_for_lock(cloud, bucket).await } else { context.lock(cloud, bucket).await }
 }
 
 async fn update_locked(
@@ -134,7 +135,8 @@ async fn apply(
         timer.finish(&*context.listener, "nothing to change");
         return stack.outputs();
     }
-    let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
+    let source = Source::Text { text: wanted.template, bucket: stack.bucket()? };
+    let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
     let Some(change) = change else {
         timer.finish(&*context.listener, "nothing to change");
         return stack.outputs();
@@ -176,7 +178,7 @@ async fn permit(
     context.confirm(plan, news).await
 }
 
-async fn execute(
+pub(super) async fn execute(
     context: &Context,
     cloud: &Cloud,
     stack: &DeployedStack,
@@ -311,7 +313,8 @@ async fn take_back(
         let timer = context.listener.start("take the deployment back");
         let stack = DeployedStack::require(cloud, &context.stack).await?;
         let parameters = preview::parameters(live, &wanted.function.hash, before);
-        let change = ChangeSet::prepare(cloud, &stack.name, false, Source::Body(wanted.template), &parameters).await?;
+        let source = Source::Text { text: wanted.template, bucket: stack.bucket()? };
+        let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
         if let Some(change) = change {
             execute(context, cloud, &stack, &change, &[]).await?;
         }

@@ -11,7 +11,7 @@ use super::deploy::deployed_template;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
-use crate::stack::outputs::Outputs;
+use crate::stack::storage::BUCKET;
 use left::Resource;
 
 /// Something may write to the bucket between its emptying and its deletion; then both are tried again.
@@ -97,11 +97,11 @@ pub async fn run(context: &Context, retain: &[String]) -> Result<()> {
         return Err(Error::usage(format!("nothing can be left behind: stack {} is in {}", stack.name, stack.status))
             .hint("--retain is for a stack whose deletion has failed (DELETE_FAILED)"));
     }
-    if let Ok(outputs) = stack.outputs()
-        && bucket_exists(&cloud, &outputs.bucket).await?
+    if let Ok(bucket) = stack.bucket()
+        && bucket_exists(&cloud, bucket).await?
     {
         // A cutover that is under way is not pulled the floor from under. The lock goes with the bucket.
-        context.lock(&cloud, &outputs).await?;
+        context.lock(&cloud, bucket).await?;
     }
     delete(context, &cloud, &stack, retain).await
 }
@@ -109,17 +109,17 @@ pub async fn run(context: &Context, retain: &[String]) -> Result<()> {
 /// Empties the stack's bucket and deletes the stack.
 pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedStack, retain: &[String]) -> Result<()> {
     let timer = context.listener.start(format!("delete stack {}", stack.name));
-    let outputs = stack.outputs().ok();
     let before = resources(cloud, stack).await?;
+    let bucket = before.iter().find(|resource| resource.id == BUCKET).map(|resource| resource.name.clone());
     let kept = kept(cloud, stack, &before, retain).await?;
     let mut attempt = 1;
     loop {
-        if let Some(outputs) = &outputs {
-            empty_bucket(context, cloud, outputs).await?;
+        if let Some(bucket) = &bucket {
+            empty_bucket(context, cloud, bucket).await?;
         }
         match delete_stack(context, cloud, stack, retain).await {
             Ok(()) => break,
-            Err(error) if attempt == ATTEMPTS || outputs.is_none() => return Err(error),
+            Err(error) if attempt == ATTEMPTS || bucket.is_none() => return Err(error),
             Err(error) => context.listener.warn(format!("{error}; trying again")),
         }
         attempt += 1;
@@ -201,8 +201,7 @@ async fn bucket_exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
 }
 
 /// Deletes every version of every object: S3 deletes only empty buckets.
-async fn empty_bucket(context: &Context, cloud: &Cloud, outputs: &Outputs) -> Result<()> {
-    let bucket = &outputs.bucket;
+async fn empty_bucket(context: &Context, cloud: &Cloud, bucket: &str) -> Result<()> {
     if !bucket_exists(cloud, bucket).await? {
         return Ok(());
     }

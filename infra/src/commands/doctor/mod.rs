@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::{Context, synth};
 use crate::build::{FunctionSource, Workspace};
 use crate::cloud::{Cloud, DeployedStack};
+use crate::deploy::template::{BUCKET_LIMIT, CALL_LIMIT, Given, fits_into_a_call};
 use crate::deploy::{Expected, observe};
-use crate::error::{Calling, Error};
+use crate::error::{Calling, Error, Result};
 use crate::stack::outputs::Outputs;
 use crate::stack::parameter;
 
@@ -85,7 +86,7 @@ pub async fn run(context: &Context) -> Vec<Check> {
             return checks;
         }
     };
-    checks.push(template(context, &cloud).await);
+    checks.push(template(context, &cloud, stack.as_ref()).await);
     checks.extend(quotas::run(&cloud, stack.is_none()).await);
     match stack {
         None => checks.push(
@@ -167,18 +168,38 @@ async fn credentials(cloud: &Cloud) -> Check {
     }
 }
 
-async fn template(context: &Context, cloud: &Cloud) -> Check {
+async fn template(context: &Context, cloud: &Cloud, stack: Option<&DeployedStack>) -> Check {
     const WHAT: &str = "template";
-    let body = match synth::compact(&context.settings) {
-        Ok(body) => body,
-        Err(error) => return Check::bad(WHAT, &error),
+    let bucket = stack.and_then(|stack| stack.bucket().ok());
+    validate(context, cloud, bucket).await.map_or_else(|error| Check::bad(WHAT, &error), |it| Check::good(WHAT, it))
+}
+
+/// Has CloudFormation look at the template, and says what it found good.
+async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Result<String> {
+    let text = synth::compact(&context.settings)?;
+    let size = text.len();
+    let fits = fits_into_a_call(&text);
+    let (given, said) = match bucket {
+        _ if fits => (Given::Body(text), format!("valid, {size} bytes of {CALL_LIMIT}")),
+        Some(bucket) => {
+            let given = Given::of(cloud, bucket, &text).await?;
+            (given, format!("valid, {size} bytes of {BUCKET_LIMIT}, through the stack's bucket"))
+        }
+        None => {
+            let beginning = Given::Body(synth::beginning(&context.settings)?);
+            (
+                beginning,
+                format!("{size} bytes of {BUCKET_LIMIT}; only its beginning, which makes the bucket, was validated"),
+            )
+        }
     };
-    let size = body.len();
-    let answer = cloud.cloudformation.validate_template().template_body(body).send().await;
-    match answer.calling(|| "validate the template".to_owned()) {
-        Ok(_) => Check::good(WHAT, format!("valid, {size} bytes of {}", synth::TEMPLATE_LIMIT)),
-        Err(error) => Check::bad(WHAT, &error),
-    }
+    let call = cloud.cloudformation.validate_template();
+    let call = match given {
+        Given::Body(body) => call.template_body(body),
+        Given::Url(url) => call.template_url(url),
+    };
+    call.send().await.calling(|| "validate the template".to_owned())?;
+    Ok(said)
 }
 
 /// The stack's state, and the way on from it.

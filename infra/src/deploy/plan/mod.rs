@@ -97,10 +97,11 @@ pub struct Subject<'a> {
 }
 
 impl Plan {
-    /// The plan for a stack that is made.
-    pub fn of_creation(subject: Subject<'_>, traffic: Traffic, after: State<'_>) -> Self {
+    /// The plan for a stack that is made, where `begun` is what there is of it: mostly nothing.
+    pub fn of_creation(subject: Subject<'_>, traffic: Traffic, begun: State<'_>, after: State<'_>) -> Self {
+        let begun = evaluate::resources(begun.template, begun.values);
         let after = evaluate::resources(after.template, after.values);
-        let resources = difference::compare(&BTreeMap::new(), &after, replaces);
+        let resources = difference::compare(&begun, &after, replaces);
         Self::new(subject, true, traffic, BTreeSet::new(), resources)
     }
 
@@ -297,9 +298,12 @@ mod tests {
     fn making_a_stack_is_no_concern() {
         let values = Values::new();
         let template = bucket("a");
-        let plan = Plan::of_creation(subject(), traffic(), State { template: &template, values: &values });
+        let whole = State { template: &template, values: &values };
+        let nothing = State { template: &Value::Null, values: &values };
+        let plan = Plan::of_creation(subject(), traffic(), nothing, whole);
         assert_eq!(plan.count(Action::Add), 1);
         assert!(plan.concerns().is_empty());
+        assert!(Plan::of_creation(subject(), traffic(), whole, whole).is_empty(), "what is begun is not made again");
     }
 
     #[test]
