@@ -5,7 +5,15 @@
 #[allow(dead_code, reason = "the stories use the rest")]
 mod support;
 
+use std::collections::BTreeSet;
+
+use aws_sdk_ecr::types::ImageIdentifier;
+use serde_json::Value;
+use support::function::Function;
 use support::{Cloud, User, project};
+
+/// The type of an image's layer.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 #[test]
 fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word() {
@@ -44,4 +52,49 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1"]);
     run(&["destroy", "--yes"]).expect(0);
+}
+
+/// What a registry has: the digest and the manifest of everything in it; nothing where it is gone.
+fn manifests(cloud: &Cloud, repository: &str) -> Vec<(String, Value)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = aws_sdk_ecr::Client::new(&cloud.sdk_config().await);
+        let images = match client.describe_images().repository_name(repository).send().await {
+            Ok(answer) => answer.image_details.unwrap_or_default(),
+            Err(error) if error.as_service_error().is_some_and(|it| it.is_repository_not_found_exception()) => {
+                Vec::new()
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let digests: BTreeSet<String> = images.into_iter().filter_map(|image| image.image_digest).collect();
+        let mut found = Vec::new();
+        for digest in digests {
+            let id = ImageIdentifier::builder().image_digest(&digest).build();
+            let answer = client.batch_get_image().repository_name(repository).image_ids(id).send().await.unwrap();
+            let manifest = answer.images()[0].image_manifest().unwrap();
+            found.push((digest, serde_json::from_str(manifest).unwrap()));
+        }
+        found
+    })
+}
+
+#[test]
+fn the_bill_of_materials_of_an_image_stays_as_long_as_the_image_and_goes_with_it() {
+    let cloud = Cloud::start([90, 91]);
+    let faulty = project().join("local/faulty");
+    let run = |arguments: &[&str]| cloud.run_in(&faulty, arguments);
+    run(&["deploy"]).expect(0);
+    run(&["deploy", "--version", "4"]).expect(0);
+    let repository = Function::of(&cloud).outputs["RegistryName"].clone();
+    let there = manifests(&cloud, &repository);
+    let images: Vec<&String> =
+        there.iter().filter(|(_, it)| it["layers"][0]["mediaType"] == LAYER).map(|(it, _)| it).collect();
+    assert_eq!(images.len(), 2, "{there:#?}");
+    for image in images {
+        let about = there.iter().filter(|(_, it)| it["subject"]["digest"] == **image);
+        let types: Vec<&Value> = about.map(|(_, manifest)| &manifest["artifactType"]).collect();
+        assert_eq!(types, ["application/vnd.cyclonedx+json"], "{image} of {there:#?}");
+    }
+    run(&["destroy", "--yes"]).expect(0);
+    assert_eq!(manifests(&cloud, &repository), []);
 }
