@@ -4,6 +4,8 @@
 
 mod profiles;
 
+use std::collections::BTreeSet;
+
 use infra::cdk::Template;
 use infra::cdk::assertions::Checked;
 use infra::deploy::template::{BUCKET_LIMIT, CALL_LIMIT};
@@ -62,11 +64,20 @@ fn the_beginning_of_a_stack_is_its_bucket_with_what_that_needs_and_nothing_else_
         let ids: Vec<&str> = begun.resources().map(|(id, _)| id).collect();
         let expected: &[&str] = match name.as_str() {
             "access-logs" => &["AccessLogBucket", "AccessLogPolicy", "Bucket", "BucketPolicy"],
-            "kms" => &["Bucket", "BucketPolicy", "Key"],
-            "strict" => continue,
+            "kms" | "strict" => &["Bucket", "BucketPolicy", "Key"],
             _ => &["Bucket", "BucketPolicy"],
         };
         assert_eq!(ids, expected, "{name}");
+    }
+}
+
+#[test]
+fn no_image_expires_and_every_image_goes_with_the_stack() {
+    // A rule by count or age knows nothing of what is live.
+    for (name, settings) in profiles() {
+        let template = of(&settings);
+        let registry = template.properties("Registry");
+        assert_eq!((registry.get("LifecyclePolicy"), &registry["EmptyOnDelete"]), (None, &json!(true)), "{name}");
     }
 }
 
@@ -352,6 +363,28 @@ fn requests_are_recorded_in_a_bucket_that_stays() {
 }
 
 #[test]
+fn requests_are_recorded_under_the_stack_s_name_in_a_bucket_that_exists() {
+    let settings = Settings::parse("[logs]\naccess_bucket = \"logs.example\"").unwrap();
+    let template = of(&settings);
+    assert_eq!(template.ids_of("AWS::S3::Bucket"), ["Bucket"]);
+    let attributes = template.properties("LoadBalancer")["LoadBalancerAttributes"].as_array().unwrap();
+    let of = |key: &str| attributes.iter().find(|it| it["Key"] == key).unwrap()["Value"].clone();
+    assert_eq!((of("access_logs.s3.enabled"), of("access_logs.s3.bucket")), (json!("true"), json!("logs.example")));
+    assert_eq!(of("access_logs.s3.prefix"), json!({ "Fn::Sub": "${AWS::StackName}/load-balancer" }));
+    assert_eq!(
+        template.properties("Bucket")["LoggingConfiguration"],
+        json!({
+            "DestinationBucketName": "logs.example",
+            "LogFilePrefix": { "Fn::Sub": "${AWS::StackName}/bucket/" },
+        })
+    );
+    for wrong in ["Logs", "a", "-logs", "logs-", "a..b", "logs_1"] {
+        let error = Settings::parse(&format!("[logs]\naccess_bucket = \"{wrong}\"")).unwrap_err();
+        assert!(error.message().contains("the name of a bucket"), "{error}");
+    }
+}
+
+#[test]
 fn the_firewall_is_in_front_of_the_load_balancer() {
     let template = of(&profile("waf"));
     template.has("AWS::WAFv2::WebACLAssociation", &json!({ "ResourceArn": { "Ref": "LoadBalancer" } })).unwrap();
@@ -372,25 +405,38 @@ fn one_key_encrypts_everything_that_is_kept() {
     assert_eq!(may.0, "CutoverRole");
 }
 
-#[test]
-fn with_everything_on_only_the_redirect_and_the_log_of_logs_are_excepted() {
-    let template = of(&profile("strict"));
-    let mut excepted: Vec<String> = Vec::new();
+/// The findings that are excepted, each with a reason: logical id and finding.
+fn excepted(settings: &Settings) -> Vec<String> {
+    let template = of(settings);
+    let mut excepted = Vec::new();
     for (id, resource) in template.resources() {
         for skip in resource["Metadata"]["checkov"]["skip"].as_array().into_iter().flatten() {
             assert!(skip["comment"].as_str().is_some_and(|reason| reason.len() > 10), "{id}");
             excepted.push(format!("{id} {}", skip["id"].as_str().unwrap()));
         }
     }
-    assert_eq!(
-        excepted,
-        [
-            "AccessLogBucket CKV_AWS_18",
-            "LoadBalancerSecurityGroup CKV_AWS_260",
-            "RedirectListener CKV_AWS_2",
-            "RedirectListener CKV_AWS_103",
-        ]
-    );
+    excepted
+}
+
+#[test]
+fn with_everything_on_only_the_redirect_is_excepted_and_without_it_nothing() {
+    let mut settings = profile("strict");
+    let redirect =
+        ["LoadBalancerSecurityGroup CKV_AWS_260", "RedirectListener CKV_AWS_2", "RedirectListener CKV_AWS_103"];
+    assert_eq!(excepted(&settings), redirect);
+    settings.https.redirect = false;
+    assert!(excepted(&settings).is_empty(), "{:?}", excepted(&settings));
+}
+
+#[test]
+fn the_page_of_exceptions_lists_those_that_are_made_and_no_others() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/exceptions.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let first_cells = page.lines().filter(|line| line.starts_with("| CKV_")).filter_map(|line| line.split('|').nth(1));
+    let told: BTreeSet<String> = first_cells.flat_map(|cell| cell.split(',')).map(|id| id.trim().to_owned()).collect();
+    let excepted = profiles().into_iter().flat_map(|(_, settings)| excepted(&settings));
+    let made: BTreeSet<String> = excepted.map(|it| it.split(' ').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(told, made);
 }
 
 /// AWS Control Tower's proactive controls for ECS (CT.ECS.PR.1 to 12), as far as they concern Fargate.

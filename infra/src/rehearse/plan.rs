@@ -94,7 +94,7 @@ pub fn on_this_machine(settings: &Settings, old: &Release) -> Result<(Settings, 
     without("network.vpc", settings.network.vpc.is_some());
     without("network.flow_logs", settings.network.flow_logs);
     without("dev.cidrs", settings.dev_is_restricted());
-    without("logs.access", settings.logs.access);
+    without("logs.access", settings.has_access_log());
     without("security.waf", settings.security.waf);
     without("security.kms", settings.security.kms);
     without("secrets", !settings.secrets.is_empty());
@@ -107,7 +107,7 @@ pub fn on_this_machine(settings: &Settings, old: &Release) -> Result<(Settings, 
         (Https::default(), Autoscaling::default(), Alarms::default());
     settings.network = Network::default();
     settings.dev.cidrs = defaults.dev.cidrs;
-    settings.logs.access = false;
+    (settings.logs.access, settings.logs.access_bucket) = (false, None);
     (settings.security, settings.secrets) = (defaults.security, defaults.secrets);
     settings.cutover.reserved_concurrency = None;
     // An image takes the program's place where a version takes its own: both run as the same user.

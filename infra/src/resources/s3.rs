@@ -112,7 +112,7 @@ pub struct BucketLogging {
     /// The bucket that keeps them.
     pub destination_bucket_name: Expr<Name<Bucket>>,
     /// What their keys begin with.
-    pub log_file_prefix: &'static str,
+    pub log_file_prefix: Expr<String>,
 }
 
 /// Who owns objects.

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::ec2::{Subnet, Vpc};
-use crate::cdk::{Expr, Id, Matched};
+use super::s3::Bucket;
+use crate::cdk::{Expr, Id, Matched, Name};
 
 /// Why a value was not accepted: what the value must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,6 +179,9 @@ texts! {
     /// The id of a subnet.
     pub struct SubnetId: |text| is_id(text, "subnet-"),
         "the id of a subnet, such as subnet-0123456789abcdef0";
+    /// The name of a bucket.
+    pub struct BucketName: is_bucket_name,
+        "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens, the first and the last a letter or digit";
     /// The ARN of a certificate of AWS Certificate Manager.
     pub struct CertificateArn: |text| is_arn(text, "acm", "certificate/"),
         "the ARN of a certificate (arn:aws:acm:REGION:ACCOUNT:certificate/ID)";
@@ -245,6 +249,16 @@ fn is_domain(text: &str) -> bool {
             && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     text.len() <= 253 && text.contains('.') && text.split('.').all(label)
+}
+
+fn is_bucket_name(text: &str) -> bool {
+    let end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && end(bytes.first())
+        && end(bytes.last())
+        && bytes.iter().all(|byte| end(Some(byte)) || b".-".contains(byte))
+        && !text.contains("..")
 }
 
 fn is_mail_address(text: &str) -> bool {
@@ -326,6 +340,12 @@ impl Matched for ImageByDigest {
 impl From<ImageByDigest> for Expr<ImageByDigest> {
     fn from(image: ImageByDigest) -> Self {
         Self::from_json(image.0.into())
+    }
+}
+
+impl From<&BucketName> for Expr<Name<Bucket>> {
+    fn from(name: &BucketName) -> Self {
+        Self::from_json(name.as_str().into())
     }
 }
 

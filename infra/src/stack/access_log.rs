@@ -1,31 +1,59 @@
 //! Where requests to the load balancer and to the stack's bucket are recorded.
 
 use super::{Settings, tags};
-use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
+use crate::cdk::{Expr, Name, PolicyDocument, Principal, Ref, Stack, Statement, join};
 use crate::resources::s3::{
     AbortIncompleteMultipartUpload, Bucket, BucketEncryption, BucketPolicy, Lifecycle, LifecycleRule,
     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
 };
+use crate::resources::values::BucketName;
 
 /// Key prefix of the load balancer's log.
-pub const BALANCER_PREFIX: &str = "load-balancer";
+const BALANCER_PREFIX: &str = "load-balancer";
 /// Key prefix of the bucket's log.
-pub const BUCKET_PREFIX: &str = "bucket/";
+const BUCKET_PREFIX: &str = "bucket/";
 
 /// The bucket with the logs.
 pub struct AccessLog {
-    /// The bucket. It stays when the stack is deleted: who asked for what is evidence.
-    pub bucket: Ref<Bucket>,
-    /// What lets logs be written to it.
-    pub policy: Ref<BucketPolicy>,
+    /// Its name.
+    pub bucket: Expr<Name<Bucket>>,
+    /// Key prefix of the load balancer's log.
+    pub balancer_prefix: Expr<String>,
+    /// Key prefix of the bucket's log.
+    pub bucket_prefix: Expr<String>,
+    /// What lets logs be written to it, where the stack makes it.
+    policy: Option<Ref<BucketPolicy>>,
 }
 
 impl AccessLog {
-    /// Adds the bucket to the stack, where the settings ask for it.
+    /// The bucket that the settings ask for: one that exists, or one that is added to the stack.
     pub fn new(stack: &mut Stack, settings: &Settings) -> Option<Self> {
-        if !settings.logs.access {
-            return None;
+        match &settings.logs.access_bucket {
+            Some(bucket) => Some(Self::existing(bucket)),
+            None => settings.logs.access.then(|| Self::own(stack, settings)),
         }
+    }
+
+    /// Makes a resource that writes logs only after it may.
+    pub fn before<R>(&self, stack: &mut Stack, resource: &Ref<R>) {
+        if let Some(policy) = &self.policy {
+            stack.after(resource, policy);
+        }
+    }
+
+    /// A bucket that others write to as well: so this stack's logs are under its name.
+    fn existing(bucket: &BucketName) -> Self {
+        let under = |prefix: &str| join(&[Expr::stack_name(), format!("/{prefix}").into()]);
+        Self {
+            bucket: bucket.into(),
+            balancer_prefix: under(BALANCER_PREFIX),
+            bucket_prefix: under(BUCKET_PREFIX),
+            policy: None,
+        }
+    }
+
+    /// A bucket of the stack's own. It stays when the stack is deleted: who asked for what is evidence.
+    fn own(stack: &mut Stack, settings: &Settings) -> Self {
         let bucket = stack.add(
             "AccessLogBucket",
             Bucket {
@@ -74,6 +102,11 @@ impl AccessLog {
             },
         );
         stack.keep(&policy);
-        Some(Self { bucket, policy })
+        Self {
+            bucket: bucket.name(),
+            balancer_prefix: BALANCER_PREFIX.into(),
+            bucket_prefix: BUCKET_PREFIX.into(),
+            policy: Some(policy),
+        }
     }
 }

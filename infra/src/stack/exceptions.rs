@@ -1,13 +1,14 @@
 //! Findings of template checkers that are meant, each with its reason, in the template itself.
 //!
-//! An option that removes the cause removes the exception: with everything on, only the redirect's and the access
-//! log's own are left.
+//! An option that removes the cause removes the exception: with everything on, only the redirect's are left, and a bucket of
+//! the stack's own for access logs has one.
 
 use super::network::Network;
 use super::{Settings, Watched};
 use crate::cdk::Stack;
 
 const NO_CERTIFICATE: &str = "there is no certificate; with https.certificate this listener speaks HTTPS";
+const NO_LOG: &str = "there is no log bucket; with logs.access or logs.access_bucket there is";
 const REDIRECT: &str = "answers only with a redirect to HTTPS";
 
 /// Notes every exception of this stack.
@@ -33,9 +34,9 @@ pub(super) fn declare(stack: &mut Stack, settings: &Settings, watched: &Watched<
         stack.accept("CKV_AWS_103", redirect, REDIRECT);
         stack.accept("CKV_AWS_260", &network.balancer_group, "port 80 redirects to HTTPS");
     }
-    if !settings.logs.access {
-        stack.accept("CKV_AWS_91", &balancer.load_balancer, "there is no log bucket; with logs.access there is");
-        stack.accept("CKV_AWS_18", watched.bucket, "there is no log bucket; with logs.access there is");
+    if !settings.has_access_log() {
+        stack.accept("CKV_AWS_91", &balancer.load_balancer, NO_LOG);
+        stack.accept("CKV_AWS_18", watched.bucket, NO_LOG);
     }
     let function = &watched.cutover.function;
     if network.function.is_none() {

@@ -2,7 +2,7 @@
 
 use cutover_lambda::color::Color;
 
-use super::access_log::{AccessLog, BALANCER_PREFIX};
+use super::access_log::AccessLog;
 use super::network::Network;
 use super::side::Sides;
 use super::{Settings, tags};
@@ -80,8 +80,8 @@ fn balancer(stack: &mut Stack, network: &Network, log: Option<&AccessLog>) -> Re
     ];
     if let Some(log) = log {
         attributes.push(Attribute::new("access_logs.s3.enabled", "true"));
-        attributes.push(Attribute::new("access_logs.s3.bucket", log.bucket.name().text()));
-        attributes.push(Attribute::new("access_logs.s3.prefix", BALANCER_PREFIX));
+        attributes.push(Attribute::new("access_logs.s3.bucket", log.bucket.text()));
+        attributes.push(Attribute::new("access_logs.s3.prefix", log.balancer_prefix.clone()));
     }
     let load_balancer = stack.add(
         "LoadBalancer",
@@ -97,7 +97,7 @@ fn balancer(stack: &mut Stack, network: &Network, log: Option<&AccessLog>) -> Re
     network.internet_route.iter().for_each(|route| stack.after(&load_balancer, route));
     // The load balancer tries to write to the bucket when it is made.
     if let Some(log) = log {
-        stack.after(&load_balancer, &log.policy);
+        log.before(stack, &load_balancer);
     }
     load_balancer
 }

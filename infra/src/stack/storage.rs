@@ -2,7 +2,7 @@
 
 use cutover_lambda::calls::{On, actions};
 
-use super::access_log::{AccessLog, BUCKET_PREFIX};
+use super::access_log::AccessLog;
 use super::keys::Keys;
 use super::tags;
 use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
@@ -78,8 +78,8 @@ impl Storage {
                     ],
                 },
                 logging_configuration: log.map(|log| BucketLogging {
-                    destination_bucket_name: log.bucket.name(),
-                    log_file_prefix: BUCKET_PREFIX,
+                    destination_bucket_name: log.bucket.clone(),
+                    log_file_prefix: log.bucket_prefix.clone(),
                 }),
                 tags: tags("bucket"),
             },
@@ -87,7 +87,7 @@ impl Storage {
         stack.delete_with_stack(&registry);
         stack.delete_with_stack(&bucket);
         if let Some(log) = log {
-            stack.after(&bucket, &log.policy);
+            log.before(stack, &bucket);
         }
         let only_tls = Statement::deny("OnlyTls", &["s3:*"], vec![bucket.arn().text(), objects(&bucket.arn(), "")])
             .by(Principal::ANYONE)

@@ -126,6 +126,11 @@ impl Settings {
         self.alarms.enabled || !self.alarms.emails.is_empty()
     }
 
+    /// Whether requests to the load balancer and to the stack's bucket are recorded.
+    pub const fn has_access_log(&self) -> bool {
+        self.logs.access || self.logs.access_bucket.is_some()
+    }
+
     /// Every key with its default and its meaning, as the Markdown table of the README.
     pub fn documentation() -> String {
         let none = || "–".to_owned();

@@ -6,9 +6,9 @@ use super::documentation::table;
 use crate::resources::ecs::FargateSize;
 use crate::resources::lambda::Architecture;
 use crate::resources::values::{
-    Amount, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName, DrainSeconds, Email,
-    GraceSeconds, ImageName, PackageName, Percent, Port, ProviderArn, RefName, RepositoryName, RetentionDays, SubnetId,
-    UrlPath, UserId, VersionHeader, VersionLabel, VpcId,
+    Amount, BucketName, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName,
+    DrainSeconds, Email, GraceSeconds, ImageName, PackageName, Percent, Port, ProviderArn, RefName, RepositoryName,
+    RetentionDays, SubnetId, UrlPath, UserId, VersionHeader, VersionLabel, VpcId,
 };
 
 table! {
@@ -162,6 +162,8 @@ table! {
         retention_days: RetentionDays = RetentionDays::MONTH,
         /// Records every request to the load balancer and to the stack's bucket in a bucket of its own, which stays when the stack is deleted.
         access: bool = false,
+        /// An existing bucket of the stack's account and region that records them instead; on with it. Its policy must [let both write](docs/how-to/access-logs.md).
+        access_bucket: Option<BucketName> = None,
     }
 }
 
