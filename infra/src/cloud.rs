@@ -26,6 +26,8 @@ pub struct Cloud {
     pub elbv2: aws_sdk_elasticloadbalancingv2::Client,
     /// The cutover function.
     pub lambda: aws_sdk_lambda::Client,
+    /// What the account may have.
+    pub quotas: aws_sdk_servicequotas::Client,
     /// The stack's bucket.
     pub s3: aws_sdk_s3::Client,
     /// Logs.
@@ -63,6 +65,7 @@ impl Cloud {
             ecs: aws_sdk_ecs::Client::new(&config),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
+            quotas: aws_sdk_servicequotas::Client::new(&config),
             s3: cutover_lambda::ledger::s3_client(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             config,

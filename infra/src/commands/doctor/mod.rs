@@ -87,7 +87,7 @@ pub async fn run(context: &Context) -> Vec<Check> {
         }
     };
     checks.push(template(context, &cloud, stack.as_ref()).await);
-    checks.extend(quotas::run(&cloud, stack.is_none()).await);
+    checks.extend(quotas::run(&context.settings, &cloud, stack.is_none()).await);
     match stack {
         None => checks.push(
             Check::new("stack", Health::Unknown, format!("{} does not exist", context.stack)).todo("bluegreen deploy"),

@@ -4,6 +4,7 @@ use aws_sdk_elasticloadbalancingv2::types::Limit;
 
 use super::{Check, Health};
 use crate::cloud::Cloud;
+use crate::stack::Settings;
 
 /// What a stack adds to what an account has.
 const BALANCERS: Need = Need {
@@ -32,15 +33,16 @@ struct Need {
 }
 
 /// Looks at every limit. A `new` stack adds to what there is, one that exists has its share already.
-pub(super) async fn run(cloud: &Cloud, new: bool) -> Vec<Check> {
+pub(super) async fn run(settings: &Settings, cloud: &Cloud, new: bool) -> Vec<Check> {
     let limits = async { cloud.elbv2.describe_account_limits().send().await.ok()?.limits };
-    let (limits, balancers, target_groups, functions) =
-        tokio::join!(limits, load_balancers(cloud), target_groups(cloud), functions(cloud));
+    let (limits, balancers, target_groups, functions, vcpus) =
+        tokio::join!(limits, load_balancers(cloud), target_groups(cloud), functions(cloud), vcpus(cloud));
     let limits = limits.unwrap_or_default();
     vec![
         BALANCERS.check(&limits, balancers, new),
         TARGET_GROUPS.check(&limits, target_groups, new),
         of_functions(functions),
+        of_vcpus(vcpus, settings),
     ]
 }
 
@@ -104,6 +106,42 @@ fn of_functions(limit: Option<(i32, Option<i32>)>) -> Check {
     }
 }
 
+/// vCPUs that on-demand tasks of Fargate may have at once: what is set for the account, or else the default.
+async fn vcpus(cloud: &Cloud) -> Option<f64> {
+    const SERVICE: &str = "fargate";
+    const CODE: &str = "L-3032A538";
+    let set = cloud.quotas.get_service_quota().service_code(SERVICE).quota_code(CODE).send().await;
+    let quota = match set {
+        Ok(answer) => answer.quota,
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_resource_exception()) => {
+            let default = cloud.quotas.get_aws_default_service_quota().service_code(SERVICE).quota_code(CODE);
+            default.send().await.ok()?.quota
+        }
+        Err(_) => None,
+    };
+    quota?.value
+}
+
+/// What others run in the account is not counted: it comes and goes.
+fn of_vcpus(most: Option<f64>, settings: &Settings) -> Check {
+    const WHAT: &str = "quota: Fargate vCPUs";
+    const TODO: &str = "ask for more in Service Quotas (AWS Fargate: Fargate On-Demand vCPU resource count)";
+    let Some(most) = most else { return Check::new(WHAT, Health::Unknown, "cannot be read") };
+    // Two environments, and during a deployment one of them twice.
+    let takes = |tasks: u16| 3.0 * f64::from(tasks) * f64::from(settings.app.size.cpu()) / 1024.0;
+    let least = takes(settings.app.count.get());
+    let found = format!("{most} at once, of which this stack takes up to {least} during a deployment");
+    if least > most {
+        return Check::new(WHAT, Health::Bad, found).todo(TODO);
+    }
+    match settings.autoscaling.max.map(|max| takes(max.get())) {
+        Some(scaled) if scaled > most => {
+            Check::new(WHAT, Health::Warning, format!("{found}, and {scaled} with autoscaling.max")).todo(TODO)
+        }
+        _ => Check::good(WHAT, found),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +164,22 @@ mod tests {
         assert_eq!(TARGET_GROUPS.check(&limits("50"), Some(2), true).health, Health::Unknown);
         assert_eq!(BALANCERS.check(&limits("50"), None, true).health, Health::Unknown);
         assert_eq!(of_functions(None).health, Health::Unknown);
+    }
+
+    #[test]
+    fn tasks_that_fargate_would_not_start_are_found() {
+        let settings = |text: &str| Settings::parse(text).unwrap();
+        let default = settings("");
+        let good = of_vcpus(Some(6.0), &default);
+        assert_eq!(
+            (good.health, good.found.as_str()),
+            (Health::Good, "6 at once, of which this stack takes up to 1.5 during a deployment")
+        );
+        assert_eq!(of_vcpus(Some(1.0), &default).health, Health::Bad);
+        let scaled = of_vcpus(Some(6.0), &settings("[autoscaling]\nmax = 20"));
+        assert_eq!(scaled.health, Health::Warning);
+        assert!(scaled.found.ends_with("and 15 with autoscaling.max") && scaled.todo.is_some(), "{}", scaled.found);
+        assert_eq!(of_vcpus(None, &default).health, Health::Unknown);
     }
 
     #[test]

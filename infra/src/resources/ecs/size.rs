@@ -57,6 +57,11 @@ impl FargateSize {
     {
         Self { cpu: CPU, memory: MIB }
     }
+
+    /// CPU units, of which 1,024 are one vCPU.
+    pub const fn cpu(self) -> u32 {
+        self.cpu
+    }
 }
 
 /// The properties of a task definition, which has both numbers in text.
