@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, Service as _, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentType};
-use actix_web::middleware::{DefaultHeaders, Next, from_fn};
-use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, error, guard, rt, web};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Resource, error, rt, web};
+use futures_util::future::{Either, LocalBoxFuture, Ready, TryFutureExt as _, ready};
 
-use crate::{ApiFormat, Name, Version, page};
+use crate::page::Page;
+use crate::{ApiFormat, Name, Version};
 
 /// The largest request body that is read (and ignored: no route wants one), in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -17,6 +19,10 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// The app in one version: `/`, `/api` and `/healthz` for GET and HEAD. Every response, refusals included, carries
 /// `x-app-version` and the security headers.
@@ -31,75 +37,67 @@ pub fn app(
         InitError = (),
     >,
 > {
+    let (page, headers) = (Page::of(version), headers(version));
     App::new()
         .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
-        .service(get("/", move |request| {
-            HttpResponse::Ok().content_type(ContentType::html()).body(page::render(version, &name(&request)))
-        }))
+        .service(get("/", move |request| answer(StatusCode::OK, HTML, page.with(&greeting(version, request)))))
         .service(get("/api", move |request| {
-            let message = version.greeting(&name(&request));
+            let message = greeting(version, request);
             match version.api {
-                ApiFormat::Text => text(StatusCode::OK, message),
-                ApiFormat::Json => HttpResponse::Ok()
-                    .content_type(ContentType::json())
-                    .body(serde_json::Value::from(message).to_string()),
+                ApiFormat::Text => answer(StatusCode::OK, TEXT, message),
+                ApiFormat::Json => answer(StatusCode::OK, JSON, serde_json::Value::from(message).to_string()),
             }
         }))
-        .service(get("/healthz", |_| text(StatusCode::OK, "ok")))
-        .default_service(web::to(|| async { text(StatusCode::NOT_FOUND, "not found\n") }))
-        .wrap(from_fn(within_limits))
-        .wrap(
-            DefaultHeaders::new()
-                .add(("x-app-version", version.number))
-                .add((header::CONTENT_SECURITY_POLICY, version.content_security_policy()))
-                .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-                .add((header::REFERRER_POLICY, "no-referrer"))
-                .add((header::CACHE_CONTROL, "no-store")),
-        )
+        .service(get("/healthz", |_| answer(StatusCode::OK, TEXT, "ok")))
+        .default_service(web::to(|_: IgnoredBody| async { answer(StatusCode::NOT_FOUND, TEXT, "not found\n") }))
+        .wrap_fn(move |request, service| {
+            let headers = headers.clone();
+            let answered = if head_bytes(&request) > MAX_HEAD_BYTES {
+                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                let refusal = answer(status, TEXT, "request header too large\n");
+                Either::Left(ready(Ok(request.into_response(refusal))))
+            } else {
+                Either::Right(service.call(request))
+            };
+            answered.map_ok(move |mut response| {
+                for (name, value) in headers {
+                    response.headers_mut().insert(name, value);
+                }
+                response
+            })
+        })
+}
+
+/// What every answer of a version carries.
+fn headers(version: &'static Version) -> [(HeaderName, HeaderValue); 5] {
+    [
+        (HeaderName::from_static("x-app-version"), version.number),
+        (header::CONTENT_SECURITY_POLICY, version.content_security_policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }
 
 /// A path that answers GET and HEAD, and refuses every other method by name.
-fn get(path: &str, answer: impl Fn(HttpRequest) -> HttpResponse + Clone + 'static) -> Resource {
-    let handler = move |request| {
-        let response = answer(request);
-        async move { response }
-    };
-    web::resource(path)
-        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
-        .default_service(web::to(|| async {
-            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-            refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+fn get(path: &str, answers: impl Fn(&HttpRequest) -> HttpResponse + Clone + 'static) -> Resource {
+    let handler = move |request: HttpRequest, _: IgnoredBody| ready(answers(&request));
+    web::resource(path).route(web::get().to(handler.clone())).route(web::head().to(handler)).default_service(web::to(
+        |_: IgnoredBody| async {
+            let mut refusal = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
+            refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             refusal
-        }))
+        },
+    ))
 }
 
-fn name(request: &HttpRequest) -> Name {
-    Name::from_query(request.query_string())
+fn greeting(version: &Version, request: &HttpRequest) -> String {
+    version.greeting(&Name::from_query(request.query_string()))
 }
 
-fn text(status: StatusCode, body: impl Into<String>) -> HttpResponse {
-    HttpResponse::build(status).content_type(ContentType::plaintext()).body(body.into())
-}
-
-/// Refuses what is too large or too slow. Reading the body to its end also keeps the connection usable for the next
-/// request, which matters to a load balancer.
-async fn within_limits(
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let refusal = if head_bytes(&request) > MAX_HEAD_BYTES {
-        text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request header too large\n")
-    } else {
-        match rt::time::timeout(BODY_TIMEOUT, request.extract::<web::Bytes>()).await {
-            Ok(Ok(_)) => {
-                return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
-            }
-            Ok(Err(error)) if is_too_large(&error) => text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"),
-            Ok(Err(_)) => text(StatusCode::BAD_REQUEST, "request body is broken\n"),
-            Err(_) => text(StatusCode::REQUEST_TIMEOUT, "request body came too slowly\n"),
-        }
-    };
-    Ok(request.into_response(refusal))
+fn answer(status: StatusCode, kind: HeaderValue, body: impl MessageBody + 'static) -> HttpResponse {
+    HttpResponse::build(status).insert_header((header::CONTENT_TYPE, kind)).body(body)
 }
 
 /// The size of the request's target and header fields as they were sent.
@@ -107,6 +105,31 @@ fn head_bytes(request: &ServiceRequest) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     target + fields.sum::<usize>()
+}
+
+/// A request's body, read to its end and forgotten: no route wants one. What is too large or too slow is refused. Reading
+/// it keeps the connection usable for the next request, which matters to a load balancer.
+struct IgnoredBody;
+
+impl FromRequest for IgnoredBody {
+    type Error = Error;
+    type Future = Either<Ready<Result<Self, Error>>, LocalBoxFuture<'static, Result<Self, Error>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if matches!(payload, Payload::None) {
+            return Either::Left(ready(Ok(Self)));
+        }
+        let body = rt::time::timeout(BODY_TIMEOUT, web::Bytes::from_request(request, payload));
+        Either::Right(Box::pin(async {
+            let (status, why) = match body.await {
+                Ok(Ok(_)) => return Ok(Self),
+                Ok(Err(error)) if is_too_large(&error) => (StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"),
+                Ok(Err(_)) => (StatusCode::BAD_REQUEST, "request body is broken\n"),
+                Err(_) => (StatusCode::REQUEST_TIMEOUT, "request body came too slowly\n"),
+            };
+            Err(InternalError::from_response(why, answer(status, TEXT, why)).into())
+        }))
+    }
 }
 
 fn is_too_large(error: &Error) -> bool {

@@ -1,34 +1,56 @@
 //! The greeting as a page for people. Must not know where the name came from; it escapes whatever it is given.
 
-use crate::{Name, Version};
+use std::borrow::Cow;
 
-/// The whole page. It loads nothing: the style is inline, the icon a dot in the version's colour.
-pub fn render(version: &Version, name: &Name) -> String {
-    let Version { language, background, style, .. } = version;
-    let greeting = escape(&version.greeting(name));
-    let icon_colour = background.replace('#', "%23");
-    format!(
-        r#"<!DOCTYPE html>
+use crate::Version;
+
+/// What has a meaning in an element or a quoted attribute.
+const MARKUP: [char; 5] = ['&', '<', '>', '"', '\''];
+
+/// The page of a version, written once but for the greeting. It loads nothing: the style is inline, the icon a dot in the
+/// version's colour.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Up to the greeting in the title.
+    head: String,
+    /// Between the two greetings.
+    middle: String,
+    /// From the greeting in the body to the end.
+    tail: &'static str,
+}
+
+impl Page {
+    /// Writes the page of a version.
+    pub fn of(version: &Version) -> Self {
+        let Version { language, background, style, .. } = version;
+        let icon_colour = background.replace('#', "%23");
+        let head = format!(
+            r#"<!DOCTYPE html>
 <html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="theme-color" content="{background}">
 <link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 2 2'%3E%3Ccircle cx='1' cy='1' r='1' fill='{icon_colour}'/%3E%3C/svg%3E">
-<title>{greeting}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{greeting}</h1>
-</body>
-</html>
-"#
-    )
+<title>"#
+        );
+        let middle = format!("</title>\n<style>{style}</style>\n</head>\n<body>\n<h1>");
+        Self { head, middle, tail: "</h1>\n</body>\n</html>\n" }
+    }
+
+    /// The whole page with this greeting.
+    pub fn with(&self, greeting: &str) -> String {
+        let greeting = &*escape(greeting);
+        [&self.head, greeting, &self.middle, greeting, self.tail].concat()
+    }
 }
 
 /// Escapes text for an element or a quoted attribute.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(MARKUP) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(2 * text.len());
     for c in text.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
@@ -39,7 +61,7 @@ fn escape(text: &str) -> String {
             _ => escaped.push(c),
         }
     }
-    escaped
+    Cow::Owned(escaped)
 }
 
 #[cfg(test)]
