@@ -97,48 +97,59 @@ impl<'a> Session<'a> {
             manifest_present: false,
             unlisted: Vec::new(),
         };
-        if self.digest_under_tag().await?.as_deref() == Some(image.digest()) {
-            pushed.manifest_present = true;
-            pushed.blobs_present = image.blobs().len();
-        } else {
-            self.push_blobs(&image.blobs(), &mut pushed).await?;
+        let (tagged, missing) = tokio::try_join!(self.digest_under_tag(), self.missing(&image.attachments))?;
+        pushed.manifest_present = tagged.as_deref() == Some(image.digest());
+        let blobs = if pushed.manifest_present { Vec::new() } else { image.blobs() };
+        let documents: Vec<&Blob> = missing.iter().flat_map(|it| [&it.content, &it.config]).collect();
+        let (sent, documents_sent) = tokio::try_join!(self.push_blobs(&blobs), self.push_blobs(&documents))?;
+        pushed.blobs_sent = sent.iter().flatten().count();
+        pushed.blobs_present = image.blobs().len() - pushed.blobs_sent;
+        pushed.bytes_sent += sent.iter().chain(&documents_sent).flatten().sum::<u64>();
+        if !pushed.manifest_present {
             pushed.bytes_sent += self.push_manifest(&self.target, &image.manifest).await?;
             self.require_digest(image.digest()).await?;
         }
-        for attachment in &image.attachments {
+        for attachment in missing {
             self.attach(image, attachment, &mut pushed).await?;
         }
         Ok(pushed)
     }
 
-    async fn push_blobs(&self, blobs: &[&Blob], pushed: &mut Pushed) -> std::result::Result<(), Failed> {
-        let sent = stream::iter(blobs).map(|blob| self.push_blob(blob)).buffered(AT_ONCE);
-        for sent in sent.try_collect::<Vec<_>>().await? {
-            pushed.bytes_sent += sent.unwrap_or_default();
-            pushed.blobs_sent += usize::from(sent.is_some());
-            pushed.blobs_present += usize::from(sent.is_none());
-        }
-        Ok(())
+    /// Of each blob how many bytes went, or none where the registry has it.
+    async fn push_blobs(&self, blobs: &[&Blob]) -> std::result::Result<Vec<Option<u64>>, Failed> {
+        stream::iter(blobs).map(|blob| self.push_blob(blob)).buffered(AT_ONCE).try_collect().await
     }
 
-    /// Pushes a document about the image, and sees to it that it is found by the image's digest.
+    /// The documents that the registry does not have.
+    async fn missing<'b>(&self, attachments: &'b [Attachment]) -> std::result::Result<Vec<&'b Attachment>, Failed> {
+        let look = async |attachment: &'b Attachment| {
+            let target = self.document(attachment);
+            let there = self.tries.attempt(Step::Look, || self.client.fetch_manifest_digest(&target, &self.auth)).await;
+            match there {
+                Ok(_) => Ok(None),
+                Err((_, error)) if Refusal::of(&error).is_not_found() => Ok(Some(attachment)),
+                Err(failed) => Err(failed),
+            }
+        };
+        let missing: Vec<Option<_>> = stream::iter(attachments).map(look).buffered(AT_ONCE).try_collect().await?;
+        Ok(missing.into_iter().flatten().collect())
+    }
+
+    /// Where a document about the image goes: by digest. As a tag it is the same to the registry, and the client then copes
+    /// with ECR's missing `Location`.
+    fn document(&self, attachment: &Attachment) -> Reference {
+        self.tagged(attachment.digest())
+    }
+
+    /// Pushes a document about the image, the blobs of which are there, and sees to it that it is found by the image's
+    /// digest.
     async fn attach(
         &self,
         image: &Image,
         attachment: &Attachment,
         pushed: &mut Pushed,
     ) -> std::result::Result<(), Failed> {
-        // By digest. As a tag it is the same to the registry, and the client then copes with ECR's missing `Location`.
-        let target = self.tagged(attachment.digest());
-        let there = self.tries.attempt(Step::Look, || self.client.fetch_manifest_digest(&target, &self.auth)).await;
-        match there {
-            Ok(_) => return Ok(()),
-            Err((_, error)) if Refusal::of(&error).is_not_found() => {}
-            Err(failed) => return Err(failed),
-        }
-        for blob in [&attachment.content, &attachment.config] {
-            pushed.bytes_sent += self.push_blob(blob).await?.unwrap_or_default();
-        }
+        let target = self.document(attachment);
         pushed.bytes_sent += self.push_manifest(&target, &attachment.manifest).await?;
         let subject = self.target.clone_with_digest(image.digest().to_owned());
         let referrers = self.tries.attempt(Step::Look, || self.client.pull_referrers(&subject, None)).await?;
