@@ -61,7 +61,7 @@ impl Workspace {
             None if !here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) => {
                 return Err(no_service(&here));
             }
-            None => Service::of_package(Metadata::of(&here)?, app.cargo.as_str())?,
+            None => Service::of_package(described(&here)?, app.cargo.as_str())?,
         };
         Ok(Self { function: FunctionSource::find()?, service })
     }
@@ -111,10 +111,16 @@ impl Workspace {
                 source.open(architecture).await
             }
             Service::Cargo { workspace, package, .. } => {
+                let (this, kept) = (self.clone(), version.to_owned());
+                // It reads many files: on a thread of its own, as others have calls to make meanwhile.
+                let kept = tokio::task::spawn_blocking(move || this.kept_image(&kept, architecture, port)).await;
+                if let Some(image) = kept.doing(|| "look for what was built before".to_owned())?? {
+                    return Ok(image);
+                }
                 let name = self.name(version);
                 let package = workspace.package(package).ok_or_else(|| no_package(workspace, package))?;
                 let program = Program { workspace, package, name: &name, version, architecture };
-                program.image(port).await
+                program.build(port).await
             }
         }
     }
@@ -172,6 +178,18 @@ impl Service {
         };
         Ok(Self::Cargo { package: name.to_owned(), programs, workspace: Box::new(workspace) })
     }
+}
+
+/// What Cargo says of the workspace around this folder. Which compiler it is will be the next question, and where the folder
+/// is the workspace's own it is asked at the same time.
+fn described(here: &Path) -> Result<Metadata> {
+    std::thread::scope(|scope| {
+        if here.join("Cargo.lock").is_file() {
+            // Where there is no answer it is asked again, by whoever needs one.
+            scope.spawn(|| sources::compiler(here));
+        }
+        Metadata::of(here)
+    })
 }
 
 fn no_service(here: &Path) -> Error {

@@ -18,11 +18,8 @@ pub(super) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Its image: the one built before, where everything is as it was.
-    pub(super) async fn image(&self, port: u16) -> Result<Image> {
-        if let Some(image) = self.kept(port)? {
-            return Ok(image);
-        }
+    /// Builds its image, and keeps it for the next time.
+    pub(super) async fn build(&self, port: u16) -> Result<Image> {
         let Self { workspace, name, version, architecture, .. } = *self;
         let flags = self.flags();
         let before = self.sources(port, None)?;

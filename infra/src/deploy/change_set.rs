@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_cloudformation::operation::describe_change_set::DescribeChangeSetOutput;
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, ResourceChange};
 
 use super::poll::Poll;
@@ -80,12 +81,13 @@ impl ChangeSet {
                 .describe_change_set()
                 .change_set_name(&id)
                 .stack_name(stack)
+                .include_property_values(true)
                 .send()
                 .await
                 .calling(|| format!("read the change set of stack {stack}"))?;
             match answer.status() {
                 Some(ChangeSetStatus::CreateComplete) => {
-                    let changes = Self::changes(cloud, stack, &id).await?;
+                    let changes = Self::changes(cloud, stack, &id, answer).await?;
                     return Ok(Some(Self { id, changes }));
                 }
                 Some(ChangeSetStatus::Failed) => {
@@ -103,21 +105,29 @@ impl ChangeSet {
         }
     }
 
-    async fn changes(cloud: &Cloud, stack: &str, id: &str) -> Result<Vec<ResourceChange>> {
-        let mut pages = cloud
-            .cloudformation
-            .describe_change_set()
-            .change_set_name(id)
-            .stack_name(stack)
-            .include_property_values(true)
-            .into_paginator()
-            .send();
+    /// The changes on this page and those after it.
+    async fn changes(
+        cloud: &Cloud,
+        stack: &str,
+        id: &str,
+        first: DescribeChangeSetOutput,
+    ) -> Result<Vec<ResourceChange>> {
         let mut changes = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.calling(|| format!("read the change set of stack {stack}"))?;
-            changes.extend(page.changes().iter().filter_map(|change| change.resource_change().cloned()));
+        let mut page = first;
+        loop {
+            changes.extend(page.changes.unwrap_or_default().into_iter().filter_map(|change| change.resource_change));
+            let Some(next) = page.next_token.filter(|token| !token.is_empty()) else { return Ok(changes) };
+            page = cloud
+                .cloudformation
+                .describe_change_set()
+                .change_set_name(id)
+                .stack_name(stack)
+                .include_property_values(true)
+                .next_token(next)
+                .send()
+                .await
+                .calling(|| format!("read the change set of stack {stack}"))?;
         }
-        Ok(changes)
     }
 
     /// Throws a change set away, as if it had never been.

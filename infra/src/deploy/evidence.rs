@@ -2,7 +2,7 @@
 //! which tasks failed and why, which targets are unfit. Must not know who waits.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::{Event, Listener};
 use super::service::{Reality, Watch};
@@ -13,6 +13,9 @@ use crate::error::Result;
 /// number as the circuit breaker's smallest threshold.
 const FAILURES_BELIEVED: usize = 3;
 
+/// How often ECS is asked which tasks failed: that takes two calls more, which should not delay the good news.
+const FAILURES_EVERY: Duration = Duration::from_millis(500);
+
 /// What was seen of one environment.
 pub(super) struct Evidence<'a> {
     watch: Watch<'a>,
@@ -22,6 +25,8 @@ pub(super) struct Evidence<'a> {
     messages: Option<HashSet<String>>,
     targets: HashSet<(String, String)>,
     failed: HashSet<String>,
+    /// When ECS was last asked which tasks failed.
+    asked: Instant,
     last_failure: Option<String>,
 }
 
@@ -35,6 +40,7 @@ impl<'a> Evidence<'a> {
             messages: None,
             targets: HashSet::new(),
             failed: HashSet::new(),
+            asked: Instant::now(),
             last_failure: None,
         }
     }
@@ -43,7 +49,8 @@ impl<'a> Evidence<'a> {
     pub(super) async fn look(&mut self, listener: &dyn Listener) -> Result<Option<(Reality, bool)>> {
         let Some(reality) = self.watch.look().await? else { return Ok(None) };
         // Where all is well, nobody asks which tasks failed on the way.
-        let failures = !reality.is_as(self.expected) && self.tell_failures(listener).await?;
+        let due = self.asked.elapsed() >= FAILURES_EVERY || reality.failure.is_some();
+        let failures = due && !reality.is_as(self.expected) && self.tell_failures(listener).await?;
         let news = self.tell(&reality, listener);
         Ok(Some((reality, news || failures)))
     }
@@ -77,8 +84,9 @@ impl<'a> Evidence<'a> {
     }
 
     /// Tells of tasks of the expected image that failed since this began, each once.
-    async fn tell_failures(&mut self, listener: &dyn Listener) -> Result<bool> {
+    pub(super) async fn tell_failures(&mut self, listener: &dyn Listener) -> Result<bool> {
         let mut news = false;
+        self.asked = Instant::now();
         for task in self.watch.failed_tasks(&self.expected.image, self.began.elapsed()).await? {
             if !self.failed.insert(task.arn.clone()) {
                 continue;

@@ -1,41 +1,46 @@
 //! How long to wait between two looks at something: short at first, longer while nothing changes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// The first pause. The local cloud answers in a few milliseconds, so a person should not wait longer than this.
-const FIRST: Duration = Duration::from_millis(50);
+/// The shortest pause. Whoever answers in a few milliseconds may be asked again as soon.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The longest pause: CloudFormation's and ECS's own steps take seconds, and their APIs are throttled per account.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// A pause that grows by half with each round in which nothing changed.
+/// A pause that grows by half with each round in which nothing changed, and is never shorter than the look before it took:
+/// an AWS that is far away or busy is asked less often than a local cloud.
 #[derive(Debug)]
 pub struct Poll {
     pause: Duration,
+    /// When the last pause ended.
+    looked: Instant,
 }
 
 impl Default for Poll {
     fn default() -> Self {
-        Self { pause: FIRST }
+        Self { pause: SHORTEST, looked: Instant::now() }
     }
 }
 
 impl Poll {
     /// Something changed: look again soon.
     pub fn progress(&mut self) {
-        self.pause = FIRST;
+        self.pause = SHORTEST;
     }
 
-    /// The pause before the next look, which makes the one after it longer.
-    fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 3 / 2).min(LONGEST);
+    /// The pause before the next look, after one that took this long; it makes the one after it longer.
+    fn next_pause(&mut self, took: Duration) -> Duration {
+        let pause = self.pause.max(took).min(LONGEST);
+        self.pause = (self.pause * 3 / 2).min(LONGEST);
         pause
     }
 
     /// Waits for the pause before the next look.
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next_pause()).await;
+        let pause = self.next_pause(self.looked.elapsed());
+        tokio::time::sleep(pause).await;
+        self.looked = Instant::now();
     }
 }
 
@@ -46,13 +51,22 @@ mod tests {
     #[test]
     fn the_pause_grows_to_its_limit_and_starts_again_on_progress() {
         let mut poll = Poll::default();
-        assert_eq!(poll.next_pause(), FIRST);
-        assert!(poll.next_pause() > FIRST);
+        assert_eq!(poll.next_pause(Duration::ZERO), SHORTEST);
+        assert!(poll.next_pause(Duration::ZERO) > SHORTEST);
         for _ in 0..20 {
-            poll.next_pause();
+            poll.next_pause(Duration::ZERO);
         }
-        assert_eq!(poll.next_pause(), LONGEST);
+        assert_eq!(poll.next_pause(Duration::ZERO), LONGEST);
         poll.progress();
-        assert_eq!(poll.next_pause(), FIRST);
+        assert_eq!(poll.next_pause(Duration::ZERO), SHORTEST);
+    }
+
+    #[test]
+    fn who_answers_slowly_is_asked_less_often_within_the_limit() {
+        let mut poll = Poll::default();
+        let slow = Duration::from_millis(80);
+        assert_eq!(poll.next_pause(slow), slow);
+        assert!(poll.next_pause(Duration::ZERO) < slow, "a look that was slow once");
+        assert_eq!(poll.next_pause(LONGEST * 2), LONGEST);
     }
 }

@@ -70,11 +70,13 @@ pub async fn wait_until_steady(
             evidence.despair(&reality).or_else(|| verdict(&reality, expected, began.elapsed() > limit))
         };
         if let Some(reason) = why {
+            let unread = evidence.tell_failures(listener).await.err();
             listener.on(Event::Hopeless { color, reason: reason.clone() });
             let error =
                 Error::new(Kind::Failed, format!("the {color} environment does not run what was deployed to it"));
             // The root cause first: what the tasks said, then what became of it.
-            return Err(evidence.failures().into_iter().fold(error, Error::because).because(reason));
+            let error = evidence.failures().into_iter().fold(error, Error::because).because(reason);
+            return Err(unread.into_iter().fold(error, Error::because));
         }
         poll.wait().await;
     }

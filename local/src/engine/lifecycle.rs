@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How often a starting task is asked whether it is healthy: a good one shall be used at once.
+/// How often a starting task is asked whether it is healthy: at first after a few milliseconds, as a good one shall be used
+/// at once, then less and less often.
+const PROBE_FIRST: Duration = Duration::from_millis(3);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// How often ECS is asked whether a starting task is still wanted.
 const WANTED_EVERY: Duration = Duration::from_secs(1);
@@ -165,6 +167,7 @@ impl Engine {
         let budget = startup_budget(placement.grace, checks);
         let deadline = Instant::now() + budget;
         let mut asked = Instant::now();
+        let mut pause = PROBE_FIRST;
         for check in checks {
             loop {
                 let sick = tokio::select! {
@@ -181,7 +184,8 @@ impl Engine {
                     asked = Instant::now();
                     self.still_wanted(container).await?;
                 }
-                tokio::time::sleep(PROBE_EVERY).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PROBE_EVERY);
             }
         }
         Ok(())

@@ -32,8 +32,19 @@ pub(super) async fn update(
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
-    take_lock(context, cloud, &outputs.bucket, wanted.request).await?;
-    let result = Box::pin(update_locked(context, cloud, &mut wanted, confirmed)).await;
+    // Of a stack that was just made it is clear already what will be in it.
+    let early = async {
+        match confirmed {
+            None => put(context, cloud, &outputs, &wanted).await,
+            Some(_) => Ok(None),
+        }
+    };
+    let (locked, early) = tokio::join!(take_lock(context, cloud, &outputs.bucket, wanted.request), early);
+    locked?;
+    let result = match early {
+        Ok(early) => Box::pin(update_locked(context, cloud, &mut wanted, early, confirmed)).await,
+        Err(error) => Err(error),
+    };
     // The first error is the one that matters.
     let unlocked = context.unlock().await;
     let deployed = result?;
@@ -46,10 +57,24 @@ pub(super) async fn take_lock(context: &Context, cloud: &Cloud, bucket: &str, re
     if request.wait { context.wait_for_lock(cloud, bucket).await } else { context.lock(cloud, bucket).await }
 }
 
+/// Puts image and function where the stack takes them from; what is there is not sent again.
+async fn put(context: &Context, cloud: &Cloud, outputs: &Outputs, wanted: &Wanted<'_>) -> Result<Option<Release>> {
+    let push = async {
+        match &wanted.app {
+            Some(app) => push_image(context, cloud, outputs, app).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let ((), pushed) = tokio::try_join!(upload(context, cloud, outputs, &wanted.function), push)?;
+    Ok(pushed)
+}
+
+/// `early` is what was put there already, with the function.
 async fn update_locked(
     context: &Context,
     cloud: &Cloud,
     wanted: &mut Wanted<'_>,
+    early: Option<Release>,
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let request = wanted.request;
@@ -72,17 +97,13 @@ async fn update_locked(
     if !request.expect_no_changes && pin_prod(context, cloud, &stack, live).await? {
         stack = DeployedStack::require(cloud, &context.stack).await?;
     }
-    let push = async {
-        match &wanted.app {
-            Some(app) => push_image(context, cloud, &outputs, app).await.map(Some),
-            None => Ok(None),
+    let put = async {
+        match early {
+            Some(pushed) => Ok(Some(pushed)),
+            None => put(context, cloud, &outputs, wanted).await,
         }
     };
-    let ((), pushed, template) = tokio::try_join!(
-        upload(context, cloud, &outputs, &wanted.function),
-        push,
-        preview::deployed_template(cloud, &stack)
-    )?;
+    let (pushed, template) = tokio::try_join!(put, preview::deployed_template(cloud, &stack))?;
     let releases = Releases::new(&stack, wanted, pushed.as_ref());
     let deployed = preview::Deployed { stack: &stack, template: &template, live };
     wake_what_is_deployed_to(context, cloud, &outputs, wanted).await?;
