@@ -107,7 +107,7 @@ $(VENV)/.made: local/requirements.txt
 
 # What installed commands need beside them.
 SHARE = $(PREFIX)/share/bluegreen
-LOCAL_TOOLS = $(shell grep -E '^(ministack|docker)==' local/requirements.txt)
+LOCAL_TOOLS = $(shell grep -E '^(ministack|docker|cbor2)==' local/requirements.txt)
 
 install: installed ## Install bluegreen, which carries its function, and local-cloud into PREFIX (~/.local): for any folder
 	install -D --target-directory='$(PREFIX)/bin' $(INSTALLED)/bluegreen $(INSTALLED)/local-cloud

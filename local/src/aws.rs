@@ -1,11 +1,14 @@
 //! What the local cloud asks the AWS APIs of its own MiniStack, through the same SDK as everybody else.
 
+use crate::balancer::Counted;
 use crate::engine::placement::{Placement, TaskRef};
 use crate::engine::probe::{HealthCheck, Matcher};
 use crate::error::{Context, Error, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetGroup};
 use std::time::Duration;
@@ -16,6 +19,17 @@ pub(crate) struct Cloud {
     ecs: aws_sdk_ecs::Client,
     balancers: aws_sdk_elasticloadbalancingv2::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
+    metrics: aws_sdk_cloudwatch::Client,
+}
+
+/// What a load balancer counted of one target group.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// `app/NAME/ID`
+    pub(crate) load_balancer: String,
+    /// `targetgroup/NAME/ID`
+    pub(crate) target_group: String,
+    pub(crate) counted: Counted,
 }
 
 impl Cloud {
@@ -27,12 +41,24 @@ impl Cloud {
             .endpoint_url(endpoint)
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "local")))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
+            // MiniStack reads no compressed requests.
+            .disable_request_compression(true)
             .build();
         Self {
             ecs: aws_sdk_ecs::Client::new(&config),
             balancers: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            metrics: aws_sdk_cloudwatch::Client::new(&config),
         }
+    }
+
+    /// Tells CloudWatch what was counted in the minute that began at `minute`, in seconds of the Unix epoch. A metric
+    /// without a value is not told, as on AWS.
+    pub(crate) async fn put_metrics(&self, minute: i64, measured: Vec<Measured>) -> Result<()> {
+        let data = measured.into_iter().flat_map(|measured| metric_data(minute, measured)).collect();
+        let put = self.metrics.put_metric_data().namespace("AWS/ApplicationELB").set_metric_data(Some(data));
+        put.send().await.context(|| "cannot put metrics".into())?;
+        Ok(())
     }
 
     /// The service and the target groups of a task's container.
@@ -101,6 +127,29 @@ impl Cloud {
         put.set_log_events(Some(events)).send().await.context(|| format!("cannot write to the log group {group}"))?;
         Ok(())
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "requests of a few seconds")]
+fn metric_data(minute: i64, measured: Measured) -> Vec<MetricDatum> {
+    let Measured { load_balancer, target_group, counted } = measured;
+    let dimension = |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
+    let datum = |name: &str, unit: StandardUnit| {
+        MetricDatum::builder()
+            .metric_name(name)
+            .dimensions(dimension("LoadBalancer", &load_balancer))
+            .dimensions(dimension("TargetGroup", &target_group))
+            .timestamp(DateTime::from_secs(minute))
+            .unit(unit)
+    };
+    let count =
+        |name: &str, count: u64| (count > 0).then(|| datum(name, StandardUnit::Count).value(count as f64).build());
+    let times = (!counted.times.is_empty()).then(|| {
+        let (values, counts) = counted.times.iter().map(|(seconds, count)| (*seconds, *count as f64)).unzip();
+        let datum = datum("TargetResponseTime", StandardUnit::Seconds);
+        datum.set_values(Some(values)).set_counts(Some(counts)).build()
+    });
+    let counts = [count("RequestCount", counted.requests), count("HTTPCode_Target_5XX_Count", counted.errors)];
+    counts.into_iter().chain([times]).flatten().collect()
 }
 
 fn health_check(group: &TargetGroup, container_port: u16) -> Option<HealthCheck> {

@@ -83,7 +83,7 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
-    let engine = Engine::new(layout, behind, cloud, Arc::clone(&balancer), Arc::clone(&ledger)).await?;
+    let engine = Engine::new(layout, behind, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger)).await?;
     let engine = Arc::new(engine);
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
@@ -109,6 +109,7 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
         tokio::spawn(control::serve(engine::bind(&layout.control_socket())?, Arc::clone(&gateway)));
         tokio::spawn(gateway.serve(endpoint));
         tokio::spawn(Arc::clone(&balancer).follow());
+        tokio::spawn(balancer::publish(Arc::clone(&balancer), cloud));
         for (listener, bound) in listeners {
             tokio::spawn(balancer::serve(listener, bound.listener, Arc::clone(&balancer)));
         }

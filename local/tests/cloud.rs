@@ -3,6 +3,7 @@
 // The functions around the tests are test code too.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "another test uses the rest")]
 mod support;
 
 use aws_sdk_ecs::types::DeploymentRolloutState;

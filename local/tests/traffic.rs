@@ -7,6 +7,8 @@
 #[allow(dead_code, reason = "another test uses the rest")]
 mod support;
 
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types as cw;
 use aws_sdk_elasticloadbalancingv2::types as elb;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -153,6 +155,45 @@ impl World {
         eventually(&format!("a target is {state}"), LIMIT, || async {
             let health = self.health(group).await;
             if health.0 == state { Ok(()) } else { Err(format!("{health:?}")) }
+        })
+        .await;
+    }
+
+    /// The sums of a group's counts, and the statistics of its times: requests, answers of 5xx, times, the longest one.
+    async fn metrics(&self, group: usize) -> [f64; 4] {
+        let now = jiff::Timestamp::now().as_second();
+        let described = self.aws.elb.describe_load_balancers().send().await.unwrap();
+        let balancer =
+            described.load_balancers()[0].load_balancer_arn().unwrap().split_once("loadbalancer/").unwrap().1;
+        let target_group = self.groups[group].rsplit_once(':').unwrap().1;
+        let dimension = |name: &str, value: &str| cw::Dimension::builder().name(name).value(value).build();
+        let ask = async |name: &str, stat: &str| {
+            let metric = cw::Metric::builder().namespace("AWS/ApplicationELB").metric_name(name);
+            let metric = metric.dimensions(dimension("LoadBalancer", balancer));
+            let metric = metric.dimensions(dimension("TargetGroup", target_group)).build();
+            let stat = cw::MetricStat::builder().metric(metric).period(60).stat(stat).build();
+            let query = cw::MetricDataQuery::builder().id("q").metric_stat(stat).build();
+            let asked = self.aws.metrics.get_metric_data().metric_data_queries(query);
+            let asked = asked.start_time(DateTime::from_secs(now - 600)).end_time(DateTime::from_secs(now + 60));
+            let answer = asked.send().await.unwrap();
+            let result = &answer.metric_data_results()[0];
+            assert!(result.timestamps().iter().all(|at| at.secs() % 60 == 0), "{result:?}");
+            result.values().to_vec()
+        };
+        let sum = |values: Vec<f64>| values.into_iter().sum::<f64>();
+        [
+            sum(ask("RequestCount", "Sum").await),
+            sum(ask("HTTPCode_Target_5XX_Count", "Sum").await),
+            sum(ask("TargetResponseTime", "SampleCount").await),
+            ask("TargetResponseTime", "p100").await.into_iter().fold(0.0, f64::max),
+        ]
+    }
+
+    /// Waits until a group's metrics say so.
+    async fn until_counted(&self, group: usize, requests: f64, errors: f64, times: f64) {
+        eventually("metrics are told", LIMIT, || async {
+            let metrics = self.metrics(group).await;
+            if metrics[..3] == [requests, errors, times] { Ok(()) } else { Err(format!("{metrics:?}")) }
         })
         .await;
     }
@@ -321,6 +362,58 @@ async fn calls_are_in_the_journal_and_fail_as_faults_say() {
     let cleared = world.instance.run(&["fault", "clear"]);
     assert_eq!(String::from_utf8_lossy(&cleared.stdout), "3 faults cleared\n");
     write().await.unwrap();
+
+    // Metrics speak another protocol.
+    fault(&["throttle", "--service", "cloudwatch", "--action", "ListMetrics", "--times", "3"]);
+    let error = world.aws.metrics.list_metrics().send().await.unwrap_err().into_service_error();
+    assert_eq!((error.meta().code(), error.meta().message()), (Some("ThrottlingException"), Some("Rate exceeded")));
+    world.aws.metrics.list_metrics().send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_told_to_cloudwatch_by_target_group_as_a_load_balancer_does() {
+    let world = World::new().await;
+    for _ in 0..7 {
+        world.get("/").await;
+    }
+    world.until_counted(0, 7.0, 0.0, 7.0).await;
+    assert_eq!(world.metrics(1).await[..3], [0.0; 3], "health checks are no requests");
+
+    // Each request is the group's that answered it.
+    world.shift([0, 1]).await;
+    world.servers[1].sick.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(world.get("/").await.0, 500);
+    }
+    world.servers[1].sick.store(false, Ordering::SeqCst);
+    let slow = tokio::spawn({
+        let (client, url) = (world.client.clone(), format!("{}/slow", world.urls[0]));
+        async move { client.get(url).send().await.unwrap().status() }
+    });
+    eventually("the slow request has arrived", LIMIT, || async {
+        if world.servers[1].waiting.load(Ordering::SeqCst) == 1 { Ok(()) } else { Err("no".to_owned()) }
+    })
+    .await;
+    let before = Instant::now();
+    world.until_counted(1, 4.0, 3.0, 3.0).await;
+    world.servers[1].slow.notify_one();
+    assert_eq!(slow.await.unwrap(), 200);
+    let waited = before.elapsed().as_secs_f64();
+    world.until_counted(1, 4.0, 3.0, 4.0).await;
+    let longest = world.metrics(1).await[3];
+    assert!((waited * 0.85..waited * 1.15 + 0.2).contains(&longest), "waited {waited} s, told {longest} s");
+
+    // An answer of the load balancer's own is no target's.
+    let closed = std::net::TcpListener::bind("127.1.0.3:0").unwrap().local_addr().unwrap();
+    let closed = elb::TargetDescription::builder().id(closed.ip().to_string()).port(closed.port().into()).build();
+    let group = &world.groups[1];
+    let deregister = world.aws.elb.deregister_targets().target_group_arn(group).targets(world.servers[1].target());
+    deregister.send().await.unwrap();
+    assert_eq!(world.get("/").await.0, 503);
+    world.aws.elb.register_targets().target_group_arn(group).targets(closed).send().await.unwrap();
+    assert_eq!(world.get("/").await.0, 502);
+    world.until_counted(1, 5.0, 3.0, 4.0).await;
+    assert_eq!(world.metrics(0).await[..3], [7.0, 0.0, 7.0]);
 }
 
 #[test]

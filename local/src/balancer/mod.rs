@@ -6,6 +6,7 @@ mod check;
 mod flight;
 mod follow;
 mod headers;
+mod metrics;
 mod model;
 mod pool;
 mod proxy;
@@ -15,12 +16,14 @@ mod serve;
 mod target;
 
 pub(crate) use headers::remove_hop_by_hop;
+pub(crate) use metrics::{Counted, publish};
 pub(crate) use serve::{bind, serve};
 pub(crate) use target::{Health, HealthState};
 
 use crate::error::Result;
 use crate::http_client::{self, HttpClient};
 use crate::task_fault::TaskFaults;
+use metrics::Counters;
 use model::Snapshot;
 use routes::{Group, Registered, Routes};
 use std::collections::BTreeMap;
@@ -55,6 +58,9 @@ struct Known {
 struct KnownGroup {
     group: model::TargetGroup,
     used: bool,
+    /// The ARN of the load balancer that uses it, or did.
+    balancer: Option<String>,
+    counters: Arc<Counters>,
     targets: Vec<KnownTarget>,
     draining: Vec<Arc<Target>>,
 }
@@ -140,9 +146,9 @@ impl Balancer {
         for group in &state.target_groups {
             let arn = group.target_group_arn.clone();
             let before = known.groups.remove(&arn);
-            let now = self.group(group, used.contains(arn.as_str()), before);
+            let now = self.group(group, used.get(arn.as_str()).copied(), before);
             let targets = now.targets.iter().map(|known| Arc::clone(&known.target)).collect();
-            registered.insert(arn.clone(), Arc::new(Group::new(targets)));
+            registered.insert(arn.clone(), Arc::new(Group::new(targets, Arc::clone(&now.counters))));
             groups.insert(arn, now);
         }
         let gone = std::mem::replace(&mut known.groups, groups);
@@ -157,13 +163,18 @@ impl Balancer {
     }
 
     /// A group as the snapshot has it, with the targets that stay being the same as before.
-    fn group(self: &Arc<Self>, group: &model::TargetGroup, used: bool, before: Option<KnownGroup>) -> KnownGroup {
-        let (mut earlier, mut draining, same) = match before {
-            Some(before) => {
-                let same = before.used == used && check::same(&before.group, group);
-                (before.targets, before.draining, same)
-            }
-            None => (Vec::new(), Vec::new(), false),
+    fn group(
+        self: &Arc<Self>,
+        group: &model::TargetGroup,
+        balancer: Option<&str>,
+        before: Option<KnownGroup>,
+    ) -> KnownGroup {
+        let used = balancer.is_some();
+        let same = before.as_ref().is_some_and(|before| before.used == used && check::same(&before.group, group));
+        let balancer = balancer.map(str::to_owned);
+        let (mut earlier, mut draining, balancer, counters) = match before {
+            Some(before) => (before.targets, before.draining, balancer.or(before.balancer), before.counters),
+            None => (Vec::new(), Vec::new(), balancer, Counters::new()),
         };
         let mut targets = Vec::new();
         for wanted in &group.targets {
@@ -188,7 +199,7 @@ impl Balancer {
             self.drain_later(&group.target_group_arn, Arc::clone(&known.target), delay(group));
             draining.push(known.target);
         }
-        KnownGroup { group: group.clone(), used, targets, draining }
+        KnownGroup { group: group.clone(), used, balancer, counters, targets, draining }
     }
 
     /// Begins to check a target.

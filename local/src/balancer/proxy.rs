@@ -4,8 +4,9 @@ use super::Balancer;
 use super::answer;
 use super::flight::Guarded;
 use super::headers::{Arrival, remove_hop_by_hop, to_target};
+use super::metrics::Counters;
 use super::pool::Failure;
-use super::routes::{Listener, Route};
+use super::routes::{Group, Listener, Route};
 use super::target::{Flight, Target};
 use crate::http_client::Body;
 use crate::task_fault::Struck;
@@ -15,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An ALB's default patience with a target that has a request.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -33,8 +34,8 @@ pub(super) async fn answer(
     for _ in 0..CHOICES {
         let routes = balancer.routes();
         let Some(listener) = routes.listener(port) else { return answer::no_listener(port) };
-        let target = match choose(listener, &parts) {
-            Ok(target) => target,
+        let Chosen { target, counters } = match choose(listener, &parts) {
+            Ok(chosen) => chosen,
             Err(response) => return *response,
         };
         if let Some(flight) = target.enter() {
@@ -44,20 +45,31 @@ pub(super) async fn answer(
             }
             drop(routes);
             let struck = flight.0.id.parse().ok().and_then(|address| balancer.faults.meet(address, port));
-            return forward(flight, patience, struck, Request::from_parts(parts, body)).await;
+            counters.requested();
+            return forward(flight, &counters, patience, struck, Request::from_parts(parts, body)).await;
         }
     }
     answer::error(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// The target of a request, or what is answered instead.
-fn choose(listener: &Listener, parts: &Parts) -> Result<Arc<Target>, Box<Response<Body>>> {
+/// Where a request goes.
+struct Chosen {
+    target: Arc<Target>,
+    /// Of the target's group.
+    counters: Arc<Counters>,
+}
+
+/// Where a request goes, or what is answered instead.
+fn choose(listener: &Listener, parts: &Parts) -> Result<Chosen, Box<Response<Body>>> {
     let refuse = |status| Err(Box::new(answer::error(status)));
     match listener.route(&parts.method, &parts.uri, &parts.headers) {
-        Some(Route::Forward(shares)) => match shares.choose().and_then(|group| group.choose()) {
-            Some(target) => Ok(Arc::clone(target)),
-            None => refuse(StatusCode::SERVICE_UNAVAILABLE),
-        },
+        Some(Route::Forward(shares)) => {
+            let target = |group: &Arc<Group>| {
+                let target = Arc::clone(group.choose()?);
+                Some(Chosen { target, counters: Arc::clone(&group.counters) })
+            };
+            shares.choose().and_then(target).map_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE), Ok)
+        }
         Some(Route::Fixed(action)) => Err(Box::new(answer::fixed(action))),
         Some(Route::Redirect(action)) => {
             Err(Box::new(answer::redirect(action, listener.port, &parts.uri, &parts.headers)))
@@ -96,11 +108,13 @@ fn patience(listener: &Listener) -> Duration {
 
 async fn forward(
     flight: Flight,
+    counters: &Counters,
     patience: Duration,
     struck: Option<Struck>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let target = Arc::clone(&flight.0);
+    let began = Instant::now();
     let answered = async {
         let response = target.pool.send(request.map(BodyExt::boxed_unsync)).await;
         if let Some(Struck::Late(delay)) = struck {
@@ -114,6 +128,7 @@ async fn forward(
             if let Some(Struck::Status(status)) = struck {
                 parts.status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             }
+            counters.answered(parts.status, began.elapsed());
             remove_hop_by_hop(&mut parts.headers);
             parts.version = Version::HTTP_11;
             Response::from_parts(parts, Guarded::new(body, flight).boxed_unsync())

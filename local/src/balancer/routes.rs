@@ -1,10 +1,11 @@
 //! The routes of every listener, made from the API's state: which rule, which group by weight, which target in turn.
 
+use super::metrics::Counters;
 use super::model::{self, Action, FixedResponse, LoadBalancer, Redirect, State};
 use super::rules::Matching;
 use super::target::Target;
 use http::{HeaderMap, Method, Uri};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,12 +16,13 @@ pub(super) type Registered = BTreeMap<String, Arc<Group>>;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) targets: Vec<Arc<Target>>,
+    pub(super) counters: Arc<Counters>,
     next: AtomicUsize,
 }
 
 impl Group {
-    pub(super) fn new(targets: Vec<Arc<Target>>) -> Self {
-        Self { targets, next: AtomicUsize::new(0) }
+    pub(super) fn new(targets: Vec<Arc<Target>>, counters: Arc<Counters>) -> Self {
+        Self { targets, counters, next: AtomicUsize::new(0) }
     }
 
     /// The next target in turn among the healthy ones; among all of them where none is ("fail open").
@@ -128,11 +130,15 @@ impl Routes {
     }
 }
 
-/// The groups that some rule refers to: only those are health-checked.
-pub(super) fn in_use(state: &State) -> BTreeSet<&str> {
-    let listeners: BTreeSet<&str> = state.listeners.iter().map(|listener| listener.listener_arn.as_str()).collect();
-    let live = state.rules.iter().filter(|rule| listeners.contains(rule.listener_arn.as_str()));
-    live.flat_map(|rule| &rule.actions).flat_map(|action| weighted(action).into_iter().map(|(arn, _)| arn)).collect()
+/// The groups that some rule refers to, with the load balancer whose it is: only those are health-checked.
+pub(super) fn in_use(state: &State) -> BTreeMap<&str, &str> {
+    let mut used = BTreeMap::new();
+    for listener in &state.listeners {
+        let rules = state.rules.iter().filter(|rule| rule.listener_arn == listener.listener_arn);
+        let groups = rules.flat_map(|rule| &rule.actions).flat_map(weighted).map(|(group, _)| group);
+        used.extend(groups.map(|group| (group, listener.load_balancer_arn.as_str())));
+    }
+    used
 }
 
 fn weighted(action: &Action) -> Vec<(&str, u64)> {
@@ -182,7 +188,7 @@ mod tests {
             let port = u16::try_from(index).unwrap();
             Target::new(&format!("{name}{index}"), SocketAddr::from(([127, 0, 0, 1], port)), health.clone())
         };
-        Arc::new(Group::new(health.iter().enumerate().map(target).collect()))
+        Arc::new(Group::new(health.iter().enumerate().map(target).collect(), Counters::new()))
     }
 
     fn chosen(group: &Group, times: usize) -> BTreeMap<String, usize> {

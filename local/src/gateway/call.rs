@@ -20,6 +20,8 @@ pub(crate) enum Protocol {
     Json,
     /// Paths and methods, JSON answers: Lambda.
     Rest,
+    /// The action in the path, CBOR both ways: CloudWatch.
+    Cbor,
     /// S3's own.
     S3,
 }
@@ -66,6 +68,7 @@ pub(super) fn protocol(parts: &Parts) -> Option<Protocol> {
     let (_, service) = scope(parts)?;
     Some(match service.as_str() {
         "s3" => Protocol::S3,
+        _ if parts.headers.get("smithy-protocol").is_some_and(|name| name == "rpc-v2-cbor") => Protocol::Cbor,
         _ if parts.headers.contains_key("x-amz-target") => Protocol::Json,
         _ if parts.method == Method::POST && is_form(&parts.headers) => Protocol::Query,
         _ => Protocol::Rest,
@@ -86,7 +89,11 @@ pub(super) fn read(protocol: Protocol, parts: &Parts, body: &[u8]) -> Option<Cal
         Protocol::Json => json(parts, body),
         Protocol::S3 => s3(parts),
         Protocol::Rest => rest(&service, parts),
+        // Which resources is in the body, and no permission depends on it here.
+        Protocol::Cbor => (parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned(), BTreeSet::new()),
     };
+    // CloudWatch signs by an older name than its permissions have.
+    let service = if service == "monitoring" { "cloudwatch".to_owned() } else { service };
     let caller = if function { Caller::Function } else { Caller::Client };
     Some(Call { service, action, resources: resources.into_iter().collect(), caller })
 }
@@ -227,6 +234,14 @@ mod tests {
         let parts = parts("POST", "/2015-03-31/functions/swap/invocations", "lambda", "test", &[]);
         let call = call(&parts, "");
         assert_eq!((call.action.as_str(), call.resources), ("InvokeFunction", vec!["swap".to_owned()]));
+    }
+
+    #[test]
+    fn a_request_in_cbor_is_the_operation_in_its_path() {
+        let path = "/service/GraniteServiceVersion20100801/operation/GetMetricData";
+        let parts = parts("POST", path, "monitoring", "test", &[("smithy-protocol", "rpc-v2-cbor")]);
+        let call = call(&parts, "");
+        assert_eq!((call.service.as_str(), call.action.as_str()), ("cloudwatch", "GetMetricData"));
     }
 
     #[test]

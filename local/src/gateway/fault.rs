@@ -132,6 +132,7 @@ pub(super) fn throttled(protocol: Protocol, service: &str) -> Response<Body> {
             json(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Rate Exceeded.")
         }
         Protocol::Rest => json(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded"),
+        Protocol::Cbor => cbor(StatusCode::BAD_REQUEST, "ThrottlingException", "Rate exceeded"),
         Protocol::S3 => s3(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate."),
     }
 }
@@ -143,6 +144,7 @@ pub(super) fn failed(protocol: Protocol) -> Response<Body> {
         Protocol::Query => query(status, "Receiver", "InternalFailure", message),
         Protocol::Json => json(status, "InternalFailure", message),
         Protocol::Rest => json(status, "ServiceException", message),
+        Protocol::Cbor => cbor(status, "InternalServiceFault", message),
         Protocol::S3 => s3(status, "InternalError", message),
     }
 }
@@ -170,13 +172,25 @@ fn json(status: StatusCode, code: &'static str, message: &str) -> Response<Body>
     answer(status, "application/x-amz-json-1.1", text, Some(code))
 }
 
+fn cbor(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    // A map of two pairs of texts, each with its length in one byte.
+    let mut body = vec![0xa2];
+    for text in ["__type", code, "message", message] {
+        body.extend([0x78, u8::try_from(text.len()).unwrap_or(u8::MAX)]);
+        body.extend(text.bytes().take(u8::MAX.into()));
+    }
+    let mut response = answer(status, "application/cbor", body, None);
+    response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+    response
+}
+
 pub(super) fn answer(
     status: StatusCode,
     kind: &'static str,
-    text: String,
+    text: impl Into<Bytes>,
     error: Option<&'static str>,
 ) -> Response<Body> {
-    let mut response = Response::new(full(Bytes::from(text)));
+    let mut response = Response::new(full(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Some(error) = error {

@@ -1,0 +1,172 @@
+//! What a load balancer counts of each target group, and tells CloudWatch: requests, answers of 5xx, and how long targets
+//! took. Metrics, dimensions and what counts are an ALB's; it tells them every few seconds instead of every minute.
+
+use super::Balancer;
+use crate::aws::{Cloud, Measured};
+use http::StatusCode;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Between two messages to CloudWatch. A minute has a whole number of them, so what is told together is of one minute.
+const EVERY_SECONDS: i64 = 5;
+
+/// Shortest time that is told from shorter ones, as a power of two of microseconds: 64 µs.
+const SHORTEST: u32 = 6;
+/// Longest time that is told from longer ones, in the same way: a minute, which is an ALB's patience.
+const LONGEST: u32 = 26;
+/// Four steps a doubling: a time is told to within a tenth.
+const STEPS: usize = 4 * (LONGEST - SHORTEST) as usize;
+
+/// The counters of one target group. A request changes three of them, and waits for nobody.
+#[derive(Debug)]
+pub(super) struct Counters {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    times: [AtomicU64; STEPS],
+}
+
+/// What was counted between two looks.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Counted {
+    /// Requests for which a target was chosen.
+    pub(crate) requests: u64,
+    /// Answers of targets with 5xx.
+    pub(crate) errors: u64,
+    /// Seconds until a target's answer began, and how many answers took so long.
+    pub(crate) times: Vec<(f64, u64)>,
+}
+
+impl Counters {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            times: std::array::from_fn(|_| AtomicU64::new(0)),
+        })
+    }
+
+    /// A target was chosen for a request.
+    pub(super) fn requested(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A target has begun to answer.
+    pub(super) fn answered(&self, status: StatusCode, after: Duration) {
+        if status.is_server_error() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        self.times[step(after)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted since the last time, `None` where nothing was.
+    pub(super) fn take(&self) -> Option<Counted> {
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        let times = self.times.iter().map(take).enumerate().filter(|(_, count)| *count > 0);
+        let times = times.map(|(step, count)| (seconds(step), count)).collect::<Vec<_>>();
+        let counted = Counted { requests: take(&self.requests), errors: take(&self.errors), times };
+        (counted.requests > 0 || !counted.times.is_empty()).then_some(counted)
+    }
+}
+
+/// The step of a time.
+fn step(time: Duration) -> usize {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).clamp(1 << SHORTEST, (1 << LONGEST) - 1);
+    let power = micros.ilog2();
+    let quarter = (micros >> (power - 2)) & 3;
+    (4 * (power - SHORTEST) + quarter) as usize
+}
+
+/// The time in the middle of a step, in seconds.
+fn seconds(step: usize) -> f64 {
+    let (power, quarter) = (SHORTEST as usize + step / 4, step % 4);
+    let width = Duration::from_micros(1 << (power - 2));
+    let eighths = u32::try_from(2 * (4 + quarter) + 1).unwrap_or_default();
+    (width * eighths / 2).as_secs_f64()
+}
+
+/// Tells CloudWatch for ever what is counted.
+pub(crate) async fn publish(balancer: Arc<Balancer>, cloud: Cloud) {
+    loop {
+        let begin = wait().await;
+        let measured = balancer.measured();
+        if measured.is_empty() {
+            continue;
+        }
+        if let Err(error) = cloud.put_metrics(begin, measured).await {
+            tracing::warn!("requests of the last {EVERY_SECONDS} s are not in CloudWatch: {error}");
+        }
+    }
+}
+
+/// Waits for the end of a period; answers the begin of its minute.
+async fn wait() -> i64 {
+    let now = Timestamp::now();
+    let end = (now.as_second() / EVERY_SECONDS + 1) * EVERY_SECONDS;
+    let left = end * 1000 - now.as_millisecond();
+    tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or_default())).await;
+    (end - EVERY_SECONDS) / 60 * 60
+}
+
+impl Balancer {
+    /// What was counted of every group that belongs to a load balancer.
+    fn measured(&self) -> Vec<Measured> {
+        let known = self.known();
+        let groups = known.groups.iter().filter_map(|(arn, group)| {
+            let (load_balancer, counted) = (group.balancer.as_deref()?, group.counters.take()?);
+            Some(Measured {
+                load_balancer: dimension(load_balancer, "loadbalancer/")?,
+                target_group: dimension(arn, "").filter(|name| name.starts_with("targetgroup/"))?,
+                counted,
+            })
+        });
+        groups.collect()
+    }
+}
+
+/// The part of an ARN that CloudWatch calls a load balancer or a target group by.
+fn dimension(arn: &str, without: &str) -> Option<String> {
+    arn.splitn(6, ':').nth(5)?.strip_prefix(without).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_to_within_an_eighth() {
+        for micros in [64, 65, 100, 1_000, 1_999, 45_678, 1_000_000, 59_999_999] {
+            let time = Duration::from_micros(micros);
+            let told = seconds(step(time));
+            let share = told / time.as_secs_f64();
+            assert!((0.875..=1.125).contains(&share), "{time:?} is told as {told} s");
+        }
+        assert_eq!(step(Duration::ZERO), 0);
+        assert_eq!(step(Duration::from_hours(1)), STEPS - 1);
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        let counters = Counters::new();
+        assert_eq!(counters.take(), None);
+        for status in [200, 404, 500, 503] {
+            counters.requested();
+            counters.answered(StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
+        }
+        counters.requested();
+        let counted = counters.take().unwrap();
+        assert_eq!((counted.requests, counted.errors), (5, 2), "one got no answer of a target");
+        assert!(matches!(counted.times[..], [(seconds, 4)] if (0.0026..0.0034).contains(&seconds)), "{counted:?}");
+        assert_eq!(counters.take(), None);
+    }
+
+    #[test]
+    fn load_balancers_and_groups_are_named_as_in_cloudwatch() {
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/0123";
+        assert_eq!(dimension(arn, "loadbalancer/").as_deref(), Some("app/web/0123"));
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/web-blue/4567";
+        assert_eq!(dimension(arn, "").as_deref(), Some("targetgroup/web-blue/4567"));
+        assert_eq!(dimension("web", ""), None);
+    }
+}
