@@ -18,6 +18,8 @@ pub struct Cloud {
     pub config: SdkConfig,
     /// CloudFormation.
     pub cloudformation: aws_sdk_cloudformation::Client,
+    /// Metrics.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// The image registry.
     pub ecr: aws_sdk_ecr::Client,
     /// Services and tasks.
@@ -61,6 +63,7 @@ impl Cloud {
     pub fn new(config: SdkConfig, connect_to: ConnectTo) -> Self {
         Self {
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
             ecs: aws_sdk_ecs::Client::new(&config),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),

@@ -14,6 +14,7 @@ pub mod graph;
 pub mod image;
 pub mod rehearse;
 pub mod report;
+pub mod requests;
 pub mod resources;
 pub mod stack;
 pub mod ui;

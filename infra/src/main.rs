@@ -21,6 +21,7 @@ use infra::commands::{
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
 use infra::report::Format;
+use infra::requests::Meter;
 use infra::stack::Settings;
 use infra::ui::{
     CutoverProgress, JsonLines, JsonProgress, Keyboard, Lines, Screen, Style, render_checks, render_error,
@@ -237,12 +238,12 @@ const WATCH: Duration = Duration::from_secs(2);
 
 async fn show_status(cli: &Cli, context: &Context, watch: bool) -> Result<()> {
     if !watch {
-        let status = Box::pin(status::run(context)).await?;
+        let status = Box::pin(status::run(context, &mut Meter::default())).await?;
         return if cli.json { print_json(&status) } else { print_text(&render_status(&status, Style::of_stdout())) };
     }
-    let mut before = String::new();
+    let (mut before, mut meter) = (String::new(), Meter::default());
     loop {
-        let text = match Box::pin(status::run(context)).await {
+        let text = match Box::pin(status::run(context, &mut meter)).await {
             Ok(status) if cli.json => serde_json::to_string(&status)
                 .map(|text| text + "\n")
                 .map_err(|error| Error::failed("cannot write JSON").because(error))?,
@@ -302,7 +303,7 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
     };
     let deployed = Box::pin(deploy::run(context, &request)).await?;
     if cli.json {
-        return print_json(&Box::pin(status::run(context)).await?);
+        return print_json(&Box::pin(status::run(context, &mut Meter::default())).await?);
     }
     let style = Style::of_stdout();
     let mut text = String::new();

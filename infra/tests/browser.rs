@@ -19,6 +19,8 @@ use infra::commands::status::{Environment, Status};
 use infra::dashboard::{Dashboard, Source, Wish};
 use infra::error::{Error, Result};
 use infra::report::{Place, Run};
+use infra::requests::{Minute, Requests};
+use jiff::Timestamp;
 
 /// A stack in the test's hands.
 #[derive(Clone, Default)]
@@ -88,6 +90,7 @@ fn environment(color: Color, role: &'static str, version: &str) -> Environment {
         healthy: 2,
         asleep: false,
         fault: None,
+        requests: None,
     }
 }
 
@@ -101,6 +104,7 @@ fn status() -> Status {
         dev_url: "http://dev.example:81".to_owned(),
         environments: vec![environment(Color::Blue, "dev", "2"), environment(Color::Green, "prod", "1")],
         drift: Vec::new(),
+        requests_unknown: None,
         warnings: Vec::new(),
         lock: None,
         runs: Vec::new(),
@@ -108,7 +112,7 @@ fn status() -> Status {
 }
 
 fn run(phase: Phase, outcome: Option<Outcome>) -> Record {
-    let mut record = Record::begin("run-1".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
+    let mut record = Record::begin("run-1".to_owned(), Request::default(), Timestamp::now(), String::new());
     record.phase = phase;
     record.outcome = outcome;
     (record.from, record.to) = (Some(Color::Green), Some(Color::Blue));
@@ -234,6 +238,56 @@ fn both_environments_are_shown_with_role_and_version() {
     for resource in errors.as_array().unwrap() {
         assert!(resource.as_str().unwrap().starts_with("http://127.0.0.1:"), "{resource} is loaded from elsewhere");
     }
+}
+
+/// Requests of the last 15 minutes and the one under way, from one number a minute.
+fn requests(counts: [u64; 16], errors: u64) -> Requests {
+    let begins = |minute: i64| Timestamp::from_second(1_763_892_000 + minute * 60).unwrap();
+    let minute = |(number, count): (usize, &u64)| Minute {
+        begins: begins(i64::try_from(number).unwrap()),
+        requests: Some(*count),
+        errors: if number == 9 { errors } else { 0 },
+        p99_ms: Some(34.0),
+    };
+    let minutes: Vec<Minute> = counts.iter().enumerate().map(minute).collect();
+    Requests { last: minutes[14].clone(), minutes }
+}
+
+#[test]
+fn requests_are_shown_and_where_they_are_not_known_everything_else_is() {
+    let mut status = status();
+    status.environments[0].requests = Some(requests([0; 16], 0));
+    let counts = [90, 102, 95, 110, 121, 108, 130, 142, 139, 155, 150, 161, 148, 170, 166, 40];
+    status.environments[1].requests = Some(requests(counts, 12));
+    let served = serve(Some(status.clone()));
+    let browser = Browser::start();
+    browser.size(1280, 900);
+    browser.open(&served.url);
+    browser.wait_for("article.blue", "none in 15 minutes");
+    let green = browser.text("article.green");
+    for words in ["166 in the minute of 10:14 UTC, 99 % within 34 ms", "2027 in 15 minutes, ✕ 12 answered with 5xx"] {
+        assert!(green.contains(words), "{green}");
+    }
+    let heights = browser.eval(
+        "return [...document.querySelectorAll('svg.requests rect.green')].map(it => it.getBoundingClientRect().height)",
+    );
+    let heights: Vec<f64> = heights.as_array().unwrap().iter().map(|height| height.as_f64().unwrap()).collect();
+    assert_eq!(heights.len(), 16);
+    assert!(heights[13] > 40.0 && (heights[0] / heights[13] - 90.0 / 170.0).abs() < 0.02, "{heights:?}");
+    browser.screenshot("held-requests");
+    browser.dark(true);
+    browser.screenshot("held-requests-dark");
+    browser.size(390, 1200);
+    browser.screenshot("held-requests-phone-dark");
+
+    for environment in &mut status.environments {
+        environment.requests = None;
+    }
+    status.requests_unknown = Some("AccessDenied: not allowed: cloudwatch:GetMetricData".to_owned());
+    served.held.0.lock().unwrap().status = Some(status);
+    browser.wait_for("article.green", "not known: AccessDenied: not allowed: cloudwatch:GetMetricData");
+    assert!(browser.text("article.green").contains("PROD") && browser.text("#notices").is_empty());
+    browser.screenshot("held-requests-unknown");
 }
 
 #[test]

@@ -11,9 +11,10 @@ mod browser;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use browser::Browser;
-use support::{Cloud, User, get};
+use support::{Client, Cloud, User, get};
 
 /// `bluegreen dashboard`, ended when dropped.
 struct Dashboard {
@@ -38,17 +39,39 @@ impl Drop for Dashboard {
     }
 }
 
+/// Six minutes of users who come and go, and of somebody who tries the next version: for the pictures.
+fn some_minutes_of_users(cloud: &Cloud) {
+    let (mut prod, mut dev) = (Client::new(cloud.address(0)), Client::new(cloud.address(1)));
+    let began = Instant::now();
+    for number in 0_u64.. {
+        let minute = began.elapsed().as_secs() / 60;
+        if minute == 6 {
+            return;
+        }
+        prod.get("/").unwrap();
+        if number % 40 == 0 && minute > 2 {
+            dev.get("/").unwrap();
+        }
+        // A pace, not a condition.
+        std::thread::sleep(Duration::from_millis(30 + 25 * ((minute * 7) % 4)));
+    }
+}
+
 #[test]
 fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     let cloud = Cloud::start([80, 81]);
     cloud.run(&["deploy"]).expect(0);
     cloud.run(&["deploy", "--version", "2"]).expect(0);
+    if std::env::var_os("BLUEGREEN_SCREENSHOTS").is_some() {
+        some_minutes_of_users(&cloud);
+    }
     let dashboard = Dashboard::start(&cloud);
     let browser = Browser::start();
     browser.size(1280, 1130);
     browser.open(&dashboard.url);
     browser.wait_for("article.green", "PROD");
     browser.wait_for("article.blue", "version 2");
+    browser.wait_for("article.blue", "in 15 minutes");
 
     // Started elsewhere: the page finds out by itself.
     let user = User::of(cloud.address(0), "/");
@@ -79,6 +102,11 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1", "2", "1"]);
     assert_eq!(get(&cloud.address(0), "/").version.as_deref(), Some("1"));
+    // Both have answered users, or probes, since the page was opened.
+    for environment in ["article.blue", "article.green"] {
+        browser.wait_for(environment, "none answered with 5xx");
+        browser.wait(&format!("document.querySelector('{environment} svg.requests') !== null"));
+    }
     browser.size(390, 844);
     browser.dark(true);
     browser.screenshot("dashboard-phone-dark");

@@ -84,6 +84,59 @@ fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back()
     assert!(elsewhere.is_empty(), "swapped at {there}, back at {back}: {elsewhere:?}");
 }
 
+/// How often each environment was asked in the last minutes, blue's first, as `status` tells it.
+fn requests(cloud: &Cloud) -> [u64; 2] {
+    let status = cloud.run(&["--json", "status"]).expect(0).json();
+    assert_eq!(status["requests_unknown"], Value::Null);
+    [0, 1].map(|color| {
+        let minutes = status["environments"][color]["requests"]["minutes"].as_array().unwrap().clone();
+        assert_eq!(minutes.len(), 16);
+        minutes.iter().filter_map(|minute| minute["requests"].as_u64()).sum()
+    })
+}
+
+#[test]
+fn requests_are_the_environments_that_answered_them() {
+    let cloud = with_two_versions();
+    let mut user = Client::new(cloud.address(0));
+    let mut ask = |times| (0..times).for_each(|_| assert_eq!(user.get("/").unwrap().status, 200));
+    ask(100);
+    let before = support::function::eventually("the requests of prod", || {
+        let both = requests(&cloud);
+        (both[1] >= 100).then_some(both)
+    });
+    // A deployment asks each environment for its version; health checks, which are many more, are no requests.
+    assert!(before[0] < 10 && before[1] < 110, "{before:?}");
+
+    let record = cloud.run(&["--json", "cutover"]).expect(0).json();
+    let due = record["probes"]["counts"]["due"].as_u64().unwrap();
+    // More than the cutover's own on either side.
+    ask(3 * due);
+    let [blue, green] = support::function::eventually("the requests of the new prod", || {
+        let both = requests(&cloud);
+        (both[0] >= 3 * due).then_some(both)
+    });
+    assert!(
+        blue < 6 * due && (before[1] + 1..before[1] + 2 * due).contains(&green),
+        "of {due} probes: {blue}, {green}"
+    );
+
+    // The rest of the status does not depend on it.
+    let forbid = ["fault", "add", "error", "--service", "cloudwatch", "--action", "GetMetricData"];
+    cloud.local(&forbid).expect(0);
+    let said = cloud.run(&["status"]).expect(0).out;
+    let why = "requests not known: cannot read the load balancer's metrics: InternalServiceFault: ";
+    assert!(said.contains(why) && said.contains("blue         prod        2 "), "{said}");
+    cloud.local(&["fault", "clear"]).expect(0);
+    cloud.local(&["fault", "add", "hold", "--service", "cloudwatch"]).expect(0);
+    let status = cloud.run(&["--json", "status"]).expect(0).json();
+    assert_eq!(status["requests_unknown"], "CloudWatch did not answer within 3 s");
+    assert_eq!(
+        (&status["environments"][0]["role"], &status["environments"][0]["requests"]),
+        (&json!("prod"), &Value::Null)
+    );
+}
+
 #[test]
 fn a_progressive_shift_gives_each_version_its_share_and_fails_nobody() {
     let cloud = with_two_versions();

@@ -72,7 +72,7 @@ fn a_pipeline_s_policy_allows_what_a_release_calls() {
     let of_template =
         |call: &&Value| call["action"] == "PutObject" && call["resources"].to_string().contains("/templates/");
     assert!(calls.as_array().unwrap().iter().any(|call| of_template(&call)), "the template went through no bucket");
-    let own = ["cloudformation:", "s3:", "logs:"];
+    let own = ["cloudformation:", "cloudwatch:", "s3:", "logs:"];
     let allowed = statements.iter().flat_map(|statement| texts(&statement["Action"]));
     let unused: Vec<&str> = allowed
         .filter(|action| own.iter().any(|service| action.starts_with(service)))

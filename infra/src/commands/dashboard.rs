@@ -9,6 +9,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::dashboard::{Dashboard, Source, Wish};
 use crate::error::Result;
 use crate::report::{Place, Run};
+use crate::requests::Meter;
 
 /// What is asked of `dashboard`.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub struct Arguments {
 /// Serves the dashboard until the command is interrupted. `ready` is told its address.
 pub async fn run(context: &Context, arguments: &Arguments, ready: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let place = Place { stack: context.stack.clone(), ..Place::default() };
-    let source = Live { context, ledger: Mutex::new(None) };
+    let source = Live { context, ledger: Mutex::new(None), meter: Mutex::default() };
     let dashboard = Dashboard::bind(source, place, arguments.port)?;
     ready(dashboard.url())?;
     context.listener.note("open this address in a browser on this machine; Ctrl-C ends the dashboard");
@@ -33,13 +34,15 @@ struct Live<'a> {
     context: &'a Context,
     /// Kept between two looks at a run, which are many a second.
     ledger: Mutex<Option<S3Ledger>>,
+    meter: Mutex<Meter>,
 }
 
 impl Source for Live<'_> {
     async fn status(&self) -> Result<status::Status> {
         // A new look at credentials and bucket each time: both may have been renewed.
         *self.ledger.lock().await = None;
-        Box::pin(status::run(self.context)).await
+        let mut meter = self.meter.lock().await;
+        Box::pin(status::run(self.context, &mut meter)).await
     }
 
     async fn run(&self, id: &str) -> Result<Option<Run>> {

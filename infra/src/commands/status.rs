@@ -9,6 +9,7 @@ use super::{Context, history};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{Expected, observe};
 use crate::error::{Error, Result};
+use crate::requests::{Meter, Requests};
 use crate::stack::outputs::Outputs;
 use crate::stack::parameter;
 
@@ -32,6 +33,8 @@ pub struct Status {
     pub environments: Vec<Environment>,
     /// Where the listeners do something else than the stack's parameters say.
     pub drift: Vec<Drift>,
+    /// Why the requests are not known; null where they are.
+    pub requests_unknown: Option<String>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
     /// Who changes the stack or its traffic at the moment.
@@ -61,6 +64,8 @@ pub struct Environment {
     pub asleep: bool,
     /// What is not as the stack says, in words.
     pub fault: Option<String>,
+    /// Its requests in the last minutes; null where they are not known.
+    pub requests: Option<Requests>,
 }
 
 /// A listener that does something else than the stack's parameters say.
@@ -76,18 +81,26 @@ pub struct Drift {
     pub todo: &'static str,
 }
 
-/// Reads the status.
-pub async fn run(context: &Context) -> Result<Status> {
+/// Reads the status. Who reads it again and again keeps the meter.
+pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
     let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
     let traffic = cloud.traffic(&outputs).await?;
-    let (blue, green, runs, lock) = tokio::try_join!(
+    let (mut blue, mut green, runs, lock, reading) = tokio::try_join!(
         environment(context, &cloud, &stack, &outputs, traffic, Color::Blue),
         environment(context, &cloud, &stack, &outputs, traffic, Color::Green),
         history::read(&cloud, &outputs, RUNS),
         lock(&cloud, &outputs),
+        async { Ok(meter.read(&cloud, &outputs).await) },
     )?;
+    let requests_unknown = match reading {
+        Ok(requests) => {
+            (blue.requests, green.requests) = (Some(requests.blue), Some(requests.green));
+            None
+        }
+        Err(why) => Some(why),
+    };
     Ok(Status {
         prod_url: cloud.connect_to.display_url(&outputs.prod_url),
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
@@ -96,6 +109,7 @@ pub async fn run(context: &Context) -> Result<Status> {
         drift: drift(stack.parameter(parameter::PROD_COLOR), traffic),
         warnings: warnings(&stack, traffic, &runs, lock.as_ref()),
         environments: vec![blue, green],
+        requests_unknown,
         lock,
         runs,
         stack: stack.name,
@@ -124,6 +138,7 @@ async fn environment(
         desired: observed.desired,
         healthy: observed.healthy,
         fault: observed.fault.filter(|_| !asleep),
+        requests: None,
     })
 }
 

@@ -99,7 +99,18 @@ mod tests {
 
     fn environment(color: Color, role: &'static str) -> Environment {
         let (version, image) = ("2".to_owned(), "app@sha256:0".to_owned());
-        Environment { color, role, version, image, running: 1, desired: 1, healthy: 1, asleep: false, fault: None }
+        Environment {
+            color,
+            role,
+            version,
+            image,
+            running: 1,
+            desired: 1,
+            healthy: 1,
+            asleep: false,
+            fault: None,
+            requests: None,
+        }
     }
 
     /// Blue is dev, green is prod.
@@ -112,6 +123,7 @@ mod tests {
             dev_url: "http://dev".to_owned(),
             environments: vec![environment(Color::Blue, "dev"), environment(Color::Green, "prod")],
             drift: Vec::new(),
+            requests_unknown: None,
             warnings: Vec::new(),
             lock: None,
             runs: Vec::new(),

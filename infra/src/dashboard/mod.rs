@@ -7,6 +7,7 @@ mod actions;
 mod frame;
 mod guard;
 mod poller;
+mod requests;
 mod server;
 mod view;
 

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::poller::Wish;
+use super::requests;
 use crate::commands::status::{Environment, Status};
 use crate::error::Error;
 use crate::report::chart;
@@ -124,12 +125,13 @@ fn notices(view: &View) -> Markup {
 fn environments(view: &View) -> Markup {
     html! {
         @if let Some(status) = &view.status {
-            @for environment in &status.environments { (card(status, environment)) }
+            @let most = requests::most(status);
+            @for environment in &status.environments { (card(status, environment, most)) }
         }
     }
 }
 
-fn card(status: &Status, environment: &Environment) -> Markup {
+fn card(status: &Status, environment: &Environment, most: u64) -> Markup {
     let color = environment.color;
     let (role, meaning) = match environment.role {
         "prod" => ("PROD", "users are served by it"),
@@ -158,6 +160,7 @@ fn card(status: &Status, environment: &Environment) -> Markup {
                 dt { "image" } dd class="mono" { (digest(&environment.image)) }
                 dt { "tasks" } dd { (environment.running) " of " (environment.desired) " run" @if environment.asleep { ", asleep until they are needed" } }
                 dt { "targets" } dd { (environment.healthy) " healthy " @if well { span class="ok" { "✓" } } @else { span class="no" { "✕" } } }
+                dt { "requests" } dd { (requests::render(color, environment.requests.as_ref(), status.requests_unknown.as_deref(), most)) }
             }
             @if let Some(fault) = &environment.fault { p class="fault" { strong { "! " } (clean(fault)) } }
             @if let Some((name, url)) = url { p { (name) ": " (link(url)) } }

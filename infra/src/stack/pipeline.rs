@@ -89,6 +89,8 @@ fn command(parts: &Parts<'_>) -> Vec<Statement> {
             &["elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeTargetHealth"],
             vec!["*".into()],
         ),
+        // CloudWatch accepts nothing narrower.
+        Statement::allow("SeeRequests", &["cloudwatch:GetMetricData"], vec!["*".into()]),
         Statement::allow("SeeTasks", &["ecs:DescribeTasks"], vec![tasks]),
         Statement::allow("ListTasks", &["ecs:ListTasks"], vec!["*".into()]).only_if(
             "ArnEquals",

@@ -6,6 +6,10 @@ use cutover_lambda::Record;
 
 use super::{Style, runs};
 use crate::commands::status::{Drift, Environment, Status};
+use crate::report::text::clean;
+
+/// What stands before why the requests are not known.
+const REQUESTS: &str = "requests not known: ";
 
 /// The status on one screen.
 pub fn render(status: &Status, style: Style) -> String {
@@ -17,6 +21,10 @@ pub fn render(status: &Status, style: Style) -> String {
     let _ = writeln!(text, "{}", style.dim("environment  role        version  tasks  healthy  image"));
     for environment in &status.environments {
         text.push_str(&row(environment, style));
+    }
+    if let Some(why) = &status.requests_unknown {
+        let why = style.wrapped(&clean(why), REQUESTS.len());
+        let _ = writeln!(text, "{}{why}", style.dim(REQUESTS));
     }
     text.push_str(&drift(&status.drift, style));
     for warning in &status.warnings {
@@ -61,6 +69,9 @@ fn row(environment: &Environment, style: Style) -> String {
     if environment.asleep {
         row.push_str(&style.dim("             asleep: a deployment, a cutover or a rollback starts its tasks\n"));
     }
+    if let Some(requests) = &environment.requests {
+        row.push_str(&style.dim(&format!("             {requests}\n")));
+    }
     if let Some(fault) = &environment.fault {
         row.push_str(&format!("             {} {fault}\n", style.warn("!")));
     }
@@ -83,6 +94,7 @@ mod tests {
     use cutover_lambda::{Outcome, Phase};
 
     use super::*;
+    use crate::requests::tests::requests;
 
     #[test]
     fn status_fits_one_screen() {
@@ -102,10 +114,11 @@ mod tests {
             healthy: 2,
             asleep: false,
             fault: None,
+            requests: Some(requests(&[(1, 128.0), (2, 1702.0)], &[(2, 3.0)], &[(1, 0.034)])),
         };
         let mut green = environment(Color::Green, "dev", "1");
         green.fault = Some("1 of 2 running, 1 healthy".to_owned());
-        let status = Status {
+        let mut status = Status {
             stack: "bluegreen".to_owned(),
             region: "us-east-1".to_owned(),
             state: "UPDATE_COMPLETE".to_owned(),
@@ -118,10 +131,16 @@ mod tests {
                 stack_says: Color::Green,
                 todo: "set its default action",
             }],
+            requests_unknown: None,
             warnings: vec!["prod and dev both forward to blue".to_owned()],
             lock: None,
             runs: vec![run],
         };
         insta::assert_snapshot!(render(&status, Style::PLAIN));
+        status.requests_unknown = Some("CloudWatch did not answer within 3 s".to_owned());
+        status.environments.iter_mut().for_each(|environment| environment.requests = None);
+        let unknown = render(&status, Style::PLAIN);
+        assert!(unknown.contains("\nrequests not known: CloudWatch did not answer within 3 s\n"), "{unknown}");
+        assert!(!unknown.contains("5xx"), "{unknown}");
     }
 }
