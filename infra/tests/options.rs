@@ -14,7 +14,8 @@ use profiles::{profile, profiles};
 use serde_json::json;
 
 /// Actions that accept no narrower resource than `*`.
-const UNSCOPED: [&str; 15] = [
+const UNSCOPED: [&str; 16] = [
+    "cloudwatch:GetMetricData",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
