@@ -161,9 +161,9 @@ check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and templat
 	$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 	infra/tests/validate.sh $(BIN)/bluegreen $(VENV) $(CHECKOV) $(TARGET)/templates
 
-screenshots: build ## Make the pictures of the documentation anew, from a real cutover on the local cloud (needs chromium-driver)
+screenshots: build ## Make the pictures of the documentation anew, from real releases on the local cloud (needs chromium-driver)
 	$(BIN)/bluegreen build
-	BLUEGREEN_SCREENSHOTS=$(CURDIR)/docs/images $(CARGO) test --locked -p infra --test browser_story
+	BLUEGREEN_SCREENSHOTS=$(CURDIR)/docs/images $(CARGO) test --locked --workspace --test browser_story --test cloud_terminal -- release cutover
 
 fmt: ## Format the code
 	$(CARGO) fmt

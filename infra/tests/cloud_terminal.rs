@@ -1,79 +1,94 @@
-//! A person at a terminal during a deployment on the local cloud: Ctrl-C, the question that follows, and what either answer
-//! leaves behind. `script` gives the command a terminal of its own.
+//! A person at a terminal on the local cloud: what is on the screen during a release and after it; and Ctrl-C during a
+//! deployment, the question that follows, and what either answer leaves behind.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use serde_json::Value;
 use support::function::eventually;
+use support::terminal::{Running, Terminal};
 use support::{Cloud, project};
 
 const CTRL_C: &str = "\x03";
+
+/// Frames of the sign of life.
+const SPINNER: &str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
 
 fn faulty() -> PathBuf {
     project().join("local/faulty")
 }
 
-/// A command on a terminal.
-struct Terminal {
-    child: Child,
-    shown: Arc<Mutex<String>>,
-    reader: JoinHandle<()>,
-}
-
-impl Terminal {
-    /// Starts `bluegreen` on a terminal of its own.
-    fn of(cloud: &Cloud, arguments: &[&str]) -> Self {
-        let command = cloud.command(arguments);
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-        // Without exec, some shells wait in between and end as Ctrl-C ended them, whatever the command ended with.
-        let line = format!("exec {}", line.join(" "));
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
-        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
-        script.env_remove("CI").current_dir(faulty()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = script.spawn().expect("script (util-linux) is there");
-        let shown = Arc::new(Mutex::new(String::new()));
-        let (mut output, screen) = (child.stdout.take().unwrap(), Arc::clone(&shown));
-        let reader = std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut bytes) {
-                screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
-            }
-        });
-        Self { child, shown, reader }
-    }
-
-    fn types(&mut self, text: &str) {
-        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    #[track_caller]
-    fn shows(&self, text: &str) {
-        eventually(&format!("{text:?} is on the terminal"), || self.shown.lock().unwrap().contains(text).then_some(()));
-    }
-
-    /// The exit code, and all that was shown.
-    fn end(mut self) -> (i32, String) {
-        let code = self.child.wait().unwrap().code().unwrap_or(-1);
-        self.reader.join().unwrap();
-        let shown = self.shown.lock().unwrap().clone();
-        (code, shown)
-    }
-}
-
 /// Version, tasks and fault of an environment.
 fn environment(cloud: &Cloud, color: usize) -> Value {
     cloud.run_in(&faulty(), &["--json", "status"]).expect(0).json()["environments"][color].clone()
+}
+
+/// The release of a version, at the narrowest terminal that people have and at a wide one.
+#[test]
+fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
+    let cloud = Cloud::start([80, 81]);
+    cloud.run(&["deploy"]).expect(0);
+    for (columns, idle, prod) in [(80, "blue", "green"), (200, "green", "blue")] {
+        let terminal = Terminal::new(columns, 50);
+        // Tasks take their time until they are healthy.
+        let service = format!("{}Service", if idle == "blue" { "Blue" } else { "Green" });
+        cloud.local(&["fault", "task", "unhealthy", "--of", &service]).expect(0);
+        let deployment = typed(&terminal, &cloud, &["deploy", "--version", "2"]);
+        let rollout = format!("  {idle:<7}0 of 2 wanted tasks run, ");
+        let screen = until(&terminal, "tasks are waited for", |line| line.starts_with(&rollout));
+        assert!(screen.iter().any(|line| line.contains(&format!(" wait for {idle}  "))), "{screen:#?}");
+        cloud.local(&["fault", "clear"]).expect(0);
+        assert_eq!(deployment.end(), 0, "{}", terminal.written());
+        let screen = settled(&terminal);
+        assert_eq!(screen.iter().filter(|line| line.contains("wait for")).count(), 2, "{screen:#?}");
+        let up = format!("ok wait for {idle}: answers as version 2, healthy (");
+        assert!(screen.iter().any(|line| line.starts_with(&up)), "{screen:#?}");
+
+        let cutover = typed(&terminal, &cloud, &["cutover"]);
+        until(&terminal, "the new version answers", |line| {
+            line.starts_with("  verify ") && line.contains("answers: 2")
+        });
+        assert_eq!(cutover.end(), 0, "{}", terminal.written());
+        let screen = settled(&terminal);
+        let done = format!("  done       prod {idle}, dev {prod}; 150 probes, 0 failed, answers: 2 ");
+        assert_eq!(screen.iter().filter(|line| line.starts_with(&done)).count(), 1, "{screen:#?}");
+        assert!(!screen.iter().any(|line| line.contains("verify")), "{screen:#?}");
+
+        assert_eq!(typed(&terminal, &cloud, &["status"]).end(), 0, "{}", terminal.written());
+        let screen = settled(&terminal);
+        assert!(screen.iter().any(|line| line.contains("a cutover has swapped prod and dev")), "{screen:#?}");
+        if columns == 80 {
+            terminal.picture("terminal");
+        }
+    }
+}
+
+/// The screen after a command has ended: no line was too long for it, and nothing moves any more.
+#[track_caller]
+fn settled(terminal: &Terminal) -> Vec<String> {
+    let screen = terminal.screen();
+    assert_eq!(terminal.broken_lines(), Vec::<String>::new());
+    assert!(!screen.iter().any(|line| line.contains(|it| SPINNER.contains(it))), "{screen:#?}");
+    screen
+}
+
+/// Starts `bluegreen` as if somebody had typed it.
+fn typed(terminal: &Terminal, cloud: &Cloud, arguments: &[&str]) -> Running {
+    terminal.write(&format!("\x1b[2m$\x1b[0m \x1b[1mbluegreen {}\x1b[0m\r\n", arguments.join(" ")));
+    terminal.run(&cloud.command(arguments))
+}
+
+/// Waits until a line of the screen is as wanted; the screen then.
+#[track_caller]
+fn until(terminal: &Terminal, what: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    eventually(what, || {
+        let screen = terminal.screen();
+        screen.iter().any(|line| wanted(line)).then_some(screen)
+    })
 }
 
 #[test]
@@ -104,27 +119,33 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     assert_eq!((&blue["version"], &blue["fault"]), (&"1".into(), &Value::Null), "{blue}");
 
     // While an environment is waited for that will not come up.
-    let mut terminal = Terminal::of(&cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
-    terminal.shows("wait for blue");
-    terminal.types(CTRL_C);
-    terminal.shows("cancel it, and go back to what was there before");
-    terminal.types(CTRL_C);
-    let (code, shown) = terminal.end();
-    assert_eq!(code, 130, "{shown}");
+    let terminal = Terminal::new(80, 24);
+    let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
+    deployment.shows("wait for blue");
+    deployment.types(CTRL_C);
+    deployment.shows("cancel it, and go back to what was there before");
+    deployment.types(CTRL_C);
+    assert_eq!(deployment.end(), 130, "{}", terminal.written());
+}
+
+/// Starts `bluegreen` in the folder of the faulty service.
+fn on(terminal: &Terminal, cloud: &Cloud, arguments: &[&str]) -> Running {
+    terminal.run(cloud.command(arguments).current_dir(faulty()))
 }
 
 /// Deploys a version, presses Ctrl-C while its update seems to go on, and answers the question.
 fn interrupted(cloud: &Cloud, version: &str, answer: &str) -> (i32, String) {
     let late = ["fault", "add", "delay", "--caller", "client", "--action", "DescribeStackEvents", "--skip", "1"];
     cloud.local(&[&late[..], &["--ms", "4000"]].concat()).expect(0);
-    let mut terminal = Terminal::of(cloud, &["deploy", "--version", version]);
+    let terminal = Terminal::new(80, 24);
+    let mut deployment = on(&terminal, cloud, &["deploy", "--version", version]);
     eventually("the update is being followed", || {
         let faults = cloud.local(&["fault", "list", "--json"]).expect(0).json();
         (faults["calls"][0]["met"].as_u64()? >= 2).then_some(())
     });
-    terminal.types(CTRL_C);
-    terminal.shows("What now?");
+    deployment.types(CTRL_C);
+    deployment.shows("What now?");
     cloud.local(&["fault", "clear"]).expect(0);
-    terminal.types(answer);
-    terminal.end()
+    deployment.types(answer);
+    (deployment.end(), terminal.written())
 }

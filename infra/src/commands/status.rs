@@ -16,6 +16,9 @@ use crate::stack::parameter;
 /// Runs shown.
 const RUNS: usize = 5;
 
+/// What to do where both listeners do what a cutover made them do.
+pub const SWAPPED: &str = "nothing: a cutover does that, and the next deployment tells the stack";
+
 /// Everything that status shows. Stable: fields are added, never changed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -79,6 +82,13 @@ pub struct Drift {
     pub stack_says: Color,
     /// What to do about it.
     pub todo: &'static str,
+}
+
+impl Drift {
+    /// Whether it is what a cutover leaves behind by design.
+    pub fn is_of_a_cutover(&self) -> bool {
+        self.todo == SWAPPED
+    }
 }
 
 /// Reads the status. Who reads it again and again keeps the meter.
@@ -155,7 +165,7 @@ fn drift(prod_color: &str, traffic: Traffic) -> Vec<Drift> {
     let swapped = (traffic.prod, traffic.dev) == (Some(told.other()), Some(told));
     let drifted = |listener, forwards_to: Option<Color>, stack_says: Color| {
         let todo = match forwards_to {
-            _ if swapped => "nothing: a cutover does that, and the next deployment tells the stack",
+            _ if swapped => SWAPPED,
             Some(_) => "bluegreen reconcile puts prod and dev in order",
             None => "set its default action to the blue or the green target group; a split bluegreen reconcile ends",
         };

@@ -55,7 +55,7 @@ impl Lines {
             }
             Event::Rollout { color, running, desired, healthy } => {
                 let color = style.environment(*color, color.as_str());
-                format!("  {color}: {running} of {desired} tasks run, {healthy} healthy")
+                format!("  {color}: {}", rollout(*running, *desired, *healthy))
             }
             Event::TaskFailed { color, task, reason, output } => {
                 let mut text = format!("  {} task {task} of {color}: {reason}", style.bad("failed"));
@@ -104,6 +104,12 @@ impl Listener for JsonLines {
     }
 }
 
+/// How far a service is. Targets of the version before are healthy too, until they are gone.
+pub(super) fn rollout(running: i32, desired: i32, healthy: usize) -> String {
+    let targets = if healthy == 1 { "target" } else { "targets" };
+    format!("{running} of {desired} wanted tasks run, {healthy} {targets} healthy")
+}
+
 /// A duration for people.
 pub fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
@@ -130,8 +136,8 @@ mod tests {
             elapsed: Duration::from_millis(32_140),
         };
         assert_eq!(line(&finished), "ok build greeter-v2: image of 0.9 MiB (32.1 s)");
-        let rollout = Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 1 };
-        assert_eq!(line(&rollout), "  blue: 1 of 2 tasks run, 1 healthy");
+        let rollout = Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 3 };
+        assert_eq!(line(&rollout), "  blue: 1 of 2 wanted tasks run, 3 targets healthy");
     }
 
     #[test]

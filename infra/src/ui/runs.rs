@@ -8,7 +8,7 @@ use super::Style;
 /// The heads of the columns.
 pub(super) fn heads() -> String {
     format!(
-        "{:<20}  {:<9}  {:<5}  {:<5}  {:<11}  {:>6}  {:>6}",
+        "{:<17}  {:<9}  {:<5}  {:<5}  {:<11}  {:>6}  {:>6}",
         "run", "what", "from", "to", "outcome", "probes", "failed"
     )
 }
@@ -25,8 +25,8 @@ pub(super) fn columns(run: &Record, style: Style) -> String {
     };
     let counts = run.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();
     format!(
-        "{:<20}  {:<9}  {:<5}  {:<5}  {outcome}  {:>6}  {:>6}",
-        run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+        "{:<17}  {:<9}  {:<5}  {:<5}  {outcome}  {:>6}  {:>6}",
+        run.started.strftime("%Y-%m-%d %H:%MZ").to_string(),
         run.op.as_str(),
         color(run.from),
         color(run.to),
@@ -41,7 +41,7 @@ pub(super) fn latency(run: &Record) -> Percentiles {
     if probes.during.count > 0 { probes.during } else { probes.after }
 }
 
-/// Milliseconds in a table.
-pub(super) fn ms(ms: Option<f64>) -> String {
-    ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"))
+/// A latency in a table.
+pub(super) fn ms(latency: Option<f64>) -> String {
+    latency.map_or_else(|| "-".to_owned(), crate::report::text::ms)
 }

@@ -10,6 +10,8 @@ use crate::report::text::clean;
 
 /// What stands before why the requests are not known.
 const REQUESTS: &str = "requests not known: ";
+/// What stands before how listeners differ from the stack's parameters.
+const DRIFT: &str = "drift: ";
 
 /// The status on one screen.
 pub fn render(status: &Status, style: Style) -> String {
@@ -39,21 +41,23 @@ pub fn render(status: &Status, style: Style) -> String {
     text
 }
 
-/// A row for each listener that has drifted. The same advice is given once.
+/// A row for each listener that has drifted, and one for both after a cutover. The same advice is given once.
 fn drift(listeners: &[Drift], style: Style) -> String {
+    let said: Vec<String> = if !listeners.is_empty() && listeners.iter().all(Drift::is_of_a_cutover) {
+        vec!["a cutover has swapped prod and dev; nothing to do, the next deployment tells the stack".to_owned()]
+    } else {
+        let advised = |number: usize| number > 0 && listeners[number - 1].todo == listeners[number].todo;
+        let row = |(number, it): (usize, &Drift)| {
+            let forwards_to = it.forwards_to.map_or("none of both", |color| color.as_str());
+            let todo = if advised(number) { String::new() } else { format!("; to do: {}", it.todo) };
+            format!("{} forwards to {forwards_to}, the stack says {}{todo}", it.listener, it.stack_says)
+        };
+        listeners.iter().enumerate().map(row).collect()
+    };
     let mut text = String::new();
-    for (number, it) in listeners.iter().enumerate() {
-        let forwards_to = it.forwards_to.map_or("none of both", |color| color.as_str());
-        let again = number > 0 && listeners[number - 1].todo == it.todo;
-        let todo = if again { String::new() } else { format!("; to do: {}", it.todo) };
+    for (number, said) in said.iter().enumerate() {
         let space = if number == 0 { "\n" } else { "" };
-        let _ = writeln!(
-            text,
-            "{space}{} {} forwards to {forwards_to}, the stack says {}{todo}",
-            style.dim("drift:"),
-            it.listener,
-            it.stack_says
-        );
+        let _ = writeln!(text, "{space}{}{}", style.dim(DRIFT), style.wrapped(said, DRIFT.len()));
     }
     text
 }
@@ -94,6 +98,7 @@ mod tests {
     use cutover_lambda::{Outcome, Phase};
 
     use super::*;
+    use crate::commands::status::SWAPPED;
     use crate::requests::tests::requests;
 
     #[test]
@@ -142,5 +147,23 @@ mod tests {
         let unknown = render(&status, Style::PLAIN);
         assert!(unknown.contains("\nrequests not known: CloudWatch did not answer within 3 s\n"), "{unknown}");
         assert!(!unknown.contains("5xx"), "{unknown}");
+    }
+
+    #[test]
+    fn what_a_cutover_did_is_one_line_and_the_same_advice_is_given_once() {
+        let row = |listener, forwards_to, stack_says, todo| Drift { listener, forwards_to, stack_says, todo };
+        let of_a_cutover = [
+            row("prod", Some(Color::Blue), Color::Green, SWAPPED),
+            row("dev", Some(Color::Green), Color::Blue, SWAPPED),
+        ];
+        let swapped =
+            "\ndrift: a cutover has swapped prod and dev; nothing to do, the next deployment tells the stack\n";
+        assert_eq!(drift(&of_a_cutover, Style::PLAIN), swapped);
+        let strange =
+            [row("prod", None, Color::Green, "look at it"), row("dev", Some(Color::Green), Color::Blue, "look at it")];
+        let both = "\ndrift: prod forwards to none of both, the stack says green; to do: look at it\n\
+                    drift: dev forwards to green, the stack says blue\n";
+        assert_eq!(drift(&strange, Style::PLAIN), both);
+        assert_eq!(drift(&[], Style::PLAIN), "");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cutover_lambda::color::Color;
 
-use super::lines::seconds;
+use super::lines::{rollout, seconds};
 use super::style::{Paint, Style};
 use crate::deploy::Event;
 
@@ -154,7 +154,8 @@ impl Tree {
             let mut line = Line::default();
             line.push(Paint::Warn, format!("{spinner} ")).push(Paint::Strong, step.clone());
             line.push(Paint::Dim, format!("  {}", clock(view.now - *began)));
-            if last && let Some(about) = self.operation.as_ref().and_then(|it| it.estimate) {
+            let estimate = self.operation.as_ref().and_then(|it| it.estimate);
+            if last && let Some(about) = estimate.filter(|about| about.as_secs() > 0) {
                 line.push(Paint::Dim, format!(" of about {}", clock(about)));
             }
             lines.push(line);
@@ -259,7 +260,7 @@ impl Resource {
 impl Environment {
     fn describe(&self, line: &mut Line) {
         let Some((running, desired, healthy)) = self.rollout else { return };
-        line.push(Paint::Plain, format!("{running} of {desired} tasks run, {healthy} healthy"));
+        line.push(Paint::Plain, rollout(running, desired, healthy));
     }
 
     fn said(&self, indent: usize) -> Option<Line> {
