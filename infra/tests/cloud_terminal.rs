@@ -118,14 +118,22 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"1".into(), &Value::Null), "{blue}");
 
-    // While an environment is waited for that will not come up.
-    let terminal = Terminal::new(80, 24);
-    let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
-    deployment.shows("wait for blue");
-    deployment.types(CTRL_C);
-    deployment.shows("cancel it, and go back to what was there before");
-    deployment.types(CTRL_C);
-    assert_eq!(deployment.end(), 130, "{}", terminal.written());
+    // While an environment is waited for that will not come up: taken back, or left as it is.
+    let asked_while_waiting = |answer: &str| {
+        let terminal = Terminal::new(80, 24);
+        let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
+        deployment.shows("wait for blue");
+        deployment.types(CTRL_C);
+        deployment.shows("cancel it, and go back to what was there before");
+        deployment.types(answer);
+        (deployment.end(), terminal.written())
+    };
+    let (code, shown) = asked_while_waiting("c\n");
+    assert_eq!(code, 4, "{shown}");
+    let blue = environment(&cloud, 0);
+    assert_eq!((&blue["version"], &blue["fault"]), (&"1".into(), &Value::Null), "{blue}");
+    let (code, shown) = asked_while_waiting(CTRL_C);
+    assert_eq!(code, 130, "{shown}");
 }
 
 /// Starts `bluegreen` in the folder of the faulty service.

@@ -1,7 +1,8 @@
 """MiniStack with what the local cloud needs of it, written beside its scratch files and started in its place.
 
 It shows the load balancers' state as one document, so that a data plane outside can follow it, whoever changes it (the API,
-CloudFormation, ECS); and it keeps weighted forwards, which MiniStack drops. It must not decide where a request goes.
+CloudFormation, ECS); it keeps weighted forwards, which MiniStack drops; and it makes room for an ECS deployment that replaces
+one which never came up, where MiniStack waits for ever. It must not decide where a request goes.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import json
 from urllib.parse import parse_qs
 
 from ministack.app import app as ministack
-from ministack.services import alb
+from ministack.services import alb, ecs
 from ministack.services.cloudformation import provisioners
 
 PATH = "/_local-cloud/load-balancers"
@@ -160,3 +161,32 @@ def _action_xml_with_weights(action):
 alb._parse_actions = _parse_actions_with_weights
 alb._action_xml = _action_xml_with_weights
 provisioners._elbv2_listener_actions = _listener_actions_with_weights
+
+
+_reconcile_service_tasks = ecs._reconcile_service_tasks
+
+
+def _never_came_up(service, key):
+    """Tasks that still start, of deployments that another one has replaced: as on AWS, they give way to its tasks."""
+    with ecs.resource_lock("ecs-service", key):
+        primary = ecs._primary_deployment(service)
+        return [
+            arn
+            for arn, task in list(ecs._tasks.items())
+            if task.get("group") == f"service:{service['serviceName']}"
+            and task.get("clusterArn") == service.get("clusterArn")
+            and task.get("lastStatus") in ecs._PRE_STOP_STATUSES
+            and task.get("lastStatus") != "RUNNING"
+            and ecs._deployment_for_task(service, task) is not primary
+        ]
+
+
+def _reconcile_with_room(cluster, key):
+    service = ecs._services.get(key)
+    if service and service["status"] == "ACTIVE" and ecs._primary_deployment(service):
+        for arn in _never_came_up(service, key):
+            ecs._stop_task({"task": arn, "cluster": cluster, "reason": "Deployment replaced"})
+    _reconcile_service_tasks(cluster, key)
+
+
+ecs._reconcile_service_tasks = _reconcile_with_room
