@@ -1,6 +1,7 @@
 //! Builds of the project itself: after touching one file of `infra`, and, where this part is asked for by name, a clean
 //! `make test` of what is committed, in a folder of its own.
 
+use std::fs::File;
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -21,16 +22,20 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     bench.say("building what is not up to date ...");
     output(&mut build)?;
     let file = bench.project().join("infra/src/lib.rs");
+    let touching = || format!("touch {}", file.display());
+    let handle = File::options().write(true).open(&file).doing(touching)?;
+    let before = handle.metadata().and_then(|it| it.modified()).doing(touching)?;
     let mut seconds = Vec::new();
     for _ in 0..bench.options.rounds.min(MOST_ROUNDS) {
-        let touched = std::fs::File::options().write(true).open(&file);
-        touched.and_then(|file| file.set_modified(SystemTime::now())).doing(|| format!("touch {}", file.display()))?;
+        handle.set_modified(SystemTime::now()).doing(touching)?;
         seconds.push(bench.stopwatch.run(&build)?.seconds);
     }
+    // Nothing has changed, so no other profile has to be built anew for it.
+    handle.set_modified(before).doing(touching)?;
     let row = Row::new("build after touching one file of `infra`", Unit::Seconds, Figures::of(seconds));
     findings.row(row.target(Target::AtMost(20.0)));
     if !bench.named {
-        findings.skip("clean `make test`", "it takes a quarter of an hour; make bench ONLY=build measures it");
+        findings.skip("clean `make test`", "it takes up to half an hour; make bench ONLY=build measures it");
         return Ok(());
     }
     let folder = tempfile::tempdir_in(bench.folder()).doing(|| "make a folder for a clean test".to_owned())?;
