@@ -1,12 +1,14 @@
-//! What a run needs of the load balancer and of ECS, behind a trait. The edge that talks to AWS is in [`aws`]. Must not
-//! know why a listener is written.
+//! What a run needs of the load balancer and of ECS, behind a trait. The edge that talks to AWS is in [`aws`] and
+//! [`rules`]. Must not know why a listener's rule is written.
 
 mod aws;
+mod rules;
 
 pub use aws::AwsBalancer;
+pub use rules::{CONDITION, Found, PRIORITY, Places, Rules, STACK_TAG, TRAFFIC_TAG};
 
 use crate::Color;
-use crate::route::{Listener, Route};
+use crate::route::{Listener, Place, Route};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +21,14 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// bound; this is many times what its control plane takes, and the end of every run reads the listeners again.
 pub const LANDING: Duration = Duration::from_secs(7);
 
-/// What a listener's default action forwards to.
+/// Where a listener sends its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pointing {
-    /// The target groups of this stack's environments, and nothing else.
+    /// To the target groups of this stack's environments, and nowhere else.
     At(Route),
-    /// Something else, in words.
+    /// Nowhere: it has no rule, because nothing was released yet or somebody deleted it.
+    Absent,
+    /// Somewhere else; why.
     NotUnderstood(String),
 }
 
@@ -33,11 +37,29 @@ impl Pointing {
     pub const fn route(&self) -> Option<Route> {
         match self {
             Self::At(route) => Some(*route),
-            Self::NotUnderstood(_) => None,
+            Self::Absent | Self::NotUnderstood(_) => None,
         }
     }
 
-    /// The environment that gets everything, where there is one.
+    /// As the machine knows it.
+    pub const fn place(&self) -> Place<Route> {
+        match self {
+            Self::At(route) => Place::At(*route),
+            Self::Absent => Place::Absent,
+            Self::NotUnderstood(_) => Place::Unknown,
+        }
+    }
+
+    /// Why it sends them nowhere or somewhere else; nothing if they go where they should.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::At(_) => None,
+            Self::Absent => Some("it has no rule that forwards to an environment"),
+            Self::NotUnderstood(problem) => Some(problem),
+        }
+    }
+
+    /// The environment that gets everything, if there is one.
     pub fn color(&self) -> Option<Color> {
         self.route().and_then(Route::whole)
     }
@@ -108,10 +130,10 @@ pub struct BalancerError {
 
 /// The load balancer and the services behind it.
 pub trait Balancer: Send + Sync + 'static {
-    /// Reads both listeners.
+    /// Reads where both listeners send their requests.
     fn listeners(&self) -> impl Future<Output = Result<Listeners, BalancerError>> + Send;
 
-    /// Makes a listener send its requests there. An error that is not [`BalancerError::rejected`] leaves open whether it
+    /// Makes a listener send its requests there: changes its rule, or makes one if there is none. An error that is not [`BalancerError::rejected`] leaves open whether it
     /// does, or will.
     fn write(&self, listener: Listener, route: Route) -> impl Future<Output = Result<(), BalancerError>> + Send;
 

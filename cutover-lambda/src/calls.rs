@@ -12,8 +12,12 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 /// What a call is made on: what a permission for it is limited to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum On {
-    /// The prod and dev listeners.
+    /// The prod and dev listeners, to make their rules.
     Listeners,
+    /// The rules of prod and dev that the function made: those with its tags.
+    Rules,
+    /// The rules that the function is just making, to tag them.
+    NewRules,
     /// The load balancer as a whole: these calls accept no narrower resource.
     Traffic,
     /// The environments' services.
@@ -30,8 +34,10 @@ pub enum On {
 
 impl On {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Listeners,
+        Self::Rules,
+        Self::NewRules,
         Self::Traffic,
         Self::Services,
         Self::Scaling,
@@ -57,9 +63,13 @@ const fn call(operation: (&'static str, &'static str), action: &'static str, on:
 }
 
 /// All calls of the function.
-pub const CALLS: [Call; 10] = [
-    call((ELB, "ModifyListener"), "elasticloadbalancing:ModifyListener", On::Listeners),
-    call((ELB, "DescribeListeners"), "elasticloadbalancing:DescribeListeners", On::Traffic),
+pub const CALLS: [Call; 13] = [
+    call((ELB, "CreateRule"), "elasticloadbalancing:CreateRule", On::Listeners),
+    call((ELB, "ModifyRule"), "elasticloadbalancing:ModifyRule", On::Rules),
+    // CreateRule with tags needs it: https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-permissions.html
+    call((ELB, "AddTags"), "elasticloadbalancing:AddTags", On::NewRules),
+    call((ELB, "DescribeRules"), "elasticloadbalancing:DescribeRules", On::Traffic),
+    call((ELB, "DescribeTags"), "elasticloadbalancing:DescribeTags", On::Traffic),
     call((ELB, "DescribeTargetGroupAttributes"), "elasticloadbalancing:DescribeTargetGroupAttributes", On::Traffic),
     call((ELB, "DescribeTargetHealth"), "elasticloadbalancing:DescribeTargetHealth", On::Traffic),
     call(("ECS", "DescribeServices"), "ecs:DescribeServices", On::Services),

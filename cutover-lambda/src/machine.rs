@@ -16,7 +16,7 @@ mod write;
 use crate::Color;
 use crate::report::{Outcome, Phase};
 use crate::request::OnFail;
-pub use crate::route::{Listener, Route};
+pub use crate::route::{Listener, Place, Route};
 pub use goal::Goal;
 pub use shift::Shift;
 
@@ -75,6 +75,8 @@ pub enum Reason {
     LedgerDown,
     /// The listeners could not be read, or forward to something else than the two target groups.
     ListenersNotUnderstood,
+    /// Prod has no rule, and nothing says where it was.
+    NoRule,
     /// Prod is split between both sides, and no record says why.
     Split,
     /// Prod is not what the caller believes.
@@ -126,9 +128,11 @@ pub enum Event {
     ClaimTaken(Option<Subject>),
     /// Where the last successful cutover came from.
     WayBack(Option<Color>),
-    /// Where prod and dev send requests; absent where that is something else than the two target groups, or for dev
+    /// Where the ledger says that prod was last.
+    LastProd(Option<Color>),
+    /// Where prod and dev send requests; unknown if that is something else than the two target groups, or for dev
     /// more than one.
-    Listeners(Option<Route>, Option<Color>),
+    Listeners(Place<Route>, Place<Color>),
     /// The load balancer could not be read.
     Unreadable,
     /// The environment is fit for traffic.
@@ -188,6 +192,8 @@ pub enum Effect {
     Claim,
     /// Find where the last successful cutover came from.
     FindWayBack,
+    /// Find where the ledger says that prod was last.
+    FindLastProd,
     /// Read both listeners.
     ReadListeners,
     /// Is this environment's service steady, its target group sound and its targets healthy?
@@ -265,6 +271,7 @@ pub(crate) enum Step {
     AcquireLease,
     Claim,
     FindWayBack,
+    FindLastProd,
     Preflight,
     Inspect,
     Gate,
@@ -305,8 +312,8 @@ pub struct State {
     /// The id had a record already: answer that once the subject is put right.
     pub(crate) stored: bool,
     pub(crate) leased: bool,
-    pub(crate) prod: Option<Route>,
-    pub(crate) dev: Option<Color>,
+    pub(crate) prod: Place<Route>,
+    pub(crate) dev: Place<Color>,
     pub(crate) from: Option<Color>,
     pub(crate) to: Option<Color>,
     pub(crate) wrote: bool,
@@ -321,7 +328,7 @@ pub struct State {
     pub(crate) old_is_bad: bool,
     /// The step of the shift that is worked on; past the last one, prod gets all to the new side.
     pub(crate) shift_step: u8,
-    /// The side that a split prod is brought to where the other is not healthy.
+    /// The side that a prod without a rule gets, and a split prod if the other side is not healthy.
     pub(crate) refuge: Option<Color>,
     pub(crate) tries: u8,
     pub(crate) confirmations: u8,
@@ -343,8 +350,8 @@ impl State {
             recovered: None,
             stored: false,
             leased: false,
-            prod: None,
-            dev: None,
+            prod: Place::Unknown,
+            dev: Place::Unknown,
             from: None,
             to: None,
             wrote: false,
@@ -375,7 +382,7 @@ impl State {
 
     /// Where prod and dev send requests, as far as known.
     pub const fn listeners(&self) -> (Option<Route>, Option<Color>) {
-        (self.prod, self.dev)
+        (self.prod.at(), self.dev.at())
     }
 
     /// Where this run takes the traffic from and to.

@@ -81,6 +81,39 @@ impl Route {
     }
 }
 
+/// What is known of where a listener's rule sends requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Place<T> {
+    /// It was not read, or a write to it was not answered.
+    #[default]
+    Unknown,
+    /// There is no rule: nothing was released yet, or somebody deleted it.
+    Absent,
+    /// There.
+    At(T),
+}
+
+impl<T: Copy> Place<T> {
+    /// Where, if that is known.
+    pub const fn at(self) -> Option<T> {
+        match self {
+            Self::At(value) => Some(value),
+            Self::Unknown | Self::Absent => None,
+        }
+    }
+
+    /// Whether it was read and understood.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Unknown)
+    }
+}
+
+impl<T> From<Option<T>> for Place<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Unknown, Self::At)
+    }
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::StackResourceSummary;
-use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, Listener};
+use cutover_lambda::balancer::{Found, Places, Pointing, Rules};
 use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
 
@@ -81,63 +81,96 @@ impl Cloud {
         self.config.region().map_or("", |region| region.as_ref())
     }
 
-    /// Which environment each listener forwards to at this moment.
-    pub async fn traffic(&self, outputs: &Outputs) -> Result<Traffic> {
-        let answer = self
-            .elbv2
-            .describe_listeners()
-            .listener_arns(&outputs.prod_listener)
-            .listener_arns(&outputs.dev_listener)
-            .send()
-            .await
-            .calling(|| "read the listeners".to_owned())?;
-        let color = |arn: &str| {
-            let listener = answer.listeners().iter().find(|listener| listener.listener_arn() == Some(arn))?;
-            outputs.color_of(target_group(listener)?)
+    /// The rules that carry the traffic of this stack.
+    pub fn rules(&self, stack: &str, outputs: &Outputs) -> Rules {
+        let places = Places {
+            stack: stack.to_owned(),
+            prod_listener: outputs.prod_listener.clone(),
+            dev_listener: outputs.dev_listener.clone(),
+            blue_target_group: outputs.blue_target_group.clone(),
+            green_target_group: outputs.green_target_group.clone(),
         };
-        Ok(Traffic { prod: color(&outputs.prod_listener), dev: color(&outputs.dev_listener) })
+        Rules::new(self.elbv2.clone(), places)
+    }
+
+    /// Where prod and dev send requests at this moment.
+    pub async fn traffic(&self, stack: &str, outputs: &Outputs) -> Result<Traffic> {
+        let found = self.rules(stack, outputs).find().await;
+        let found = found.map_err(|error| Error::failed("cannot read where traffic goes").because(error))?;
+        Ok(Traffic::from(found))
     }
 }
 
-/// The one target group that a listener forwards everything to, if there is one.
-fn target_group(listener: &Listener) -> Option<&str> {
-    let [action] = listener.default_actions() else { return None };
-    if action.r#type() != Some(&ActionTypeEnum::Forward) {
-        return None;
-    }
-    match action.forward_config().map(|forward| forward.target_groups()) {
-        Some([only]) => only.target_group_arn(),
-        Some([]) | None => action.target_group_arn(),
-        Some(_) => None,
-    }
-}
-
-/// Which environment each listener forwards to; `None` where it is neither, or something other than one target group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where prod and dev send requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Of the prod listener.
-    pub prod: Option<Color>,
-    /// Of the dev listener.
-    pub dev: Option<Color>,
+    /// What users get.
+    pub prod: Pointing,
+    /// Where the next version is tried.
+    pub dev: Pointing,
+    /// Whether rules of the stack say so. The listeners of a stack that an older version made forward by themselves.
+    pub by_rules: bool,
+}
+
+impl From<Found> for Traffic {
+    fn from(found: Found) -> Self {
+        Self { prod: found.listeners.prod, dev: found.listeners.dev, by_rules: found.by_rules }
+    }
 }
 
 impl Traffic {
-    /// The live environment; an error where prod forwards to something that is not one environment.
-    pub fn live(self) -> Result<Color> {
-        self.prod.ok_or_else(|| {
-            Error::refused("prod does not forward to one of this stack's environments")
-                .because("somebody changed the listener's default action by hand")
-                .hint("set the prod listener's default action to the blue or the green target group, then try again")
+    /// The environment that gets all of prod's requests, if there is one.
+    pub fn prod_color(&self) -> Option<Color> {
+        self.prod.color()
+    }
+
+    /// The environment that gets dev's requests, if there is one.
+    pub fn dev_color(&self) -> Option<Color> {
+        self.dev.color()
+    }
+
+    /// The percentage of prod's requests that an environment gets.
+    pub fn share(&self, color: Color) -> u8 {
+        self.prod.route().map_or(0, |route| route.percent(color))
+    }
+
+    /// The live environment, or none if no rule says which because nothing was released yet; an error if prod does not
+    /// send everything to one environment.
+    pub fn live(&self) -> Result<Option<Color>> {
+        match (&self.prod, self.prod_color()) {
+            (_, Some(color)) => Ok(Some(color)),
+            (Pointing::Absent, _) => Ok(None),
+            (Pointing::At(route), _) => Err(Error::refused(format!("prod is split: {route}"))
+                .because("a cutover shifts traffic step by step, or was interrupted while it did")
+                .hint("wait for it to end (bluegreen status), or bring prod to one side: bluegreen reconcile")),
+            (Pointing::NotUnderstood(problem), _) => {
+                Err(Error::refused("prod does not forward to one of this stack's environments").because(problem).hint(
+                    "delete the listener rule that does not belong there, then run bluegreen reconcile: it makes the \
+                     rule again from the record of cutovers",
+                ))
+            }
+        }
+    }
+
+    /// The live environment; an error if nothing was released yet, too.
+    pub fn require_live(&self) -> Result<Color> {
+        self.live()?.ok_or_else(|| {
+            Error::refused("prod has no rule: nothing was released yet, or somebody deleted it")
+                .hint("finish the first deployment, which makes it: bluegreen deploy")
+                .hint("make it again from the record of cutovers: bluegreen reconcile")
         })
     }
 
-    /// The role of an environment in words.
-    pub fn role(self, color: Color) -> &'static str {
-        match (self.prod == Some(color), self.dev == Some(color)) {
-            (true, true) => "prod+dev",
-            (true, false) => "prod",
-            (false, true) => "dev",
-            (false, false) => "no traffic",
+    /// The role of an environment.
+    pub fn role(&self, color: Color) -> String {
+        let dev = self.dev_color() == Some(color);
+        match (self.share(color), dev) {
+            (0, true) => "dev".to_owned(),
+            (0, false) => "no traffic".to_owned(),
+            (100, true) => "prod+dev".to_owned(),
+            (100, false) => "prod".to_owned(),
+            (share, true) => format!("prod {share} %+dev"),
+            (share, false) => format!("prod {share} %"),
         }
     }
 }

@@ -307,9 +307,10 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
     }
     let style = Style::of_stdout();
     let mut text = String::new();
-    for (name, color, url) in
-        [("prod", deployed.traffic.prod, &deployed.prod_url), ("dev", deployed.traffic.dev, &deployed.dev_url)]
-    {
+    for (name, color, url) in [
+        ("prod", deployed.traffic.prod_color(), &deployed.prod_url),
+        ("dev", deployed.traffic.dev_color(), &deployed.dev_url),
+    ] {
         let what = color.map_or_else(
             || format!("{:<12}", "?"),
             |color| style.environment(color, &format!("{:<12}", format!("{color} v{}", deployed.versions.of(color)))),

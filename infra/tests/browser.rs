@@ -79,10 +79,11 @@ fn serve(status: Option<Status>) -> Served {
     Served { held, url: told.recv().unwrap(), _runtime: runtime }
 }
 
-fn environment(color: Color, role: &'static str, version: &str) -> Environment {
+fn environment(color: Color, role: &str, version: &str) -> Environment {
     Environment {
         color,
-        role,
+        role: role.to_owned(),
+        prod_percent: if role == "prod" { 100 } else { 0 },
         version: version.to_owned(),
         image: format!("registry/app@sha256:{version}23456789abcdef0"),
         running: 2,

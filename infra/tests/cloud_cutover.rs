@@ -33,11 +33,12 @@ fn with_a_version_that_fails_later() -> Cloud {
     cloud
 }
 
-/// The function's calls that changed where the prod listener forwards to, in order.
+/// The function's calls that changed where prod's rule forwards to, in order.
 fn writes_of_prod(function: &Function<'_>) -> Vec<Value> {
-    let prod = &function.outputs["ProdListenerArn"];
+    let prod = function.rule_of("ProdListenerArn");
     let is_one = |call: &Value| {
-        call["action"] == "ModifyListener" && call["resources"].as_array().unwrap().iter().any(|arn| arn == prod)
+        let mut resources = call["resources"].as_array().unwrap().iter();
+        call["action"] == "ModifyRule" && resources.any(|arn| arn.as_str().unwrap().contains(&prod))
     };
     function.calls(0).into_iter().filter(is_one).collect()
 }

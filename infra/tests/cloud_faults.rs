@@ -41,8 +41,8 @@ fn a_cutover_converges_or_refuses_whatever_the_load_balancers_api_does() {
     let cloud = Cloud::start([90, 91]);
     cloud.run_in(&project().join("local/faulty"), &["deploy"]).expect(0);
     let function = Function::of(&cloud);
-    let (prod, dev) = (function.outputs["ProdListenerArn"].clone(), function.outputs["DevListenerArn"].clone());
-    let write = ["--action", "ModifyListener", "--resource"];
+    let (prod, dev) = (function.rule_of("ProdListenerArn"), function.rule_of("DevListenerArn"));
+    let write = ["--action", "ModifyRule", "--resource"];
     let on = |effect: &[&str], listener: &str| {
         let rule = [effect, &write[..], &[listener]].concat();
         under(&function, &rule)["outcome"].as_str().unwrap().to_owned()

@@ -67,8 +67,8 @@ impl Stack<'_> {
         self.function.fault(&[&rule[..], &on[..]].concat());
     }
 
-    fn listener(&self, name: &str) -> &str {
-        &self.function.outputs[name]
+    fn rule(&self, listener: &str) -> String {
+        self.function.rule_of(listener)
     }
 }
 
@@ -85,18 +85,18 @@ fn a_cutover_killed_in_any_phase_is_put_right_by_the_next_reconcile() {
     stack.killed_in("preflight", &short, &json!({}));
     stack.killed_in("gate", &json!({ "interval_ms": 100 }), &json!({ "gate": { "count": 100 } }));
     stack.killed_in("baseline", &json!({ "count": 400, "interval_ms": 50, "baseline": 300 }), &json!({}));
-    stack.hold("ModifyListener", stack.listener("DevListenerArn"));
+    stack.hold("ModifyRule", &stack.rule("DevListenerArn"));
     stack.killed_in("swap_dev", &short, &json!({}));
     stack.killed_in("settle", &short, &json!({ "settle_ms": 30_000 }));
     let long = json!({ "count": 600, "interval_ms": 50 });
     stack.killed_in("verify", &long, &json!({ "settle_ms": 0 }));
-    // The listeners are read once in preflight, and once more at the end.
-    stack.function.fault(&["hold", "--action", "DescribeListeners", "--skip", "1"]);
+    // The rules are read once in preflight, and once more at the end.
+    stack.function.fault(&["hold", "--action", "DescribeRules", "--skip", "1"]);
     stack.killed_in("confirm", &short, &json!({}));
 
     // Nobody helps here: reconcile waits until the lease of a dead function has run out by itself.
     let before = stack.function.sides();
-    stack.hold("ModifyListener", stack.listener("ProdListenerArn"));
+    stack.hold("ModifyRule", &stack.rule("ProdListenerArn"));
     stack.function.begin(&json!({ "id": "killed-in-swap_prod", "probe": short }));
     stack.function.wait_for_phase("killed-in-swap_prod", "swap_prod");
     stack.function.kill();
@@ -111,9 +111,9 @@ fn a_rollback_killed_half_way_is_put_right_by_the_next_reconcile() {
     cloud.run_in(&folder, &["deploy"]).expect(0);
     cloud.run_in(&folder, &["deploy", "--version", "4"]).expect(0);
     let stack = Stack { cloud: &cloud, function: Function::of(&cloud), folder };
-    let prod = stack.listener("ProdListenerArn").to_owned();
+    let prod = stack.rule("ProdListenerArn");
     // The first write of prod is the swap, the second is the way back.
-    let rule = ["hold", "--action", "ModifyListener", "--resource", &prod, "--skip", "1"];
+    let rule = ["hold", "--action", "ModifyRule", "--resource", &prod, "--skip", "1"];
     stack.function.fault(&rule);
     stack.killed_in("roll_back", &json!({ "count": 300, "interval_ms": 50 }), &json!({}));
     assert_eq!(stack.function.sides(), ("green".to_owned(), "blue".to_owned()));

@@ -14,7 +14,7 @@ use profiles::{profile, profiles};
 use serde_json::json;
 
 /// Actions that accept no narrower resource than `*`.
-const UNSCOPED: [&str; 16] = [
+const UNSCOPED: [&str; 17] = [
     "cloudwatch:GetMetricData",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
@@ -28,6 +28,7 @@ const UNSCOPED: [&str; 16] = [
     "ecs:RegisterTaskDefinition",
     "elasticloadbalancing:DescribeListenerAttributes",
     "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeRules",
     "elasticloadbalancing:DescribeTags",
     "elasticloadbalancing:DescribeTargetGroupAttributes",
     "elasticloadbalancing:DescribeTargetHealth",

@@ -66,14 +66,16 @@ fn what_needs_an_image_or_a_zip_waits_for_it() {
 }
 
 #[test]
-fn both_listeners_follow_one_parameter_and_point_apart() {
+fn no_listener_says_where_traffic_goes_and_each_is_deleted_before_the_target_groups() {
     let template = template(&Settings::default());
-    let target = |id: &str| template["Resources"][id]["Properties"]["DefaultActions"][0]["TargetGroupArn"].clone();
-    let (prod, dev) = (target("ProdListener"), target("DevListener"));
-    assert_eq!(prod["Fn::If"][0], "GreenIsProd");
-    assert_eq!(dev["Fn::If"][0], "GreenIsProd");
-    assert_eq!(prod["Fn::If"][1], dev["Fn::If"][2]);
-    assert_eq!(prod["Fn::If"][2], dev["Fn::If"][1]);
+    for id in ["ProdListener", "DevListener"] {
+        let actions = &template["Resources"][id]["Properties"]["DefaultActions"];
+        assert_eq!(actions.as_array().unwrap().len(), 1, "{actions}");
+        assert_eq!(actions[0]["Type"], "fixed-response");
+        assert_eq!(actions[0]["FixedResponseConfig"]["StatusCode"], "503");
+        let before = template["Resources"][id]["DependsOn"].as_array().unwrap();
+        assert!(["BlueTargetGroup", "GreenTargetGroup"].iter().all(|it| before.contains(&(*it).into())), "{before:?}");
+    }
 }
 
 #[test]
@@ -94,9 +96,10 @@ fn each_environment_is_addressed_by_a_permanent_rule() {
 #[test]
 fn no_policy_allows_more_than_it_names() {
     /// Actions that accept no narrower resource than `*`.
-    const UNSCOPED: [&str; 4] = [
+    const UNSCOPED: [&str; 5] = [
         "ecr:GetAuthorizationToken",
-        "elasticloadbalancing:DescribeListeners",
+        "elasticloadbalancing:DescribeRules",
+        "elasticloadbalancing:DescribeTags",
         "elasticloadbalancing:DescribeTargetGroupAttributes",
         "elasticloadbalancing:DescribeTargetHealth",
     ];

@@ -1,8 +1,9 @@
 """MiniStack with what the local cloud needs of it, written beside its scratch files and started in its place.
 
 It shows the load balancers' state as one document, so that a data plane outside can follow it, whoever changes it (the API,
-CloudFormation, ECS); it keeps weighted forwards, which MiniStack drops; and it makes room for an ECS deployment that replaces
-one which never came up, where MiniStack waits for ever. It must not decide where a request goes.
+CloudFormation, ECS); it keeps weighted forwards, which MiniStack drops; it refuses what AWS refuses and MiniStack does not;
+and it makes room for an ECS deployment that replaces one which never came up, for which MiniStack waits for ever. It must not
+decide where a request goes.
 """
 
 import asyncio
@@ -161,6 +162,67 @@ def _action_xml_with_weights(action):
 alb._parse_actions = _parse_actions_with_weights
 alb._action_xml = _action_xml_with_weights
 provisioners._elbv2_listener_actions = _listener_actions_with_weights
+
+
+# What AWS refuses: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html,
+# API_DescribeRules.html and API_DeleteTargetGroup.html.
+_create_rule = alb._create_rule
+_describe_rules = alb._describe_rules
+_delete_group = alb._delete_tg
+_delete_group_of_stack = provisioners._elbv2_target_group_delete
+_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
+
+
+def _create_rule_once(params):
+    """A rule, unless the listener has one of its priority, which is 1 to 50,000."""
+    priority = alb._p(params, "Priority")
+    if not (priority.isdigit() and 1 <= int(priority) <= 50_000):
+        return alb._error("ValidationError", f"Priority '{priority}' must be between 1 and 50000")
+    listener = alb._p(params, "ListenerArn")
+    if any(r["ListenerArn"] == listener and str(r["Priority"]) == priority for r in alb._rules.values()):
+        return alb._error("PriorityInUse", f"Priority '{priority}' is currently in use")
+    return _create_rule(params)
+
+
+def _describe_rules_that_exist(params):
+    arns = alb._parse_member_list(params, "RuleArns")
+    if bool(arns) == bool(alb._p(params, "ListenerArn")):
+        return alb._error("ValidationError", "You must specify either listener ARN or rule ARNs")
+    if missing := [arn for arn in arns if arn not in alb._rules]:
+        return alb._error("RuleNotFound", f"One or more rules not found: {missing}")
+    if not arns and alb._p(params, "ListenerArn") not in alb._listeners:
+        return alb._error("ListenerNotFound", "One or more listeners not found")
+    return _describe_rules(params)
+
+
+def _is_used(group):
+    """Whether a rule or a default action forwards to a target group."""
+    actions = [a for r in alb._rules.values() for a in r["Actions"]]
+    actions += [a for listener in alb._listeners.values() for a in listener.get("DefaultActions") or []]
+    forwards = [a.get("TargetGroupArn") for a in actions]
+    forwards += [g["TargetGroupArn"] for a in actions for g in (a.get("ForwardConfig") or {}).get("TargetGroups", [])]
+    return group in forwards
+
+
+def _in_use(group):
+    return f"Target group '{group}' is currently in use by a listener or a rule"
+
+
+def _delete_unused_group(params):
+    group = alb._p(params, "TargetGroupArn")
+    return alb._error("ResourceInUse", _in_use(group)) if _is_used(group) else _delete_group(params)
+
+
+def _delete_unused_group_of_stack(physical_id, props):
+    if _is_used(physical_id):
+        raise ValueError(f"{_in_use(physical_id)} (Service: ElasticLoadBalancingV2, Status Code: 400)")
+    _delete_group_of_stack(physical_id, props)
+
+
+alb._ACTION_MAP["CreateRule"] = _create_rule_once
+alb._ACTION_MAP["DescribeRules"] = _describe_rules_that_exist
+alb._ACTION_MAP["DeleteTargetGroup"] = _delete_unused_group
+provisioners._RESOURCE_HANDLERS[_GROUP]["delete"] = _delete_unused_group_of_stack
 
 
 _reconcile_service_tasks = ecs._reconcile_service_tasks

@@ -2,7 +2,7 @@
 //! state or the event.
 
 use super::goal::Next;
-use super::{CONFIRMATIONS, Effect, Effects, Event, Finish, Goal, Reason, Route, State, Step, Subject};
+use super::{CONFIRMATIONS, Effect, Effects, Event, Finish, Goal, Place, Reason, Route, State, Step, Subject};
 use crate::report::{Outcome, Phase};
 
 impl State {
@@ -25,8 +25,8 @@ impl State {
 
     pub(super) fn confirmed(&mut self, event: Event) -> Effects {
         match event {
-            Event::Listeners(Some(prod), Some(dev)) => {
-                (self.prod, self.dev) = (Some(prod), Some(dev));
+            Event::Listeners(prod, dev) if prod.is_known() && dev.is_known() => {
+                (self.prod, self.dev) = (prod, dev);
                 if self.next() == Next::Reached { self.conclude() } else { self.advance() }
             }
             Event::Unreadable | Event::Listeners(..) if self.try_again() => {
@@ -40,7 +40,7 @@ impl State {
     }
 
     pub(super) fn conclude(&mut self) -> Effects {
-        let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Some(Route::All(to)));
+        let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Place::At(Route::All(to)));
         let outcome = match self.goal {
             // Prod is at one side, and dev at the other: that is what was asked for.
             _ if self.is_reconcile() && !self.recovering => Outcome::Done,

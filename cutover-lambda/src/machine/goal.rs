@@ -1,6 +1,6 @@
 //! Where the listeners have to point, and in which order they are written. Must not know how far a run is.
 
-use super::{Listener, Route};
+use super::{Listener, Place, Route};
 use crate::Color;
 
 /// What a run is working towards.
@@ -11,7 +11,7 @@ pub enum Goal {
     Forward,
     /// Prod to the old side, then dev to the new side.
     Back,
-    /// Prod stays where it is; dev to the other side. A prod that is split goes to its refuge.
+    /// Prod stays where it is; dev to the other side. A prod that is split, or has no rule, goes to its refuge.
     Hold,
 }
 
@@ -33,30 +33,28 @@ pub(crate) struct Aim {
     pub swap: Option<(Color, Color)>,
     /// The percentage of prod that the new side should get now, on the way forward.
     pub share: u8,
-    /// Where a split prod that is to be held goes.
+    /// Where a prod goes that is to be held, and is split or has no rule.
     pub refuge: Color,
 }
 
 impl Goal {
-    pub(crate) fn next(self, aim: Aim, prod: Option<Route>, dev: Option<Color>) -> Next {
-        let dev = dev.map(Route::All);
+    pub(crate) fn next(self, aim: Aim, prod: Place<Route>, dev: Place<Color>) -> Next {
+        let dev = dev.at().map(Route::All);
         match (self, aim.swap) {
             (Self::Forward, Some((from, to))) => {
                 let share = Route::share(to, aim.share);
-                first([(Listener::Dev, dev, Route::All(from)), (Listener::Prod, prod, share)])
+                first([(Listener::Dev, dev, Route::All(from)), (Listener::Prod, prod.at(), share)])
             }
             (Self::Back, Some((from, to))) => {
-                first([(Listener::Prod, prod, Route::All(from)), (Listener::Dev, dev, Route::All(to))])
+                first([(Listener::Prod, prod.at(), Route::All(from)), (Listener::Dev, dev, Route::All(to))])
             }
             // Without a swap there is nothing to go forward or back to.
-            (Self::Hold | Self::Forward | Self::Back, _) => match prod {
-                None => Next::Read,
-                Some(is) => {
-                    let side = is.whole().unwrap_or(aim.refuge);
-                    let other = Route::All(side.other());
-                    first([(Listener::Prod, prod, Route::All(side)), (Listener::Dev, dev, other)])
-                }
-            },
+            (Self::Hold | Self::Forward | Self::Back, _) if prod == Place::Unknown => Next::Read,
+            (Self::Hold | Self::Forward | Self::Back, _) => {
+                let side = prod.at().and_then(Route::whole).unwrap_or(aim.refuge);
+                let other = Route::All(side.other());
+                first([(Listener::Prod, prod.at(), Route::All(side)), (Listener::Dev, dev, other)])
+            }
         }
     }
 }
@@ -79,7 +77,7 @@ mod tests {
 
     #[test]
     fn forward_writes_dev_first() {
-        let next = |prod, dev| Goal::Forward.next(AIM, Some(Route::All(prod)), Some(dev));
+        let next = |prod, dev| Goal::Forward.next(AIM, Place::At(Route::All(prod)), Place::At(dev));
         assert_eq!(next(Green, Blue), write(Listener::Dev, Green));
         assert_eq!(next(Green, Green), write(Listener::Prod, Blue));
         assert_eq!(next(Blue, Green), Next::Reached);
@@ -87,7 +85,7 @@ mod tests {
 
     #[test]
     fn back_writes_prod_first() {
-        let next = |prod, dev| Goal::Back.next(AIM, Some(Route::All(prod)), Some(dev));
+        let next = |prod, dev| Goal::Back.next(AIM, Place::At(Route::All(prod)), Place::At(dev));
         assert_eq!(next(Blue, Green), write(Listener::Prod, Green));
         assert_eq!(next(Green, Green), write(Listener::Dev, Blue));
         assert_eq!(next(Green, Blue), Next::Reached);
@@ -95,30 +93,38 @@ mod tests {
 
     #[test]
     fn hold_never_writes_a_prod_that_is_whole() {
-        assert_eq!(Goal::Hold.next(AIM, Some(Route::All(Blue)), Some(Blue)), write(Listener::Dev, Green));
-        assert_eq!(Goal::Hold.next(AIM, Some(Route::All(Blue)), Some(Green)), Next::Reached);
+        assert_eq!(Goal::Hold.next(AIM, Place::At(Route::All(Blue)), Place::At(Blue)), write(Listener::Dev, Green));
+        assert_eq!(Goal::Hold.next(AIM, Place::At(Route::All(Blue)), Place::At(Green)), Next::Reached);
         let nowhere = Aim { swap: None, ..AIM };
-        assert_eq!(Goal::Hold.next(nowhere, None, Some(Green)), Next::Read);
+        assert_eq!(Goal::Hold.next(nowhere, Place::Unknown, Place::At(Green)), Next::Read);
     }
 
     #[test]
     fn what_is_not_known_is_written() {
-        assert_eq!(Goal::Back.next(AIM, None, None), write(Listener::Prod, Green));
+        assert_eq!(Goal::Back.next(AIM, Place::Unknown, Place::Unknown), write(Listener::Prod, Green));
+    }
+
+    #[test]
+    fn a_prod_without_a_rule_gets_one_to_its_refuge_and_then_dev() {
+        let nowhere = Aim { swap: None, refuge: Blue, ..AIM };
+        assert_eq!(Goal::Hold.next(nowhere, Place::Absent, Place::Absent), write(Listener::Prod, Blue));
+        let made = Place::At(Route::All(Blue));
+        assert_eq!(Goal::Hold.next(nowhere, made, Place::Absent), write(Listener::Dev, Green));
     }
 
     #[test]
     fn a_step_of_a_shift_is_reached_by_its_share_alone() {
         let step = Aim { share: 10, ..AIM };
-        let next = |prod| Goal::Forward.next(step, Some(prod), Some(Green));
+        let next = |prod| Goal::Forward.next(step, Place::At(prod), Place::At(Green));
         assert_eq!(next(Route::All(Green)), Next::Write(Listener::Prod, Route::share(Blue, 10)));
         assert_eq!(next(Route::share(Blue, 10)), Next::Reached);
     }
 
     #[test]
     fn a_split_is_never_left() {
-        let split = Some(Route::share(Blue, 10));
-        assert_eq!(Goal::Back.next(AIM, split, Some(Green)), write(Listener::Prod, Green));
-        assert_eq!(Goal::Hold.next(Aim { refuge: Blue, ..AIM }, split, Some(Green)), write(Listener::Prod, Blue));
-        assert_eq!(Goal::Hold.next(Aim { swap: None, ..AIM }, split, Some(Green)), write(Listener::Prod, Green));
+        let split = Place::At(Route::share(Blue, 10));
+        assert_eq!(Goal::Back.next(AIM, split, Place::At(Green)), write(Listener::Prod, Green));
+        assert_eq!(Goal::Hold.next(Aim { refuge: Blue, ..AIM }, split, Place::At(Green)), write(Listener::Prod, Blue));
+        assert_eq!(Goal::Hold.next(Aim { swap: None, ..AIM }, split, Place::At(Green)), write(Listener::Prod, Green));
     }
 }

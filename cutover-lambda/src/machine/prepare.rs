@@ -1,7 +1,7 @@
 //! What comes before the first write: the lease, the record, preflight, gate, baseline and the intent. Must not know
 //! anything that is not in the state or the event.
 
-use super::{Asked, Effect, Effects, Event, Finish, Goal, Kind, Reason, State, Step};
+use super::{Asked, Effect, Effects, Event, Finish, Goal, Kind, Place, Reason, State, Step};
 use crate::Color;
 use crate::report::{Outcome, Phase};
 
@@ -74,8 +74,16 @@ impl State {
 
     pub(super) fn preflight_read(&mut self, event: Event) -> Effects {
         match event {
-            Event::Listeners(Some(route), Some(dev)) => {
-                (self.prod, self.dev) = (Some(route), Some(dev));
+            Event::Listeners(Place::Absent, dev) if dev.is_known() => {
+                (self.prod, self.dev) = (Place::Absent, dev);
+                if self.is_reconcile() {
+                    self.ask(Step::FindLastProd, Effect::FindLastProd)
+                } else {
+                    self.refuse(Reason::NoRule)
+                }
+            }
+            Event::Listeners(Place::At(route), dev) if dev.is_known() => {
+                (self.prod, self.dev) = (Place::At(route), dev);
                 let Some(prod) = route.whole() else {
                     return self.unsplit();
                 };
@@ -103,6 +111,21 @@ impl State {
         }
     }
 
+    /// Prod has no rule: it gets one to where the ledger says that it was, or to the side that the request names if
+    /// nothing was released yet.
+    pub(super) fn last_prod_found(&mut self, event: Event) -> Effects {
+        match event {
+            Event::LastProd(last) => {
+                let Some(side) = last.or(self.asked.to) else { return self.refuse(Reason::NoRule) };
+                self.refuge = Some(side);
+                self.goal = Goal::Hold;
+                self.advance()
+            }
+            Event::LedgerDown => self.refuse(Reason::LedgerDown),
+            _ => Vec::new(),
+        }
+    }
+
     /// Prod is split though nothing is interrupted: somebody else did that, or the ledger is gone. Only a reconcile brings
     /// it to one side, as if a shift from there had been interrupted.
     fn unsplit(&mut self) -> Effects {
@@ -115,9 +138,9 @@ impl State {
         self.advance()
     }
 
-    /// Prod stays; dev is set right where it is not.
-    pub(super) fn reconcile(&mut self, prod: Color, dev: Color) -> Effects {
-        if prod == dev {
+    /// Prod stays; dev is set to the other side if it is not there.
+    pub(super) fn reconcile(&mut self, prod: Color, dev: Place<Color>) -> Effects {
+        if dev != Place::At(prod.other()) {
             self.goal = Goal::Hold;
             return self.advance();
         }

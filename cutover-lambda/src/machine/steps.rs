@@ -75,6 +75,7 @@ impl State {
             (Step::AcquireLease, event) => self.leased(event),
             (Step::Claim, event) => self.claimed(event),
             (Step::FindWayBack, event) => self.way_back_found(event),
+            (Step::FindLastProd, event) => self.last_prod_found(event),
             (Step::Preflight, event) => self.preflight_read(event),
             (Step::Inspect | Step::Gate | Step::Baseline | Step::SaveIntent, event) => self.prepared(event),
             (Step::Read, event) => self.read(event),

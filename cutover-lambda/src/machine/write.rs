@@ -1,7 +1,7 @@
 //! Writing the listeners towards a goal, and turning back. Must not know anything that is not in the state or the event.
 
 use super::goal::{Aim, Next};
-use super::{Effect, Effects, Event, Goal, Kind, Listener, Reason, Route, State, Step, TRIES};
+use super::{Effect, Effects, Event, Goal, Kind, Listener, Place, Reason, Route, State, Step, TRIES};
 use crate::Color;
 use crate::report::Phase;
 use crate::request::OnFail;
@@ -27,7 +27,7 @@ impl State {
     /// The side that a split prod most probably came from, where no record says so: the one that still gets more, or
     /// the one that dev was pointed at before the shift began.
     pub(super) fn old_side(&self) -> Option<Color> {
-        self.prod?.heavier().or(self.dev)
+        self.prod.at()?.heavier().or(self.dev.at())
     }
 
     /// Takes the next step towards the goal.
@@ -61,8 +61,8 @@ impl State {
 
     pub(super) fn read(&mut self, event: Event) -> Effects {
         match event {
-            Event::Listeners(Some(prod), Some(dev)) => {
-                (self.prod, self.dev) = (Some(prod), Some(dev));
+            Event::Listeners(prod, dev) if prod.is_known() && dev.is_known() => {
+                (self.prod, self.dev) = (prod, dev);
                 self.advance()
             }
             Event::Listeners(..) | Event::Unreadable => {
@@ -101,8 +101,8 @@ impl State {
 
     fn note(&mut self, listener: Listener, route: Option<Route>) {
         match listener {
-            Listener::Prod => self.prod = route,
-            Listener::Dev => self.dev = route.and_then(Route::whole),
+            Listener::Prod => self.prod = route.into(),
+            Listener::Dev => self.dev = route.and_then(Route::whole).into(),
         }
     }
 
@@ -151,8 +151,8 @@ impl State {
         self.alarm = None;
         self.tries = 0;
         let hold = self.asked.on_fail == OnFail::Hold || self.old_is_bad;
-        self.goal =
-            if hold && self.prod.is_some() && self.prod == self.to.map(Route::All) { Goal::Hold } else { Goal::Back };
+        let at_new_side = self.to.is_some_and(|to| self.prod == Place::At(Route::All(to)));
+        self.goal = if hold && at_new_side { Goal::Hold } else { Goal::Back };
         self.phase = Phase::RollBack;
         self.advance()
     }

@@ -151,6 +151,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             Effect::AcquireLease => self.acquire_lease().await,
             Effect::Claim => self.claim().await,
             Effect::FindWayBack => self.find_way_back().await,
+            Effect::FindLastProd => self.find_last_prod().await,
             Effect::ReadListeners => self.read_listeners().await,
             Effect::Inspect(color) => self.inspect(color).await,
             Effect::Gate(color) => self.gate(color).await,
@@ -259,6 +260,7 @@ fn step_name(effect: Effect) -> Option<String> {
     Some(match effect {
         Effect::AcquireLease => "take the lease".to_owned(),
         Effect::FindWayBack => "find the way back".to_owned(),
+        Effect::FindLastProd => "find where prod was".to_owned(),
         Effect::ReadListeners => "read the listeners".to_owned(),
         Effect::Inspect(color) => format!("inspect {color}"),
         Effect::Gate(color) => format!("probe {color} through dev"),

@@ -2,7 +2,7 @@
 
 use super::{Stack, budget};
 use crate::Color;
-use crate::balancer::{Balancer, BalancerError, Pointing};
+use crate::balancer::{Balancer, BalancerError};
 use crate::ledger::ObjectStore;
 use crate::probe::{Client, Clients, Site};
 use crate::report::Connection;
@@ -28,7 +28,7 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
     let (mut prod, mut dev, mut split) = (None, None, None);
     if let Some(listeners) = note(&mut problems, listeners) {
         for (name, pointing) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
-            if let Pointing::NotUnderstood(problem) = pointing {
+            if let Some(problem) = pointing.problem() {
                 problems.push(format!("the {name} listener: {problem}"));
             }
         }

@@ -109,6 +109,7 @@ fn why(state: &State, cause: Option<&str>, record: &Record) -> String {
         Some(Reason::LeaseHeld) => cause.strip_prefix(": ").unwrap_or("someone else holds the lease").to_owned(),
         Some(Reason::LedgerDown) => format!("the ledger cannot be used{cause}"),
         Some(Reason::ListenersNotUnderstood) => format!("the listeners are not understood{cause}"),
+        Some(Reason::NoRule) => "prod has no rule: nothing was released yet, or somebody deleted it".to_owned(),
         Some(Reason::Split) => format!("prod is split, and nothing is under way that split it{cause}"),
         Some(Reason::NotExpected) => {
             format!("prod is {}, not {} as expected", name(record.prod), name(record.request.expect))
@@ -142,7 +143,14 @@ fn hint(reason: Option<Reason>, to: &str) -> Option<String> {
         Reason::LeaseHeld => "Wait for it to end; a holder that was killed loses the lease within a minute.".to_owned(),
         Reason::LedgerDown => "Check the bucket and the function's permissions on it.".to_owned(),
         Reason::ListenersNotUnderstood => {
-            "Each listener has to forward to one of the two target groups; set it so by hand.".to_owned()
+            "Each listener's rule must forward to one of the two target groups. Delete a rule that does not, then run \
+             reconcile: it makes the rule again."
+                .to_owned()
+        }
+        Reason::NoRule => {
+            "Run reconcile: it makes the rule again from the ledger. For a first release name the environment in \
+             `to`."
+                .to_owned()
         }
         Reason::Split => "Run reconcile: it sends all of prod to the side that has more of it.".to_owned(),
         Reason::NotExpected => "Look at the status and ask again.".to_owned(),

@@ -31,6 +31,7 @@ type Pair = (&'static str, [Asked; 2], bool);
 fn pair(number: usize) -> Pair {
     match number {
         6 => ("a shift and a reconcile", [shifted(TO_BLUE, [10, 50]), asked(Kind::Reconcile, None)], false),
+        8 => ("a first release and a cutover", [asked(Kind::Reconcile, Some(Color::Green)), TO_BLUE], false),
         7 => ("a shift and a cutover back", [shifted(TO_BLUE, [50]), asked(Kind::Cutover, Some(Color::Green))], false),
         number => PAIRS[number],
     }
@@ -115,6 +116,11 @@ fn a_shift_and_a_reconcile_keep_the_promises() {
 #[test]
 fn a_shift_and_a_cutover_back_keep_the_promises() {
     check(7);
+}
+
+#[test]
+fn a_first_release_and_a_cutover_keep_the_promises() {
+    check(8);
 }
 
 #[test]

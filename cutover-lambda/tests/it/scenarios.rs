@@ -362,6 +362,44 @@ async fn reconcile_parts_prod_and_dev() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rule_that_somebody_deleted_is_made_again_where_the_ledger_says() {
+    let world = World::new();
+    world.invoke(json!({"to": "blue"})).await;
+    world.state().absent = vec![Prod, Dev];
+    let refused = world.invoke(json!({"to": "green"})).await;
+    assert_eq!(refused.outcome, Some(Outcome::Refused));
+    assert!(refused.message.contains("prod has no rule"), "{}", refused.message);
+    let before = writes(&world).len();
+    let record = world.invoke(json!({"op": "reconcile", "to": "green"})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    assert_eq!(writes(&world)[before..], [(Prod, Blue), (Dev, Green)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_release_goes_where_the_request_says_and_only_if_that_side_is_healthy() {
+    let world = World::new();
+    world.state().absent = vec![Prod, Dev];
+    let refused = world.invoke(json!({"op": "reconcile"})).await;
+    assert_eq!((refused.outcome, writes(&world).len()), (Some(Outcome::Refused), 0));
+    world.state().healthy.insert(Green, 0);
+    let failed = world.invoke(json!({"op": "reconcile", "to": "green"})).await;
+    assert_eq!((failed.outcome, writes(&world).len()), (Some(Outcome::Failed), 0));
+    world.heal();
+    let record = world.invoke(json!({"op": "reconcile", "to": "green"})).await;
+    assert_sound(&world, &record, Outcome::Done, Green);
+    assert_eq!(writes(&world), [(Prod, Green), (Dev, Blue)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_rule_of_dev_keeps_nobody_from_a_cutover_which_makes_it_again() {
+    let world = World::new();
+    world.state().absent = vec![Dev];
+    let record = world.invoke(json!({"to": "blue"})).await;
+    assert_sound(&world, &record, Outcome::Done, Blue);
+    assert_eq!(writes(&world), [(Dev, Green), (Prod, Blue)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn status_tells_everything_and_writes_nothing() {
     let world = World::new();
     world.invoke(json!({})).await;

@@ -47,6 +47,8 @@ pub struct World {
 pub struct State {
     pub prod: Route,
     pub dev: Color,
+    /// Listeners whose rule somebody deleted, or nobody made yet.
+    pub absent: Vec<Listener>,
     pub healthy: BTreeMap<Color, u32>,
     pub versions: BTreeMap<Color, &'static str>,
     pub statuses: BTreeMap<Color, u16>,
@@ -123,6 +125,7 @@ impl World {
             state: Mutex::new(State {
                 prod: Route::All(Color::Green),
                 dev: Color::Blue,
+                absent: Vec::new(),
                 healthy: both(2),
                 versions: BTreeMap::from([(Color::Blue, "2"), (Color::Green, "1")]),
                 statuses: BTreeMap::from([(Color::Blue, 200), (Color::Green, 200)]),
@@ -224,6 +227,7 @@ impl World {
 
     fn apply(&self, listener: Listener, route: Route) {
         let mut state = self.state();
+        state.absent.retain(|absent| *absent != listener);
         match (listener, route) {
             (Listener::Prod, route) => {
                 state.prod = route;
@@ -300,7 +304,11 @@ impl Balancer for View {
         self.world
             .read("read the listeners", |state| {
                 state.fresh_health.clear();
-                Listeners { prod: Pointing::At(state.prod), dev: Pointing::At(Route::All(state.dev)) }
+                let pointing = |listener, route| {
+                    if state.absent.contains(&listener) { Pointing::Absent } else { Pointing::At(route) }
+                };
+                let prod = pointing(Listener::Prod, state.prod);
+                Listeners { prod, dev: pointing(Listener::Dev, Route::All(state.dev)) }
             })
             .await
     }

@@ -74,7 +74,7 @@ pub async fn begin(context: &Context, request: Request) -> Result<String> {
 }
 
 /// Nobody is told.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Follower for Nobody {
     fn waiting(&mut self, _: &LeaseInfo) {}

@@ -93,8 +93,8 @@ async fn log_group(context: &Context, cloud: &Cloud, source: Source) -> Result<S
     let outputs = stack.outputs()?;
     let color = match source {
         Source::Environment(color) => Some(color),
-        Source::Prod => Some(cloud.traffic(&outputs).await?.live()?),
-        Source::Dev => Some(cloud.traffic(&outputs).await?.dev.ok_or_else(|| {
+        Source::Prod => Some(cloud.traffic(&stack.name, &outputs).await?.require_live()?),
+        Source::Dev => Some(cloud.traffic(&stack.name, &outputs).await?.dev_color().ok_or_else(|| {
             Error::refused("dev does not forward to one of this stack's environments")
                 .hint("name one: bluegreen logs blue")
         })?),

@@ -1,8 +1,9 @@
 //! `bluegreen status`: who is prod, who is dev, what runs there and how well, and the last runs.
 
-use cutover_lambda::Record;
+use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
 use cutover_lambda::ledger::{LeaseInfo, S3Ledger};
+use cutover_lambda::{Outcome, Record};
 use serde::Serialize;
 
 use super::{Context, history};
@@ -15,9 +16,6 @@ use crate::stack::parameter;
 
 /// Runs shown.
 const RUNS: usize = 5;
-
-/// What to do where both listeners do what a cutover made them do.
-pub const SWAPPED: &str = "nothing: a cutover does that, and the next deployment tells the stack";
 
 /// Everything that status shows. Stable: fields are added, never changed.
 #[derive(Clone, Debug, Serialize)]
@@ -34,7 +32,7 @@ pub struct Status {
     pub dev_url: String,
     /// The environments, blue first.
     pub environments: Vec<Environment>,
-    /// Where the listeners do something else than the stack's parameters say.
+    /// Where the listeners do something else than the last cutover left.
     pub drift: Vec<Drift>,
     /// Why the requests are not known; null where they are.
     pub requests_unknown: Option<String>,
@@ -51,8 +49,10 @@ pub struct Status {
 pub struct Environment {
     /// Which.
     pub color: Color,
-    /// `prod`, `dev`, `prod+dev` or `no traffic`.
-    pub role: &'static str,
+    /// `prod`, `dev`, `prod+dev` or `no traffic`; `prod 10 %` while prod is split.
+    pub role: String,
+    /// The percentage of prod's requests that it gets.
+    pub prod_percent: u8,
     /// The version label; empty where nothing is deployed.
     pub version: String,
     /// The image by digest; empty where nothing is deployed.
@@ -71,24 +71,15 @@ pub struct Environment {
     pub requests: Option<Requests>,
 }
 
-/// A listener that does something else than the stack's parameters say.
+/// A listener that does something else than the last cutover left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drift {
     /// `prod` or `dev`.
     pub listener: &'static str,
-    /// The environment it forwards to; null where it is not one of the stack's, or both.
-    pub forwards_to: Option<Color>,
-    /// The environment that the parameter `ProdColor` means.
-    pub stack_says: Color,
+    /// What is wrong with it.
+    pub problem: String,
     /// What to do about it.
     pub todo: &'static str,
-}
-
-impl Drift {
-    /// Whether it is what a cutover leaves behind by design.
-    pub fn is_of_a_cutover(&self) -> bool {
-        self.todo == SWAPPED
-    }
 }
 
 /// Reads the status. Who reads it again and again keeps the meter.
@@ -96,10 +87,10 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
     let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
-    let traffic = cloud.traffic(&outputs).await?;
+    let traffic = cloud.traffic(&stack.name, &outputs).await?;
     let (mut blue, mut green, runs, lock, reading) = tokio::try_join!(
-        environment(context, &cloud, &stack, &outputs, traffic, Color::Blue),
-        environment(context, &cloud, &stack, &outputs, traffic, Color::Green),
+        environment(context, &cloud, &stack, &outputs, &traffic, Color::Blue),
+        environment(context, &cloud, &stack, &outputs, &traffic, Color::Green),
         history::read(&cloud, &outputs, RUNS),
         lock(&cloud, &outputs),
         async { Ok(meter.read(&cloud, &outputs).await) },
@@ -116,8 +107,8 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
         region: cloud.region().to_owned(),
         state: stack.status.clone(),
-        drift: drift(stack.parameter(parameter::PROD_COLOR), traffic),
-        warnings: warnings(&stack, traffic, &runs, lock.as_ref()),
+        drift: drift(&stack, &traffic, &runs, lock.as_ref()),
+        warnings: warnings(&stack, &traffic, &runs, lock.as_ref()),
         environments: vec![blue, green],
         requests_unknown,
         lock,
@@ -131,17 +122,18 @@ async fn environment(
     cloud: &Cloud,
     stack: &DeployedStack,
     outputs: &Outputs,
-    traffic: Traffic,
+    traffic: &Traffic,
     color: Color,
 ) -> Result<Environment> {
     let image = stack.parameter(parameter::image(color)).to_owned();
     let observed = observe(cloud, outputs, &Expected { color, image: image.clone() }).await?;
-    let may_sleep = context.settings.idle_sleeps() && traffic.prod != Some(color);
+    let may_sleep = context.settings.idle_sleeps() && !traffic.prod.route().is_some_and(|route| route.reaches(color));
     let asleep = may_sleep && observed.asleep;
     Ok(Environment {
         color,
         asleep,
         role: traffic.role(color),
+        prod_percent: traffic.share(color),
         version: stack.parameter(parameter::version(color)).to_owned(),
         image,
         running: observed.running,
@@ -159,31 +151,58 @@ async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {
         .map_err(|error| Error::failed("cannot read the lock").because(error))
 }
 
-/// After a cutover both listeners have drifted by design; anything else was somebody's hand, or is half a cutover.
-fn drift(prod_color: &str, traffic: Traffic) -> Vec<Drift> {
-    let Ok(told) = prod_color.parse::<Color>() else { return Vec::new() };
-    let swapped = (traffic.prod, traffic.dev) == (Some(told.other()), Some(told));
-    let drifted = |listener, forwards_to: Option<Color>, stack_says: Color| {
-        let todo = match forwards_to {
-            _ if swapped => SWAPPED,
-            Some(_) => "bluegreen reconcile puts prod and dev in order",
-            None => "set its default action to the blue or the green target group; a split bluegreen reconcile ends",
+/// What is wrong with the listeners' rules: one is gone, forwards elsewhere, or to another environment than the runs left
+/// it at. Nothing while a run is under way.
+fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<Drift> {
+    const RECONCILE: &str = "run bluegreen reconcile: it makes the rule again from the record of cutovers";
+    if lock.is_some() || !Color::ALL.iter().any(|color| is_released(stack, *color)) {
+        return Vec::new();
+    }
+    let mut drift = Vec::new();
+    for (listener, pointing) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
+        let todo = match pointing {
+            Pointing::Absent => RECONCILE,
+            _ => "delete the rule that does not belong there, then run bluegreen reconcile",
         };
-        (forwards_to != Some(stack_says)).then_some(Drift { listener, forwards_to, stack_says, todo })
-    };
-    let both = [drifted("prod", traffic.prod, told), drifted("dev", traffic.dev, told.other())];
-    both.into_iter().flatten().collect()
+        drift.extend(pointing.problem().map(|problem| Drift { listener, problem: problem.to_owned(), todo }));
+    }
+    if let (Some(left), Some(prod)) = (left_at(runs), traffic.prod_color())
+        && left != prod
+    {
+        let problem = format!("it forwards to {prod}; the last cutover left it at {left}");
+        let todo = "find out who changed the rule; bluegreen cutover moves users under probes";
+        drift.push(Drift { listener: "prod", problem, todo });
+    }
+    drift
 }
 
-fn warnings(stack: &DeployedStack, traffic: Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<String> {
+fn is_released(stack: &DeployedStack, color: Color) -> bool {
+    !stack.parameter(parameter::image(color)).is_empty()
+}
+
+/// The environment that the newest run that decided it left prod at.
+fn left_at(runs: &[Record]) -> Option<Color> {
+    let decided = |run: &&Record| matches!(run.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held));
+    runs.iter().find(decided)?.prod
+}
+
+fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<String> {
     let mut warnings = Vec::new();
-    match (traffic.prod, traffic.dev) {
-        (None, _) => warnings.push("prod does not forward to one of this stack's environments".to_owned()),
-        (_, None) => warnings.push("dev does not forward to one of this stack's environments".to_owned()),
-        (Some(prod), Some(dev)) if prod == dev => {
-            warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
-        }
-        _ => {}
+    if let (Some(prod), Some(dev)) = (traffic.prod_color(), traffic.dev_color())
+        && prod == dev
+        && lock.is_none()
+    {
+        warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
+    }
+    if let Some(split) = traffic.prod.route().filter(|route| route.whole().is_none()) {
+        let todo = if lock.is_some() { "a cutover is under way" } else { "bluegreen reconcile brings it to one side" };
+        warnings.push(format!("prod is split: {split}; {todo}"));
+    }
+    if !traffic.by_rules && traffic.prod_color().is_some() {
+        warnings.push(
+            "an older version made this stack: run bluegreen deploy, which brings it up to date and moves nobody"
+                .to_owned(),
+        );
     }
     if !stack.status.ends_with("_COMPLETE") {
         let reason = stack.reason.as_deref().unwrap_or("no reason given");
@@ -197,30 +216,49 @@ fn warnings(stack: &DeployedStack, traffic: Traffic, runs: &[Record], lock: Opti
 
 #[cfg(test)]
 mod tests {
+    use cutover_lambda::request::Request;
+    use cutover_lambda::route::Route;
+
     use super::*;
 
-    fn found(prod: Option<Color>, dev: Option<Color>) -> Vec<(&'static str, &'static str)> {
-        drift("green", Traffic { prod, dev }).into_iter().map(|it| (it.listener, it.todo)).collect()
+    fn at(color: Color) -> Pointing {
+        Pointing::At(Route::All(color))
+    }
+
+    fn run(outcome: Outcome, prod: Color) -> Record {
+        let mut run = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::UNIX_EPOCH, String::new());
+        (run.outcome, run.prod) = (Some(outcome), Some(prod));
+        run
+    }
+
+    fn found(prod: Pointing, dev: Pointing, runs: &[Record]) -> Vec<(&'static str, String)> {
+        let mut stack = DeployedStack::with_status("s", "UPDATE_COMPLETE");
+        stack.parameters.insert("GreenImage".to_owned(), "app@1".to_owned());
+        let traffic = Traffic { prod, dev, by_rules: true };
+        drift(&stack, &traffic, runs, None).into_iter().map(|it| (it.listener, it.problem)).collect()
     }
 
     #[test]
-    fn listeners_that_do_what_the_stack_says_have_not_drifted() {
-        assert_eq!(found(Some(Color::Green), Some(Color::Blue)), []);
-        assert_eq!(drift("", Traffic { prod: None, dev: None }), [], "a stack of somebody else's");
+    fn rules_as_the_runs_left_them_have_not_drifted() {
+        assert_eq!(found(at(Color::Green), at(Color::Blue), &[]), []);
+        assert_eq!(found(at(Color::Blue), at(Color::Green), &[run(Outcome::Done, Color::Blue)]), []);
+        let refused = [run(Outcome::Refused, Color::Green), run(Outcome::Done, Color::Blue)];
+        assert_eq!(found(at(Color::Blue), at(Color::Green), &refused), [], "a refused run decides nothing");
     }
 
     #[test]
-    fn after_a_cutover_there_is_nothing_to_do() {
-        let swapped = found(Some(Color::Blue), Some(Color::Green));
-        assert_eq!(swapped.len(), 2);
-        assert!(swapped.iter().all(|(_, todo)| todo.starts_with("nothing")), "{swapped:?}");
+    fn a_rule_that_is_gone_or_was_changed_by_hand_is_seen() {
+        assert_eq!(found(Pointing::Absent, at(Color::Blue), &[])[0].0, "prod");
+        let strange = found(at(Color::Green), Pointing::NotUnderstood("it redirects".to_owned()), &[]);
+        assert_eq!(strange, [("dev", "it redirects".to_owned())]);
+        let moved = found(at(Color::Green), at(Color::Blue), &[run(Outcome::Done, Color::Blue)]);
+        assert!(moved[0].1.contains("forwards to green; the last cutover left it at blue"), "{moved:?}");
     }
 
     #[test]
-    fn half_a_swap_and_a_strange_target_are_put_in_order() {
-        let half = found(Some(Color::Green), Some(Color::Green));
-        assert!(matches!(half[..], [("dev", todo)] if todo.contains("reconcile")), "{half:?}");
-        let strange = found(None, Some(Color::Blue));
-        assert!(matches!(strange[..], [("prod", todo)] if todo.contains("default action")), "{strange:?}");
+    fn before_the_first_release_nothing_has_drifted() {
+        let stack = DeployedStack::with_status("s", "CREATE_COMPLETE");
+        let traffic = Traffic { prod: Pointing::Absent, dev: Pointing::Absent, by_rules: false };
+        assert_eq!(drift(&stack, &traffic, &[], None), []);
     }
 }

@@ -97,11 +97,12 @@ mod tests {
     use super::*;
     use crate::dashboard::view::Problem;
 
-    fn environment(color: Color, role: &'static str) -> Environment {
+    fn environment(color: Color, role: &str) -> Environment {
         let (version, image) = ("2".to_owned(), "app@sha256:0".to_owned());
         Environment {
             color,
-            role,
+            role: role.to_owned(),
+            prod_percent: if role == "prod" { 100 } else { 0 },
             version,
             image,
             running: 1,
@@ -188,7 +189,9 @@ mod tests {
     #[test]
     fn nothing_is_offered_where_it_is_not_known_who_is_prod() {
         let mut view = view();
-        view.status.iter_mut().for_each(|status| status.environments[1].role = "no traffic");
+        view.status.iter_mut().for_each(|status| {
+            (status.environments[1].role, status.environments[1].prod_percent) = ("no traffic".to_owned(), 0)
+        });
         assert_eq!(actions(&view), []);
         assert_eq!(actions(&View::default()), []);
     }

@@ -91,7 +91,7 @@ pub fn announcement(view: &View) -> String {
 /// The environment that users of prod are served by.
 pub fn live(view: &View) -> Option<Color> {
     let environments = &view.status.as_ref()?.environments;
-    environments.iter().find(|it| it.role.starts_with("prod")).map(|it| it.color)
+    environments.iter().filter(|it| it.prod_percent > 0).max_by_key(|it| it.prod_percent).map(|it| it.color)
 }
 
 fn about(view: &View) -> Markup {
@@ -133,20 +133,22 @@ fn environments(view: &View) -> Markup {
 
 fn card(status: &Status, environment: &Environment, most: u64) -> Markup {
     let color = environment.color;
-    let (role, meaning) = match environment.role {
-        "prod" => ("PROD", "users are served by it"),
-        "dev" => ("DEV", "the next version is tried on it"),
-        "prod+dev" => ("PROD + DEV", "both listeners point at it"),
-        _ => ("NO TRAFFIC", "no listener points at it"),
+    let meaning = match (environment.prod_percent, environment.role.as_str()) {
+        (100, "prod+dev") => "both listeners point at it",
+        (100, _) => "users are served by it",
+        (1.., _) => "a share of the users is served by it",
+        (0, "dev") => "the next version is tried on it",
+        (0, _) => "no listener points at it",
     };
-    let url = match environment.role {
-        "dev" => Some(("dev", &status.dev_url)),
-        "prod" | "prod+dev" => Some(("prod", &status.prod_url)),
-        _ => None,
+    let role = environment.role.replace('+', " + ").to_uppercase();
+    let url = match (environment.prod_percent, environment.role.as_str()) {
+        (1.., _) => Some(("prod", &status.prod_url)),
+        (0, "dev") => Some(("dev", &status.dev_url)),
+        (0, _) => None,
     };
     let well = environment.fault.is_none() && (environment.healthy > 0 || environment.asleep);
     html! {
-        article class={ "environment " (color) @if environment.role.starts_with("prod") { " live" } }
+        article class={ "environment " (color) @if environment.prod_percent > 0 { " live" } }
             aria-labelledby={ "name-" (color) } {
             header {
                 h2 id={ "name-" (color) } { (shape(color)) (color) }

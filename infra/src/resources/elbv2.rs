@@ -91,6 +91,11 @@ pub enum Action {
         /// The target group.
         target_group_arn: Expr<Arn<TargetGroup>>,
     },
+    /// The load balancer answers it by itself.
+    FixedResponse {
+        /// With what.
+        fixed_response_config: FixedResponse,
+    },
     /// It is sent elsewhere.
     Redirect {
         /// Where to.
@@ -107,7 +112,22 @@ pub struct Redirect {
     status_code: &'static str,
 }
 
+/// An answer that the load balancer gives by itself.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FixedResponse {
+    status_code: &'static str,
+    content_type: &'static str,
+    message_body: &'static str,
+}
+
 impl Action {
+    /// Answers 503 with a text of at most 1,024 bytes.
+    pub const fn unavailable(message_body: &'static str) -> Self {
+        let fixed_response_config = FixedResponse { status_code: "503", content_type: "text/plain", message_body };
+        Self::FixedResponse { fixed_response_config }
+    }
+
     /// Forwards to this target group.
     pub fn forward(target_group: Expr<Arn<TargetGroup>>) -> Self {
         Self::Forward { target_group_arn: target_group }

@@ -131,7 +131,9 @@ fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>
 fn grant(settings: &Settings, parts: &Parts<'_>, on: On) -> Option<Statement> {
     let actions = calls::actions(on);
     match on {
-        On::Listeners => Some(parts.balancer.grant_move(&actions)),
+        On::Listeners => Some(parts.balancer.grant_make_rules(&actions)),
+        On::Rules => Some(parts.balancer.grant_move(&actions)),
+        On::NewRules => Some(parts.balancer.grant_tag_new_rules(&actions)),
         On::Traffic => Some(LoadBalancing::grant_see(&actions)),
         On::Services => Some(parts.fleet.grant_see(&actions)),
         On::Scaling => settings.cutover.idle_sleeps_after.map(|_| parts.fleet.grant_scale(&actions)),

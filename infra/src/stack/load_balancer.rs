@@ -1,4 +1,8 @@
 //! The load balancer: prod and dev listeners, a target group for each environment.
+//!
+//! Where prod and dev send requests is no part of the template: each has one rule that the cutover function makes and
+//! changes. A rule wins over the listener's default action, which here says that there is no release yet. So no update of
+//! the stack, and no rollback of one, moves traffic.
 
 use cutover_lambda::color::Color;
 
@@ -6,7 +10,7 @@ use super::access_log::AccessLog;
 use super::network::Network;
 use super::side::Sides;
 use super::{Settings, tags};
-use crate::cdk::{Arn, Condition, Expr, Ref, Stack, Statement, join};
+use crate::cdk::{Expr, Ref, Stack, Statement, join, own_arn};
 use crate::resources::elbv2::{
     Action, Attribute, Certificate, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme,
     SslPolicy, TargetGroup,
@@ -15,6 +19,9 @@ use crate::resources::values::Port;
 
 /// The request header that addresses an environment on the dev listener, whoever is dev.
 pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
+
+/// What a listener answers as long as it has no rule of the cutover function's.
+const NO_RELEASE: &str = "There is no release yet.";
 
 /// The load balancer with its listeners and target groups.
 pub struct LoadBalancing {
@@ -39,21 +46,19 @@ pub struct LoadBalancing {
 }
 
 impl LoadBalancing {
-    /// Adds the load balancer to the stack. Prod forwards to green where `green_is_prod` holds, to blue elsewhere;
-    /// dev to the other.
-    pub fn new(
-        stack: &mut Stack,
-        settings: &Settings,
-        network: &Network,
-        log: Option<&AccessLog>,
-        green_is_prod: &Condition,
-    ) -> Self {
+    /// Adds the load balancer to the stack.
+    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, log: Option<&AccessLog>) -> Self {
         let load_balancer = balancer(stack, network, log);
         let target_groups = Sides::make(|color| target_group(stack, settings, network, color));
-        let (blue, green) = (target_groups.blue.arn(), target_groups.green.arn());
-        let mut add = |id, port, target| stack.add(id, listener(settings, &load_balancer, port, target));
-        let prod = add("ProdListener", settings.prod_port(), Expr::when(green_is_prod, &green, &blue));
-        let dev = add("DevListener", settings.dev_port(), Expr::when(green_is_prod, &blue, &green));
+        let mut add = |id, port| {
+            let added = stack.add(id, listener(settings, &load_balancer, port));
+            // The function's rule refers to the target groups, and a group in use cannot be deleted: the listener, and its
+            // rules with it, must go first.
+            Color::ALL.into_iter().for_each(|color| stack.after(&added, target_groups.of(color)));
+            added
+        };
+        let prod = add("ProdListener", settings.prod_port());
+        let dev = add("DevListener", settings.dev_port());
         let rules = Sides::make(|color| rule(stack, &dev, &target_groups, color));
         let redirect = settings.redirects_http().then(|| redirect(stack, settings, &load_balancer));
         let prod_url = url(settings, &load_balancer, settings.prod_port());
@@ -62,9 +67,36 @@ impl LoadBalancing {
         Self { load_balancer, prod, dev, redirect, rules, target_groups, prod_url, dev_url, connect_to }
     }
 
-    /// Lets its holder do this with the listeners that traffic comes in on.
+    /// Lets its holder make rules of this stack on the listeners that traffic comes in on.
+    pub fn grant_make_rules(&self, actions: &[&'static str]) -> Statement {
+        Statement::allow("MakeRules", actions, vec![self.prod.arn().text(), self.dev.arn().text()]).only_if(
+            "StringEquals",
+            "aws:RequestTag/bluegreen:stack",
+            Expr::stack_name(),
+        )
+    }
+
+    /// Lets its holder tag a rule, but only while it makes it.
+    pub fn grant_tag_new_rules(&self, actions: &[&'static str]) -> Statement {
+        Statement::allow("TagNewRules", actions, vec![self.rules_arn()]).only_if(
+            "StringEquals",
+            "elasticloadbalancing:CreateAction",
+            "CreateRule",
+        )
+    }
+
+    /// Lets its holder move traffic: change the rules that have this stack's tag, and no others.
     pub fn grant_move(&self, actions: &[&'static str]) -> Statement {
-        Statement::allow("MoveTraffic", actions, vec![self.prod.arn().text(), self.dev.arn().text()])
+        Statement::allow("MoveTraffic", actions, vec![self.rules_arn()]).only_if(
+            "StringEquals",
+            "aws:ResourceTag/bluegreen:stack",
+            Expr::stack_name(),
+        )
+    }
+
+    /// Every rule of the load balancer.
+    fn rules_arn(&self) -> Expr<String> {
+        own_arn("elasticloadbalancing", &["listener-rule/".into(), self.load_balancer.full_name(), "/*".into()])
     }
 
     /// Lets its holder look. What describes a load balancer accepts no narrower resource than `*`.
@@ -102,12 +134,7 @@ fn balancer(stack: &mut Stack, network: &Network, log: Option<&AccessLog>) -> Re
     load_balancer
 }
 
-fn listener(
-    settings: &Settings,
-    load_balancer: &Ref<LoadBalancer>,
-    port: Port,
-    target: Expr<Arn<TargetGroup>>,
-) -> Listener {
+fn listener(settings: &Settings, load_balancer: &Ref<LoadBalancer>, port: Port) -> Listener {
     let certificate = settings.https.certificate.clone();
     Listener {
         load_balancer_arn: load_balancer.arn(),
@@ -115,7 +142,7 @@ fn listener(
         protocol: if certificate.is_some() { Protocol::Https } else { Protocol::Http },
         ssl_policy: certificate.is_some().then_some(SslPolicy::Tls13),
         certificates: certificate.into_iter().map(|certificate_arn| Certificate { certificate_arn }).collect(),
-        default_actions: vec![Action::forward(target)],
+        default_actions: vec![Action::unavailable(NO_RELEASE)],
     }
 }
 

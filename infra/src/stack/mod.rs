@@ -39,8 +39,6 @@ pub use side::{Blue, Green, Own, Side, Sides};
 pub mod parameter {
     use cutover_lambda::color::Color;
 
-    /// The environment that the prod listener forwards to.
-    pub const PROD_COLOR: &str = "ProdColor";
     /// The SHA-256 of the cutover function's zip, or empty.
     pub const CUTOVER_CODE: &str = "CutoverCode";
 
@@ -61,15 +59,12 @@ pub mod parameter {
     }
 
     /// Every parameter of the template.
-    pub const ALL: [&str; 6] = [
-        PROD_COLOR,
-        CUTOVER_CODE,
-        image(Color::Blue),
-        version(Color::Blue),
-        image(Color::Green),
-        version(Color::Green),
-    ];
+    pub const ALL: [&str; 5] =
+        [CUTOVER_CODE, image(Color::Blue), version(Color::Blue), image(Color::Green), version(Color::Green)];
 }
+
+/// The environment that the first release makes prod.
+pub const FIRST_PROD: Color = Color::Green;
 
 /// Both colors' values of something.
 #[derive(Clone, Debug)]
@@ -126,17 +121,6 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     for (key, value) in &settings.tags {
         stack.tag(Tag::new(key.as_str(), value.as_str()));
     }
-    let prod_color = stack.parameter(
-        parameter::PROD_COLOR,
-        &Parameter {
-            description: "The environment that prod forwards to. The bluegreen command sets it to what is live before \
-                          every update; a cutover changes it, an update never does.",
-            default: "green",
-            allowed: &["blue", "green"],
-            pattern: None,
-        },
-    );
-    let green_is_prod = stack.condition("GreenIsProd", Test::Equals(prod_color, "green".into()));
     let releases = Sides::make(|color| release(stack, color));
     let cutover_code = stack.parameter(
         parameter::CUTOVER_CODE,
@@ -148,7 +132,6 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
             pattern: Some("^([0-9a-f]{64})?$"),
         },
     );
-    stack.parameter_group("Traffic", &[parameter::PROD_COLOR]);
     for (label, color) in [("Blue environment", Color::Blue), ("Green environment", Color::Green)] {
         stack.parameter_group(label, &[parameter::image(color), parameter::version(color)]);
     }
@@ -158,7 +141,7 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     let log = access_log::AccessLog::new(stack, settings);
     let network = Network::new(stack, settings, &keys);
     let storage = storage::Storage::new(stack, &keys, log.as_ref());
-    let balancer = LoadBalancing::new(stack, settings, &network, log.as_ref(), &green_is_prod);
+    let balancer = LoadBalancing::new(stack, settings, &network, log.as_ref());
     if settings.security.waf {
         firewall::add(stack, settings, &keys, &balancer);
     }

@@ -86,7 +86,12 @@ fn command(parts: &Parts<'_>) -> Vec<Statement> {
         ),
         Statement::allow(
             "SeeTraffic",
-            &["elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeTargetHealth"],
+            &[
+                "elasticloadbalancing:DescribeListeners",
+                "elasticloadbalancing:DescribeRules",
+                "elasticloadbalancing:DescribeTags",
+                "elasticloadbalancing:DescribeTargetHealth",
+            ],
             vec!["*".into()],
         ),
         // CloudWatch accepts nothing narrower.
@@ -121,11 +126,6 @@ fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
             "SeeListeners",
             &["elasticloadbalancing:DescribeListenerAttributes", "elasticloadbalancing:DescribeTags"],
             vec!["*".into()],
-        ),
-        Statement::allow(
-            "SetProdColor",
-            &["elasticloadbalancing:ModifyListener"],
-            vec![parts.balancer.prod.arn().text(), parts.balancer.dev.arn().text()],
         ),
         Statement::allow(
             "DefineTasks",

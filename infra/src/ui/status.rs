@@ -10,7 +10,7 @@ use crate::report::text::clean;
 
 /// What stands before why the requests are not known.
 const REQUESTS: &str = "requests not known: ";
-/// What stands before how listeners differ from the stack's parameters.
+/// What stands before how listeners differ from what the last cutover left.
 const DRIFT: &str = "drift: ";
 
 /// The status on one screen.
@@ -41,23 +41,13 @@ pub fn render(status: &Status, style: Style) -> String {
     text
 }
 
-/// A row for each listener that has drifted, and one for both after a cutover. The same advice is given once.
+/// A row for each listener that has drifted.
 fn drift(listeners: &[Drift], style: Style) -> String {
-    let said: Vec<String> = if !listeners.is_empty() && listeners.iter().all(Drift::is_of_a_cutover) {
-        vec!["a cutover has swapped prod and dev; nothing to do, the next deployment tells the stack".to_owned()]
-    } else {
-        let advised = |number: usize| number > 0 && listeners[number - 1].todo == listeners[number].todo;
-        let row = |(number, it): (usize, &Drift)| {
-            let forwards_to = it.forwards_to.map_or("none of both", |color| color.as_str());
-            let todo = if advised(number) { String::new() } else { format!("; to do: {}", it.todo) };
-            format!("{} forwards to {forwards_to}, the stack says {}{todo}", it.listener, it.stack_says)
-        };
-        listeners.iter().enumerate().map(row).collect()
-    };
     let mut text = String::new();
-    for (number, said) in said.iter().enumerate() {
+    for (number, it) in listeners.iter().enumerate() {
         let space = if number == 0 { "\n" } else { "" };
-        let _ = writeln!(text, "{space}{}{}", style.dim(DRIFT), style.wrapped(said, DRIFT.len()));
+        let said = format!("{}: {}; to do: {}", it.listener, clean(&it.problem), it.todo);
+        let _ = writeln!(text, "{space}{}{}", style.dim(DRIFT), style.wrapped(&said, DRIFT.len()));
     }
     text
 }
@@ -98,7 +88,6 @@ mod tests {
     use cutover_lambda::{Outcome, Phase};
 
     use super::*;
-    use crate::commands::status::SWAPPED;
     use crate::requests::tests::requests;
 
     #[test]
@@ -109,9 +98,10 @@ mod tests {
         run.phase = Phase::Done;
         run.from = Some(Color::Green);
         run.to = Some(Color::Blue);
-        let environment = |color, role, version: &str| Environment {
+        let environment = |color, role: &str, version: &str| Environment {
             color,
-            role,
+            role: role.to_owned(),
+            prod_percent: if role == "prod" { 100 } else { 0 },
             version: version.to_owned(),
             image: format!("registry/app@sha256:{version}23456789abcdef0"),
             running: 2,
@@ -132,9 +122,8 @@ mod tests {
             environments: vec![environment(Color::Blue, "prod", "2"), green],
             drift: vec![Drift {
                 listener: "dev",
-                forwards_to: None,
-                stack_says: Color::Green,
-                todo: "set its default action",
+                problem: "it has no rule that forwards to an environment".to_owned(),
+                todo: "run bluegreen reconcile",
             }],
             requests_unknown: None,
             warnings: vec!["prod and dev both forward to blue".to_owned()],
@@ -147,23 +136,5 @@ mod tests {
         let unknown = render(&status, Style::PLAIN);
         assert!(unknown.contains("\nrequests not known: CloudWatch did not answer within 3 s\n"), "{unknown}");
         assert!(!unknown.contains("5xx"), "{unknown}");
-    }
-
-    #[test]
-    fn what_a_cutover_did_is_one_line_and_the_same_advice_is_given_once() {
-        let row = |listener, forwards_to, stack_says, todo| Drift { listener, forwards_to, stack_says, todo };
-        let of_a_cutover = [
-            row("prod", Some(Color::Blue), Color::Green, SWAPPED),
-            row("dev", Some(Color::Green), Color::Blue, SWAPPED),
-        ];
-        let swapped =
-            "\ndrift: a cutover has swapped prod and dev; nothing to do, the next deployment tells the stack\n";
-        assert_eq!(drift(&of_a_cutover, Style::PLAIN), swapped);
-        let strange =
-            [row("prod", None, Color::Green, "look at it"), row("dev", Some(Color::Green), Color::Blue, "look at it")];
-        let both = "\ndrift: prod forwards to none of both, the stack says green; to do: look at it\n\
-                    drift: dev forwards to green, the stack says blue\n";
-        assert_eq!(drift(&strange, Style::PLAIN), both);
-        assert_eq!(drift(&[], Style::PLAIN), "");
     }
 }

@@ -75,6 +75,12 @@ impl<'a> Function<'a> {
         }
     }
 
+    /// What the ARN of a listener's rule contains.
+    pub fn rule_of(&self, listener: &str) -> String {
+        let (_, path) = self.outputs[listener].split_once(":listener/").unwrap();
+        format!(":listener-rule/{path}/")
+    }
+
     /// The name of a resource of the stack.
     pub fn physical_id(&self, logical: &str) -> String {
         let described = self.stacks.describe_stack_resource().stack_name("bluegreen").logical_resource_id(logical);
@@ -143,12 +149,11 @@ impl<'a> Function<'a> {
 
     /// The colors that prod and dev point at.
     pub fn sides(&self) -> (String, String) {
-        let arns = ["ProdListenerArn", "DevListenerArn"].map(|name| self.outputs[name].clone());
-        let described = self.balancers.describe_listeners().set_listener_arns(Some(arns.to_vec())).send();
-        let described = self.runtime.block_on(described).unwrap();
-        let [prod, dev] = arns.map(|arn| {
-            let listener = described.listeners().iter().find(|found| found.listener_arn() == Some(&arn)).unwrap();
-            let group = listener.default_actions()[0].target_group_arn().unwrap().to_owned();
+        let [prod, dev] = ["ProdListenerArn", "DevListenerArn"].map(|listener| {
+            let described = self.balancers.describe_rules().listener_arn(&self.outputs[listener]).send();
+            let described = self.runtime.block_on(described).unwrap();
+            let rule = described.rules().iter().find(|rule| rule.priority() == Some("50000")).unwrap();
+            let group = rule.actions()[0].target_group_arn().unwrap().to_owned();
             let color =
                 ["Blue", "Green"].into_iter().find(|color| self.outputs[&format!("{color}TargetGroupArn")] == group);
             color.unwrap().to_lowercase()

@@ -19,10 +19,10 @@ pub fn texts(value: &Value) -> Vec<&str> {
 pub fn allows(statement: &Value, action: &str, call: &Value) -> bool {
     assert_eq!(statement["Effect"], "Allow", "{statement:#}");
     let patterns = texts(&statement["Resource"]);
-    // What IAM checks a permission on: for a listener's change the listener, not the groups that it forwards to.
+    // What IAM checks a permission on: for a rule's change the rule, not the groups that it forwards to.
     let checked = |arn: &&str| {
         (arn.starts_with("arn:") || arn.starts_with("event-bus/"))
-            && (action != "elasticloadbalancing:ModifyListener" || arn.contains(":listener/"))
+            && (!action.starts_with("elasticloadbalancing:") || !arn.contains(":targetgroup/"))
     };
     let mut resources = texts(&call["resources"]).into_iter().filter(checked).peekable();
     let named = resources.peek().is_some() || patterns == ["*"];

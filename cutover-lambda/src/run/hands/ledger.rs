@@ -198,6 +198,16 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
+    /// Where prod was when a run last decided that.
+    pub(super) async fn find_last_prod(&mut self) -> Event {
+        let decided =
+            |record: &&Record| matches!(record.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held));
+        match self.stack.ledger.list(SEARCHED).await {
+            Ok(records) => Event::LastProd(records.iter().find(decided).and_then(|record| record.prod)),
+            Err(error) => self.ledger_down(&error),
+        }
+    }
+
     pub(super) async fn save(&mut self) -> Event {
         let saved = timeout(SAVE_TIMEOUT, self.live.save()).await.unwrap_or_else(|_| {
             let cause = format!("no answer within {} s", SAVE_TIMEOUT.as_secs());

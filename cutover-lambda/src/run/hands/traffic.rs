@@ -2,9 +2,9 @@
 
 use super::Hands;
 use crate::Color;
-use crate::balancer::{Balancer, BalancerError, LANDING, Pointing, unfitness};
+use crate::balancer::{Balancer, BalancerError, LANDING, unfitness};
 use crate::ledger::ObjectStore;
-use crate::machine::{Event, Listener, Route};
+use crate::machine::{Event, Listener, Place, Route};
 use crate::probe::Clients;
 use crate::report::{ListenerWrite, WriteResult};
 use crate::request::Op;
@@ -29,7 +29,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             return Event::Unreadable;
         };
         for (name, pointing) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
-            if let Pointing::NotUnderstood(problem) = pointing {
+            if let Some(problem) = pointing.problem() {
                 self.trouble = Some(format!("the {name} listener: {problem}"));
             }
         }
@@ -38,7 +38,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
                 self.trouble = Some(format!("the {name} listener sends {split}"));
             }
         }
-        Event::Listeners(listeners.prod.route(), listeners.dev.color())
+        // Dev is never split.
+        let dev = match listeners.dev.place() {
+            Place::At(route) => route.whole().into(),
+            Place::Absent => Place::Absent,
+            Place::Unknown => Place::Unknown,
+        };
+        Event::Listeners(listeners.prod.place(), dev)
     }
 
     /// Wakes the environment where it sleeps, and looks whether it may get traffic.

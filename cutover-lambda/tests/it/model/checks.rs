@@ -40,13 +40,19 @@ pub fn all() -> Vec<Property<Setup>> {
 }
 
 fn is_consistent(system: &System) -> bool {
-    system.prod.whole().is_some_and(|prod| prod != system.dev && system.legitimate[index(prod)])
+    let prod = system.prod.and_then(Route::whole);
+    prod.is_some_and(|prod| system.dev == Some(prod.other()) && system.legitimate[index(prod)])
 }
 
 fn is_consistent_when_quiet(system: &System) -> bool {
     let quiet = system.processes.iter().all(ended_well);
     let failed = system.records.iter().any(|record| record.outcome == Some(Outcome::Failed));
-    !quiet || failed || (is_consistent(system) && system.processes.iter().all(|process| process.late.is_empty()))
+    // Nothing was released yet, or somebody deleted a rule.
+    let absent = system.prod.is_none() || system.dev.is_none();
+    !quiet
+        || failed
+        || absent
+        || (is_consistent(system) && system.processes.iter().all(|process| process.late.is_empty()))
 }
 
 thread_local! {
@@ -82,7 +88,7 @@ fn reconciled(setup: &Setup, system: &System, holds: impl Fn(Found) -> bool) -> 
 /// Where a split prod was before, where the run that split it is known and had not verified the new side.
 fn split_from(system: &System) -> Option<Color> {
     let intent = system.records[system.last_intent?].intent?;
-    (system.prod.whole().is_none() && !intent.verified).then_some(intent.from)
+    (system.prod?.whole().is_none() && !intent.verified).then_some(intent.from)
 }
 
 /// What is left when everything is killed: listeners, ledger, and healthy sides.
@@ -105,7 +111,8 @@ fn killed(setup: &Setup, mut system: System, land: bool) -> System {
 
 fn reconcile(setup: &Setup, mut system: System) -> Found {
     let shift = Shift::NONE;
-    let asked = Asked { kind: Kind::Reconcile, to: None, expect: None, on_fail: OnFail::Rollback, shift };
+    let asked =
+        Asked { kind: Kind::Reconcile, to: setup.is_first_release(), expect: None, on_fail: OnFail::Rollback, shift };
     let from = split_from(&system);
     let never = Found { good: false, unsplit: from.is_none() };
     let number = system.processes.len();
@@ -120,7 +127,7 @@ fn reconcile(setup: &Setup, mut system: System) -> Found {
                 let good = matches!(finish, Some(Finish::Recorded(Outcome::Done | Outcome::Noop)));
                 return Found {
                     good: good && done.violated.is_none() && is_consistent(&done),
-                    unsplit: from.is_none_or(|from| done.prod == Route::All(from)),
+                    unsplit: from.is_none_or(|from| done.prod == Some(Route::All(from))),
                 };
             }
             Some(going) => next = setup.after(&going, Action::Do(number, Way::Well)),

@@ -3,7 +3,7 @@
 use super::checks;
 use super::system::{Mutant, Process, Record, Setup, System, index};
 use cutover_lambda::Color;
-use cutover_lambda::machine::{Effect, Event, Kind, Listener, Route, Subject};
+use cutover_lambda::machine::{Effect, Event, Kind, Listener, Place, Route, Subject};
 use cutover_lambda::report::Outcome;
 
 /// In which way an effect is done.
@@ -41,6 +41,7 @@ pub fn ways(setup: &Setup, system: &System, number: usize) -> Vec<Way> {
             | Effect::Release => &[Way::Failed, Way::Happened],
             Effect::LoadRun
             | Effect::FindWayBack
+            | Effect::FindLastProd
             | Effect::ReadListeners
             | Effect::Inspect(_)
             | Effect::CheckHealth(_)
@@ -65,8 +66,15 @@ pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> O
         Effect::Claim => claim(setup, system, number, way),
         Effect::FindWayBack if way == Way::Failed => Event::LedgerDown,
         Effect::FindWayBack => Event::WayBack(system.way_back),
+        Effect::FindLastProd if way == Way::Failed => Event::LedgerDown,
+        Effect::FindLastProd if setup.mutant == Some(Mutant::LastProdIsDev) => {
+            Event::LastProd(system.last_prod.map(Color::other))
+        }
+        Effect::FindLastProd => Event::LastProd(system.last_prod),
         Effect::ReadListeners if way == Way::Failed => Event::Unreadable,
-        Effect::ReadListeners => Event::Listeners(Some(read_prod(setup, system)), Some(system.dev)),
+        Effect::ReadListeners => {
+            Event::Listeners(read_prod(setup, system), system.dev.map_or(Place::Absent, Place::At))
+        }
         Effect::Inspect(color) if way == Way::Well && system.healthy[index(color)] => Event::Fit,
         Effect::Inspect(_) => Event::Unfit,
         Effect::Gate(_) if way == Way::Failed => Event::GateFailed,
@@ -201,10 +209,11 @@ fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
     find_interrupted(setup, system, number, &[id]).map_or(Event::LedgerDown, Event::ClaimTaken)
 }
 
-fn read_prod(setup: &Setup, system: &System) -> Route {
+fn read_prod(setup: &Setup, system: &System) -> Place<Route> {
     match system.prod {
-        Route::Split { .. } if setup.mutant == Some(Mutant::SplitIsWhole) => Route::All(Color::Green),
-        route => route,
+        None => Place::Absent,
+        Some(Route::Split { .. }) if setup.mutant == Some(Mutant::SplitIsWhole) => Place::At(Route::All(Color::Green)),
+        Some(route) => Place::At(route),
     }
 }
 
@@ -268,8 +277,8 @@ pub fn land(system: &mut System, number: usize, listener: Listener, route: Route
         system.violated = Some(checks::ONE_WRITER);
     }
     match (listener, route) {
-        (Listener::Prod, route) => system.prod = route,
-        (Listener::Dev, Route::All(color)) => system.dev = color,
+        (Listener::Prod, route) => system.prod = Some(route),
+        (Listener::Dev, Route::All(color)) => system.dev = Some(color),
         (Listener::Dev, Route::Split { .. }) => system.violated = Some(checks::CONSISTENT),
     }
 }
@@ -306,15 +315,25 @@ fn save_intent(setup: &Setup, system: &mut System, number: usize, way: Way) -> E
     event
 }
 
-/// Where prod may be from now on.
-fn settle(system: &mut System, outcome: Outcome, swap: Option<(Color, Color)>) {
-    let Some((from, to)) = swap else { return };
+/// Where prod may be from now on, by the run of this process: it had read prod just before.
+fn settle(system: &mut System, number: usize, outcome: Outcome, swap: Option<(Color, Color)>) {
+    let prod = system.processes[number].state.listeners().0.and_then(Route::whole);
+    if matches!(outcome, Outcome::Done | Outcome::RolledBack | Outcome::Held) && prod.is_some() {
+        system.last_prod = prod;
+    }
+    let Some((from, to)) = swap else {
+        // A first release, or a rule that was made again.
+        if let (Outcome::Done, Some(prod), [false, false]) = (outcome, prod, system.legitimate) {
+            system.legitimate[index(prod)] = true;
+        }
+        return;
+    };
     let only = |color| Color::ALL.map(|other| other == color);
     let claimed = match outcome {
         Outcome::Done => to,
         Outcome::RolledBack => from,
         Outcome::Held => {
-            match system.prod.whole() {
+            match prod {
                 Some(prod) => system.legitimate = only(prod),
                 None => system.violated = Some(checks::CONSISTENT),
             }
@@ -347,7 +366,7 @@ fn save_recovered(setup: &Setup, system: &mut System, number: usize, outcome: Ou
         Some(_) => return Event::SaveTaken,
     }
     let swap = record.intent.map(|intent| (intent.from, intent.to));
-    settle(system, outcome, swap);
+    settle(system, number, outcome, swap);
     if way == Way::Happened {
         return Event::SaveFailed;
     }
@@ -369,7 +388,7 @@ fn save_outcome(setup: &Setup, system: &mut System, number: usize, outcome: Outc
     }
     if before.is_none() && after.is_some() {
         let intent = system.records[id].intent.map(|intent| (intent.from, intent.to));
-        settle(system, outcome, intent);
+        settle(system, number, outcome, intent);
     }
     event
 }

@@ -2,7 +2,7 @@
 
 use super::{checks, effects};
 use cutover_lambda::Color;
-use cutover_lambda::machine::{Asked, Effect, Event, Finish, Listener, Route, State, Subject};
+use cutover_lambda::machine::{Asked, Effect, Event, Finish, Kind, Listener, Route, State, Subject};
 use cutover_lambda::report::Outcome;
 use stateright::{Model, Property};
 
@@ -28,17 +28,20 @@ pub struct Budget {
     pub alarms: u8,
     /// Leases that are not renewed in time though their holder lives.
     pub losses: u8,
+    /// Rules that somebody deletes by hand.
+    pub deletions: u8,
 }
 
 impl Budget {
-    pub const NONE: Self = Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0 };
+    pub const NONE: Self = Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0, deletions: 0 };
 
-    pub const EXPLORED: [Self; 5] = [
-        Self { crashes: 2, faults: 0, flips: 1, alarms: 1, losses: 0 },
-        Self { crashes: 1, faults: 1, flips: 0, alarms: 1, losses: 0 },
-        Self { crashes: 0, faults: 2, flips: 0, alarms: 1, losses: 0 },
-        Self { crashes: 0, faults: 1, flips: 2, alarms: 1, losses: 0 },
-        Self { crashes: 0, faults: 1, flips: 0, alarms: 1, losses: 1 },
+    pub const EXPLORED: [Self; 6] = [
+        Self { crashes: 2, faults: 0, flips: 1, alarms: 1, losses: 0, deletions: 0 },
+        Self { crashes: 1, faults: 1, flips: 0, alarms: 1, losses: 0, deletions: 0 },
+        Self { crashes: 0, faults: 2, flips: 0, alarms: 1, losses: 0, deletions: 0 },
+        Self { crashes: 0, faults: 1, flips: 2, alarms: 1, losses: 0, deletions: 0 },
+        Self { crashes: 0, faults: 1, flips: 0, alarms: 1, losses: 1, deletions: 0 },
+        Self { crashes: 1, faults: 0, flips: 0, alarms: 1, losses: 0, deletions: 1 },
     ];
 }
 
@@ -71,11 +74,13 @@ pub enum Mutant {
     SplitIsWhole,
     /// A step of a shift looks at the health of the new side alone.
     HalfHealthGuard,
+    /// The ledger is asked where dev was instead of where prod was.
+    LastProdIsDev,
 }
 
 impl Mutant {
     /// Each with a property that it violates, and where: the pair and the budget, by position.
-    pub const ALL: [(Self, &'static str, usize, usize); 13] = [
+    pub const ALL: [(Self, &'static str, usize, usize); 14] = [
         (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
         (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),
         (Self::NoLease, checks::ONE_WRITER, 0, 0),
@@ -89,6 +94,7 @@ impl Mutant {
         (Self::NoEpoch, checks::RECOVERABLE, 3, 4),
         (Self::SplitIsWhole, checks::UNSPLIT, 6, 0),
         (Self::HalfHealthGuard, checks::HEALTHY, 6, 0),
+        (Self::LastProdIsDev, checks::RECOVERABLE, 0, 5),
     ];
 }
 
@@ -139,8 +145,10 @@ pub struct Process {
 /// The state of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct System {
-    pub prod: Route,
-    pub dev: Color,
+    /// Where prod's rule sends requests; none if there is no rule.
+    pub prod: Option<Route>,
+    /// Where dev's rule sends them.
+    pub dev: Option<Color>,
     pub healthy: [bool; 2],
     pub lock: Lock,
     /// Records by id; the last is for the reconcile that the checks try.
@@ -151,6 +159,8 @@ pub struct System {
     pub last_intent: Option<usize>,
     /// Where the last successful cutover came from.
     pub way_back: Option<Color>,
+    /// Where prod was when a run last decided that.
+    pub last_prod: Option<Color>,
     /// The sides that prod may be at when all is quiet: verified, or where it was.
     pub legitimate: [bool; 2],
     /// A property that an effect has just violated.
@@ -178,6 +188,8 @@ pub enum Action {
     Lose(usize),
     /// The lease is free for others.
     Expire,
+    /// Somebody deletes a listener's rule by hand.
+    Delete(Listener),
 }
 
 pub fn index(color: Color) -> usize {
@@ -228,23 +240,30 @@ impl System {
             Action::Do(number, way) => format!("{number}: {:?} {way:?}", self.processes[number].pending),
             other => format!("{other:?}"),
         };
-        format!("prod {prod}, dev {dev}, {:?}: {what}", self.lock)
+        format!("prod {prod:?}, dev {dev:?}, {:?}: {what}", self.lock)
     }
 }
 
 impl Setup {
+    /// Whether nothing was released yet: a first release names the environment that becomes prod.
+    pub fn is_first_release(&self) -> Option<Color> {
+        self.asked[0].to.filter(|_| self.asked[0].kind == Kind::Reconcile)
+    }
+
     pub fn initial(&self) -> System {
         let process = |number: usize| Process::new(if self.same_id { 0 } else { number }, self.asked[number]);
+        let first = self.is_first_release().is_some();
         System {
-            prod: Route::All(Color::Green),
-            dev: Color::Blue,
+            prod: (!first).then_some(Route::All(Color::Green)),
+            dev: (!first).then_some(Color::Blue),
             healthy: [true; 2],
             lock: Lock::default(),
             records: [Record::default(); 3],
             processes: vec![process(0), process(1)],
             budget: self.budget,
             last_intent: None,
-            way_back: Some(Color::Blue),
+            way_back: (!first).then_some(Color::Blue),
+            last_prod: (!first).then_some(Color::Green),
             legitimate: [false, true],
             violated: None,
         }
@@ -322,6 +341,13 @@ impl Setup {
                 next.processes[number].lost = true;
             }
             Action::Expire => next.lock.live = false,
+            Action::Delete(listener) => {
+                next.budget.deletions -= 1;
+                match listener {
+                    Listener::Prod => next.prod = None,
+                    Listener::Dev => next.dev = None,
+                }
+            }
         }
         Some(next)
     }
@@ -348,6 +374,9 @@ impl Model for Setup {
         }
         if system.budget.flips > 0 {
             actions.extend(Color::ALL.map(Action::Flip));
+        }
+        if system.budget.deletions > 0 {
+            actions.extend([Listener::Prod, Listener::Dev].map(Action::Delete));
         }
         if self.may_expire(system) {
             actions.push(Action::Expire);

@@ -36,7 +36,7 @@ pub(super) async fn look(context: &Context, cloud: &Cloud, request: &Request) ->
         free.map_err(|error| Error::failed("cannot read the lock").because(error))
     };
     let (traffic, template, free, blue, green) = tokio::try_join!(
-        cloud.traffic(&outputs),
+        cloud.traffic(&stack.name, &outputs),
         preview::deployed_template(cloud, &stack),
         free,
         is_well(cloud, &stack, &outputs, Color::Blue),
@@ -58,12 +58,14 @@ impl Found {
         cloud: &Cloud,
         wanted: &Wanted<'_>,
     ) -> Result<Option<Deployed>> {
-        let Some(live) = self.traffic.prod.filter(|_| self.free && self.well) else { return Ok(None) };
+        let Some(live) = self.traffic.prod_color().filter(|_| self.free && self.well && self.traffic.by_rules) else {
+            return Ok(None);
+        };
         let Self { stack, outputs, template, traffic, .. } = self;
         let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
         let releases = Releases::new(stack, wanted, release.as_ref());
         let deployed = preview::Deployed { stack, template, live };
-        if !deployed.is(wanted.template, &update::parameters(&deployed, wanted, &releases)) {
+        if !deployed.is(wanted.template, &preview::parameters(&wanted.function.hash, &releases.after)) {
             return Ok(None);
         }
         let there = async {
@@ -92,6 +94,6 @@ impl Found {
                 listener.start(format!("wait for {color}")).finish(listener, detail);
             }
         }
-        Ok(Some(Deployed::of(cloud, outputs, *traffic, &releases)))
+        Ok(Some(Deployed::of(cloud, outputs, traffic.clone(), &releases)))
     }
 }

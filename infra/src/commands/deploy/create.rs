@@ -4,8 +4,6 @@
 //! stack is made of its beginning alone, and the rest is an update. Whatever ends the command in between, the next one
 //! finds a stack that is begun, and goes on with the rest.
 
-use cutover_lambda::color::Color;
-
 use super::super::{Context, synth};
 use super::{Request, update};
 use crate::cloud::{Cloud, DeployedStack};
@@ -56,10 +54,7 @@ async fn complete(context: &Context, cloud: &Cloud, template: &str) -> Result<()
 
 /// The parameters under which nothing exists that needs an image or a zip.
 fn nothing_runs() -> Parameters {
-    let empty = parameter::ALL.iter().filter(|name| **name != parameter::PROD_COLOR);
-    let mut parameters: Parameters = empty.map(|name| (*name, Some(String::new()))).collect();
-    parameters.insert(parameter::PROD_COLOR, Some(Color::Green.to_string()));
-    parameters
+    parameter::ALL.iter().map(|name| (*name, Some(String::new()))).collect()
 }
 
 /// Makes a stack of a template that fits into a call.

@@ -1,7 +1,7 @@
 //! `bluegreen deploy`: makes the stack and brings it up to date, and puts a version on the idle environment.
 //!
 //! Order matters here: things are built before the lock is taken, so a long build never keeps a cutover waiting; and
-//! the template's idea of prod is set to what is live before anything else is changed.
+//! what users get is moved by a cutover and by nothing else.
 
 mod already;
 mod create;
@@ -19,7 +19,7 @@ use crate::deploy::plan::Plan;
 use crate::deploy::{ChangeSet, Source};
 use crate::error::{Doing, Error, Result};
 use crate::stack::outputs::Outputs;
-use crate::stack::{Both, parameter};
+use crate::stack::{Both, FIRST_PROD, parameter};
 
 use preview::Releases;
 pub(super) use preview::deployed_template;
@@ -99,8 +99,8 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     let found = found.filter(|_| project.kept.is_enough(request.version.is_some()));
     let live = match (&request.version, &found) {
         (None, _) => None,
-        (_, Some(found)) => Some(found.traffic.live()?),
-        _ => Some(cloud.traffic(&stack.outputs()?).await?.live()?),
+        (_, Some(found)) => Some(found.traffic.require_live()?),
+        _ => Some(cloud.traffic(&stack.name, &stack.outputs()?).await?.require_live()?),
     };
     let wanted = build_wanted(context, project, (&stack, &template), request, live).await?;
     if let Some(found) = found
@@ -199,10 +199,10 @@ async fn build_wanted<'a>(
 /// What would change, by the deployed template and the new one alone.
 async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wanted: &Wanted<'_>) -> Result<Plan> {
     let outputs = stack.outputs()?;
-    let (traffic, template) = tokio::try_join!(cloud.traffic(&outputs), deployed_template(cloud, stack))?;
+    let (traffic, template) = tokio::try_join!(cloud.traffic(&stack.name, &outputs), deployed_template(cloud, stack))?;
     let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
     let releases = Releases::new(stack, wanted, release.as_ref());
-    let deployed = preview::Deployed { stack, template: &template, live: traffic.live()? };
+    let deployed = preview::Deployed { stack, template: &template, live: traffic.live()?.unwrap_or(FIRST_PROD) };
     preview::of_update(context, cloud, &deployed, wanted, &releases)
 }
 
@@ -237,7 +237,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
         }
         Some(stack) => {
             let live = match request.version {
-                Some(_) => Some(cloud.traffic(&stack.outputs()?).await?.live()?),
+                Some(_) => Some(cloud.traffic(&stack.name, &stack.outputs()?).await?.require_live()?),
                 None => None,
             };
             let wanted = build_wanted(context, project, (&stack, &template), request, live).await?;
@@ -259,9 +259,7 @@ async fn exact_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wan
     let outputs = stack.outputs()?;
     let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
     let releases = Releases::new(stack, wanted, release.as_ref());
-    let mut parameters = preview::parameters(plan.traffic.prod, &wanted.function.hash, &releases.after);
-    // What a deployment first sets the stack's idea of prod to is what the listeners do already: no change of them.
-    parameters.insert(parameter::PROD_COLOR, Some(stack.parameter(parameter::PROD_COLOR).to_owned()));
+    let parameters = preview::parameters(&wanted.function.hash, &releases.after);
     let source = Source::Text { text: wanted.template, bucket: &outputs.bucket };
     let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
     let Some(change) = change else { return Ok(plan.with_change_set(&[])) };

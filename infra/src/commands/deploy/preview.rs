@@ -9,7 +9,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::Parameters;
 use crate::deploy::plan::{Plan, State, Subject, Traffic, Values};
 use crate::error::{Calling, Doing, Result};
-use crate::stack::{Both, parameter};
+use crate::stack::{Both, FIRST_PROD, parameter};
 
 /// What each environment runs, and will run.
 #[derive(Clone, Debug)]
@@ -43,11 +43,8 @@ fn current(stack: &DeployedStack, color: Color) -> Option<Release> {
 }
 
 /// The parameters under which the environments run `releases`.
-pub(super) fn parameters(live: Color, code: &str, releases: &Both<Option<Release>>) -> Parameters {
-    let mut parameters = Parameters::from([
-        (parameter::PROD_COLOR, Some(live.to_string())),
-        (parameter::CUTOVER_CODE, Some(code.to_owned())),
-    ]);
+pub(super) fn parameters(code: &str, releases: &Both<Option<Release>>) -> Parameters {
+    let mut parameters = Parameters::from([(parameter::CUTOVER_CODE, Some(code.to_owned()))]);
     for color in Color::ALL {
         let (image, version) = releases
             .of(color)
@@ -81,19 +78,17 @@ pub(super) fn of_update(
     releases: &Releases,
 ) -> Result<Plan> {
     let new = serde_json::from_str(wanted.template).doing(|| "read the template".to_owned())?;
-    // The listeners are set to what they already do before anything else, so that is where a plan starts from.
-    let mut before: Values = deployed.stack.parameters.clone();
-    let pinned = before.insert(parameter::PROD_COLOR.to_owned(), deployed.live.to_string());
-    let after = values(&parameters(deployed.live, &wanted.function.hash, &releases.after));
+    let before: &Values = &deployed.stack.parameters;
+    let after = values(&parameters(&wanted.function.hash, &releases.after));
     let label = |release: &Option<Release>| release.as_ref().map_or_else(String::new, |it| it.version.clone());
     let traffic = Traffic::new(
         deployed.live,
-        pinned.as_deref() != Some(deployed.live.as_str()),
+        false,
         &Both::make(|color| label(releases.before.of(color))),
         &Both::make(|color| label(releases.after.of(color))),
     );
     let subject = Subject { stack: &context.stack, region: cloud.region() };
-    let before = State { template: deployed.template, values: &before };
+    let before = State { template: deployed.template, values: before };
     Ok(Plan::of_update(subject, traffic, before, State { template: &new, values: &after }))
 }
 
@@ -108,9 +103,9 @@ pub(super) fn of_creation(
     let new = serde_json::from_str(wanted.template).doing(|| "read the template".to_owned())?;
     // Any image will do: it is named only after the registry exists.
     let release = Some(Release { image: format!("app@sha256:{}", "0".repeat(64)), version: version.to_owned() });
-    let after = values(&parameters(Color::Green, &wanted.function.hash, &Both::make(|_| release.clone())));
+    let after = values(&parameters(&wanted.function.hash, &Both::make(|_| release.clone())));
     let versions = |label: &str| Both::make(|_| label.to_owned());
-    let traffic = Traffic::new(Color::Green, false, &versions(""), &versions(version));
+    let traffic = Traffic::new(FIRST_PROD, false, &versions(""), &versions(version));
     let subject = Subject { stack: &context.stack, region: cloud.region() };
     let before = State { template: there, values: &after };
     Ok(Plan::of_creation(subject, traffic, before, State { template: &new, values: &after }))
@@ -150,10 +145,9 @@ mod tests {
     fn parameters_name_what_each_environment_runs() {
         let releases =
             Both { blue: Some(Release { image: "app@sha256:2".to_owned(), version: "2".to_owned() }), green: None };
-        let parameters = parameters(Color::Green, "abc", &releases);
+        let parameters = parameters("abc", &releases);
         assert_eq!(parameters.len(), parameter::ALL.len());
         assert_eq!(parameters["BlueImage"].as_deref(), Some("app@sha256:2"));
         assert_eq!(parameters["GreenImage"].as_deref(), Some(""));
-        assert_eq!(parameters["ProdColor"].as_deref(), Some("green"));
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use cutover_lambda::color::Color;
 use cutover_lambda::probe::Site;
+use cutover_lambda::request::Op;
+use cutover_lambda::route::Listener;
 
 use super::super::Context;
+use super::super::cutover::{self, Order};
 use super::super::publish::{Release, push_image, upload};
 use super::preview::{self, Releases};
 use super::{Deployed, Request, Wanted};
-use crate::cloud::{Cloud, DeployedStack};
+use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::Plan;
 use crate::deploy::{
     Answer, ChangeSet, Event, Expected, Parameters, Sites, Source, follow_operation, refuse_live_changes, sleeps,
@@ -18,7 +21,10 @@ use crate::deploy::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::stack::outputs::Outputs;
-use crate::stack::{Both, parameter};
+use crate::stack::{Both, FIRST_PROD};
+
+/// Tries of making the rules of a stack that has none.
+const TRIES: u32 = 3;
 
 /// How long an environment may take to run what was deployed to it.
 const STEADY_LIMIT: Duration = Duration::from_mins(15);
@@ -49,7 +55,25 @@ pub(super) async fn update(
     let unlocked = context.unlock().await;
     let deployed = result?;
     unlocked?;
-    Ok(deployed)
+    if deployed.traffic.live()?.is_some() {
+        return Ok(deployed);
+    }
+    first_release(context, cloud, deployed, &outputs).await
+}
+
+/// Has the cutover function make the rules of prod and dev, now that both environments run something: nobody was served
+/// before, so there is nothing to probe but their health. If a rule was deleted by hand, the ledger says where it goes.
+async fn first_release(context: &Context, cloud: &Cloud, deployed: Deployed, outputs: &Outputs) -> Result<Deployed> {
+    let timer = context.listener.start(format!("make {FIRST_PROD} prod"));
+    let mut order = Order::new(Op::Reconcile);
+    order.request.to = Some(FIRST_PROD);
+    let record = cutover::run(context, &order, &mut cutover::Nobody).await?;
+    if let Some(error) = cutover::verdict(&record) {
+        return Err(error.hint("run the same command again"));
+    }
+    let traffic = cloud.traffic(&context.stack, outputs).await?;
+    timer.finish(&*context.listener, record.message);
+    Ok(Deployed { traffic, ..deployed })
 }
 
 /// Takes the lock that deployments and cutovers share, or waits for it where that is asked for.
@@ -79,9 +103,11 @@ async fn update_locked(
 ) -> Result<Deployed> {
     let request = wanted.request;
     // Read again under the lock: a cutover may have ended since.
-    let mut stack = DeployedStack::require(cloud, &context.stack).await?;
+    let stack = DeployedStack::require(cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
-    let live = cloud.traffic(&outputs).await?.live()?;
+    let traffic = cloud.traffic(&stack.name, &outputs).await?;
+    let traffic = make_rules(context, cloud, &outputs, traffic).await?;
+    let live = traffic.live()?.unwrap_or(FIRST_PROD);
     let idle = live.other();
     if let (Some(version), None, true) = (&request.version, request.color, request.wait)
         && wanted.environments != [idle]
@@ -93,9 +119,6 @@ async fn update_locked(
     if request.version.is_some() && wanted.environments.contains(&live) && !request.allowed.live_version {
         return Err(Error::refused(format!("{live} became live while this deployment was being built"))
             .hint("run the command again"));
-    }
-    if !request.expect_no_changes && pin_prod(context, cloud, &stack, live).await? {
-        stack = DeployedStack::require(cloud, &context.stack).await?;
     }
     let put = async {
         match early {
@@ -119,25 +142,15 @@ async fn update_locked(
         if !releases.differ() {
             return Err(nothing_to_take_back(error));
         }
-        return Err(take_back(context, cloud, wanted, live, &releases.before, error).await);
+        return Err(take_back(context, cloud, wanted, &releases.before, error).await);
     }
-    let traffic = cloud.traffic(&outputs).await?;
+    let traffic = cloud.traffic(&stack.name, &outputs).await?;
     Ok(Deployed::of(cloud, &outputs, traffic, &releases))
 }
 
 /// An error about environments that got nothing new.
 pub(super) fn nothing_to_take_back(error: Error) -> Error {
     error.hint("bluegreen status shows the environments; bluegreen deploy --version puts one on the idle one")
-}
-
-/// The parameters with which the stack is what is wanted.
-pub(super) fn parameters(deployed: &preview::Deployed<'_>, wanted: &Wanted<'_>, releases: &Releases) -> Parameters {
-    let mut parameters = preview::parameters(deployed.live, &wanted.function.hash, &releases.after);
-    if wanted.request.expect_no_changes {
-        // Whether a cutover has changed prod since the last deployment is no change of the stack.
-        parameters.insert(parameter::PROD_COLOR, Some(deployed.stack.parameter(parameter::PROD_COLOR).to_owned()));
-    }
-    parameters
 }
 
 /// Makes the stack what is wanted, and returns its outputs then.
@@ -151,7 +164,7 @@ async fn apply(
 ) -> Result<Outputs> {
     let stack = deployed.stack;
     let timer = context.listener.start(format!("update stack {}", context.stack));
-    let parameters = parameters(&deployed, wanted, releases);
+    let parameters = preview::parameters(&wanted.function.hash, &releases.after);
     if deployed.is(wanted.template, &parameters) {
         timer.finish(&*context.listener, "nothing to change");
         return stack.outputs();
@@ -212,26 +225,32 @@ pub(super) async fn execute(
     follow_operation(operation, begin).await
 }
 
-/// Sets the template's idea of prod to what is live, where a cutover has changed it since; returns whether it did.
-///
-/// A separate update with the template as it was: the listeners are set to what they already do, so it moves nobody,
-/// and neither can the rollback of the update that follows.
-async fn pin_prod(context: &Context, cloud: &Cloud, stack: &DeployedStack, live: Color) -> Result<bool> {
-    if stack.parameter(parameter::PROD_COLOR) == live.as_str() {
-        return Ok(false);
+/// Makes the rules that carry traffic, equal to what the listeners of a stack do that an older version made: after that
+/// no update of the stack can move users. A rule wins over the default action that says the same, so nobody notices.
+async fn make_rules(context: &Context, cloud: &Cloud, outputs: &Outputs, traffic: Traffic) -> Result<Traffic> {
+    let (Some(prod), Some(dev)) = (traffic.prod.route(), traffic.dev.route()) else { return Ok(traffic) };
+    if traffic.by_rules {
+        return Ok(traffic);
     }
-    let timer = context.listener.start(format!("tell the stack that {live} is prod"));
-    let mut parameters: Parameters = stack
-        .parameters
-        .keys()
-        .filter_map(|name| parameter::ALL.iter().find(|known| *known == name).map(|known| (*known, None)))
-        .collect();
-    parameters.insert(parameter::PROD_COLOR, Some(live.to_string()));
-    if let Some(change) = ChangeSet::prepare(cloud, &stack.name, false, Source::Previous, &parameters).await? {
-        execute(context, cloud, stack, &change, &[]).await?;
+    let timer = context.listener.start("move prod and dev from the template into rules");
+    let rules = cloud.rules(&context.stack, outputs);
+    let mut tries = 0;
+    loop {
+        let mut written = Ok(());
+        for (listener, route) in [(Listener::Prod, prod), (Listener::Dev, dev)] {
+            written = written.and(rules.write(listener, route).await);
+        }
+        let found = cloud.traffic(&context.stack, outputs).await?;
+        if found.by_rules && (found.prod.route(), found.dev.route()) == (Some(prod), Some(dev)) {
+            timer.finish(&*context.listener, "traffic stays where it is");
+            return Ok(found);
+        }
+        tries += 1;
+        if tries == TRIES {
+            let error = Error::failed("the listeners' rules could not be made: nothing was changed for users");
+            return Err(written.err().into_iter().fold(error, Error::because));
+        }
     }
-    timer.finish(&*context.listener, "traffic stays where it is");
-    Ok(true)
 }
 
 /// Starts the tasks of an environment that sleeps and gets a version now.
@@ -326,14 +345,13 @@ async fn take_back(
     context: &Context,
     cloud: &Cloud,
     wanted: &Wanted<'_>,
-    live: Color,
     before: &Both<Option<Release>>,
     error: Error,
 ) -> Error {
     let restore = async {
         let timer = context.listener.start("take the deployment back");
         let stack = DeployedStack::require(cloud, &context.stack).await?;
-        let parameters = preview::parameters(live, &wanted.function.hash, before);
+        let parameters = preview::parameters(&wanted.function.hash, before);
         let source = Source::Text { text: wanted.template, bucket: stack.bucket()? };
         let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
         if let Some(change) = change {

@@ -48,7 +48,7 @@ impl Target {
             text.push_str(&format!(": {} ({count} resources)", there.join(", ")));
         }
         text.push('.');
-        let live = self.traffic.and_then(|traffic| traffic.prod);
+        let live = self.traffic.as_ref().and_then(Traffic::prod_color);
         if let (Some(url), Some(live)) = (&self.prod_url, live) {
             text.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
         }
@@ -67,7 +67,7 @@ pub async fn target(context: &Context) -> Result<Option<Target>> {
     let prod_url = outputs.as_ref().map(|outputs| cloud.connect_to.display_url(&outputs.prod_url));
     let traffic = match &outputs {
         // A stack that is half deleted has outputs and no listeners any more.
-        Some(outputs) => cloud.traffic(outputs).await.ok(),
+        Some(outputs) => cloud.traffic(&stack.name, outputs).await.ok(),
         None => None,
     };
     let mut contents = BTreeMap::new();

@@ -5,6 +5,7 @@ mod quotas;
 use std::process::Stdio;
 
 use aws_credential_types::provider::ProvideCredentials as _;
+use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
 use cutover_lambda::ledger::S3Ledger;
 use serde::Serialize;
@@ -256,21 +257,41 @@ async fn lease(cloud: &Cloud, outputs: &Outputs) -> Check {
 
 async fn listeners(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Check {
     const WHAT: &str = "listeners";
-    let traffic = match cloud.traffic(outputs).await {
+    let traffic = match cloud.traffic(&stack.name, outputs).await {
         Ok(traffic) => traffic,
         Err(error) => return Check::bad(WHAT, &error),
     };
-    let (Some(prod), Some(dev)) = (traffic.prod, traffic.dev) else {
-        return Check::new(WHAT, Health::Bad, "one of them forwards to none of this stack's environments")
-            .todo("set its default action to the blue or the green target group");
+    let bad = |found: String, todo: &'static str| Check::new(WHAT, Health::Bad, found).todo(todo);
+    for (name, pointing) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
+        match pointing {
+            Pointing::Absent => {
+                return bad(
+                    format!("{name} has no rule: nothing was released yet, or somebody deleted it"),
+                    "finish the first deployment (bluegreen deploy); otherwise bluegreen reconcile makes the rule again",
+                );
+            }
+            Pointing::NotUnderstood(problem) => {
+                return bad(
+                    format!("{name}: {problem}"),
+                    "delete the rule that does not belong there, then run bluegreen reconcile",
+                );
+            }
+            Pointing::At(_) => {}
+        }
+    }
+    let (Some(prod), Some(dev)) = (traffic.prod_color(), traffic.dev_color()) else {
+        let shares = traffic.prod.route().map_or_else(String::new, |route| route.to_string());
+        return Check::new(WHAT, Health::Warning, format!("prod is split: {shares}"))
+            .todo("wait for the cutover to end; if none is under way, bluegreen reconcile brings prod to one side");
     };
     if prod == dev {
-        return Check::new(WHAT, Health::Bad, format!("prod and dev both forward to {prod}"))
-            .todo("bluegreen reconcile");
+        return bad(format!("prod and dev both forward to {prod}"), "bluegreen reconcile");
     }
-    let known = stack.parameter(parameter::PROD_COLOR);
-    let told = if known == prod.as_str() { "" } else { "; the next deployment tells the stack so" };
-    Check::good(WHAT, format!("prod forwards to {prod}, dev to {dev}{told}"))
+    if !traffic.by_rules {
+        return Check::new(WHAT, Health::Warning, "an older version made this stack")
+            .todo("bluegreen deploy brings it up to date and moves nobody");
+    }
+    Check::good(WHAT, format!("prod forwards to {prod}, dev to {dev}"))
 }
 
 async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, color: Color) -> Check {
