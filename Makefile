@@ -72,8 +72,12 @@ report: build ## The last cutover as a page with a chart (OUT=report.html; a fil
 dashboard: build ## A page on this machine: both environments, a cutover as it happens, buttons to start one
 	@$(RUN) dashboard
 
-destroy: build ## Delete the stack and everything in it (YES=1 to be not asked)
-	@$(RUN) destroy $(if $(YES),--yes)
+# As the command finds the name of the stack.
+CONFIGURED = $(shell sed -n 's/^name *= *"\([^"]*\)".*/\1/p' '$(or $(BLUEGREEN_CONFIG),bluegreen.toml)' 2>/dev/null)
+NAME = $(or $(STACK),$(BLUEGREEN_STACK),$(firstword $(CONFIGURED)),bluegreen)
+
+destroy: build ## Delete the stack and everything in it (YES=1 to not be asked)
+	@$(RUN) destroy $(if $(YES),--confirm '$(NAME)')
 
 synth: build ## Print the CloudFormation template
 	@$(RUN) synth

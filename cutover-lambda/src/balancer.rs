@@ -4,7 +4,7 @@
 mod aws;
 mod rules;
 
-pub use aws::AwsBalancer;
+pub use aws::{AwsBalancer, TASKS_TAG};
 pub use rules::{CONDITION, Found, PRIORITY, Places, Rules, STACK_TAG, TRAFFIC_TAG};
 
 use crate::Color;
@@ -114,6 +114,8 @@ pub struct Service {
     pub unsteady: Option<String>,
     /// When its newest deployment began.
     pub since: Option<Timestamp>,
+    /// Tasks that its release asks for, whether it sleeps or not; not known for a release of an older version.
+    pub tasks: Option<u32>,
 }
 
 /// A call on the load balancer or on ECS failed.
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     fn fit() -> (Service, Health) {
-        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None };
+        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None, tasks: None };
         let health = Health { states: BTreeMap::from([("healthy".to_owned(), 2), ("draining".to_owned(), 1)]) };
         (service, health)
     }

@@ -41,8 +41,6 @@ pub mod names {
     pub const CONNECT_TO: &str = "BLUEGREEN_CONNECT_TO";
     /// Optional: minutes after a cutover until the idle environment sleeps; it never does where this is absent.
     pub const IDLE_SLEEPS_AFTER: &str = "BLUEGREEN_IDLE_SLEEPS_AFTER";
-    /// With [`IDLE_SLEEPS_AFTER`]: tasks of an environment that is awake.
-    pub const TASKS: &str = "BLUEGREEN_TASKS";
 }
 
 /// One environment's resources.
@@ -167,8 +165,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     fn idle(&mut self) -> Option<Idle> {
         self.optional(names::IDLE_SLEEPS_AFTER)?;
         let minutes = self.number(names::IDLE_SLEEPS_AFTER)?;
-        let tasks = self.number(names::TASKS)?;
-        Some(Idle { after: Duration::from_secs(60 * u64::from(minutes)), tasks })
+        Some(Idle { after: Duration::from_secs(60 * u64::from(minutes)) })
     }
 
     /// A number that is not 0.
@@ -203,8 +200,7 @@ mod tests {
             | names::PROBE_PATH
             | names::CONNECT_TO
             | names::EVENT_BUS
-            | names::IDLE_SLEEPS_AFTER
-            | names::TASKS => return None,
+            | names::IDLE_SLEEPS_AFTER => return None,
             other => other.to_lowercase(),
         })
     }
@@ -239,18 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_environment_sleeps_where_both_numbers_are_given() {
-        let given = |tasks: Option<&str>| {
+    fn the_idle_environment_sleeps_if_minutes_are_given() {
+        let given = |minutes: &str| {
             Config::from_lookup(|name| match name {
-                names::IDLE_SLEEPS_AFTER => Some("90".to_owned()),
-                names::TASKS => tasks.map(str::to_owned),
+                names::IDLE_SLEEPS_AFTER => Some(minutes.to_owned()),
                 _ => complete(name),
             })
         };
-        let idle = Idle { after: Duration::from_mins(90), tasks: 3 };
-        assert_eq!(given(Some("3")).unwrap().idle, Some(idle));
-        assert!(given(None).unwrap_err().to_string().contains("BLUEGREEN_TASKS is missing"));
-        assert!(given(Some("0")).unwrap_err().to_string().contains("BLUEGREEN_TASKS is not a number above 0"));
+        assert_eq!(given("90").unwrap().idle, Some(Idle { after: Duration::from_mins(90) }));
+        let said = given("0").unwrap_err().to_string();
+        assert!(said.contains("BLUEGREEN_IDLE_SLEEPS_AFTER is not a number above 0"), "{said}");
         assert_eq!(Config::from_lookup(complete).unwrap().idle, None);
     }
 

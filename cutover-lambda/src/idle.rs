@@ -15,8 +15,6 @@ use std::time::Duration;
 pub struct Idle {
     /// The bake time: how long after a cutover the old side stays up, ready to take traffic back at once.
     pub after: Duration,
-    /// Tasks of an environment that is awake.
-    pub tasks: u32,
 }
 
 /// What the function answers to `sleep`.
@@ -97,7 +95,7 @@ mod tests {
     }
 
     fn service() -> Service {
-        Service { deployed: true, desired: 2, running: 2, unsteady: None, since: Some(at("11:00:00")) }
+        Service { deployed: true, desired: 2, running: 2, unsteady: None, since: Some(at("11:00:00")), tasks: Some(2) }
     }
 
     fn refusal(service: &Service, records: &[Record], now: &str) -> String {

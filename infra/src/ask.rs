@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use infra::commands::Confirmation;
+use infra::commands::destroy::{Consent, Target};
 use infra::deploy::{Plan, Stage};
 use infra::error::{Error, Result};
 use infra::ui::{Keyboard, Screen, Style, render_plan};
@@ -47,6 +48,29 @@ pub enum Choice {
 }
 
 impl Person {
+    /// Asks whether a stack is to be deleted: by its name if it serves users or is protected. An error if it is not, or if
+    /// nobody can be asked.
+    pub async fn consent(&self, target: &Target) -> Result<Consent> {
+        let (question, name) = (target.question(), &target.stack.name);
+        if !Keyboard::is_there() {
+            let flag = if target.needs_name() { format!("--confirm {name}") } else { "--yes".to_owned() };
+            return Err(Error::refused("this needs a person's confirmation, and there is no terminal to ask on")
+                .because(question)
+                .hint(format!("if it is meant: add {flag} (YES=1 with make)")));
+        }
+        let lines: Vec<String> = question.lines().map(|line| self.style.wrapped(line, 0)).collect();
+        eprintln!("{}", lines.join("\n"));
+        if target.needs_name() {
+            eprint!("Type the name of the stack to delete it: ");
+            return match self.keyboard.line().await.as_deref().map(str::trim) {
+                Some(typed) if typed == name => Ok(Consent::Named),
+                _ => Err(Error::refused("nothing was deleted")),
+            };
+        }
+        eprint!("Go ahead? [y/N] ");
+        agree(self.keyboard.line().await.as_deref(), "nothing was deleted").map(|()| Consent::Yes)
+    }
+
     /// Asks what to do about what is under way, for this reason where there is one.
     pub async fn choose(&self, stage: Stage, why: Option<&str>) -> Choice {
         let _held = Held::of(self.screen.as_ref());

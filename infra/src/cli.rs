@@ -86,6 +86,12 @@ pub enum Verb {
     },
     /// Look whether everything is there that a deployment or cutover needs, and say what to do about the rest.
     Doctor,
+    /// What was deployed to which environment, also what did not come up.
+    Releases {
+        /// How many, the newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
     /// The cutovers so far.
     History {
         /// How many, the newest first.
@@ -107,10 +113,14 @@ pub enum Verb {
     Man(manual::Arguments),
     /// Delete the stack and everything in it.
     Destroy {
-        /// Do not ask.
+        /// Do not ask. A stack that serves users, or is protected against deletion, needs --confirm.
         #[arg(long)]
         yes: bool,
-        /// Where an earlier deletion failed: leave this resource behind (a logical id; may be repeated).
+        /// The name of the stack, instead of typing it: do not ask, whatever the stack serves, and switch off its
+        /// termination protection.
+        #[arg(long, value_name = "NAME", value_parser = stack_name)]
+        confirm: Option<String>,
+        /// If an earlier deletion failed: leave this resource behind (a logical id; may be repeated).
         #[arg(long, value_name = "ID")]
         retain: Vec<String>,
     },

@@ -9,8 +9,11 @@ use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
 
 use crate::error::{Calling, Doing, Error, Result};
-use crate::stack::Settings;
 use crate::stack::outputs::{self, Outputs};
+use crate::stack::{self, Settings};
+
+/// What the name of every change set of this product begins with.
+pub const CHANGE_SET_PREFIX: &str = "bluegreen-";
 
 /// Clients for every AWS service that the commands call, and how to reach what they print.
 pub struct Cloud {
@@ -188,28 +191,70 @@ pub struct DeployedStack {
     pub reason: Option<String>,
     /// Whether it is protected against deletion.
     pub protected: bool,
+    /// The description of its template, if it has one.
+    pub description: Option<String>,
     /// Its parameters' values.
     pub parameters: BTreeMap<String, String>,
     outputs: BTreeMap<String, String>,
+    /// The names of its change sets. They are read only while there is nothing but them (`REVIEW_IN_PROGRESS`).
+    change_sets: Vec<String>,
 }
 
 impl DeployedStack {
-    /// The stack, or `None` where there is none of this name.
+    /// The stack, or `None` if there is none of this name. An error if something else made the stack of this name: no verb
+    /// gets one to work with.
     pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Self>> {
         let answer = cloud.cloudformation.describe_stacks().stack_name(name).send().await;
         let answer = match answer {
             Err(error) if is_missing(&error) => return Ok(None),
             other => other.calling(|| format!("look up stack {name}"))?,
         };
-        Ok(answer.stacks().first().map(|stack| Self {
+        let Some(stack) = answer.stacks().first() else { return Ok(None) };
+        let mut found = Self {
             name: name.to_owned(),
             id: stack.stack_id().unwrap_or(name).to_owned(),
             status: stack.stack_status().map_or_else(String::new, |status| status.as_str().to_owned()),
             reason: stack.stack_status_reason().map(str::to_owned),
             protected: stack.enable_termination_protection().unwrap_or_default(),
+            description: stack.description().map(str::to_owned),
             parameters: pairs(stack.parameters(), |it| (it.parameter_key(), it.parameter_value())),
             outputs: pairs(stack.outputs(), |it| (it.output_key(), it.output_value())),
-        }))
+            change_sets: Vec::new(),
+        };
+        if found.is_in_review() {
+            found.change_sets = change_set_names(cloud, name).await?;
+        } else if found.description.as_deref().unwrap_or_default().is_empty() {
+            // AWS shows it. Not everything that speaks its API does, of a stack that a change set made.
+            found.description = described_in_template(cloud, name).await?;
+        }
+        found.require_ours()?;
+        Ok(Some(found))
+    }
+
+    /// An error if this product did not make the stack.
+    ///
+    /// The mark is the description, which every status shows but one: a stack that only has change sets has no template
+    /// yet, and is ours if every change set is.
+    pub fn require_ours(&self) -> Result<()> {
+        let ours = match self.status.as_str() {
+            "REVIEW_IN_PROGRESS" => self.change_sets.iter().all(|name| name.starts_with(CHANGE_SET_PREFIX)),
+            _ => self.description.as_deref() == Some(stack::DESCRIPTION),
+        };
+        if ours {
+            return Ok(());
+        }
+        let error = Error::refused(format!("stack {} was not made by bluegreen", self.name));
+        let error = if self.is_in_review() {
+            error.because("it has a change set that bluegreen did not prepare")
+        } else {
+            error.because("its template does not have the description that bluegreen gives to every stack")
+        };
+        Err(error.hint("name another stack: --stack NAME, or name in bluegreen.toml"))
+    }
+
+    /// Whether there is nothing but change sets that nobody has executed yet.
+    fn is_in_review(&self) -> bool {
+        self.status == "REVIEW_IN_PROGRESS"
     }
 
     /// A stack of which nothing is known but its status.
@@ -221,8 +266,10 @@ impl DeployedStack {
             status: status.to_owned(),
             reason: None,
             protected: false,
+            description: Some(stack::DESCRIPTION.to_owned()),
             parameters: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            change_sets: Vec::new(),
         }
     }
 
@@ -268,13 +315,32 @@ impl DeployedStack {
 
     /// Whether an operation on it is under way.
     pub fn in_progress(&self) -> bool {
-        self.status.ends_with("_IN_PROGRESS") && self.status != "REVIEW_IN_PROGRESS"
+        self.status.ends_with("_IN_PROGRESS") && !self.is_in_review()
     }
 
     /// A parameter's value; empty where it has none.
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.get(name).map_or("", String::as_str)
     }
+}
+
+/// The description in a stack's template; none if there is none, or if the template is no JSON, as ours is.
+async fn described_in_template(cloud: &Cloud, stack: &str) -> Result<Option<String>> {
+    let answer = cloud.cloudformation.get_template().stack_name(stack).send().await;
+    let answer = answer.calling(|| format!("read the template of stack {stack}"))?;
+    let template: Option<serde_json::Value> = serde_json::from_str(answer.template_body().unwrap_or_default()).ok();
+    Ok(template.and_then(|template| template["Description"].as_str().map(str::to_owned)))
+}
+
+/// The names of a stack's change sets.
+async fn change_set_names(cloud: &Cloud, stack: &str) -> Result<Vec<String>> {
+    let mut pages = cloud.cloudformation.list_change_sets().stack_name(stack).into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.calling(|| format!("look at the change sets of stack {stack}"))?;
+        names.extend(page.summaries().iter().filter_map(|it| it.change_set_name()).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// CloudFormation has no error code of its own for a stack that does not exist.
@@ -293,4 +359,33 @@ fn pairs<T>(items: &[T], pair: impl Fn(&T) -> (Option<&str>, Option<&str>)) -> B
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_ours_by_the_description_of_its_template() {
+        let ours = DeployedStack::with_status("s", "CREATE_FAILED");
+        assert!(ours.require_ours().is_ok());
+        for description in [None, Some("Payroll".to_owned())] {
+            let foreign = DeployedStack { description, ..ours.clone() };
+            let error = foreign.require_ours().unwrap_err();
+            assert_eq!(error.kind().exit_code(), 3);
+            assert!(error.message().contains("was not made by bluegreen"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_stack_without_a_template_is_ours_by_its_change_sets() {
+        let review = DeployedStack { description: None, ..DeployedStack::with_status("s", "REVIEW_IN_PROGRESS") };
+        let with = |names: &[&str]| DeployedStack {
+            change_sets: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..review.clone()
+        };
+        assert!(with(&[]).require_ours().is_ok());
+        assert!(with(&["bluegreen-1", "bluegreen-2"]).require_ours().is_ok());
+        assert!(with(&["bluegreen-1", "somebody-s"]).require_ours().is_err());
+    }
 }

@@ -14,9 +14,10 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Deploy, Target, Verb};
 use cutover_lambda::request::Op;
 use infra::commands::cutover::{Follower, Order};
+use infra::commands::destroy::Consent;
 use infra::commands::{
     Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, graph, history, init, logs, manual, open,
-    rehearse, report, status, synth,
+    rehearse, releases, report, status, synth,
 };
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
@@ -25,7 +26,7 @@ use infra::requests::Meter;
 use infra::stack::Settings;
 use infra::ui::{
     CutoverProgress, JsonLines, JsonProgress, Keyboard, Lines, Screen, Style, render_checks, render_error,
-    render_evidence, render_history, render_plan, render_status,
+    render_evidence, render_history, render_plan, render_releases, render_status,
 };
 
 /// The exit code of a program that SIGINT ended.
@@ -213,6 +214,10 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
             }
             doctor::verdict(&checks).map_or(Ok(()), Err)
         }
+        Verb::Releases { limit } => {
+            let releases = releases::run(context, *limit).await?;
+            if cli.json { print_json(&releases) } else { print_text(&render_releases(&releases, Style::of_stdout())) }
+        }
         Verb::History { limit } => {
             let runs = history::run(context, *limit).await?;
             if cli.json { print_json(&runs) } else { print_text(&render_history(&runs, Style::of_stdout())) }
@@ -229,7 +234,7 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
             report::run(context, arguments, otherwise).await?.map_or(Ok(()), |text| print_text(&text))
         }
         Verb::Rehearse(arguments) => Box::pin(run_rehearsal(cli, context, arguments)).await,
-        Verb::Destroy { yes, retain } => run_destroy(context, person, *yes, retain).await,
+        Verb::Destroy { yes, confirm, retain } => run_destroy(context, person, *yes, confirm.as_deref(), retain).await,
     }
 }
 
@@ -352,23 +357,29 @@ async fn run_rehearsal(cli: &Cli, context: &Context, arguments: &rehearse::Argum
     infra::rehearse::verdict::error(&rehearsal).map_or(Ok(()), Err)
 }
 
-async fn run_destroy(context: &Context, person: &Person, yes: bool, retain: &[String]) -> Result<()> {
+async fn run_destroy(
+    context: &Context,
+    person: &Person,
+    yes: bool,
+    confirm: Option<&str>,
+    retain: &[String],
+) -> Result<()> {
     let Some(target) = destroy::target(context).await? else {
         eprintln!("there is no stack {}: nothing to delete", context.stack);
         return Ok(());
     };
-    if !yes {
-        if !Keyboard::is_there() {
-            return Err(Error::refused("this needs a person's word, and there is no terminal to ask on")
-                .because(target.question())
-                .hint("where it is meant: add --yes (YES=1 with make)"));
+    let name = &target.stack.name;
+    let consent = match confirm {
+        Some(given) if given == name => Consent::Named,
+        Some(given) => {
+            return Err(Error::usage(format!("--confirm {given} is not the name of the stack"))
+                .because(format!("the stack is {name}"))
+                .hint(format!("if it is meant: --confirm {name}")));
         }
-        let question = target.question();
-        let lines: Vec<String> = question.lines().map(|line| person.style.wrapped(line, 0)).collect();
-        eprint!("{}\nGo ahead? [y/N] ", lines.join("\n"));
-        ask::agree(person.keyboard.line().await.as_deref(), "nothing was deleted")?;
-    }
-    destroy::run(context, retain).await
+        None if yes && !target.needs_name() => Consent::Yes,
+        None => person.consent(&target).await?,
+    };
+    destroy::run(context, retain, consent).await
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {

@@ -34,15 +34,24 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     assert!(!diff.out.contains("GreenService"), "{}", diff.out);
     run(&["diff", "--version", "4", "--expect-no-changes"]).expect(3);
 
-    // Another port of the containers is another port of the target groups, which replaces them.
+    // Another range of addresses is another network, which replaces everything in it.
     let other = tempfile::NamedTempFile::new().unwrap();
     let settings = std::fs::read_to_string(faulty.join("bluegreen.toml")).unwrap();
-    std::fs::write(other.path(), settings.replace("[app]", "[app]\nport = 9090")).unwrap();
+    std::fs::write(other.path(), format!("{settings}\n[network]\ncidr = \"10.1.0.0/16\"\n")).unwrap();
     let config = other.path().to_str().unwrap();
     let refused = run(&["--config", config, "deploy"]).expect(3);
-    assert!(refused.err.contains("GreenTargetGroup") && refused.err.contains("--yes"), "{}", refused.err);
+    assert!(refused.err.contains("Vpc (AWS::EC2::VPC)") && refused.err.contains("--yes"), "{}", refused.err);
     let live = run(&["--config", config, "deploy", "--yes"]).expect(3);
     assert!(live.err.contains("--allow-live-changes"), "{}", live.err);
+
+    // Another port needs the security groups to open first, which is asked about; a target group has none of its own.
+    std::fs::write(other.path(), settings.replace("[app]", "[app]\nport = 9090")).unwrap();
+    let closed = run(&["--config", config, "deploy", "--version", "1"]).expect(3);
+    assert!(closed.err.contains("port 9090") && closed.err.contains("bluegreen deploy"), "{}", closed.err);
+    let asked = run(&["--config", config, "deploy"]).expect(3);
+    assert!(asked.err.contains("TaskSecurityGroup now lets in tcp 9090"), "{}", asked.err);
+    run(&["--config", config, "deploy", "--yes"]).expect(0);
+    run(&["--config", config, "deploy", "--version", "1"]).expect(0);
 
     run(&["doctor"]).expect(0);
     let url = run(&["open", "prod"]).expect(0);
@@ -51,7 +60,7 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     let seen = user.leave();
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1"]);
-    run(&["destroy", "--yes"]).expect(0);
+    run(&["destroy", "--confirm", "bluegreen"]).expect(0);
 }
 
 /// What a registry has: the digest and the manifest of everything in it; nothing where it is gone.
@@ -95,6 +104,6 @@ fn the_bill_of_materials_of_an_image_stays_as_long_as_the_image_and_goes_with_it
         let types: Vec<&Value> = about.map(|(_, manifest)| &manifest["artifactType"]).collect();
         assert_eq!(types, ["application/vnd.cyclonedx+json"], "{image} of {there:#?}");
     }
-    run(&["destroy", "--yes"]).expect(0);
+    run(&["destroy", "--confirm", "bluegreen"]).expect(0);
     assert_eq!(manifests(&cloud, &repository), []);
 }

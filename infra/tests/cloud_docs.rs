@@ -80,7 +80,7 @@ fn every_command_of_the_documentation_does_what_it_says() {
         assert!(std::fs::metadata(folder.path().join(file)).unwrap().len() > 100, "{file}");
     }
     assert_eq!(get(&cloud.address(0), "/").status, 200);
-    shell.run("local-cloud exec -- bluegreen destroy --yes").expect(0);
+    shell.run("local-cloud exec -- bluegreen destroy --confirm bluegreen").expect(0);
 }
 
 /// The service of docs/how-to/own-service.md in two versions, as a package in a folder.

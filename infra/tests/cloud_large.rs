@@ -124,7 +124,7 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let seen = user.leave();
     assert!(seen.failures.is_empty() && seen.requests > 0, "{seen:?}");
 
-    let destroyed = stack.run(&["destroy", "--yes"]).expect(0);
+    let destroyed = stack.run(&["destroy", "--confirm", "bluegreen"]).expect(0);
     assert!(destroyed.err.contains("nothing is left"), "{}", destroyed.err);
 }
 
@@ -134,7 +134,7 @@ fn a_stack_that_is_only_begun_is_completed_or_destroyed() {
     let settings = settings("");
     let stack = Stack { cloud: &cloud, settings: &settings };
     stack.begin_and_kill();
-    stack.run(&["destroy", "--yes"]).expect(0);
+    stack.run(&["destroy", "--confirm", "bluegreen"]).expect(0);
     assert!(stack.resources().is_empty());
 
     stack.begin_and_kill();

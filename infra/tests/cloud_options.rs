@@ -28,5 +28,5 @@ fn a_stack_with_every_option_that_the_local_cloud_knows_is_made_and_cut_over() {
     assert_eq!(record["outcome"], "done", "{record:#}");
     let seen = user.leave();
     assert!(seen.failures.is_empty() && seen.requests > 0, "{seen:?}");
-    run(&["destroy", "--yes"]).expect(0);
+    run(&["destroy", "--confirm", "bluegreen"]).expect(0);
 }

@@ -33,17 +33,18 @@ fn a_stack_that_was_never_made_is_removed_or_taken_over_and_made() {
     let listener = "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/app/none/1/2";
     let properties = json!({ "ListenerArn": listener, "Priority": 1, "Conditions": [], "Actions": [] });
     let kind = "AWS::ElasticLoadBalancingV2::ListenerRule";
-    let broken = json!({ "Resources": { "Wrong": { "Type": kind, "Properties": properties } } }).to_string();
+    let wrong = json!({ "Type": kind, "Properties": properties });
+    let broken = json!({ "Description": infra::stack::DESCRIPTION, "Resources": { "Wrong": wrong } }).to_string();
     runtime.block_on(client.create_stack().stack_name("bluegreen").template_body(&broken).send()).unwrap();
     eventually("the creation is taken back", || (status() == "ROLLBACK_COMPLETE").then_some(()));
     let made = cloud.run_in(&faulty(), &["deploy"]).expect(0);
     assert!(made.err.contains("ROLLBACK_COMPLETE") && made.err.contains("Wrong"), "{}", made.err);
     assert_eq!(status(), "UPDATE_COMPLETE");
-    cloud.run_in(&faulty(), &["destroy", "--yes"]).expect(0);
+    cloud.run_in(&faulty(), &["destroy", "--confirm", "bluegreen"]).expect(0);
 
     // A change set that nobody has executed.
     let whole = json!({ "Resources": { "Topic": { "Type": "AWS::SNS::Topic" } } }).to_string();
-    let review = client.create_change_set().stack_name("bluegreen").change_set_name("somebody-s");
+    let review = client.create_change_set().stack_name("bluegreen").change_set_name("bluegreen-interrupted");
     let review = review.change_set_type(ChangeSetType::Create).template_body(&whole).send();
     runtime.block_on(review).unwrap();
     assert_eq!(status(), "REVIEW_IN_PROGRESS");

@@ -95,21 +95,33 @@ fn yaml(file: &Path) -> Option<serde_json::Value> {
 #[test]
 fn the_release_workflow_deploys_then_waits_for_an_environment_then_cuts_over_and_reports() {
     let Some(workflow) = yaml(&project().join(".github/workflows/release.yml")) else { return };
-    let environments: Vec<String> =
-        infra::stack::Settings::default().ci.environments.iter().map(ToString::to_string).collect();
+    let ci = infra::stack::Settings::default().ci;
+    let environments = [&ci.deploy_environments, &ci.cutover_environments].map(|names| names[0].to_string());
     let jobs = ["deploy", "cutover"].map(|name| &workflow["jobs"][name]);
-    // Each in an environment that the role trusts, the second with its own approval.
-    assert_eq!(jobs.map(|job| job["environment"].as_str().unwrap().to_owned()).to_vec(), environments);
-    assert_eq!(jobs[1]["needs"], "deploy");
+    // Each in an environment that its role trusts, the second with its own approval.
+    assert_eq!(jobs.map(|job| job["environment"].as_str().unwrap().to_owned()), environments);
+    assert_eq!((&jobs[0]["needs"], &jobs[1]["needs"]), (&"build".into(), &"deploy".into()));
+    // What compiles gets no token.
+    let build = &workflow["jobs"]["build"];
+    assert_eq!(build["permissions"], serde_json::json!({ "contents": "read" }));
+    assert!(build.to_string().contains("make build") && !build.to_string().contains("role-to-assume"));
+    for job in [build, jobs[0], jobs[1]] {
+        for step in job["steps"].as_array().unwrap() {
+            let Some(action) = step["uses"].as_str() else { continue };
+            let commit = action.split_once('@').unwrap().1;
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{action}");
+            assert!(!action.contains("checkout") || step["with"]["persist-credentials"] == false, "{step}");
+        }
+    }
+    let roles = ["${{ vars.AWS_DEPLOY_ROLE_ARN }}", "${{ vars.AWS_CUTOVER_ROLE_ARN }}"];
+    let mut roles = roles.into_iter();
     let scripts = jobs.map(|job| {
         assert_eq!(job["permissions"]["id-token"], "write", "OIDC needs it");
         assert!(job["timeout-minutes"].is_u64());
         let steps = job["steps"].as_array().unwrap();
         let assumes =
             steps.iter().find(|step| step["uses"].as_str().unwrap_or("").contains("configure-aws-credentials"));
-        assert_eq!(assumes.unwrap()["with"]["role-to-assume"], "${{ vars.AWS_ROLE_ARN }}");
-        let actions = steps.iter().filter_map(|step| step["uses"].as_str());
-        assert!(actions.clone().all(|action| action.contains("@v")), "{:?}", actions.collect::<Vec<_>>());
+        assert_eq!(assumes.unwrap()["with"]["role-to-assume"], roles.next().unwrap());
         steps.iter().filter_map(|step| step["run"].as_str()).collect::<Vec<_>>().join("\n")
     });
     for (script, commands) in scripts.iter().zip([

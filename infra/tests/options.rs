@@ -14,7 +14,10 @@ use profiles::{profile, profiles};
 use serde_json::json;
 
 /// Actions that accept no narrower resource than `*`.
-const UNSCOPED: [&str; 17] = [
+const UNSCOPED: [&str; 22] = [
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingPolicies",
+    "application-autoscaling:DescribeScheduledActions",
     "cloudwatch:GetMetricData",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
@@ -25,14 +28,16 @@ const UNSCOPED: [&str; 17] = [
     "ecs:DescribeTaskDefinition",
     // By a condition only: its resource is an instance of EC2.
     "ecs:ListTasks",
-    "ecs:RegisterTaskDefinition",
-    "elasticloadbalancing:DescribeListenerAttributes",
     "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeLoadBalancers",
     "elasticloadbalancing:DescribeRules",
     "elasticloadbalancing:DescribeTags",
     "elasticloadbalancing:DescribeTargetGroupAttributes",
+    "elasticloadbalancing:DescribeTargetGroups",
     "elasticloadbalancing:DescribeTargetHealth",
     "events:PutEvents",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
 ];
 
 fn of(settings: &Settings) -> Checked {
@@ -100,6 +105,40 @@ fn every_profile_refers_only_to_what_exists() {
 }
 
 #[test]
+fn no_update_asks_ec2_for_zones_and_subnets_are_in_those_that_were_given() {
+    for (name, settings) in profiles() {
+        let template = of(&settings);
+        assert!(!template.json().to_string().contains("Fn::GetAZs"), "{name}");
+        let own = infra::zones::are_chosen(&settings);
+        assert_eq!(own, settings.network.vpc.is_none(), "{name}");
+        for (parameter, letter) in infra::stack::parameter::ZONES.into_iter().zip(["a", "b"]) {
+            let declared = template.json()["Parameters"].get(parameter);
+            assert_eq!(declared.map(|it| &it["Default"]), own.then_some(&json!("")), "{name}: {parameter}");
+            let zone = json!({ "Fn::If": ["ZonesGiven", { "Ref": parameter }, { "Fn::Sub": format!("${{AWS::Region}}{letter}") }] });
+            let ends = |id: &&str| id.ends_with(&letter.to_uppercase());
+            for subnet in template.ids_of("AWS::EC2::Subnet").into_iter().filter(ends) {
+                assert_eq!(template.properties(subnet)["AvailabilityZone"], zone, "{name}: {subnet}");
+            }
+        }
+    }
+}
+
+#[test]
+fn zones_are_two_different_ones_of_the_stack_s_own_vpc() {
+    let vpc = "vpc = \"vpc-0123456789abcdef0\"\npublic_subnets = [\"subnet-01234567\", \"subnet-89abcdef\"]";
+    for wrong in [
+        "zones = [\"eu-central-1a\"]".to_owned(),
+        "zones = [\"eu-central-1a\", \"eu-central-1a\"]".to_owned(),
+        "zones = [\"euc1-az1\", \"euc1-az2\"]".to_owned(),
+        format!("zones = [\"eu-central-1a\", \"eu-central-1b\"]\n{vpc}"),
+    ] {
+        let error = Settings::parse(&format!("[network]\n{wrong}")).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 2, "{wrong}");
+    }
+    assert!(Settings::parse("[network]\nzones = [\"eu-central-1a\", \"eu-central-1c\"]").is_ok());
+}
+
+#[test]
 fn no_profile_allows_a_wildcard() {
     for (name, settings) in profiles() {
         let result = of(&settings).allows_no_wildcards(&UNSCOPED);
@@ -118,82 +157,29 @@ fn no_statement_of_any_profile_can_lose_its_resources() {
 }
 
 #[test]
-fn every_role_trusts_only_a_service_or_one_repository_s_workflows() {
+fn every_role_trusts_only_a_service_or_exact_subjects_of_a_pipeline() {
     for (name, settings) in profiles() {
         let template = of(&settings);
         for id in template.ids_of("AWS::IAM::Role") {
             let trust = &template.properties(id)["AssumeRolePolicyDocument"]["Statement"];
             for statement in trust.as_array().unwrap() {
-                if id == "PipelineRole" {
-                    // Compared, not matched: a pattern would let other repositories in.
-                    let condition = &statement["Condition"];
-                    assert_eq!(condition.as_object().map(serde_json::Map::len), Some(1), "{name}");
-                    let subjects = &condition["StringEquals"]["token.actions.githubusercontent.com:sub"];
-                    assert!(subjects.as_array().is_some_and(|subjects| !subjects.is_empty()), "{name}");
+                if id.starts_with("Pipeline") {
+                    // Compared, not matched: a pattern would let others in.
+                    let condition = statement["Condition"].as_object().unwrap();
+                    assert_eq!(condition.keys().collect::<Vec<_>>(), ["StringEquals"], "{name}");
+                    let claims: Vec<&str> = condition["StringEquals"]
+                        .as_object()
+                        .unwrap()
+                        .keys()
+                        .filter_map(|key| key.rsplit(':').next())
+                        .collect();
+                    assert_eq!(claims, ["aud", "sub"], "{name}");
                     continue;
                 }
                 assert!(statement["Principal"]["Service"].is_string(), "{name}: {id}");
             }
             assert!(template.properties(id).get("ManagedPolicyArns").is_none(), "{name}: {id}");
         }
-    }
-}
-
-#[test]
-fn a_pipeline_s_role_is_assumed_by_its_environments_and_branches_only() {
-    let template = of(&profile("ci"));
-    let role = template.properties("PipelineRole");
-    let trust = &role["AssumeRolePolicyDocument"]["Statement"][0];
-    assert_eq!(trust["Principal"]["Federated"]["Fn::GetAtt"], json!(["Provider", "Arn"]));
-    assert_eq!(
-        trust["Condition"]["StringEquals"],
-        json!({
-            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-            "token.actions.githubusercontent.com:sub": [
-                "repo:example/shop:environment:staging",
-                "repo:example/shop:environment:production",
-                "repo:example/shop:ref:refs/heads/main",
-            ],
-        })
-    );
-    let existing = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
-    let settings = format!("[ci]\ngithub = \"example/shop\"\nprovider = \"{existing}\"");
-    let template = of(&Settings::parse(&settings).unwrap());
-    assert_eq!(template.ids_of("AWS::IAM::OIDCProvider").len(), 0);
-    let trust = &template.properties("PipelineRole")["AssumeRolePolicyDocument"]["Statement"][0];
-    assert_eq!(trust["Principal"]["Federated"], existing);
-}
-
-#[test]
-fn a_pipeline_writes_no_iam_and_gives_only_tasks_only_their_own_roles() {
-    let template = of(&profile("ci"));
-    for (_, statement) in template.statements().into_iter().filter(|(id, _)| *id == "PipelineRole") {
-        let actions: Vec<&str> = statement["Action"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
-        if !actions.iter().any(|action| action.starts_with("iam:")) {
-            continue;
-        }
-        assert_eq!(actions, ["iam:GetRole", "iam:PassRole"]);
-        assert_eq!(
-            statement["Resource"],
-            json!([{ "Fn::GetAtt": ["ExecutionRole", "Arn"] }, { "Fn::GetAtt": ["TaskRole", "Arn"] }])
-        );
-        let passed = json!({ "StringEqualsIfExists": { "iam:PassedToService": "ecs-tasks.amazonaws.com" } });
-        assert_eq!(statement["Condition"], passed);
-    }
-}
-
-#[test]
-fn settings_of_a_pipeline_that_would_let_others_in_are_refused() {
-    for wrong in [
-        "github = \"shop\"",
-        "github = \"example/*\"",
-        "environments = [\"production\"]",
-        "github = \"example/shop\"\nenvironments = []",
-        "github = \"example/shop\"\nbranches = [\"*\"]",
-        "github = \"example/shop\"\nenvironments = [\"a:ref:b\"]",
-        "github = \"example/shop\"\nprovider = \"arn:aws:iam::123456789012:role/admin\"",
-    ] {
-        assert_eq!(Settings::parse(&format!("[ci]\n{wrong}")).unwrap_err().kind().exit_code(), 2, "{wrong}");
     }
 }
 
@@ -318,7 +304,12 @@ fn a_function_that_lets_the_idle_environment_sleep_is_asked_now_and_then_and_may
     assert_eq!(permission["Principal"], "events.amazonaws.com");
     assert_eq!(permission["SourceArn"], json!({ "Fn::GetAtt": ["IdleSchedule", "Arn"] }));
     let variables = &template.properties("CutoverFunction")["Environment"]["Variables"];
-    assert_eq!((&variables["BLUEGREEN_IDLE_SLEEPS_AFTER"], &variables["BLUEGREEN_TASKS"]), (&json!("60"), &json!("2")));
+    assert_eq!((&variables["BLUEGREEN_IDLE_SLEEPS_AFTER"], variables.get("BLUEGREEN_TASKS")), (&json!("60"), None));
+    // How many tasks it wakes is each service's own.
+    let tasks = json!({ "Key": "bluegreen:tasks", "Value": "2" });
+    for service in ["BlueService", "GreenService"] {
+        assert!(template.properties(service)["Tags"].as_array().unwrap().contains(&tasks), "{service}");
+    }
     let may_scale = |template: &Checked| template.statements().iter().any(|(_, it)| it["Sid"] == "ScaleServices");
     assert!(may_scale(&template) && !may_scale(&of(&Settings::default())));
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Instant;
 
+use support::function::eventually;
 use support::{Cloud, User, get, project};
 
 #[test]
@@ -53,10 +54,10 @@ fn two_versions_are_deployed_swapped_and_destroyed_and_no_user_sees_a_failure() 
     let again = cloud.run(&["--json", "cutover", "--to", "blue"]).expect(0).json();
     assert_eq!(again["outcome"], "noop");
 
-    // The template still says that green is prod. An update must not say so to the listeners.
+    // Nothing in the template says who is prod: no update of the stack moves anybody.
     let user = User::of(prod.clone(), "/api");
     cloud.run(&["deploy", "--version", "2", "--color", "green"]).expect(0);
-    cloud.run(&["deploy", "--version", "1", "--color", "blue", "--force"]).expect(0);
+    cloud.run(&["deploy", "--version", "1", "--color", "blue", "--force", "--yes"]).expect(0);
     let seen = user.leave();
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions.first().map(String::as_str), Some("2"));
@@ -84,9 +85,9 @@ fn two_versions_are_deployed_swapped_and_destroyed_and_no_user_sees_a_failure() 
     // The first release, and three that were asked for.
     assert_eq!(runs.as_array().map(Vec::len), Some(4), "{runs}");
 
-    let unasked = cloud.run(&["destroy"]).expect(3);
-    assert!(unasked.err.contains("--yes"), "{}", unasked.err);
-    cloud.run(&["destroy", "--yes"]).expect(0);
+    let unasked = cloud.run(&["destroy", "--yes"]).expect(3);
+    assert!(unasked.err.contains("--confirm bluegreen"), "{}", unasked.err);
+    cloud.run(&["destroy", "--confirm", "bluegreen"]).expect(0);
     cloud.run(&["status"]).expect(2);
     assert_eq!(cloud.tasks().len(), 0, "no task survives the stack");
     cloud.run(&["destroy", "--yes"]).expect(0);
@@ -133,15 +134,19 @@ fn an_environment_with_nothing_on_it_gets_no_traffic_and_two_deployments_exclude
     cloud.run_in(&faulty, &["cutover"]).expect(2);
     cloud.run_in(&faulty, &["rollback"]).expect(2);
     cloud.run_in(&faulty, &["deploy"]).expect(0);
-    let (first, second) = std::thread::scope(|scope| {
-        let deploy = || scope.spawn(|| cloud.run_in(&faulty, &["deploy", "--version", "4"]));
-        let (first, second) = (deploy(), deploy());
-        (first.join().unwrap(), second.join().unwrap())
+    std::thread::scope(|scope| {
+        let hold = ["hold", "--service", "cloudformation", "--action", "CreateChangeSet", "--times", "1"];
+        cloud.local(&[&["fault", "add"], &hold[..]].concat()).expect(0);
+        let first = scope.spawn(|| cloud.run_in(&faulty, &["deploy", "--version", "4"]));
+        eventually("the first deployment holds the lease", || {
+            let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
+            (status["lock"]["purpose"] == "deployment").then_some(())
+        });
+        let second = cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(3);
+        assert!(second.err.contains("a deployment is under way"), "{}", second.err);
+        cloud.local(&["fault", "clear"]).expect(0);
+        first.join().unwrap().expect(0);
     });
-    // One waits for nothing: it deploys, or finds it done, or is told who does it.
-    let codes = [first.code, second.code];
-    assert!(codes.contains(&0), "{first:?}\n{second:?}");
-    assert!(codes.iter().all(|code| matches!(code, 0 | 3)), "{first:?}\n{second:?}");
     cloud.run_in(&faulty, &["deploy", "--version", "1"]).expect(0);
     let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
     assert_eq!(status["environments"][1]["role"], "prod");

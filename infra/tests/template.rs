@@ -129,7 +129,11 @@ fn no_statement_can_lose_its_resources() {
 
 #[test]
 fn the_service_itself_may_do_nothing() {
-    assert!(template(&Settings::default())["Resources"]["TaskRole"]["Properties"].get("Policies").is_none());
+    for role in ["BlueTaskRole", "GreenTaskRole"] {
+        let template = template(&Settings::default());
+        let properties = &template["Resources"][role]["Properties"];
+        assert!(properties.is_object() && properties.get("Policies").is_none(), "{role}");
+    }
 }
 
 #[test]
@@ -197,9 +201,9 @@ fn secrets_are_references_that_only_ecs_may_read() {
         .into_iter()
         .filter(|(_, statement)| statement["Action"][0] == "secretsmanager:GetSecretValue")
         .collect();
-    assert_eq!(reading.len(), 1);
-    assert_eq!(reading[0].0, "ExecutionRole");
-    assert_eq!(reading[0].1["Resource"], serde_json::json!([secret]));
+    let readers: Vec<&str> = reading.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(readers, ["BlueExecutionRole", "GreenExecutionRole"]);
+    assert!(reading.iter().all(|(_, statement)| statement["Resource"] == serde_json::json!([secret])));
 }
 
 #[test]

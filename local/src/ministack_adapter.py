@@ -8,11 +8,11 @@ decide where a request goes.
 
 import asyncio
 import json
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote, urlparse
 
 from ministack.app import app as ministack
-from ministack.services import alb, ecs
-from ministack.services.cloudformation import provisioners
+from ministack.services import alb, ecs, s3
+from ministack.services.cloudformation import helpers, provisioners
 
 PATH = "/_local-cloud/load-balancers"
 # How often somebody who waits for a change is served one that no API call announced.
@@ -223,6 +223,30 @@ alb._ACTION_MAP["CreateRule"] = _create_rule_once
 alb._ACTION_MAP["DescribeRules"] = _describe_rules_that_exist
 alb._ACTION_MAP["DeleteTargetGroup"] = _delete_unused_group
 provisioners._RESOURCE_HANDLERS[_GROUP]["delete"] = _delete_unused_group_of_stack
+
+
+# A template's address can name a version of the object, and encodes what a path cannot hold:
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-template.html.
+_resolve_document = helpers._resolve_document
+
+
+def _resolve_version(params, body_key, url_key, label):
+    url = helpers._p(params, url_key)
+    parsed = urlparse(url or "")
+    bucket, _, key = unquote(parsed.path).lstrip("/").partition("/")
+    if helpers._p(params, body_key) or not key:
+        return _resolve_document(params, body_key, url_key, label)
+    version = parse_qs(parsed.query).get("versionId", [None])[0]
+    data = s3._get_object_data(bucket, key, version)
+    if data is None:
+        return None, helpers._error("ValidationError", f"{label} not found at {url}")
+    if body_key == "TemplateBody" and len(data) > helpers.TEMPLATE_URL_MAX_BYTES:
+        limit = helpers.TEMPLATE_URL_MAX_BYTES
+        return None, helpers._error("ValidationError", f"Template may not exceed {limit} bytes in size.")
+    return data.decode("utf-8"), None
+
+
+helpers._resolve_document = _resolve_version
 
 
 _reconcile_service_tasks = ecs._reconcile_service_tasks

@@ -7,7 +7,7 @@ use crate::calls::OnlyListed;
 use crate::config::Config;
 use crate::route::{Listener, Route};
 use aws_config::SdkConfig;
-use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState};
+use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState, ServiceField};
 use aws_sdk_elasticloadbalancingv2::types::{TargetDescription, TargetHealthStateEnum};
 use jiff::Timestamp;
 
@@ -68,6 +68,7 @@ impl Balancer for AwsBalancer {
             return Ok(Service::default());
         };
         let request = self.ecs.describe_services().cluster(&self.config.cluster).services(arn);
+        let request = request.include(ServiceField::Tags);
         let doing = format!("read {color}'s service");
         let answer = request.send().await.map_err(|error| failed(&doing, error))?;
         let active = answer.services().iter().find(|service| service.status() == Some("ACTIVE"));
@@ -77,6 +78,7 @@ impl Balancer for AwsBalancer {
             running: u32::try_from(service.running_count()).unwrap_or(0),
             unsteady: unsteady(service),
             since: began(service),
+            tasks: tasks(service),
         }))
     }
 
@@ -100,6 +102,14 @@ impl Balancer for AwsBalancer {
             |key: Option<&str>, value: Option<&str>| key == Some("stickiness.enabled") && value == Some("true");
         Ok(answer.attributes().iter().any(|one| sticky(one.key(), one.value())))
     }
+}
+
+/// Tag of a service: tasks that its release asks for. The number that is running says nothing while it sleeps.
+pub const TASKS_TAG: &str = "bluegreen:tasks";
+
+fn tasks(service: &aws_sdk_ecs::types::Service) -> Option<u32> {
+    let tag = service.tags().iter().find(|tag| tag.key() == Some(TASKS_TAG))?;
+    tag.value()?.parse().ok().filter(|tasks| *tasks > 0)
 }
 
 /// When a service's newest deployment began.

@@ -425,7 +425,7 @@ mod tests {
     fn anything_else_is_refused_with_its_reason() {
         let redirect = Action::builder().r#type(ActionTypeEnum::Redirect).build();
         assert!(read(&[redirect]).unwrap_err().contains("redirect"));
-        assert!(read(&[]).unwrap_err().contains("0 parts"));
+        assert!(read(&[]).unwrap_err().contains("0 actions"));
         assert!(read(&[forward(&[("blue", Some(0))])]).unwrap_err().contains("no target group"));
         let sticky = ForwardActionConfig::builder()
             .target_groups(TargetGroupTuple::builder().target_group_arn("a").build())

@@ -83,16 +83,20 @@ pub enum LeaseError {
     /// Someone else holds it.
     #[error("a {} holds the lease: {} since {}, until {} unless renewed", .0.purpose, .0.holder, .0.since, .0.expires)]
     Held(Box<LeaseInfo>),
+    /// Its object was deleted while it was held.
+    #[error("the object of the lease is gone")]
+    Gone,
     /// The ledger failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A lease that is held. Its heartbeat runs until [`Lease::release`], or until this is dropped: then it expires.
+/// A lease that is held. Its heartbeat runs until [`Lease::freeze`] or [`Lease::release`], or until this is dropped: then
+/// it expires.
 #[derive(Debug)]
 pub struct Lease<S> {
     shared: Arc<Shared<S>>,
-    heartbeat: JoinHandle<()>,
+    heartbeat: Heartbeat,
     interrupted: Vec<String>,
     epoch: u64,
 }
@@ -108,9 +112,26 @@ struct Shared<S> {
     good_until: watch::Sender<Option<Instant>>,
 }
 
-impl<S> Drop for Lease<S> {
+/// The task that renews a lease. It ends with this.
+#[derive(Debug)]
+struct Heartbeat(Option<JoinHandle<()>>);
+
+impl Heartbeat {
+    /// Waits until it has ended, which the caller has asked for.
+    async fn end(&mut self) {
+        if let Some(task) = &mut self.0 {
+            // It ends by itself; it cannot panic.
+            let _ = task.await;
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for Heartbeat {
     fn drop(&mut self) {
-        self.heartbeat.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -169,7 +190,7 @@ impl<S: ObjectStore> Ledger<S> {
             current: tokio::sync::Mutex::new((info, etag)),
             good_until,
         });
-        let heartbeat = tokio::spawn(beat(Arc::clone(&shared)));
+        let heartbeat = Heartbeat(Some(tokio::spawn(beat(Arc::clone(&shared)))));
         Ok(Lease { shared, heartbeat, interrupted, epoch })
     }
 
@@ -259,11 +280,17 @@ impl<S: ObjectStore> Lease<S> {
         self.shared.renew().await
     }
 
-    /// Gives the lease back and ends the heartbeat.
+    /// Writes the lease once more, to hold for `life`, and ends the heartbeat. After that nothing is written until
+    /// [`Lease::release`]: for a holder that deletes the ledger, which a heartbeat would make again. An error if the lease
+    /// is lost; the heartbeat is ended all the same.
+    pub async fn freeze(&mut self, life: Duration) -> Result<(), LeaseError> {
+        self.end_heartbeat().await;
+        self.shared.extend(life).await
+    }
+
+    /// Gives the lease back and ends the heartbeat. If its object is gone, there is nothing to give back.
     pub async fn release(mut self) -> Result<(), LeaseError> {
-        self.shared.stop.notify_one();
-        // The heartbeat ends by itself; it cannot panic.
-        let _ = (&mut self.heartbeat).await;
+        self.end_heartbeat().await;
         let mut current = self.shared.current.lock().await;
         let released = LeaseInfo {
             released: true,
@@ -271,23 +298,36 @@ impl<S: ObjectStore> Lease<S> {
             interrupted: Vec::new(),
             ..current.0.clone()
         };
-        let etag = self.shared.write(&released, &current.1).await?;
-        *current = (released, etag);
+        match self.shared.write(&released, &current.1).await {
+            Ok(etag) => *current = (released, etag),
+            Err(LeaseError::Gone) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    async fn end_heartbeat(&mut self) {
+        self.shared.stop.notify_one();
+        self.heartbeat.end().await;
     }
 }
 
 impl<S: ObjectStore> Shared<S> {
     async fn renew(&self) -> Result<(), LeaseError> {
+        self.extend(self.ttl).await
+    }
+
+    /// Writes the lease, to hold for `life` from now on.
+    async fn extend(&self, life: Duration) -> Result<(), LeaseError> {
         let mut current = self.current.lock().await;
         let asked = Instant::now();
-        let renewed = LeaseInfo { expires: later(self.ledger.clock.at(asked), self.ttl), ..current.0.clone() };
+        let renewed = LeaseInfo { expires: later(self.ledger.clock.at(asked), life), ..current.0.clone() };
         match self.write(&renewed, &current.1).await {
             Ok(etag) => {
                 *current = (renewed, etag);
                 self.good_until.send_if_modified(|until| match until {
                     Some(until) => {
-                        *until = asked + self.ttl;
+                        *until = asked + life;
                         true
                     }
                     None => false,
@@ -295,7 +335,7 @@ impl<S: ObjectStore> Shared<S> {
                 Ok(())
             }
             Err(error) => {
-                if matches!(error, LeaseError::Held(_)) {
+                if matches!(error, LeaseError::Held(_) | LeaseError::Gone) {
                     self.good_until.send_replace(None);
                 }
                 Err(error)
@@ -303,7 +343,8 @@ impl<S: ObjectStore> Shared<S> {
         }
     }
 
-    /// Writes; where an earlier write of ours landed whose answer was lost, writes over that.
+    /// Writes; if an earlier write of ours landed whose answer was lost, writes over that. An object that is gone was
+    /// deleted by somebody, and is not made again.
     async fn write(&self, info: &LeaseInfo, etag: &str) -> Result<String, LeaseError> {
         match self.ledger.write_lease(info, Some(etag)).await {
             Err(LeaseError::Store(StoreError::Conflict { .. })) => match self.ledger.read_lease().await? {
@@ -311,7 +352,7 @@ impl<S: ObjectStore> Shared<S> {
                     self.ledger.write_lease(info, Some(&etag)).await
                 }
                 Some((stored, _)) => Err(LeaseError::Held(Box::new(stored))),
-                None => self.ledger.write_lease(info, None).await,
+                None => Err(LeaseError::Gone),
             },
             other => other,
         }
@@ -348,3 +389,6 @@ async fn beat<S: ObjectStore>(shared: Arc<Shared<S>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,9 +77,19 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 
     /// How many tasks an environment that sleeps gets when it is woken; none where it does not sleep.
     pub(super) async fn asleep(&self, color: Color) -> Result<Option<u32>, String> {
-        let Some(idle) = self.idle else { return Ok(None) };
+        if self.idle.is_none() {
+            return Ok(None);
+        }
         let service = within(self.balancer.service(color)).await?;
-        Ok((service.deployed && service.desired == 0).then_some(idle.tasks))
+        if !service.deployed || service.desired > 0 {
+            return Ok(None);
+        }
+        if let Some(tasks) = service.tasks {
+            return Ok(Some(tasks));
+        }
+        // A release of an older version does not say: as many as the other environment has.
+        let other = within(self.balancer.service(color.other())).await?;
+        Ok(Some(other.desired.max(1)))
     }
 
     /// Starts an environment's tasks, and waits for them until `until`; returns whether all are healthy then.

@@ -18,7 +18,7 @@ const FUNCTION: Duration = Duration::from_mins(15);
 /// A stack that lets its idle environment sleep.
 fn world() -> Arc<World> {
     let world = World::new();
-    world.state().idle = Some(Idle { after: BAKE, tasks: 2 });
+    world.state().idle = Some(Idle { after: BAKE });
     world
 }
 

@@ -18,6 +18,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::Template;
+pub use super::references::{Kind, Reference};
+use super::references::{references, texts};
 
 /// A template as its JSON, for looking at.
 #[derive(Clone, Debug)]
@@ -43,10 +45,16 @@ impl fmt::Debug for Finding {
 
 impl std::error::Error for Finding {}
 
+impl From<Value> for Checked {
+    fn from(template: Value) -> Self {
+        Self { template }
+    }
+}
+
 impl Checked {
     /// Looks at this template.
     pub fn new(template: &Template) -> Self {
-        Self { template: serde_json::to_value(template).unwrap_or_default() }
+        Self::from(serde_json::to_value(template).unwrap_or_default())
     }
 
     /// The whole template.
@@ -142,90 +150,7 @@ impl Checked {
 
     /// What refers to what: resources, outputs and conditions to resources, parameters and conditions.
     pub fn references(&self) -> Vec<Reference> {
-        let mut found = Vec::new();
-        for section in ["Conditions", "Resources", "Outputs"] {
-            for (id, item) in self.template[section].as_object().into_iter().flatten() {
-                let mut note = |kind, to: &str| {
-                    found.push(Reference { from: id.clone(), to: to.to_owned(), kind });
-                };
-                if let Some(condition) = item["Condition"].as_str() {
-                    note(Kind::Condition, condition);
-                }
-                for to in texts(&item["DependsOn"]) {
-                    note(Kind::Value, to);
-                }
-                collect_references(item, &mut note);
-            }
-        }
-        found
-    }
-}
-
-/// That something in a template names something else in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// The logical id of what refers.
-    pub from: String,
-    /// The name that it refers to.
-    pub to: String,
-    /// What it refers to.
-    pub kind: Kind,
-}
-
-/// What a reference is to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A resource, a parameter or a pseudo parameter.
-    Value,
-    /// A condition.
-    Condition,
-}
-
-fn collect_references(value: &Value, note: &mut impl FnMut(Kind, &str)) {
-    match value {
-        Value::Object(fields) => {
-            for (name, inner) in fields {
-                match (name.as_str(), inner) {
-                    ("Ref", Value::String(to)) => note(Kind::Value, to),
-                    ("Fn::GetAtt", Value::Array(path)) => {
-                        path.first().and_then(Value::as_str).into_iter().for_each(|to| note(Kind::Value, to));
-                    }
-                    ("Fn::If", Value::Array(branches)) => {
-                        branches.first().and_then(Value::as_str).into_iter().for_each(|to| note(Kind::Condition, to));
-                        branches.iter().skip(1).for_each(|branch| collect_references(branch, note));
-                    }
-                    ("Fn::Sub", Value::String(text)) => placeholders(text, &Map::new(), note),
-                    ("Fn::Sub", Value::Array(parts)) => {
-                        let variables = parts.get(1).and_then(Value::as_object).cloned().unwrap_or_default();
-                        let text = parts.first().and_then(Value::as_str).unwrap_or_default();
-                        placeholders(text, &variables, note);
-                        variables.values().for_each(|value| collect_references(value, note));
-                    }
-                    _ => collect_references(inner, note),
-                }
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| collect_references(value, note)),
-        _ => {}
-    }
-}
-
-/// What the text of an `Fn::Sub` names, but for its own variables.
-fn placeholders(text: &str, variables: &Map<String, Value>, note: &mut impl FnMut(Kind, &str)) {
-    for part in text.split("${").skip(1) {
-        let name = part.split(['}', '.']).next().unwrap_or_default();
-        if !name.starts_with('!') && !variables.contains_key(name) {
-            note(Kind::Value, name);
-        }
-    }
-}
-
-/// A text or a list of texts as a list.
-fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+        references(&self.template)
     }
 }
 

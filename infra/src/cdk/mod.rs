@@ -8,11 +8,15 @@
 pub mod assertions;
 mod expr;
 mod policy;
+mod references;
+mod scope;
 mod stack;
 mod template;
 
 pub use expr::{Arn, Attribute, Condition, Expr, Id, Name, Ref, Test, join, own_arn, sub};
 pub use policy::{Effect, PolicyDocument, Principal, Statement};
+pub use references::{references, references_of};
+pub use scope::Scope;
 pub use stack::{Matched, Parameter, Resource, Stack, SynthError, Untyped};
 pub use template::{Output, Template};
 

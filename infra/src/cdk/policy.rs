@@ -1,5 +1,6 @@
 //! IAM policy documents.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -84,7 +85,7 @@ pub struct Statement {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     resource: Vec<Expr<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    condition: BTreeMap<&'static str, BTreeMap<&'static str, Value>>,
+    condition: BTreeMap<&'static str, BTreeMap<Cow<'static, str>, Value>>,
 }
 
 impl Statement {
@@ -125,15 +126,25 @@ impl Statement {
 
     /// Applies the statement only where the request's `key` stands in the relation `operator` to `value`.
     #[must_use]
-    pub fn only_if(mut self, operator: &'static str, key: &'static str, value: impl Into<Expr<String>>) -> Self {
-        self.condition.entry(operator).or_default().insert(key, value.into().json().clone());
+    pub fn only_if(
+        mut self,
+        operator: &'static str,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<Expr<String>>,
+    ) -> Self {
+        self.condition.entry(operator).or_default().insert(key.into(), value.into().json().clone());
         self
     }
 
     /// The same, with one of several values.
     #[must_use]
-    pub fn only_if_one_of(mut self, operator: &'static str, key: &'static str, values: Vec<String>) -> Self {
-        self.condition.entry(operator).or_default().insert(key, values.into());
+    pub fn only_if_one_of(
+        mut self,
+        operator: &'static str,
+        key: impl Into<Cow<'static, str>>,
+        values: Vec<String>,
+    ) -> Self {
+        self.condition.entry(operator).or_default().insert(key.into(), values.into());
         self
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
+use super::scope::Scope;
 use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 
 /// CloudFormation's limit on a logical id's length.
@@ -73,6 +74,8 @@ pub struct Stack {
     outputs: BTreeMap<String, Output>,
     tags: Vec<Tag>,
     groups: Vec<(&'static str, Vec<&'static str>)>,
+    metadata: BTreeMap<&'static str, Value>,
+    pub(super) scopes: Vec<(&'static str, Value)>,
     errors: Vec<SynthError>,
 }
 
@@ -86,7 +89,7 @@ impl Stack {
     pub fn parameter(&mut self, id: &'static str, parameter: &Parameter) -> Expr<String> {
         self.claim(id);
         self.parameters.insert(id.to_owned(), ParameterBody::new(parameter));
-        Expr::from_json(serde_json::json!({ "Ref": id }))
+        Expr::from_json(json!({ "Ref": id }))
     }
 
     /// Declares a parameter whose values are of a type, or that is not given; and gives its value.
@@ -112,7 +115,7 @@ impl Stack {
         self.claim(id);
         match serde_json::to_value(resource) {
             Ok(properties) => {
-                self.resources.insert(id.to_owned(), ResourceBody::new(R::TYPE, properties));
+                self.insert(id, ResourceBody::new(R::TYPE, properties));
             }
             Err(error) => {
                 self.errors.push(SynthError::Properties { id: id.to_owned(), reason: error.to_string() });
@@ -165,8 +168,18 @@ impl Stack {
         self.claim(id);
         let mut body = ResourceBody::new(resource_type, properties);
         body.metadata.insert(UNTYPED, "not checked by the construct kit".into());
-        self.resources.insert(id.to_owned(), body);
+        self.insert(id, body);
         Ref::new(id)
+    }
+
+    /// Begins a scope: every resource that is added through it carries this entry in its metadata.
+    pub fn annotated(&mut self, key: &'static str, value: Value) -> Scope<'_> {
+        Scope::new(self, key, value)
+    }
+
+    /// Puts an entry into the template's own metadata.
+    pub fn describe(&mut self, key: &'static str, value: Value) {
+        self.metadata.insert(key, value);
     }
 
     /// Declares an output.
@@ -190,12 +203,17 @@ impl Stack {
         }
         Ok(Template::new(
             self.description,
-            &self.groups,
+            template_metadata(self.metadata, &self.groups),
             self.parameters,
             self.conditions,
             self.resources,
             self.outputs,
         ))
+    }
+
+    fn insert(&mut self, id: &str, mut body: ResourceBody) {
+        body.metadata.extend(self.scopes.iter().cloned());
+        self.resources.insert(id.to_owned(), body);
     }
 
     fn edit<R>(&mut self, resource: &Ref<R>, change: impl FnOnce(&mut ResourceBody)) {
@@ -225,4 +243,19 @@ impl Stack {
             self.errors.push(SynthError::BadId(id.to_owned()));
         }
     }
+}
+
+/// The template's metadata: its entries, and how the console groups the parameters.
+fn template_metadata(
+    mut entries: BTreeMap<&'static str, Value>,
+    groups: &[(&'static str, Vec<&'static str>)],
+) -> Value {
+    let groups: Vec<Value> = groups
+        .iter()
+        .map(|(label, parameters)| json!({ "Label": { "default": label }, "Parameters": parameters }))
+        .collect();
+    if !groups.is_empty() {
+        entries.insert("AWS::CloudFormation::Interface", json!({ "ParameterGroups": groups }));
+    }
+    if entries.is_empty() { Value::Null } else { json!(entries) }
 }

@@ -31,20 +31,12 @@ pub struct Template {
 impl Template {
     pub(super) fn new(
         description: String,
-        groups: &[(&'static str, Vec<&'static str>)],
+        metadata: Value,
         parameters: BTreeMap<String, ParameterBody>,
         conditions: BTreeMap<String, Test>,
         resources: BTreeMap<String, ResourceBody>,
         outputs: BTreeMap<String, Output>,
     ) -> Self {
-        let groups: Vec<Value> = groups
-            .iter()
-            .map(|(label, parameters)| json!({ "Label": { "default": label }, "Parameters": parameters }))
-            .collect();
-        let metadata = match groups.as_slice() {
-            [] => Value::Null,
-            groups => json!({ "AWS::CloudFormation::Interface": { "ParameterGroups": groups } }),
-        };
         Self { version: "2010-09-09", description, metadata, parameters, conditions, resources, outputs }
     }
 
@@ -70,6 +62,13 @@ impl Template {
         template.resources.retain(|id, _| kept.contains(id.as_str()));
         template.outputs.retain(|id, _| outputs.contains(&id.as_str()));
         template
+    }
+
+    /// This template without an entry of its own metadata.
+    #[must_use]
+    pub fn without_metadata(mut self, key: &str) -> Self {
+        self.metadata.as_object_mut().map(|entries| entries.remove(key));
+        self
     }
 
     /// The template as indented JSON with a final newline: for people and validators.

@@ -64,7 +64,25 @@ pub trait Follower {
 pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) -> Result<Record> {
     let cloud = Cloud::connect(&context.settings).await?;
     let (ledger, id) = ask(context, &cloud, order, follower).await?;
-    follow(&ledger, &id, follower).await
+    let record = follow(&ledger, &id, follower).await?;
+    if record.outcome == Some(Outcome::Done) && matches!(record.op, Op::Cutover | Op::Rollback) {
+        protect_from_now_on(context, &cloud).await;
+    }
+    Ok(record)
+}
+
+/// Switches termination protection on once prod had a cutover: from then on the stack is somebody's production. Whoever may
+/// not do that is told who can.
+async fn protect_from_now_on(context: &Context, cloud: &Cloud) {
+    let protected = async {
+        let stack = DeployedStack::require(cloud, &context.stack).await?;
+        if stack.protected { Ok(()) } else { super::destroy::protect(cloud, &stack).await }
+    };
+    if let Err(error) = protected.await {
+        context.listener.note(format!(
+            "the stack is not protected against deletion yet: {error}; the next bluegreen deploy protects it"
+        ));
+    }
 }
 
 /// Asks the function for a run and leaves it to itself; returns its id.
@@ -164,7 +182,7 @@ fn busy(holder: &LeaseInfo) -> Error {
 }
 
 /// Who asks, for the record: the caller as AWS knows it, where it says so in time, and as this machine does.
-async fn caller(cloud: &Cloud) -> String {
+pub(super) async fn caller(cloud: &Cloud) -> String {
     let asking = aws_sdk_sts::Client::new(&cloud.config).get_caller_identity().send();
     let identity = tokio::time::timeout(Duration::from_secs(2), asking).await;
     let arn = identity.ok().and_then(std::result::Result::ok).and_then(|identity| identity.arn);

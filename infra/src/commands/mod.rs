@@ -14,6 +14,7 @@ pub mod manual;
 pub mod open;
 mod publish;
 pub mod rehearse;
+pub mod releases;
 pub mod report;
 pub mod status;
 pub mod synth;
@@ -150,7 +151,7 @@ impl Context {
             .hint(
                 "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the command again",
             )),
-            Err(LeaseError::Store(error)) => {
+            Err(error @ (LeaseError::Gone | LeaseError::Store(_))) => {
                 Err(Error::failed(format!("cannot take the lock of stack {}", self.stack)).because(error))
             }
         }

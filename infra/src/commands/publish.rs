@@ -21,15 +21,18 @@ pub(super) struct Built {
 impl Built {
     /// What it will be called in this registry, whether it is there already or not.
     pub(super) fn release(&self, registry_uri: &str) -> Release {
-        Release { image: format!("{registry_uri}@{}", self.image.digest()), version: self.version.clone() }
+        let image = format!("{registry_uri}@{}", self.image.digest());
+        Release { image, version: self.version.clone(), number: None }
     }
 }
 
-/// An image and its version label, as they become parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An image, its version label and the number of the release, as they become parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Release {
     pub(super) image: String,
     pub(super) version: String,
+    /// None before it has one, and for what an older version of this command deployed.
+    pub(super) number: Option<u64>,
 }
 
 /// What was built before from the same sources, so that nothing need be built.
@@ -160,7 +163,7 @@ pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outpu
     for document in &pushed.unlisted {
         context.listener.warn(format!("{document} is stored, but the registry does not list it with the image"));
     }
-    Ok(Release { image: pushed.reference, version: app.version.clone() })
+    Ok(Release { image: pushed.reference, version: app.version.clone(), number: None })
 }
 
 /// Where the registry is reached, where that is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in

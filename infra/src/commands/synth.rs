@@ -35,7 +35,7 @@ fn written(template: &Template) -> Result<String> {
     template.to_json().doing(|| "write the template".to_owned())
 }
 
-fn fitting(text: String, limit: usize) -> Result<String> {
+pub(super) fn fitting(text: String, limit: usize) -> Result<String> {
     let size = text.len();
     if size <= limit {
         return Ok(text);

@@ -1,55 +1,42 @@
-//! Reads a stack's events, each once, and rides out an AWS that does not answer for a while. Must not know what they are
+//! Reads a stack's events, each once, and tolerates an AWS that does not answer for a while. Must not know what they are
 //! read for.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use aws_sdk_cloudformation::types::StackEvent;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::event::{Event, Listener};
+use super::silence::Silence;
 use crate::cloud::Cloud;
-use crate::error::{Calling, Error, Result};
-
-/// How long AWS may be out of reach before following it is given up. What goes on there goes on all the same.
-const SILENCE_LIMIT: Duration = Duration::from_mins(5);
+use crate::error::{Calling, Result};
 
 /// Reads a stack's events, each once.
 pub(super) struct Reader<'a> {
     cloud: &'a Cloud,
     stack_id: String,
     seen: HashSet<String>,
-    /// Since when there is no answer.
-    silent: Option<Instant>,
+    silence: Silence,
 }
 
 impl<'a> Reader<'a> {
     /// A reader to which everything up to now is old, and the newest of that, the oldest first.
     pub(super) async fn from_now(cloud: &'a Cloud, stack_id: &str) -> Result<(Self, Vec<StackEvent>)> {
-        let mut reader = Self { cloud, stack_id: stack_id.to_owned(), seen: HashSet::new(), silent: None };
+        let mut reader =
+            Self { cloud, stack_id: stack_id.to_owned(), seen: HashSet::new(), silence: Silence::default() };
         // Beyond the first page everything is older still, so it is never read.
         let old = reader.read(1).await?;
         Ok((reader, old))
     }
 
-    /// What is new, the oldest first. Nothing while AWS cannot be reached for a moment.
+    /// What is new, the oldest first. Nothing while AWS does not answer.
     pub(super) async fn new_events(&mut self, listener: &dyn Listener) -> Result<Vec<StackEvent>> {
         match self.read(usize::MAX).await {
             Ok(events) => {
-                if self.silent.take().is_some() {
-                    listener.note("AWS answers again");
-                }
+                self.silence.ended(listener);
                 Ok(events)
             }
-            Err(error) if error.is_transient() => {
-                let since = *self.silent.get_or_insert_with(|| {
-                    let why = error.causes().first().map_or_else(String::new, |cause| format!(" ({cause})"));
-                    listener.warn(format!("AWS does not answer{why}; trying again, what was begun there goes on"));
-                    Instant::now()
-                });
-                if since.elapsed() < SILENCE_LIMIT { Ok(Vec::new()) } else { Err(goes_on(error)) }
-            }
-            Err(error) => Err(goes_on(error)),
+            Err(error) => self.silence.goes_on(error, listener).map(|()| Vec::new()),
         }
     }
 
@@ -81,11 +68,6 @@ impl<'a> Reader<'a> {
         new.reverse();
         Ok(new)
     }
-}
-
-/// An error of following, not of what is followed.
-pub(super) fn goes_on(error: Error) -> Error {
-    error.hint("what CloudFormation has begun it finishes by itself: run the same command again to follow it")
 }
 
 /// Tells what an event says.

@@ -9,12 +9,13 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::control::{Control, Stage};
 use super::event::{Event, Listener};
-use super::events::{Reader, goes_on, tell};
+use super::events::{Reader, tell};
 use super::evidence::Evidence;
 use super::history::estimate;
 use super::outcome::{Findings, outcome};
 use super::poll::Poll;
 use super::service::Watch;
+use super::silence::Silence;
 use super::steady::Expected;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Result};
@@ -92,10 +93,11 @@ where
 
 /// Follows the stack's events until its operation is over, and returns the stack's status then.
 async fn watch_events(operation: Operation<'_>, mut reader: Reader<'_>, findings: &Mutex<Findings>) -> Result<String> {
-    let Operation { stack, listener, control, .. } = operation;
+    let Operation { listener, control, .. } = operation;
     let note = |change: &dyn Fn(&mut Findings)| change(&mut findings.lock().unwrap_or_else(PoisonError::into_inner));
     let mut poll = Poll::default();
     let mut cancelling = false;
+    let mut silence = Silence::default();
     loop {
         let events = reader.new_events(listener).await?;
         if !events.is_empty() {
@@ -118,25 +120,50 @@ async fn watch_events(operation: Operation<'_>, mut reader: Reader<'_>, findings
         tokio::select! {
             () = poll.wait() => {}
             () = control.cancelled(), if operation.update && !cancelling => {
-                cancelling = true;
-                if cancel(operation).await? {
-                    note(&|findings| findings.cancelled = true);
-                    listener.note(format!("asked CloudFormation to take the update of stack {} back", stack.name));
+                cancelling = try_to_cancel(operation, &mut silence, findings).await;
+                if cancelling {
+                    poll.progress();
                 } else {
-                    listener.note("CloudFormation has finished with this update already");
+                    poll.wait().await;
                 }
             }
         }
     }
 }
 
-/// Cancels the update; false where it is over already or being taken back.
+/// Asks to cancel the update; false if that should be tried again. The update goes on meanwhile, so it is followed
+/// whether it can be cancelled or not.
+async fn try_to_cancel(operation: Operation<'_>, silence: &mut Silence, findings: &Mutex<Findings>) -> bool {
+    let Operation { stack, listener, .. } = operation;
+    match cancel(operation).await {
+        Ok(true) => {
+            findings.lock().unwrap_or_else(PoisonError::into_inner).cancelled = true;
+            listener.note(format!("asked CloudFormation to roll the update of stack {} back", stack.name));
+            true
+        }
+        Ok(false) => {
+            listener.note("CloudFormation has finished with this update already");
+            true
+        }
+        Err(error) => {
+            let why = error.causes().first().cloned().unwrap_or_default();
+            let what = format!("{error}: {why}; the update goes on");
+            let is_final = silence.goes_on(error, listener).is_err();
+            if is_final {
+                listener.warn(what);
+            }
+            is_final
+        }
+    }
+}
+
+/// Cancels the update; false if it is over already or being rolled back.
 async fn cancel(operation: Operation<'_>) -> Result<bool> {
     let Operation { cloud, stack, .. } = operation;
     match cloud.cloudformation.cancel_update_stack().stack_name(&stack.id).send().await {
         Ok(_) => Ok(true),
         Err(error) if error.code() == Some("ValidationError") => Ok(false),
-        Err(error) => Err(error).calling(|| format!("cancel the update of stack {}", stack.name)).map_err(goes_on),
+        Err(error) => Err(error).calling(|| format!("cancel the update of stack {}", stack.name)),
     }
 }
 
@@ -206,6 +233,7 @@ where
     begin.await?;
     let mut findings = Findings::default();
     let mut poll = Poll::default();
+    let mut silence = Silence::default();
     loop {
         let events = reader.new_events(listener).await?;
         if !events.is_empty() {
@@ -223,11 +251,11 @@ where
             Ok(Some(now)) if now.id == stack.id && now.status == "DELETE_FAILED" => {
                 return outcome(&stack.name, &now.status, &findings);
             }
-            Ok(Some(now)) if now.id == stack.id && now.status != "DELETE_COMPLETE" => poll.wait().await,
-            Err(error) if error.is_transient() => poll.wait().await,
-            Err(error) => return Err(goes_on(error)),
-            _ => return Ok(()),
+            Ok(Some(now)) if now.id == stack.id && now.status != "DELETE_COMPLETE" => silence.ended(listener),
+            Ok(_) => return Ok(()),
+            Err(error) => silence.goes_on(error, listener)?,
         }
+        poll.wait().await;
     }
 }
 
@@ -237,8 +265,15 @@ pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn List
         return Ok(Some(stack));
     }
     listener.note(format!("stack {} is in {}: following that operation first", stack.name, stack.status));
-    let (mut reader, _) = Reader::from_now(cloud, &stack.id).await?;
     let mut poll = Poll::default();
+    let mut silence = Silence::default();
+    let mut reader = loop {
+        match Reader::from_now(cloud, &stack.id).await {
+            Ok((reader, _)) => break reader,
+            Err(error) => silence.goes_on(error, listener)?,
+        }
+        poll.wait().await;
+    };
     loop {
         poll.wait().await;
         for event in reader.new_events(listener).await? {
@@ -248,9 +283,12 @@ pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn List
         match DeployedStack::find(cloud, &stack.name).await {
             Ok(None) => return Ok(None),
             Ok(Some(now)) => stack = now,
-            Err(error) if error.is_transient() => continue,
-            Err(error) => return Err(goes_on(error)),
+            Err(error) => {
+                silence.goes_on(error, listener)?;
+                continue;
+            }
         }
+        silence.ended(listener);
         if !stack.in_progress() {
             return Ok(Some(stack));
         }

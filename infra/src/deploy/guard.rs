@@ -1,145 +1,280 @@
-//! Refuses changes that would move or interrupt users: traffic is moved by a cutover, never by a deployment.
+//! Refuses changes that would move or interrupt users: traffic is moved by a cutover, never by a deployment. What is not
+//! known counts as the worst.
 
-use aws_sdk_cloudformation::types::{ChangeAction, ResourceAttribute, ResourceChange};
 use cutover_lambda::color::Color;
 
-use super::plan::is_replaced;
+use super::plan::{Difference, Effect, Marks, Plan, Serves};
 use crate::error::{Error, Result};
 
-/// Refuses a change set that touches what users of prod go through.
+/// What of an environment keeps its users' connections: replacing it interrupts them.
+const KEEPS_CONNECTIONS: [&str; 2] = ["AWS::ECS::Service", "AWS::ElasticLoadBalancingV2::TargetGroup"];
+
+/// What a deployment may do to what is live.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// The environment that users of prod get; none before any release.
+    pub live: Option<Color>,
+    /// The environment that is deployed to; none if only the stack itself is brought up to date.
+    pub target: Option<Color>,
+    /// Whether the live environment may get another version.
+    pub force: bool,
+    /// Whether changes may interrupt users.
+    pub allow_live_changes: bool,
+    /// Whether listener rules send all traffic to the environments, so that the default actions serve nobody.
+    pub rules_carry_traffic: bool,
+}
+
+/// Refuses a plan that would change what users go through, or an environment that is not deployed to.
 ///
-/// That is: any change of a listener's default action, and removing or replacing the load balancer, a listener, the
-/// live target group or the live service.
-pub fn refuse_live_changes(changes: &[ResourceChange], live: Color) -> Result<()> {
-    let reasons: Vec<String> = changes.iter().filter_map(|change| danger(change, changes, live)).collect();
-    if reasons.is_empty() {
+/// The plan has to know the change set: [`Plan::with_change_set`].
+pub fn refuse_live_changes(plan: &Plan, rules: Rules) -> Result<()> {
+    let refusals = refusals(&plan.resources, &plan.marks, rules);
+    if refusals.is_empty() {
         return Ok(());
     }
-    let error = reasons.into_iter().fold(
-        Error::refused(format!("this deployment would touch what users of prod ({live}) go through")),
-        Error::because,
-    );
-    Err(error
-        .hint("traffic is moved by a cutover: bluegreen cutover")
-        .hint("where the change is meant and an interruption acceptable: bluegreen deploy --allow-live-changes"))
+    let interrupts = refusals.iter().any(|refusal| refusal.why != Why::NeedsForce);
+    let needs_force = refusals.iter().any(|refusal| refusal.why == Why::NeedsForce);
+    let other_half = refusals.iter().any(|refusal| refusal.why == Why::OtherEnvironment);
+    let error = Error::refused("this deployment would change what has to stay as it is");
+    let mut error = refusals.into_iter().map(|refusal| refusal.text).fold(error, Error::because);
+    if needs_force {
+        error = error
+            .hint("deploy to the idle environment and move traffic with bluegreen cutover")
+            .hint("if users of prod must get the change at once: add --force");
+    }
+    if other_half {
+        error = error.hint("an environment changes only by a deployment to it: add --version and --color");
+    }
+    if interrupts {
+        error = error.hint("if the change is intended and an interruption is acceptable: add --allow-live-changes");
+    }
+    Err(error)
 }
 
-fn danger(change: &ResourceChange, all: &[ResourceChange], live: Color) -> Option<String> {
-    let id = change.logical_resource_id()?;
-    // What does not exist yet carries nobody.
-    change.physical_resource_id()?;
-    let color = match live {
-        Color::Blue => "Blue",
-        Color::Green => "Green",
-    };
-    let is_listener = matches!(id, "ProdListener" | "DevListener");
-    let is_live = ["TargetGroup", "Service"].iter().any(|part| id.strip_prefix(color) == Some(part));
-    if !(is_listener || is_live || id == "LoadBalancer") {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    NeedsForce,
+    OtherEnvironment,
+    Interrupts,
+}
+
+#[derive(Debug)]
+struct Refusal {
+    why: Why,
+    text: String,
+}
+
+fn refusals(changes: &[Difference], marks: &Marks, rules: Rules) -> Vec<Refusal> {
+    changes.iter().filter_map(|change| refusal(change, marks, rules)).collect()
+}
+
+fn refusal(change: &Difference, marks: &Marks, rules: Rules) -> Option<Refusal> {
+    let effect = marks.effect(change);
+    if effect == Effect::None {
         return None;
     }
-    match change.action() {
-        Some(ChangeAction::Remove) => Some(format!("{id} would be removed")),
-        Some(ChangeAction::Modify) if is_replaced(change, all) => Some(format!("{id} would be replaced")),
-        Some(ChangeAction::Modify) if is_listener && touches_default_action(change) => {
-            Some(format!("{id} would get another default action"))
+    let (why, whom) = match marks.serves(&change.id) {
+        Serves::Nobody => return None,
+        Serves::Everyone => (of_everyone(effect, rules)?, "it serves everyone".to_owned()),
+        Serves::Environment(color) => {
+            let why = of_environment(color, effect, &change.kind, rules)?;
+            let whom = match why {
+                Why::OtherEnvironment if rules.live == Some(color) => {
+                    format!("it serves users of prod ({color}), and this deployment does not go to {color}")
+                }
+                Why::OtherEnvironment => format!("it belongs to {color}, and this deployment does not go to {color}"),
+                Why::NeedsForce | Why::Interrupts => format!("it serves users of prod ({color})"),
+            };
+            (why, whom)
         }
-        _ => None,
-    }
+    };
+    let what = match effect {
+        Effect::Removed => "would be removed",
+        Effect::Replaced => "would be replaced",
+        Effect::Revision => "would get a new revision",
+        Effect::DefaultActions { .. } => "would get other default actions",
+        Effect::Unknown => "would change, and CloudFormation does not say how",
+        Effect::InPlace | Effect::None => "would be changed",
+    };
+    Some(Refusal { why, text: format!("{} ({}) {what}: {whom}", change.id, change.kind) })
 }
 
-fn touches_default_action(change: &ResourceChange) -> bool {
-    let named = change.details().iter().filter_map(|detail| detail.target()).any(|target| {
-        target.attribute() == Some(&ResourceAttribute::Properties) && target.name() == Some("DefaultActions")
-    });
-    // Where the change set does not say what differs, the worst is assumed.
-    named || change.details().is_empty()
+fn of_everyone(effect: Effect, rules: Rules) -> Option<Why> {
+    let fine = match effect {
+        Effect::None | Effect::InPlace => true,
+        Effect::DefaultActions { fixed_response } => fixed_response && rules.rules_carry_traffic,
+        Effect::Revision | Effect::Replaced | Effect::Removed | Effect::Unknown => false,
+    };
+    (!fine && !rules.allow_live_changes).then_some(Why::Interrupts)
+}
+
+fn of_environment(color: Color, effect: Effect, kind: &str, rules: Rules) -> Option<Why> {
+    // Before any release neither environment has users.
+    rules.live?;
+    if rules.target != Some(color) {
+        return (!rules.allow_live_changes).then_some(Why::OtherEnvironment);
+    }
+    if rules.live != Some(color) {
+        return None;
+    }
+    if !rules.force {
+        return Some(Why::NeedsForce);
+    }
+    let interrupts = matches!(effect, Effect::Replaced | Effect::Removed | Effect::Unknown);
+    (interrupts && KEEPS_CONNECTIONS.contains(&kind) && !rules.allow_live_changes).then_some(Why::Interrupts)
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_cloudformation::types::builders::ResourceChangeBuilder;
-    use aws_sdk_cloudformation::types::{Replacement, ResourceChangeDetail, ResourceTargetDefinition};
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::deploy::plan::{Action, LISTENER, Property};
+    use crate::error::Kind;
 
-    fn existing(id: &str) -> ResourceChangeBuilder {
-        ResourceChange::builder().logical_resource_id(id).physical_resource_id("there")
+    const SERVICE: &str = "AWS::ECS::Service";
+    const TASK_DEFINITION: &str = "AWS::ECS::TaskDefinition";
+
+    /// A deployment of a version to the idle environment, blue.
+    const TO_IDLE: Rules = Rules {
+        live: Some(Color::Green),
+        target: Some(Color::Blue),
+        force: false,
+        allow_live_changes: false,
+        rules_carry_traffic: false,
+    };
+    /// A deployment of a version to the live environment, green.
+    const TO_LIVE: Rules = Rules { target: Some(Color::Green), force: true, ..TO_IDLE };
+    /// Only the stack itself.
+    const STACK_ONLY: Rules = Rules { target: None, ..TO_IDLE };
+
+    fn change(kind: &str, action: Action, properties: &[&str]) -> Difference {
+        let property =
+            |path: &&str| Property { path: (*path).to_owned(), before: None, after: None, follows: None, stays: false };
+        let properties = properties.iter().map(property).collect();
+        Difference { id: "It".to_owned(), kind: kind.to_owned(), action, properties, vague: false }
     }
 
-    fn modify(id: &str, property: &str) -> ResourceChange {
-        let target = ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name(property);
-        existing(id)
-            .action(ChangeAction::Modify)
-            .replacement(Replacement::False)
-            .details(ResourceChangeDetail::builder().target(target.build()).build())
-            .build()
+    fn marks(mark: &str, actions: &Value) -> Marks {
+        let template = json!({ "Resources": { "It": {
+            "Type": LISTENER,
+            "Metadata": { "bluegreen": { "serves": mark } },
+            "Properties": { "DefaultActions": actions },
+        } } });
+        Marks::of(&template, &template)
     }
 
-    fn replace(id: &str) -> ResourceChange {
-        existing(id).action(ChangeAction::Modify).replacement(Replacement::True).build()
-    }
-
-    #[test]
-    fn an_update_of_the_idle_environment_is_fine() {
-        let changes = [replace("BlueTaskDefinition"), modify("BlueService", "TaskDefinition"), replace("BlueService")];
-        assert!(refuse_live_changes(&changes, Color::Green).is_ok());
-    }
-
-    #[test]
-    fn a_new_version_of_the_live_service_is_fine_but_its_replacement_is_refused() {
-        assert!(refuse_live_changes(&[modify("GreenService", "TaskDefinition")], Color::Green).is_ok());
-        let error = refuse_live_changes(&[replace("GreenService")], Color::Green).unwrap_err();
-        assert_eq!(error.causes(), ["GreenService would be replaced"]);
-    }
-
-    #[test]
-    fn another_default_action_of_a_listener_is_refused_and_another_attribute_is_not() {
-        assert!(refuse_live_changes(&[modify("ProdListener", "DefaultActions")], Color::Blue).is_err());
-        assert!(refuse_live_changes(&[modify("DevListener", "DefaultActions")], Color::Blue).is_err());
-        assert!(refuse_live_changes(&[modify("ProdListener", "Tags")], Color::Blue).is_ok());
-    }
-
-    #[test]
-    fn a_listener_change_without_details_is_refused() {
-        let change = existing("ProdListener").action(ChangeAction::Modify).build();
-        assert!(refuse_live_changes(&[change], Color::Blue).is_err());
+    fn refused(mark: &str, change: &Difference, rules: Rules) -> bool {
+        !refusals(std::slice::from_ref(change), &marks(mark, &json!([])), rules).is_empty()
     }
 
     #[test]
-    fn removing_the_load_balancer_is_refused() {
-        let change = existing("LoadBalancer").action(ChangeAction::Remove).build();
-        assert!(refuse_live_changes(&[change], Color::Blue).is_err());
+    fn who_is_served_decides_what_is_refused() {
+        use Action::{Add, Modify, Remove, Replace};
+        let allowed = |rules: Rules| Rules { allow_live_changes: true, ..rules };
+        let unforced = Rules { force: false, ..TO_LIVE };
+        let unreleased = Rules { live: None, ..STACK_ONLY };
+        for (mark, action, properties, rules, expected) in [
+            ("nobody", Replace, &[][..], TO_IDLE, false),
+            ("nobody", Remove, &[], STACK_ONLY, false),
+            ("everyone", Add, &[], TO_IDLE, false),
+            ("everyone", Modify, &["IdleTimeout"], TO_IDLE, false),
+            ("everyone", Modify, &["Tags", "Metadata"], TO_IDLE, false),
+            ("everyone", Modify, &[], TO_IDLE, true),
+            ("everyone", Replace, &["Name"], TO_IDLE, true),
+            ("everyone", Replace, &["Tags"], TO_IDLE, true),
+            ("everyone", Remove, &[], TO_IDLE, true),
+            ("everyone", Remove, &[], allowed(TO_IDLE), false),
+            ("unheard of", Remove, &[], TO_IDLE, true),
+            ("blue", Replace, &[], TO_IDLE, false),
+            ("blue", Remove, &[], TO_IDLE, false),
+            ("blue", Modify, &["TaskDefinition"], STACK_ONLY, true),
+            ("blue", Modify, &["TaskDefinition"], TO_LIVE, true),
+            ("blue", Modify, &["Tags"], TO_LIVE, false),
+            ("blue", Modify, &["TaskDefinition"], allowed(TO_LIVE), false),
+            ("green", Modify, &["TaskDefinition"], TO_IDLE, true),
+            ("green", Modify, &["Tags[a].Value"], TO_IDLE, false),
+            ("green", Modify, &["TaskDefinition"], allowed(TO_IDLE), false),
+            ("green", Modify, &["TaskDefinition"], TO_LIVE, false),
+            ("green", Modify, &["TaskDefinition"], unforced, true),
+            ("green", Modify, &["TaskDefinition"], allowed(unforced), true),
+            ("green", Replace, &[], TO_LIVE, true),
+            ("green", Remove, &[], TO_LIVE, true),
+            ("green", Modify, &[], TO_LIVE, true),
+            ("green", Replace, &[], allowed(TO_LIVE), false),
+            ("green", Replace, &[], unreleased, false),
+            ("everyone", Replace, &[], unreleased, true),
+        ] {
+            let change = change(SERVICE, action, properties);
+            assert_eq!(refused(mark, &change, rules), expected, "{mark} {action:?} {properties:?} {rules:?}");
+        }
     }
 
     #[test]
-    fn what_does_not_exist_yet_carries_nobody() {
-        let change = ResourceChange::builder()
-            .action(ChangeAction::Modify)
-            .replacement(Replacement::True)
-            .logical_resource_id("GreenService")
-            .build();
-        assert!(refuse_live_changes(&[change], Color::Green).is_ok());
+    fn a_new_revision_is_what_a_forced_version_is_made_of() {
+        let revision = change(TASK_DEFINITION, Action::Replace, &["ContainerDefinitions"]);
+        assert!(!refused("green", &revision, TO_LIVE));
+        assert!(refused("green", &revision, TO_IDLE));
+        assert!(refused("everyone", &revision, TO_LIVE), "a task definition without a mark");
     }
 
     #[test]
-    fn the_resource_model_decides_where_the_change_set_says_conditional() {
-        let conditional = |property: &str| {
-            let target = ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name(property);
-            existing("GreenService")
-                .resource_type("AWS::ECS::Service")
-                .action(ChangeAction::Modify)
-                .replacement(Replacement::Conditional)
-                .details(ResourceChangeDetail::builder().target(target.build()).build())
-                .build()
+    fn a_change_set_that_gives_no_details_is_refused_though_the_templates_know_more() {
+        let mut change = change(LISTENER, Action::Modify, &["Tags"]);
+        change.vague = true;
+        assert!(refused("everyone", &change, TO_IDLE));
+    }
+
+    #[test]
+    fn other_default_actions_are_refused_but_for_one_fixed_response_under_rules() {
+        let carried = Rules { rules_carry_traffic: true, ..TO_IDLE };
+        let fixed = json!([{ "Type": "fixed-response" }]);
+        let forward = json!([{ "Type": "forward" }]);
+        for (actions, rules, expected) in [
+            (&fixed, carried, false),
+            (&fixed, TO_IDLE, true),
+            (&forward, carried, true),
+            (&forward, TO_IDLE, true),
+            (&forward, Rules { allow_live_changes: true, ..TO_IDLE }, false),
+        ] {
+            let change = change(LISTENER, Action::Modify, &["DefaultActions"]);
+            let refused = !refusals(&[change], &marks("everyone", actions), rules).is_empty();
+            assert_eq!(refused, expected, "{actions} {rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_template_without_marks_is_guarded_as_a_whole() {
+        let template = json!({ "Resources": { "It": { "Type": SERVICE } } });
+        let marks = Marks::of(&template, &template);
+        let change = change(SERVICE, Action::Replace, &[]);
+        assert_eq!(refusals(&[change], &marks, TO_IDLE).len(), 1);
+    }
+
+    #[test]
+    fn the_refusal_names_the_resource_its_users_and_what_to_do() {
+        let traffic = crate::deploy::plan::Traffic::new(
+            Color::Green,
+            &crate::stack::Both::make(|_| "1".to_owned()),
+            &crate::stack::Both::make(|_| "1".to_owned()),
+        );
+        let plan = Plan {
+            stack: "s".to_owned(),
+            region: "r".to_owned(),
+            create: false,
+            traffic,
+            live: Vec::new(),
+            broadened: std::collections::BTreeSet::new(),
+            resources: vec![change(SERVICE, Action::Replace, &[])],
+            marks: marks("green", &json!([])),
+            rights: crate::deploy::plan::Rights::default(),
         };
-        assert!(refuse_live_changes(&[conditional("TaskDefinition")], Color::Green).is_ok());
-        assert!(refuse_live_changes(&[conditional("Cluster")], Color::Green).is_err());
-    }
-
-    #[test]
-    fn a_conditional_replacement_without_details_is_refused() {
-        let change =
-            existing("GreenService").action(ChangeAction::Modify).replacement(Replacement::Conditional).build();
-        assert!(refuse_live_changes(&[change], Color::Green).is_err());
+        let error = refuse_live_changes(&plan, TO_LIVE).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(error.causes(), ["It (AWS::ECS::Service) would be replaced: it serves users of prod (green)"]);
+        assert!(error.hints()[0].contains("--allow-live-changes"), "{:?}", error.hints());
+        let error = refuse_live_changes(&plan, TO_IDLE).unwrap_err();
+        assert!(error.causes()[0].contains("does not go to green"), "{:?}", error.causes());
+        assert!(error.hints()[0].contains("--color"), "{:?}", error.hints());
     }
 }

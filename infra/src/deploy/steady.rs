@@ -12,6 +12,7 @@ use super::event::{Event, Listener};
 use super::evidence::Evidence;
 use super::poll::Poll;
 use super::service::{Reality, Watch, healthy_targets};
+use super::silence::Silence;
 use crate::cloud::Cloud;
 use crate::error::{Error, Kind, Result};
 use crate::stack::outputs::Outputs;
@@ -54,10 +55,20 @@ pub async fn wait_until_steady(
     let _waiting = control.enter(Stage::Waiting);
     let began = Instant::now();
     let mut poll = Poll::default();
+    let mut silence = Silence::default();
     loop {
-        let Some((reality, news)) = Box::pin(evidence.look(listener)).await? else {
-            return Err(Error::failed(format!("the service of the {color} environment is gone")));
+        let (reality, news) = match Box::pin(evidence.look(listener)).await {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return Err(Error::failed(format!("the service of the {color} environment is gone"))),
+            // What cannot be seen is not steady, and not failed either; a person can still cancel.
+            Err(error) if control.is_cancelled() => return Err(error),
+            Err(error) => {
+                silence.goes_on(error, listener)?;
+                poll.wait().await;
+                continue;
+            }
         };
+        silence.ended(listener);
         if reality.is_as(expected) {
             return Ok(());
         }

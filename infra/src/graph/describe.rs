@@ -9,6 +9,8 @@ use super::roles::{
     ALARM, BALANCER, BUCKET, CAPACITY, ENDPOINT, FUNCTION, LISTENER, NAT, REGISTRY, SECURITY_GROUP, SERVICE,
     TARGET_GROUP, TASK, VPC,
 };
+use crate::stack::FIRST_PROD;
+use crate::stack::part::Serves;
 
 /// A name such as `AccessLogBucket` in words: `Access log bucket`.
 pub(super) fn words(name: &str) -> String {
@@ -87,14 +89,31 @@ pub(super) fn details(template: &Value, head: &str, members: &[&str]) -> Vec<Str
     found.into_iter().flatten().collect()
 }
 
+/// Where the rules of listeners send requests, which the template does not say: each listener to each service, to the first
+/// prod at first and to the other one after a cutover.
+pub(super) fn carried_by_rules(template: &Value) -> Vec<(&str, &str, bool)> {
+    let all = || template["Resources"].as_object().into_iter().flatten();
+    let of = |kind: &'static str| all().filter(move |(_, resource)| resource["Type"] == kind);
+    let without_target =
+        of(LISTENER).filter(|(_, it)| it["Properties"]["DefaultActions"][0]["Type"] == "fixed-response");
+    without_target
+        .flat_map(|(listener, _)| of(SERVICE).map(move |(service, _)| (listener.as_str(), service.as_str())))
+        .map(|(listener, service)| {
+            let later = Serves::of(template, service) != Some(Serves::Environment(FIRST_PROD));
+            (listener, service, later)
+        })
+        .collect()
+}
+
 fn environment(service: &Value, task: &Value, group: &Value, capacity: &Value) -> Vec<Option<String>> {
     let count =
         joined([&capacity["MinCapacity"], &capacity["MaxCapacity"]], " to ").or_else(|| text(&service["DesiredCount"]));
+    let port = &task["ContainerDefinitions"][0]["PortMappings"][0]["ContainerPort"];
     let public = service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "ENABLED";
     vec![
         count.map(|count| format!("{count} tasks on Fargate")),
         joined([&task["Cpu"], &task["Memory"]], " CPU units, ").map(|text| text + " MiB"),
-        joined([&group["Port"], &group["HealthCheckPath"]], ", checked at ").map(|text| format!("port {text}")),
+        joined([port, &group["HealthCheckPath"]], ", checked at ").map(|text| format!("port {text}")),
         Some(if public { "public addresses, closed" } else { "no public addresses" }.to_owned()),
     ]
 }

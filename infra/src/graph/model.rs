@@ -247,6 +247,13 @@ fn lines(template: &Value, wires: &[Wire<'_>], owners: &Owners<'_>) -> Vec<Line>
         labels.extend(wire.permission.map(|sid| describe::words(sid).to_lowercase()));
         *later &= wire.otherwise;
     }
+    // The rules of prod and dev are the cutover function's: they are in no template.
+    for (listener, service, later) in describe::carried_by_rules(template) {
+        let (labels, is_later) =
+            found.entry((owners.of(listener), owners.of(service))).or_insert((BTreeSet::new(), true));
+        labels.clear();
+        *is_later &= later;
+    }
     found
         .into_iter()
         .map(|((from, to), (labels, later))| {

@@ -188,9 +188,18 @@ texts! {
     /// A name in the domain name system.
     pub struct DomainName: is_domain,
         "a domain name, such as www.example.com";
-    /// A repository on GitHub.
-    pub struct RepositoryName: |text| text.split_once('/').is_some_and(|(owner, name)| is_repository_part(owner) && is_repository_part(name)),
-        "a repository as GitHub names it, owner/name";
+    /// A repository on GitHub, with or without the ids that never change.
+    pub struct RepositoryName: is_repository,
+        "a repository as GitHub names it, owner/name, or with both ids, owner@123/name@456";
+    /// The issuer of OIDC tokens: its URL without `https://`.
+    pub struct IssuerName: is_issuer,
+        "the issuer of OIDC tokens without https://, such as gitlab.com";
+    /// The subject of an OIDC token (its claim `sub`). Without what means something in a policy (`*`, `?`, `$`).
+    pub struct TokenSubject: |text| (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"*?$".contains(&byte)),
+        "a token's subject, exactly as the issuer writes it: no spaces, and no * ? $";
+    /// An availability zone of a region.
+    pub struct ZoneName: is_zone,
+        "an availability zone, such as eu-central-1a";
     /// The name of an environment or a branch on GitHub. Without what means something in a condition (`*` and `?`), or in a token's subject (`:`).
     pub struct RefName: |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte)),
         "a name of letters, digits and . _ - /";
@@ -268,11 +277,43 @@ fn is_mail_address(text: &str) -> bool {
         && parts.is_some_and(|(name, host)| !name.is_empty() && is_domain(&host.to_ascii_lowercase()))
 }
 
-/// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with a resource that begins so.
-fn is_repository_part(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+/// Whether this is `owner/name`, or `owner@ID/name@ID`.
+fn is_repository(text: &str) -> bool {
+    let Some((owner, name)) = text.split_once('/') else { return false };
+    let is_name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match (owner.split_once('@'), name.split_once('@')) {
+        (None, None) => is_name(owner) && is_name(name),
+        (Some((owner, owner_id)), Some((name, name_id))) => {
+            is_name(owner) && is_name(name) && is_number(owner_id) && is_number(name_id)
+        }
+        _ => false,
+    }
 }
 
+/// Whether this is a host, or a host with a path.
+fn is_issuer(text: &str) -> bool {
+    let mut parts = text.split('/');
+    parts.next().is_some_and(is_domain)
+        && parts.all(|part| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        })
+}
+
+/// Whether this is a region with the letter of a zone behind it. The names of local zones have more to them
+/// (us-west-2-lax-1a), and Fargate is in none of them.
+fn is_zone(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let Some((letter, region)) = bytes.split_last() else { return false };
+    letter.is_ascii_lowercase()
+        && region.last().is_some_and(u8::is_ascii_digit)
+        && text.split('-').count() >= 3
+        && text.split('-').rev().skip(1).all(|part| !part.is_empty() && part.bytes().all(|it| it.is_ascii_lowercase()))
+}
+
+/// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with a resource that begins so.
 fn is_arn(text: &str, service: &str, resource: &str) -> bool {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let [arn, partition, of, region, account, rest] = parts[..] else { return false };
@@ -310,6 +351,22 @@ impl SecretReference {
             _ => &self.0,
         }
     }
+}
+
+impl RepositoryName {
+    /// How tokens name it: by its names, and, if its ids are known, by names and ids.
+    pub fn in_tokens(&self) -> Vec<String> {
+        if !self.0.contains('@') {
+            return vec![self.0.clone()];
+        }
+        let names = self.0.split('/').map(|part| part.split('@').next().unwrap_or_default()).collect::<Vec<_>>();
+        vec![names.join("/"), self.0.clone()]
+    }
+}
+
+impl Matched for ZoneName {
+    // As `is_zone`.
+    const PATTERN: &'static str = "^([a-z]+(-[a-z]+)+-[0-9]+[a-z])?$";
 }
 
 impl Cidr {
@@ -417,6 +474,36 @@ mod tests {
         }
         for bad in ["hunter2", "arn:aws:s3:::bucket", "arn:aws:ssm:eu-central-1:123:parameter/x"] {
             assert!(SecretReference::try_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_both_ids_or_none() {
+        let in_tokens = |text| RepositoryName::try_from(text).map(|name: RepositoryName| name.in_tokens());
+        assert_eq!(in_tokens("example/shop").unwrap(), ["example/shop"]);
+        assert_eq!(in_tokens("example@1/shop@23").unwrap(), ["example/shop", "example@1/shop@23"]);
+        for bad in ["shop", "example/*", "example@1/shop", "example/shop@1", "a@x/b@1", "a@/b@", "a@1@2/b@3", "a/b/c"] {
+            assert!(in_tokens(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_a_host_with_a_path_if_need_be() {
+        for good in ["gitlab.com", "agent.buildkite.com", "oidc.circleci.com/org/0a1b-2c"] {
+            assert!(IssuerName::try_from(good).is_ok(), "{good}");
+        }
+        for bad in ["https://gitlab.com", "gitlab", "gitlab.com/", "*.gitlab.com", ""] {
+            assert!(IssuerName::try_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_a_region_and_a_letter() {
+        for good in ["eu-central-1a", "us-gov-west-1b", "ap-northeast-1d"] {
+            assert!(ZoneName::try_from(good).is_ok(), "{good}");
+        }
+        for bad in ["eu-central-1", "euc1-az1", "us-west-2-lax-1a", "a", "", "eu--1a"] {
+            assert!(ZoneName::try_from(bad).is_err(), "{bad}");
         }
     }
 

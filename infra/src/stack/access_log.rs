@@ -1,5 +1,6 @@
 //! Where requests to the load balancer and to the stack's bucket are recorded.
 
+use super::part::{Marking, Serves};
 use super::{Settings, tags};
 use crate::cdk::{Expr, Name, PolicyDocument, Principal, Ref, Stack, Statement, join};
 use crate::resources::s3::{
@@ -54,6 +55,7 @@ impl AccessLog {
 
     /// A bucket of the stack's own. It stays when the stack is deleted: who asked for what is evidence.
     fn own(stack: &mut Stack, settings: &Settings) -> Self {
+        let stack = &mut stack.serving(Serves::Nobody);
         let bucket = stack.add(
             "AccessLogBucket",
             Bucket {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::keys::Keys;
 use super::load_balancer::title;
+use super::part::{Marking, Serves};
 use super::scaling::of_group;
 use super::{Settings, Watched, tags};
 use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
@@ -21,6 +22,7 @@ pub(super) fn topic(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Opti
     if !settings.has_alarms() {
         return None;
     }
+    let stack = &mut stack.serving(Serves::Nobody);
     let topic = stack.add(
         "Alarms",
         Topic {
@@ -55,6 +57,7 @@ pub(super) fn topic(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Opti
 
 /// Adds the alarms, the rule that tells of finished cutovers, and the dashboard.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, topic: &Ref<Topic>) {
+    let stack = &mut stack.serving(Serves::Nobody);
     let limits = &settings.alarms;
     for color in Color::ALL {
         let id = |what: &str| format!("{}{what}Alarm", title(color));
@@ -93,6 +96,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>,
         );
     }
     balancer(stack, settings, watched, topic);
+    rules(stack, watched, topic);
     cutovers(stack, watched, topic);
     stack.add("Dashboard", Dashboard { dashboard_name: Expr::stack_name(), dashboard_body: dashboard(watched) });
 }
@@ -135,6 +139,25 @@ fn balancer(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, topic
             metric,
             statistic: Statistic::Simple("Sum"),
             threshold: settings.alarms.errors.get().into(),
+            periods: 1,
+        }
+        .told_to(topic),
+    );
+}
+
+/// Requests that the load balancer answered by itself: its listeners do so only if they have no rule
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html>).
+fn rules(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
+    let dimensions = vec![Dimension::new("LoadBalancer", watched.balancer.load_balancer.full_name())];
+    let metric =
+        Metric { namespace: "AWS/ApplicationELB".into(), metric_name: "HTTP_Fixed_Response_Count", dimensions };
+    stack.add(
+        "NoRuleAlarm",
+        Wanted {
+            means: "Prod or dev has no rule, and answers 503: bluegreen reconcile makes it again.".to_owned(),
+            metric,
+            statistic: Statistic::Simple("Sum"),
+            threshold: 1.0,
             periods: 1,
         }
         .told_to(topic),

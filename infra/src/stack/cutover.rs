@@ -8,6 +8,7 @@ use super::environment::{Environment, Fleet};
 use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
 use super::network::Network;
+use super::part::{Marking, Serves};
 use super::storage::Storage;
 use super::{Both, Settings, tags};
 use crate::cdk::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join, sub};
@@ -57,6 +58,7 @@ pub struct Cutover {
 impl Cutover {
     /// Adds the function to the stack; it exists only where its code is given.
     pub fn new(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Self {
+        let stack = &mut stack.serving(Serves::Nobody);
         let deployed = stack.condition("CutoverDeployed", Test::is_given(parts.code));
         let log_group = parts.keys.add_log(stack, "CutoverLogGroup", parts.keys.log_group(settings, "cutover"));
         let role = stack.add(
@@ -188,7 +190,6 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
     ]);
     if let Some(minutes) = settings.cutover.idle_sleeps_after {
         variables.insert("BLUEGREEN_IDLE_SLEEPS_AFTER", minutes.to_string().into());
-        variables.insert("BLUEGREEN_TASKS", settings.app.count.to_string().into());
     }
     let header = settings.app.version_header.as_str();
     variables.extend((!header.is_empty()).then(|| ("BLUEGREEN_VERSION_HEADER", header.into())));

@@ -1,10 +1,12 @@
 //! An environment: the service that runs one version, used twice, as blue and as green.
 
+use cutover_lambda::balancer::TASKS_TAG;
 use cutover_lambda::color::Color;
 
 use super::keys::Keys;
 use super::load_balancer::{LoadBalancing, title};
 use super::network::Network;
+use super::part::{Marking, Serves};
 use super::side::{Own, Side, Sides};
 use super::storage::Storage;
 use super::{Release, Settings, tags};
@@ -26,57 +28,71 @@ const CONTAINER: &str = "app";
 /// The user that containers run as: the number that distroless images call `nonroot`.
 const USER: &str = "65532:65532";
 
-/// What both environments share: the cluster, and the roles of its tasks.
+/// What both environments share, the cluster and where in the network tasks are; and the foundation of each.
 pub struct Fleet {
     /// The cluster.
     pub cluster: Ref<Cluster>,
-    log_groups: Sides<Ref<LogGroup>>,
-    execution_role: Ref<Role>,
-    task_role: Ref<Role>,
+    foundations: Sides<Foundation>,
     network: AwsvpcConfiguration,
 }
 
-impl Fleet {
-    /// Adds the cluster and the roles to the stack.
-    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, storage: &Storage, keys: &Keys) -> Self {
-        let cluster = stack.add(
-            "Cluster",
-            Cluster { cluster_settings: vec![ClusterSetting::CONTAINER_INSIGHTS], tags: tags("cluster") },
-        );
-        let log_groups = Sides::make(|color| {
-            keys.add_log(stack, &format!("{}LogGroup", title(color)), keys.log_group(settings, color.as_str()))
-        });
+/// What the tasks of one environment need before they can start: the log that they write, and who they are.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    log_group: Ref<LogGroup>,
+    execution_role: Ref<Role>,
+    task_role: Ref<Role>,
+}
+
+impl Foundation {
+    /// Adds a log group and roles to the half of an environment.
+    fn new(stack: &mut Stack, settings: &Settings, storage: &Storage, keys: &Keys, color: Color) -> Self {
+        let stack = &mut stack.serving_half(color);
+        let id = |what: &str| format!("{}{what}", title(color));
+        let log_group = keys.add_log(stack, &id("LogGroup"), keys.log_group(settings, color.as_str()));
         let mut may = storage.grant_pull();
         may.push(Statement::allow(
             "WriteLogs",
             &["logs:CreateLogStream", "logs:PutLogEvents"],
-            vec![log_groups.blue.arn().text(), log_groups.green.arn().text()],
+            vec![log_group.arn().text()],
         ));
         may.extend(grant_secrets(settings));
         let execution_role = stack.add(
-            "ExecutionRole",
+            &id("ExecutionRole"),
             Role {
-                description: "Amazon ECS itself: pulls the image and writes the log of a task".to_owned(),
+                description: format!("Amazon ECS itself: pulls the image and writes the log of a task in {color}"),
                 assume_role_policy_document: tasks_only(),
                 policies: vec![Policy::new("start-tasks", PolicyDocument::new(may))],
-                tags: tags("execution"),
+                tags: tags(&format!("{color}-execution")),
             },
         );
         let task_role = stack.add(
-            "TaskRole",
+            &id("TaskRole"),
             Role {
-                description: "The service in its tasks: may do nothing in AWS".to_owned(),
+                description: format!("The service in its tasks in {color}: may do nothing in AWS"),
                 assume_role_policy_document: tasks_only(),
                 policies: Vec::new(),
-                tags: tags("task"),
+                tags: tags(&format!("{color}-task")),
             },
         );
+        Self { log_group, execution_role, task_role }
+    }
+}
+
+impl Fleet {
+    /// Adds the cluster and both foundations to the stack.
+    pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, storage: &Storage, keys: &Keys) -> Self {
+        let cluster = stack.serving(Serves::Everyone).add(
+            "Cluster",
+            Cluster { cluster_settings: vec![ClusterSetting::CONTAINER_INSIGHTS], tags: tags("cluster") },
+        );
+        let foundations = Sides::make(|color| Foundation::new(stack, settings, storage, keys, color));
         let network = AwsvpcConfiguration {
             subnets: network.task_subnets.clone(),
             security_groups: vec![network.task_group.id()],
             assign_public_ip: if network.public_tasks { "ENABLED" } else { "DISABLED" },
         };
-        Self { cluster, log_groups, execution_role, task_role, network }
+        Self { cluster, foundations, network }
     }
 
     /// Lets its holder look at the services.
@@ -89,9 +105,10 @@ impl Fleet {
         Statement::allow("ScaleServices", actions, vec![self.all("service")])
     }
 
-    /// The ARNs of the roles that tasks get.
+    /// The ARNs of the roles that tasks get, two for each environment.
     pub fn roles(&self) -> Vec<Expr<String>> {
-        vec![self.execution_role.arn().text(), self.task_role.arn().text()]
+        let halves = Color::ALL.map(|color| self.foundations.of(color));
+        halves.iter().flat_map(|half| [half.execution_role.arn().text(), half.task_role.arn().text()]).collect()
     }
 
     /// Everything of a kind in the cluster.
@@ -120,8 +137,8 @@ pub struct Parts<'a, C> {
     pub network: &'a Network,
     /// What is deployed to it.
     pub release: &'a Own<C, Release>,
-    /// Where its log goes.
-    pub log_group: &'a Own<C, Ref<LogGroup>>,
+    /// The log and the roles of its tasks.
+    pub foundation: &'a Own<C, Foundation>,
     /// Where its tasks are registered.
     pub target_group: &'a Own<C, Ref<TargetGroup>>,
     /// What refers to its target group whoever is prod.
@@ -142,7 +159,7 @@ impl<'a, C: Side> Parts<'a, C> {
             fleet,
             network,
             release: C::of(releases),
-            log_group: C::of(&fleet.log_groups),
+            foundation: C::of(&fleet.foundations),
             target_group: C::of(&balancer.target_groups),
             rule: C::of(&balancer.rules),
             prod: &balancer.prod,
@@ -164,6 +181,7 @@ impl Environment {
     /// Adds the environment to the stack; its service exists only where an image is given.
     pub fn new<C: Side>(stack: &mut Stack, settings: &Settings, parts: &Parts<'_, C>) -> Self {
         let (color, release) = (C::COLOR, parts.release);
+        let stack = &mut stack.serving_half(color);
         let task_definition = stack.add(&format!("{}TaskDefinition", title(color)), task_definition(settings, parts));
         stack.when(&task_definition, &release.deployed);
 
@@ -191,7 +209,7 @@ impl Environment {
                 }],
                 enable_ecs_managed_tags: true,
                 propagate_tags: "SERVICE",
-                tags: version_tags(color, &release.version),
+                tags: service_tags(settings, color, release),
             },
         );
         stack.when(&service, &release.deployed);
@@ -199,7 +217,7 @@ impl Environment {
         stack.after(&service, parts.prod);
         stack.after(&service, parts.rule);
         parts.network.before(stack, &service);
-        Self { service, log_group: Ref::clone(parts.log_group), deployed: release.deployed.clone() }
+        Self { service, log_group: parts.foundation.log_group.clone(), deployed: release.deployed.clone() }
     }
 
     /// The service's ARN, or nothing where no image is deployed.
@@ -208,10 +226,19 @@ impl Environment {
     }
 }
 
-fn version_tags(color: Color, version: &Expr<String>) -> Vec<Tag> {
+fn version_tags(color: Color, release: &Release) -> Vec<Tag> {
     let mut tags = tags(color.as_str());
     tags.push(Tag::new("bluegreen:color", color.as_str()));
-    tags.push(Tag::new("bluegreen:version", version.clone()));
+    tags.push(Tag::new("bluegreen:version", release.version.clone()));
+    tags.push(Tag::new("bluegreen:release", release.number.clone()));
+    tags
+}
+
+/// The tags of a service. The number of its tasks is one, because the cutover function wakes a sleeping environment with
+/// as many as its own release asks for, and `DesiredCount` is 0 while it sleeps.
+fn service_tags(settings: &Settings, color: Color, release: &Release) -> Vec<Tag> {
+    let mut tags = version_tags(color, release);
+    tags.push(Tag::new(TASKS_TAG, settings.app.count.to_string()));
     tags
 }
 
@@ -224,7 +251,7 @@ fn variables(settings: &Settings) -> Vec<Variable> {
     std::iter::once(port).chain(own).collect()
 }
 
-/// Lets ECS read the secrets that the settings refer to, and no others.
+/// Lets ECS read the secrets that the release refers to, and no others.
 fn grant_secrets(settings: &Settings) -> Vec<Statement> {
     let kept_in = |service: &str| -> Vec<Expr<String>> {
         let references = settings.secrets.values().filter(|reference| reference.service() == service);
@@ -251,7 +278,7 @@ fn user(settings: &Settings) -> Option<String> {
 }
 
 fn task_definition<C: Side>(settings: &Settings, parts: &Parts<'_, C>) -> TaskDefinition {
-    let (color, fleet) = (C::COLOR, parts.fleet);
+    let color = C::COLOR;
     TaskDefinition {
         family: join(&[Expr::stack_name(), format!("-{color}").into()]),
         size: settings.app.size,
@@ -264,8 +291,8 @@ fn task_definition<C: Side>(settings: &Settings, parts: &Parts<'_, C>) -> TaskDe
                 Architecture::Arm64 => "ARM64",
             },
         },
-        execution_role_arn: fleet.execution_role.arn(),
-        task_role_arn: fleet.task_role.arn(),
+        execution_role_arn: parts.foundation.execution_role.arn(),
+        task_role_arn: parts.foundation.task_role.arn(),
         container_definitions: vec![ContainerDefinition {
             name: CONTAINER,
             image: parts.release.image.clone(),
@@ -284,8 +311,8 @@ fn task_definition<C: Side>(settings: &Settings, parts: &Parts<'_, C>) -> TaskDe
                 init_process_enabled: true,
             },
             stop_timeout: 30,
-            log_configuration: LogConfiguration::awslogs(parts.log_group.name(), CONTAINER),
+            log_configuration: LogConfiguration::awslogs(parts.foundation.log_group.name(), CONTAINER),
         }],
-        tags: version_tags(color, &parts.release.version),
+        tags: version_tags(color, parts.release),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
+use super::part::{Marking, Serves};
 use super::{Settings, tags};
 use crate::cdk::{Expr, Stack, join};
 use crate::resources::logs::LogGroup;
@@ -12,6 +13,7 @@ const REQUESTS: u32 = 10_000;
 
 /// Adds AWS's core rules, those on known bad input, and a limit on requests per address.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, keys: &Keys, balancer: &LoadBalancing) {
+    let stack = &mut stack.serving(Serves::Everyone);
     let list = stack.add(
         "Firewall",
         WebAcl {
@@ -31,6 +33,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, keys: &Keys, balancer:
         "FirewallOfLoadBalancer",
         WebAclAssociation { resource_arn: balancer.load_balancer.arn(), web_acl_arn: list.arn() },
     );
+    let stack = &mut stack.serving(Serves::Nobody);
     // WAF accepts only log groups whose names begin so.
     let name = join(&["aws-waf-logs-".into(), Expr::stack_name()]);
     let log_group = LogGroup { log_group_name: Some(name), ..keys.log_group(settings, "firewall") };

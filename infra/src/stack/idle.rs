@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::cutover::Cutover;
+use super::part::{Marking, Serves};
 use crate::cdk::Stack;
 use crate::resources::events::{Rule, Target};
 use crate::resources::lambda::Permission;
@@ -14,6 +15,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
     if !settings.idle_sleeps() {
         return;
     }
+    let stack = &mut stack.serving(Serves::Nobody);
     let rule = stack.add(
         "IdleSchedule",
         Rule {

@@ -1,5 +1,6 @@
 //! How data at rest is encrypted: with keys of the services, or with one key of the account's own.
 
+use super::part::{Marking, Serves};
 use super::{Settings, tags};
 use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join, sub};
 use crate::resources::kms::Key;
@@ -14,6 +15,7 @@ pub struct Keys {
 impl Keys {
     /// Adds the key to the stack, where the settings ask for one.
     pub fn new(stack: &mut Stack, settings: &Settings) -> Self {
+        let stack = &mut stack.serving(Serves::Everyone);
         let key = settings.security.kms.then(|| {
             let key = stack.add(
                 "Key",

@@ -8,6 +8,7 @@ use cutover_lambda::color::Color;
 
 use super::access_log::AccessLog;
 use super::network::Network;
+use super::part::{Marking, Serves};
 use super::side::Sides;
 use super::{Settings, tags};
 use crate::cdk::{Expr, Ref, Stack, Statement, join, own_arn};
@@ -22,6 +23,11 @@ pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
 
 /// What a listener answers as long as it has no rule of the cutover function's.
 const NO_RELEASE: &str = "There is no release yet.";
+
+/// The port of the target groups, which nothing uses: ECS registers each task with its container's port, and that
+/// overrides it. As a constant it never changes, because a change would replace the target group.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html>
+const REGISTERED_WITHOUT_PORT: Port = Port::HTTP;
 
 /// The load balancer with its listeners and target groups.
 pub struct LoadBalancing {
@@ -48,6 +54,7 @@ pub struct LoadBalancing {
 impl LoadBalancing {
     /// Adds the load balancer to the stack.
     pub fn new(stack: &mut Stack, settings: &Settings, network: &Network, log: Option<&AccessLog>) -> Self {
+        let stack = &mut stack.serving(Serves::Everyone);
         let load_balancer = balancer(stack, network, log);
         let target_groups = Sides::make(|color| target_group(stack, settings, network, color));
         let mut add = |id, port| {
@@ -163,12 +170,12 @@ fn redirect(stack: &mut Stack, settings: &Settings, load_balancer: &Ref<LoadBala
 
 fn target_group(stack: &mut Stack, settings: &Settings, network: &Network, color: Color) -> Ref<TargetGroup> {
     let check = &settings.health_check;
-    stack.add(
+    stack.serving_half(color).add(
         &format!("{}TargetGroup", title(color)),
         TargetGroup {
             vpc_id: network.vpc.clone(),
             target_type: "ip",
-            port: settings.app.port,
+            port: REGISTERED_WITHOUT_PORT,
             protocol: Protocol::Http,
             health_check_path: check.path.clone(),
             health_check_interval_seconds: check.interval,

@@ -8,16 +8,20 @@
 
 mod access_log;
 mod alarms;
+pub mod assembly;
 mod cutover;
 mod environment;
 mod exceptions;
 mod firewall;
 mod idle;
+mod kept;
 mod keys;
 mod load_balancer;
 mod network;
 pub mod outputs;
+pub mod part;
 mod pipeline;
+pub mod render;
 mod scaling;
 pub mod settings;
 mod side;
@@ -25,15 +29,24 @@ pub mod storage;
 
 use cutover_lambda::color::Color;
 
+use part::Marking;
+
 use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Template, Test};
 use crate::resources::ecs::ImageByDigest;
 use crate::resources::s3::Bucket;
 
-pub use environment::{Environment, Fleet, Parts};
+pub use environment::{Environment, Fleet, Foundation, Parts};
+pub use kept::Kept;
 pub use load_balancer::{LoadBalancing, title};
 pub use network::Network;
+pub use part::Serves;
 pub use settings::{App, Settings, TaskNetwork};
 pub use side::{Blue, Green, Own, Side, Sides};
+
+/// The description of every template, which `DescribeStacks` shows of a stack that was made from one: the mark that a stack
+/// is this product's. It must never change, or stacks that exist are no longer recognized.
+pub const DESCRIPTION: &str = "Blue/green deployment of one web service on Amazon ECS Fargate: two environments behind \
+                               one load balancer, and the function that swaps them.";
 
 /// Names of the template's parameters.
 pub mod parameter {
@@ -58,9 +71,28 @@ pub mod parameter {
         }
     }
 
-    /// Every parameter of the template.
-    pub const ALL: [&str; 5] =
-        [CUTOVER_CODE, image(Color::Blue), version(Color::Blue), image(Color::Green), version(Color::Green)];
+    /// The number of an environment's release, or empty.
+    pub const fn release(color: Color) -> &'static str {
+        match color {
+            Color::Blue => "BlueRelease",
+            Color::Green => "GreenRelease",
+        }
+    }
+
+    /// The availability zones of the stack's own VPC, or empty. A template for an existing VPC does not have them. Given when
+    /// the stack is made, and kept after that.
+    pub const ZONES: [&str; 2] = ["ZoneA", "ZoneB"];
+
+    /// Every parameter of every template: all but [`ZONES`].
+    pub const ALL: [&str; 7] = [
+        CUTOVER_CODE,
+        image(Color::Blue),
+        version(Color::Blue),
+        release(Color::Blue),
+        image(Color::Green),
+        version(Color::Green),
+        release(Color::Green),
+    ];
 }
 
 /// The environment that the first release makes prod.
@@ -79,6 +111,14 @@ impl<T> Both<T> {
     /// Makes a value for each color.
     pub fn make(mut make: impl FnMut(Color) -> T) -> Self {
         Self { blue: make(Color::Blue), green: make(Color::Green) }
+    }
+
+    /// The value of `color`, to change it.
+    pub const fn of_mut(&mut self, color: Color) -> &mut T {
+        match color {
+            Color::Blue => &mut self.blue,
+            Color::Green => &mut self.green,
+        }
     }
 
     /// The value of `color`.
@@ -105,6 +145,8 @@ pub struct Release {
     pub image: Expr<ImageByDigest>,
     /// The label of its version.
     pub version: Expr<String>,
+    /// The number of the release.
+    pub number: Expr<String>,
     /// Holds where there is an image.
     pub deployed: Condition,
 }
@@ -113,11 +155,16 @@ pub struct Release {
 ///
 /// Pure: the same settings give the same bytes.
 pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
-    let stack = &mut Stack::new(
-        "Blue/green deployment of one web service on Amazon ECS Fargate: two environments behind one load balancer, \
-         and the function that swaps them.",
-    );
+    synthesize_over(settings, &Kept::nothing())
+}
 
+/// The whole stack as a template whose stack-wide part serves halves that stay as well.
+///
+/// Both halves are rendered from the settings. [`render`] puts those of a deployed template in their place.
+pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec<SynthError>> {
+    let stack = &mut Stack::new(DESCRIPTION);
+
+    stack.describe(part::METADATA, render::metadata(settings));
     for (key, value) in &settings.tags {
         stack.tag(Tag::new(key.as_str(), value.as_str()));
     }
@@ -133,13 +180,13 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
         },
     );
     for (label, color) in [("Blue environment", Color::Blue), ("Green environment", Color::Green)] {
-        stack.parameter_group(label, &[parameter::image(color), parameter::version(color)]);
+        stack.parameter_group(label, &[parameter::image(color), parameter::version(color), parameter::release(color)]);
     }
     stack.parameter_group("Cutover function", &[parameter::CUTOVER_CODE]);
 
     let keys = keys::Keys::new(stack, settings);
     let log = access_log::AccessLog::new(stack, settings);
-    let network = Network::new(stack, settings, &keys);
+    let network = Network::new(stack, settings, &keys, kept);
     let storage = storage::Storage::new(stack, &keys, log.as_ref());
     let balancer = LoadBalancing::new(stack, settings, &network, log.as_ref());
     if settings.security.waf {
@@ -180,7 +227,7 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
         alarms::add(stack, settings, &watched, topic);
     }
     let pipeline = pipeline::add(
-        stack,
+        &mut stack.serving(Serves::Nobody),
         settings,
         &pipeline::Parts {
             balancer: &balancer,
@@ -193,27 +240,30 @@ pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     );
     exceptions::declare(stack, settings, &watched, &network);
     outputs::declare(stack, &storage, &balancer, &fleet, &environments, &function);
-    if let Some(role) = pipeline {
-        outputs::declare_pipeline(stack, &role, &function);
+    if let Some(roles) = pipeline {
+        outputs::declare_pipeline(stack, &roles, &function);
     }
     std::mem::take(stack).finish()
 }
 
 /// The beginning of the stack: the bucket, through which the template goes that does not fit into a call.
 pub fn beginning(template: &Template) -> Template {
-    template.only(&storage::FIRST, &[outputs::BUCKET])
+    // None of the parts is there yet that the metadata tells of.
+    template.only(&storage::FIRST, &[outputs::BUCKET]).without_metadata(part::METADATA)
 }
 
 fn release(stack: &mut Stack, color: Color) -> Release {
-    let (image, version, condition) = match color {
+    let (image, version, number, condition) = match color {
         Color::Blue => (
             "Image of the blue environment by digest (registry/repository@sha256:...). Empty: nothing runs there.",
             "Version label of the blue environment's image, for people.",
+            "Number of the blue environment's release.",
             "BlueDeployed",
         ),
         Color::Green => (
             "Image of the green environment by digest (registry/repository@sha256:...). Empty: nothing runs there.",
             "Version label of the green environment's image, for people.",
+            "Number of the green environment's release.",
             "GreenDeployed",
         ),
     };
@@ -222,8 +272,12 @@ fn release(stack: &mut Stack, color: Color) -> Release {
         parameter::version(color),
         &Parameter { description: version, default: "", allowed: &[], pattern: Some("^[A-Za-z0-9._-]{0,64}$") },
     );
+    let number = stack.parameter(
+        parameter::release(color),
+        &Parameter { description: number, default: "", allowed: &[], pattern: Some("^[0-9]{0,9}$") },
+    );
     let deployed = stack.condition(condition, Test::is_given(&image));
-    Release { image, version, deployed }
+    Release { image, version, number, deployed }
 }
 
 /// The tags of a resource: its name in the console. CloudFormation adds its own with the stack's name.

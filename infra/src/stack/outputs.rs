@@ -8,9 +8,9 @@ use super::Both;
 use super::cutover::Cutover;
 use super::environment::{Environment, Fleet};
 use super::load_balancer::LoadBalancing;
+use super::pipeline;
 use super::storage::Storage;
-use crate::cdk::{Ref, Stack};
-use crate::resources::iam::Role;
+use crate::cdk::Stack;
 
 const PROD_URL: &str = "ProdUrl";
 const DEV_URL: &str = "DevUrl";
@@ -59,9 +59,16 @@ pub(super) fn declare(
     stack.output_when(FUNCTION, &cutover.deployed, "The cutover function", &cutover.function.name());
 }
 
-/// Declares the output that whoever sets up a pipeline needs.
-pub(super) fn declare_pipeline(stack: &mut Stack, role: &Ref<Role>, cutover: &Cutover) {
-    stack.output_when("PipelineRoleArn", &cutover.deployed, "The role of GitHub Actions", &role.arn());
+/// Declares the outputs that the settings of a pipeline need.
+pub(super) fn declare_pipeline(stack: &mut Stack, roles: &pipeline::Roles, cutover: &Cutover) {
+    stack.output("PipelineDeployRoleArn", "The role of a pipeline's jobs that deploy", &roles.deploy.arn());
+    let role = roles.cutover.arn();
+    stack.output_when(
+        "PipelineCutoverRoleArn",
+        &cutover.deployed,
+        "The role of a pipeline's jobs that cut over",
+        &role,
+    );
 }
 
 /// The outputs of a deployed stack.

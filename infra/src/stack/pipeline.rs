@@ -1,16 +1,23 @@
-//! The role of a pipeline: GitHub Actions of one repository may put versions on the environments and cut over. It may not
-//! change the stack itself, least of all who may do what: that stays with whoever made the stack.
+//! The roles of a pipeline: one puts versions on the environments, one cuts over. Whoever has the first cannot move users
+//! by a cutover, and neither may change the stack, least of all who may do what: that stays with whoever made the stack.
+
+mod rights;
 
 use super::environment::Fleet;
 use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
+use super::settings::Ci;
 use super::storage::Storage;
 use super::{Both, Settings, cutover, environment, tags};
-use crate::cdk::{PolicyDocument, Principal, Ref, Stack, Statement, sub};
+use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement};
 use crate::resources::iam::{OidcProvider, Policy, Role};
+use crate::resources::values::{RefName, TokenSubject};
 
-/// Where GitHub's tokens come from, and what the names of their claims begin with.
-const ISSUER: &str = "token.actions.githubusercontent.com";
+/// The issuer of the tokens of GitHub Actions:
+/// <https://docs.github.com/en/actions/reference/security/oidc>.
+const GITHUB: &str = "token.actions.githubusercontent.com";
+
+/// Whom tokens are for: what AWS's own GitHub action asks for, and what jobs elsewhere have to ask for.
 const AUDIENCE: &str = "sts.amazonaws.com";
 
 /// What the pipeline works with.
@@ -23,146 +30,87 @@ pub(super) struct Parts<'a> {
     pub cutover: &'a cutover::Cutover,
 }
 
-/// Adds the role to the stack, where the settings name a repository. It exists only where the function does, which it
-/// invokes.
-pub(super) fn add(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Option<Ref<Role>> {
-    let ci = &settings.ci;
-    let repository = ci.github.as_ref()?;
-    let provider = if let Some(arn) = &ci.provider {
+/// The roles.
+pub(super) struct Roles {
+    /// Of jobs that deploy versions.
+    pub deploy: Ref<Role>,
+    /// Of jobs that cut over. It exists only if the function does, which it invokes.
+    pub cutover: Ref<Role>,
+}
+
+/// Adds the roles to the stack, if the settings name whose jobs may assume them.
+pub(super) fn add(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Option<Roles> {
+    let trusted = Trusted::of(&settings.ci)?;
+    let provider = if let Some(arn) = &settings.ci.provider {
         arn.as_str().into()
     } else {
-        let url = format!("https://{ISSUER}");
+        let url = format!("https://{}", trusted.issuer);
         let provider = OidcProvider { url, client_id_list: vec![AUDIENCE], tags: tags("pipeline") };
         stack.add("Provider", provider).arn().text()
     };
-    let of = |kind: &str, names: &[crate::resources::values::RefName]| {
-        names.iter().map(|name| format!("repo:{repository}:{kind}{name}")).collect::<Vec<_>>()
+    let deploy = Role {
+        description: format!("Jobs of {}: deploy versions", trusted.name),
+        assume_role_policy_document: trusted.policy(&provider, trusted.deploy.clone()),
+        policies: vec![
+            Policy::new("use-the-command", PolicyDocument::new(rights::deploy(parts))),
+            Policy::new("update-the-environments", PolicyDocument::new(rights::cloudformation(parts))),
+        ],
+        tags: tags("pipeline-deploy"),
     };
-    let subjects = [of("environment:", &ci.environments), of("ref:refs/heads/", &ci.branches)].concat();
-    let trust = Statement::allow("Assume", &["sts:AssumeRoleWithWebIdentity"], Vec::new())
-        .by(Principal::Federated { provider })
-        .only_if("StringEquals", "token.actions.githubusercontent.com:aud", AUDIENCE)
-        .only_if_one_of("StringEquals", "token.actions.githubusercontent.com:sub", subjects);
-    let role = stack.add(
-        "PipelineRole",
-        Role {
-            description: format!("GitHub Actions of {repository}: deploys versions and cuts over"),
-            assume_role_policy_document: PolicyDocument::new(vec![trust]),
-            policies: vec![
-                Policy::new("use-the-command", PolicyDocument::new(command(parts))),
-                Policy::new("update-the-environments", PolicyDocument::new(cloudformation(parts))),
-            ],
-            tags: tags("pipeline"),
-        },
-    );
-    stack.when(&role, &parts.cutover.deployed);
-    Some(role)
+    let cutover = Role {
+        description: format!("Jobs of {}: cut over", trusted.name),
+        assume_role_policy_document: trusted.policy(&provider, trusted.cutover.clone()),
+        policies: vec![Policy::new("cut-over", PolicyDocument::new(rights::cutover(parts)))],
+        tags: tags("pipeline-cutover"),
+    };
+    let roles =
+        Roles { deploy: stack.add("PipelineDeployRole", deploy), cutover: stack.add("PipelineCutoverRole", cutover) };
+    stack.when(&roles.cutover, &parts.cutover.deployed);
+    Some(roles)
 }
 
-/// What the command itself calls in `diff`, `deploy --version`, `cutover`, `rollback`, `status`, `history`, `report`
-/// and `logs`.
-fn command(parts: &Parts<'_>) -> Vec<Statement> {
-    let this_stack =
-        sub("arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*");
-    let logs = [&parts.environments.blue.log_group, &parts.environments.green.log_group, &parts.cutover.log_group];
-    let tasks = parts.fleet.all("task");
-    let mut may = vec![
-        Statement::allow(
-            "ChangeStack",
-            &[
-                "cloudformation:CancelUpdateStack",
-                "cloudformation:ContinueUpdateRollback",
-                "cloudformation:CreateChangeSet",
-                "cloudformation:DeleteChangeSet",
-                "cloudformation:DescribeChangeSet",
-                "cloudformation:DescribeStackEvents",
-                "cloudformation:DescribeStackResource",
-                "cloudformation:ListStackResources",
-                "cloudformation:DescribeStacks",
-                "cloudformation:ExecuteChangeSet",
-                "cloudformation:GetTemplate",
-            ],
-            vec![this_stack],
-        ),
-        Statement::allow(
-            "SeeTraffic",
-            &[
-                "elasticloadbalancing:DescribeListeners",
-                "elasticloadbalancing:DescribeRules",
-                "elasticloadbalancing:DescribeTags",
-                "elasticloadbalancing:DescribeTargetHealth",
-            ],
-            vec!["*".into()],
-        ),
-        // CloudWatch accepts nothing narrower.
-        Statement::allow("SeeRequests", &["cloudwatch:GetMetricData"], vec!["*".into()]),
-        Statement::allow("SeeTasks", &["ecs:DescribeTasks"], vec![tasks]),
-        Statement::allow("ListTasks", &["ecs:ListTasks"], vec!["*".into()]).only_if(
-            "ArnEquals",
-            "ecs:cluster",
-            parts.fleet.cluster.arn().text(),
-        ),
-        Statement::allow("CutOver", &["lambda:InvokeFunction"], vec![parts.cutover.function.arn().text()]),
-        Statement::allow(
-            "ReadLogs",
-            &["logs:FilterLogEvents", "logs:GetLogEvents"],
-            logs.map(|group| group.arn().text()).to_vec(),
-        ),
-    ];
-    may.extend(parts.storage.grant_push());
-    may.extend(parts.storage.grant_ledger());
-    may.push(parts.storage.grant_upload());
-    may.extend(parts.keys.grant_use());
-    may
+/// Whose tokens may assume the roles.
+struct Trusted {
+    /// The issuer of the tokens, which the names of their claims begin with.
+    issuer: String,
+    /// What people call it.
+    name: String,
+    /// The subjects that may deploy.
+    deploy: Vec<String>,
+    /// The subjects that may cut over.
+    cutover: Vec<String>,
 }
 
-/// What CloudFormation calls in the pipeline's name where another version, another function, or another idea of prod is
-/// all that changes. A change of anything else is not allowed, and so fails and is taken back.
-fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
-    let services = parts.fleet.all("service");
-    let definitions = sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task-definition/*:*");
-    vec![
-        Statement::allow(
-            "SeeListeners",
-            &["elasticloadbalancing:DescribeListenerAttributes", "elasticloadbalancing:DescribeTags"],
-            vec!["*".into()],
-        ),
-        Statement::allow(
-            "DefineTasks",
-            &["ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"],
-            vec!["*".into()],
-        ),
-        Statement::allow(
-            "UpdateServices",
-            &[
-                "ecs:DescribeServiceDeployments",
-                "ecs:DescribeServices",
-                "ecs:ListServiceDeployments",
-                "ecs:UpdateService",
-            ],
-            vec![services.clone(), parts.fleet.all("service-deployment")],
-        ),
-        Statement::allow(
-            "TagVersions",
-            &["ecs:ListTagsForResource", "ecs:TagResource", "ecs:UntagResource"],
-            vec![services, definitions],
-        ),
-        Statement::allow("GiveTasksTheirRoles", &["iam:GetRole", "iam:PassRole"], parts.fleet.roles()).only_if(
-            "StringEqualsIfExists",
-            "iam:PassedToService",
-            "ecs-tasks.amazonaws.com",
-        ),
-        Statement::allow(
-            "UpdateFunction",
-            &[
-                "lambda:GetFunction",
-                "lambda:GetFunctionCodeSigningConfig",
-                "lambda:GetFunctionRecursionConfig",
-                "lambda:GetFunctionScalingConfig",
-                "lambda:GetRuntimeManagementConfig",
-                "lambda:UpdateFunctionCode",
-            ],
-            vec![parts.cutover.function.arn().text()],
-        ),
-    ]
+impl Trusted {
+    fn of(ci: &Ci) -> Option<Self> {
+        if let Some(issuer) = &ci.issuer {
+            let texts = |subjects: &[TokenSubject]| subjects.iter().map(TokenSubject::to_string).collect();
+            let (deploy, cutover) = (texts(&ci.deploy_subjects), texts(&ci.cutover_subjects));
+            return Some(Self { issuer: issuer.to_string(), name: issuer.to_string(), deploy, cutover });
+        }
+        let repositories = ci.github.as_ref()?.in_tokens();
+        let subjects = |kind: &str, names: &[RefName]| {
+            let of = |repository: &String| {
+                names.iter().map(|name| format!("repo:{repository}:{kind}{name}")).collect::<Vec<_>>()
+            };
+            repositories.iter().flat_map(of).collect::<Vec<_>>()
+        };
+        let branches = subjects("ref:refs/heads/", &ci.branches);
+        Some(Self {
+            issuer: GITHUB.to_owned(),
+            name: format!("GitHub Actions of {}", repositories.first()?),
+            deploy: [subjects("environment:", &ci.deploy_environments), branches].concat(),
+            cutover: subjects("environment:", &ci.cutover_environments),
+        })
+    }
+
+    /// Who may assume a role: tokens for AWS with one of these subjects. Compared, not matched: a pattern would let others
+    /// in.
+    fn policy(&self, provider: &Expr<String>, subjects: Vec<String>) -> PolicyDocument {
+        let trust = Statement::allow("Assume", &["sts:AssumeRoleWithWebIdentity"], Vec::new())
+            .by(Principal::Federated { provider: provider.clone() })
+            .only_if("StringEquals", format!("{}:aud", self.issuer), AUDIENCE)
+            .only_if_one_of("StringEquals", format!("{}:sub", self.issuer), subjects);
+        PolicyDocument::new(vec![trust])
+    }
 }

@@ -6,6 +6,7 @@
 use cutover_lambda::color::Color;
 
 use super::load_balancer::title;
+use super::part::Marking;
 use super::{Settings, Watched};
 use crate::cdk::{Expr, Ref, Stack, join};
 use crate::resources::autoscaling::{CustomizedMetric, ScalableTarget, ScalingPolicy, TargetTracking};
@@ -21,6 +22,7 @@ const SCALE_IN_COOLDOWN: u32 = 300;
 /// Adds the scaling of both environments.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, max: Count, watched: &Watched<'_>) {
     for color in Color::ALL {
+        let stack = &mut stack.serving_half(color);
         let environment = watched.environments.of(color);
         let id = |what: &str| format!("{}{what}", title(color));
         let target = stack.add(

@@ -1,9 +1,11 @@
 //! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
 
 use cutover_lambda::calls::{On, actions};
+use cutover_lambda::ledger::keys;
 
 use super::access_log::AccessLog;
 use super::keys::Keys;
+use super::part::{Marking, Serves};
 use super::tags;
 use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
 use crate::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
@@ -18,6 +20,9 @@ pub const LEDGER_PREFIX: &str = "cutover/";
 
 /// Key prefix of the function's code.
 const CODE_PREFIX: &str = "code/";
+
+/// Key prefix of what was released to an environment.
+pub const RELEASE_PREFIX: &str = "releases/";
 
 /// Key prefix of templates on their way to CloudFormation.
 const TEMPLATE_PREFIX: &str = "templates/";
@@ -36,9 +41,9 @@ pub fn code_key(hash: &str) -> String {
     format!("{CODE_PREFIX}{hash}.zip")
 }
 
-/// The S3 key of a template with this hash.
-pub fn template_key(hash: &str) -> String {
-    format!("{TEMPLATE_PREFIX}{hash}.json")
+/// The S3 key of a template with this hash, under the id of who uploads it.
+pub fn template_key(caller: &str, hash: &str) -> String {
+    format!("{TEMPLATE_PREFIX}{caller}/{hash}.json")
 }
 
 /// The stack's storage.
@@ -52,7 +57,8 @@ pub struct Storage {
 impl Storage {
     /// Adds the registry and the bucket to the stack.
     pub fn new(stack: &mut Stack, keys: &Keys, log: Option<&AccessLog>) -> Self {
-        let registry = stack.add(
+        // Tasks of the live environment are started from the registry.
+        let registry = stack.serving(Serves::Everyone).add(
             "Registry",
             Repository {
                 image_tag_mutability: TagMutability::Immutable,
@@ -63,6 +69,7 @@ impl Storage {
                 tags: tags("registry"),
             },
         );
+        let stack = &mut stack.serving(Serves::Nobody);
         let bucket = stack.add(
             BUCKET,
             Bucket {
@@ -122,10 +129,42 @@ impl Storage {
         may
     }
 
-    /// Lets its holder upload the function's code, and templates, which CloudFormation reads in the holder's name.
-    pub fn grant_upload(&self) -> Statement {
-        let objects = [CODE_PREFIX, TEMPLATE_PREFIX].map(|prefix| objects(&self.bucket.arn(), prefix));
-        Statement::allow("Upload", &["s3:GetObject", "s3:PutObject"], objects.to_vec())
+    /// Lets its holder see what is in the registry.
+    pub fn grant_see_images(&self) -> Statement {
+        Statement::allow("SeeImages", &["ecr:DescribeImages"], vec![self.registry.arn().text()])
+    }
+
+    /// Lets its holder upload templates under its own user id, and CloudFormation read them in the holder's name. What one
+    /// identity uploads no other can replace, so nobody executes a template that somebody else has put there:
+    /// `aws:userid` is the caller's own
+    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>).
+    pub fn grant_own_templates(&self) -> Statement {
+        let own = objects(&self.bucket.arn(), &format!("{TEMPLATE_PREFIX}${{aws:userid}}/"));
+        Statement::allow("OwnTemplates", &["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], vec![own])
+    }
+
+    /// Lets its holder see whether the function's code is there.
+    pub fn grant_see_code(&self) -> Statement {
+        Statement::allow("SeeCode", &["s3:GetObject"], vec![objects(&self.bucket.arn(), CODE_PREFIX)])
+    }
+
+    /// Lets its holder read the ledger and what was released, and write neither.
+    pub fn grant_read_ledger(&self) -> Vec<Statement> {
+        let read = [LEDGER_PREFIX, RELEASE_PREFIX].map(|prefix| objects(&self.bucket.arn(), prefix));
+        let list = Statement::allow("LedgerList", &["s3:ListBucket"], vec![self.bucket.arn().text()]);
+        let prefixes = [LEDGER_PREFIX, RELEASE_PREFIX].map(|prefix| format!("{prefix}*"));
+        vec![
+            Statement::allow("ReadLedger", &["s3:GetObject"], read.to_vec()),
+            // "IfExists": as for the ledger's own list.
+            list.only_if_one_of("StringLikeIfExists", "s3:prefix", prefixes.to_vec()),
+        ]
+    }
+
+    /// Lets its holder take the lease, and record what it releases. Records of cutovers are the function's to write.
+    pub fn grant_lease_and_releases(&self) -> Statement {
+        let lease = join(&[self.bucket.arn().text(), format!("/{}", keys::LOCK).into()]);
+        let releases = objects(&self.bucket.arn(), RELEASE_PREFIX);
+        Statement::allow("LeaseAndReleases", &["s3:PutObject"], vec![lease, releases])
     }
 
     /// Lets its holder read and write the cutover ledger, and nothing else in the bucket: the calls that the ledger makes.

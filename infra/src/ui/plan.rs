@@ -1,4 +1,4 @@
-//! A plan as people read it: traffic first, then what opens, then what changes.
+//! A plan as people read it: traffic and what is live first, then what opens, then what changes.
 
 use std::fmt::Write as _;
 
@@ -17,6 +17,7 @@ pub fn render(plan: &Plan, style: Style) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "stack {} in {}{what}", style.strong(&plan.stack), plan.region);
     let _ = writeln!(text, "{}", traffic(&plan.traffic, plan.create, style));
+    text.push_str(&live(plan, style));
     if !plan.broadened.is_empty() {
         let _ = writeln!(text, "\n{}", style.bad("opens more than before"));
         for sentence in &plan.broadened {
@@ -52,10 +53,22 @@ fn traffic(traffic: &Traffic, create: bool, style: Style) -> String {
         Some(change) => line.push_str(&format!("goes {change}")),
         None => line.push_str(&format!("stays on {}", label(&traffic.of(idle).before))),
     }
-    if traffic.pins_prod {
-        line.push_str(&format!("\nfirst the stack is told that {} is prod, as it is already", name(prod)));
-    }
     line
+}
+
+/// What users notice at once, or that they notice nothing.
+fn live(plan: &Plan, style: Style) -> String {
+    if plan.create {
+        return String::new();
+    }
+    if plan.live.is_empty() {
+        return "traffic and everything live stay as they are\n".to_owned();
+    }
+    let mut text = format!("\n{}\n", style.warn("changes what is live"));
+    for sentence in &plan.live {
+        let _ = writeln!(text, "  {} {sentence}", style.warn("!"));
+    }
+    text
 }
 
 fn changed(version: &Version) -> Option<String> {
@@ -135,15 +148,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::deploy::plan::{Marks, Rights};
     use crate::stack::Both;
 
     fn property(path: &str, before: Option<&str>, after: Option<&str>) -> Property {
         let text = |value: Option<&str>| value.map(str::to_owned);
-        Property { path: path.to_owned(), before: text(before), after: text(after), follows: None }
+        Property { path: path.to_owned(), before: text(before), after: text(after), follows: None, stays: false }
     }
 
     fn difference(id: &str, kind: &str, action: Action, properties: Vec<Property>) -> Difference {
-        Difference { id: id.to_owned(), kind: kind.to_owned(), action, properties }
+        Difference { id: id.to_owned(), kind: kind.to_owned(), action, properties, vague: false }
     }
 
     fn plan(resources: Vec<Difference>) -> Plan {
@@ -152,9 +166,12 @@ mod tests {
             stack: "bluegreen".to_owned(),
             region: "us-east-1".to_owned(),
             create: false,
-            traffic: Traffic::new(Color::Green, false, &versions("1"), &versions("2")),
+            traffic: Traffic::new(Color::Green, &versions("1"), &versions("2")),
+            live: Vec::new(),
             broadened: BTreeSet::new(),
             resources,
+            marks: Marks::default(),
+            rights: Rights::default(),
         }
     }
 
@@ -195,7 +212,7 @@ mod tests {
             difference("New", "AWS::Logs::LogGroup", Action::Add, Vec::new()),
         ]);
         plan.broadened = BTreeSet::from(["CutoverRole may now elasticloadbalancing:* on *".to_owned()]);
-        plan.traffic.pins_prod = true;
+        plan.live = vec!["GreenTaskDefinition gets a new revision: users of prod get it at once".to_owned()];
         plan.traffic.green.after = "3".to_owned();
         insta::assert_snapshot!(render(&plan, Style::PLAIN));
     }
@@ -205,7 +222,7 @@ mod tests {
         let mut plan = plan(vec![difference("Vpc", "AWS::EC2::VPC", Action::Add, Vec::new())]);
         plan.create = true;
         let nothing = || Both::make(|_| String::new());
-        plan.traffic = Traffic::new(Color::Green, false, &nothing(), &Both::make(|_| "1".to_owned()));
+        plan.traffic = Traffic::new(Color::Green, &nothing(), &Both::make(|_| "1".to_owned()));
         insta::assert_snapshot!(render(&plan, Style::PLAIN));
     }
 

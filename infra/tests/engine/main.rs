@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod change_sets;
 mod fake_aws;
 mod states;
 mod world;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use cutover_lambda::Color;
 use infra::cloud::DeployedStack;
-use infra::deploy::{Control, Event, Expected, OnFailure, Operation, follow_operation, settle};
+use infra::deploy::{Control, Event, Expected, OnFailure, Operation, follow_operation, settle, wait_until_steady};
 use infra::error::{Kind, Result};
 use world::{Aws, Heard, NEW_IMAGE, Refusal, World};
 
@@ -176,6 +177,42 @@ async fn an_aws_that_throttles_or_hangs_up_is_asked_again_until_it_answers() {
         let warned = |event: &Event| matches!(event, Event::Warning { text } if text.contains("does not answer"));
         assert!(heard.any(warned), "{refusal:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_understands_is_no_end_of_an_operation() {
+    let aws = Aws::of(updating());
+    let (control, heard) = (Control::default(), Heard::default());
+    (aws.world().refusals, aws.world().refusal) = (3, Refusal::Unheard);
+    follow(&aws, &control, &heard, vec![UPDATE_BEGINS, UPDATE_ENDS]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_environment_that_cannot_be_seen_for_a_while_is_waited_for() {
+    let aws = Aws::of(World { service_image: "blue:2".to_owned(), steady: true, unseen: 8, ..updating() });
+    let cloud = aws.cloud().await;
+    let stack = DeployedStack::require(&cloud, "bluegreen").await.unwrap();
+    let mut outputs = stack.outputs().unwrap();
+    outputs.blue_service = Some("blue".to_owned());
+    let (control, heard) = (Control::default(), Heard::default());
+    let expected = Expected { color: Color::Blue, image: NEW_IMAGE.to_owned() };
+    wait_until_steady(&cloud, &outputs, &expected, LIMIT, (&control, &heard)).await.unwrap();
+    assert!(heard.any(|event| matches!(event, Event::Note { text } if text.contains("answers again"))));
+}
+
+#[tokio::test]
+async fn an_update_that_cannot_be_cancelled_is_followed_to_its_end() {
+    let aws = Aws::of(World { cancel_is_denied: true, ..updating() });
+    let (control, heard) = (Control::default(), Heard::default());
+    control.cancel();
+    let end = async {
+        while !heard.any(|event| matches!(event, Event::Warning { text } if text.contains("the update goes on"))) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        aws.world().events.push(UPDATE_ENDS);
+    };
+    let (result, ()) = tokio::join!(follow(&aws, &control, &heard, vec![UPDATE_BEGINS]), end);
+    result.unwrap();
 }
 
 #[tokio::test]

@@ -33,12 +33,17 @@ fn stack_in(status: &str) -> World {
 }
 
 #[test]
-fn a_protected_stack_is_not_deleted_and_the_hint_says_how_to_unprotect_it() {
+fn a_protected_stack_is_deleted_only_by_its_name() {
     let aws = Aws::of(World { protected: true, ..stack_in("UPDATE_COMPLETE") });
     let said = run(&aws, &["destroy", "--yes"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("--no-enable-termination-protection"), "{}", said.err);
-    assert!(!aws.called("DeleteStack"));
+    assert!(said.err.contains("protected against deletion"), "{}", said.err);
+    assert!(said.err.contains("--confirm bluegreen"), "{}", said.err);
+    assert_eq!(run(&aws, &["destroy", "--confirm", "blue-green"]).code, 2);
+    assert!(!aws.called("DeleteStack") && !aws.called("UpdateTerminationProtection"));
+    let said = run(&aws, &["destroy", "--confirm", "bluegreen"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(aws.called("DeleteStack") && !aws.world().protected);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub const NEW_IMAGE: &str = "app@sha256:2";
 
 /// What AWS knows at a moment.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of the constructed world")]
 pub struct World {
     pub status: String,
     pub protected: bool,
@@ -28,6 +29,12 @@ pub struct World {
     /// How many tasks of the new image have failed.
     pub failed_tasks: usize,
     pub cancelled: bool,
+    /// Whether nobody may cancel.
+    pub cancel_is_denied: bool,
+    /// Whether the service runs what it should.
+    pub steady: bool,
+    /// How often the service is not described before it is.
+    pub unseen: usize,
     /// Which environment is live; blue where nothing is said.
     pub green_is_live: bool,
     /// The lock's object.
@@ -50,6 +57,7 @@ pub enum Refusal {
     Hangup,
     Expired,
     Skewed,
+    Unheard,
 }
 
 #[derive(Clone)]
@@ -84,15 +92,32 @@ impl Aws {
     }
 
     pub async fn cloud(&self) -> Cloud {
-        let config = cutover_lambda::aws::sdk_config().await.unwrap();
-        let config = config
-            .into_builder()
-            .endpoint_url(&self.endpoint)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
-            .build();
-        Cloud::new(config, "".parse().unwrap())
+        cloud(&self.endpoint).await
     }
+}
+
+/// The clients of what is served at this endpoint.
+pub async fn cloud(endpoint: &str) -> Cloud {
+    let config = cutover_lambda::aws::sdk_config().await.unwrap();
+    let config = config
+        .into_builder()
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+        .build();
+    Cloud::new(config, "".parse().unwrap())
+}
+
+/// What marks the rules as the stack's.
+fn tags() -> String {
+    let tagged = |traffic: &str| {
+        format!(
+            "<member><ResourceArn>rule-{traffic}</ResourceArn><Tags><member><Key>bluegreen:stack</Key>\
+             <Value>bluegreen</Value></member><member><Key>bluegreen:traffic</Key><Value>{traffic}</Value></member>\
+             </Tags></member>"
+        )
+    };
+    format!("<TagDescriptions>{}{}</TagDescriptions>", tagged("prod"), tagged("dev"))
 }
 
 impl World {
@@ -107,11 +132,16 @@ impl World {
                 "UPDATE_ROLLBACK_COMPLETE".clone_into(&mut self.status);
                 Answer::Xml(String::new())
             }
+            "UpdateTerminationProtection" => {
+                self.protected = call.says("EnableTerminationProtection=true");
+                Answer::Xml(String::new())
+            }
             "DeleteStack" => {
                 "DELETE_COMPLETE".clone_into(&mut self.status);
                 Answer::Xml(String::new())
             }
-            "DescribeListeners" => Answer::Xml(self.listeners()),
+            "DescribeRules" => Answer::Xml(self.rules(call)),
+            "DescribeTags" => Answer::Xml(tags()),
             "GetTemplate" => Answer::Xml("<TemplateBody>{}</TemplateBody>".to_owned()),
             "DescribeRepositories" if self.survives.contains(&"Registry") => {
                 Answer::Json(json!({ "repositories": [{ "repositoryName": "Registry" }] }))
@@ -127,11 +157,16 @@ impl World {
                  <LastUpdatedTimestamp>2026-11-23T10:00:00Z</LastUpdatedTimestamp></StackResourceDetail>"
                     .to_owned(),
             ),
+            "CancelUpdateStack" if self.cancel_is_denied => Answer::Error(403, "AccessDenied", "you may not cancel"),
             "CancelUpdateStack" => {
                 self.cancelled = true;
                 let after = std::mem::take(&mut self.after_cancel);
                 self.events.extend(after);
                 Answer::Xml(String::new())
+            }
+            "DescribeServices" if self.unseen > 0 => {
+                self.unseen -= 1;
+                Answer::Hangup
             }
             "DescribeServices" => Answer::Json(self.service()),
             "DescribeTaskDefinition" => Answer::Json(json!({
@@ -168,9 +203,11 @@ impl World {
         let outputs: String = outputs.iter().map(output).collect();
         format!(
             "<Stacks><member><StackName>bluegreen</StackName><StackId>{STACK_ID}</StackId><StackStatus>{}</StackStatus>\
-             <CreationTime>2026-11-23T10:00:00Z</CreationTime>\
+             <Description>{}</Description><CreationTime>2026-11-23T10:00:00Z</CreationTime>\
              <EnableTerminationProtection>{}</EnableTerminationProtection><Outputs>{outputs}</Outputs></member></Stacks>",
-            self.status, self.protected
+            self.status,
+            infra::stack::DESCRIPTION,
+            self.protected
         )
     }
 
@@ -183,6 +220,7 @@ impl World {
                 Refusal::Expired => {
                     Answer::Error(403, "ExpiredToken", "The security token included in the request is expired")
                 }
+                Refusal::Unheard => Answer::Error(400, "Unheard", "of"),
                 Refusal::Skewed => Answer::Error(
                     403,
                     "SignatureDoesNotMatch",
@@ -221,15 +259,19 @@ impl World {
         )
     }
 
-    fn listeners(&self) -> String {
+    /// The rule of prod or dev, whichever is asked for, or both by their ARNs.
+    fn rules(&self, call: &Call) -> String {
         let (prod, dev) = if self.green_is_live { ("green", "blue") } else { ("blue", "green") };
-        let listener = |name: &str, color: &str| {
+        let rule = |(name, color): (&str, &str)| {
             format!(
-                "<member><ListenerArn>{name}</ListenerArn><DefaultActions><member><Type>forward</Type>\
-                 <TargetGroupArn>{color}-group</TargetGroupArn></member></DefaultActions></member>"
+                "<member><RuleArn>rule-{name}</RuleArn><Priority>50000</Priority><IsDefault>false</IsDefault><Actions>\
+                 <member><Type>forward</Type><TargetGroupArn>{color}-group</TargetGroupArn></member></Actions></member>"
             )
         };
-        format!("<Listeners>{}{}</Listeners>", listener("prod", prod), listener("dev", dev))
+        let rules = [("prod", prod), ("dev", dev)];
+        let asked =
+            |(name, _): &(&str, &str)| call.says(&format!("ListenerArn={name}")) || call.says(&format!("rule-{name}"));
+        format!("<Rules>{}</Rules>", rules.into_iter().filter(asked).map(rule).collect::<String>())
     }
 
     /// The bucket holds a lock and nothing else.
@@ -248,12 +290,13 @@ impl World {
     }
 
     fn service(&self) -> serde_json::Value {
+        let (running, rollout) = if self.steady { (2, "COMPLETED") } else { (0, "IN_PROGRESS") };
         json!({ "services": [{
             "status": "ACTIVE",
             "taskDefinition": self.service_image,
-            "runningCount": 0,
+            "runningCount": running,
             "desiredCount": 2,
-            "deployments": [{ "status": "PRIMARY", "rolloutState": "IN_PROGRESS", "runningCount": 0 }],
+            "deployments": [{ "status": "PRIMARY", "rolloutState": rollout, "runningCount": running }],
             "events": [{ "id": format!("e{}", self.failed_tasks), "message": "(service blue) has started 1 tasks." }],
         }] })
     }
@@ -284,7 +327,8 @@ impl World {
                  <Description>{reason}</Description></TargetHealth></member>"
             )
         };
-        let healthy: String = (0..self.healthy).map(|_| target("healthy", "")).collect();
+        let healthy = if self.steady { 2 } else { self.healthy };
+        let healthy: String = (0..healthy).map(|_| target("healthy", "")).collect();
         let unfit = target("unhealthy", "Health checks failed with these codes: [500]");
         format!("<TargetHealthDescriptions>{healthy}{unfit}</TargetHealthDescriptions>")
     }

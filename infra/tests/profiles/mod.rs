@@ -15,6 +15,7 @@ pub fn profile(name: &str) -> Settings {
 }
 
 /// Every profile with its name, the default settings among them.
+#[allow(dead_code, reason = "not every test that includes this looks at all")]
 pub fn profiles() -> Vec<(String, Settings)> {
     let mut found = vec![("default".to_owned(), Settings::default())];
     for entry in std::fs::read_dir(folder()).unwrap() {

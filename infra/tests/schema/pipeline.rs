@@ -1,52 +1,62 @@
-//! A pipeline's role allows what CloudFormation calls in its name, as the schemas say, where a version, the function's code
-//! or the color of prod changes; what is left out is named with its reason.
+//! The role of jobs that deploy allows what CloudFormation calls in its name, as the schemas say, if a release changes; what
+//! is left out is named with its reason.
 
 use infra::cdk::assertions::Checked;
-use infra::stack::synthesize;
+use infra::stack::{Settings, synthesize};
 
 use crate::profiles::profile;
 use crate::published::Published;
 
 /// The types that such a change concerns, and what is done with them.
-const CHANGED: [(&str, &[&str]); 4] = [
+const CHANGED: [(&str, &[&str]); 6] = [
     ("AWS::ECS::Service", &["update", "read"]),
     ("AWS::ECS::TaskDefinition", &["create", "update", "delete", "read"]),
-    ("AWS::Lambda::Function", &["update", "read"]),
-    ("AWS::ElasticLoadBalancingV2::Listener", &["update", "read"]),
+    ("AWS::ElasticLoadBalancingV2::TargetGroup", &["update", "read"]),
+    ("AWS::Logs::LogGroup", &["update", "read"]),
+    ("AWS::ApplicationAutoScaling::ScalableTarget", &["update", "read"]),
+    ("AWS::ApplicationAutoScaling::ScalingPolicy", &["update", "read"]),
 ];
 
 /// What a schema names and such a change does not come to: what it begins with, and why.
-const NOT_CALLED: [(&str, &str); 20] = [
-    ("cognito-idp:", "no listener asks users to log in"),
-    ("ec2:", "the function's network does not change"),
-    ("elasticfilesystem:", "the function has no file system"),
-    ("s3files:", "the function has no file system"),
+const NOT_CALLED: [(&str, &str); 27] = [
+    ("application-autoscaling:DeleteScheduledAction", "nothing is scaled by the clock"),
+    ("application-autoscaling:PutScheduledAction", "nothing is scaled by the clock"),
+    ("application-autoscaling:TagResource", "a scalable target has no tags"),
+    ("application-autoscaling:UntagResource", "a scalable target has no tags"),
+    ("cloudwatch:DeleteAlarms", "the service-linked role of scaling makes the alarms"),
+    ("cloudwatch:DescribeAlarms", "the service-linked role of scaling makes the alarms"),
+    ("cloudwatch:PutMetricAlarm", "the service-linked role of scaling makes the alarms"),
+    ("ec2:DescribeVpcs", "a target group's network does not change"),
     ("ecs:StopServiceDeployment", "an update is followed to its end"),
-    ("elasticloadbalancing:AddTags", "a listener's tags do not change"),
-    ("elasticloadbalancing:ModifyListenerAttributes", "a listener's attributes do not change"),
-    ("elasticloadbalancing:RemoveTags", "a listener's tags do not change"),
-    ("kms:", "only with security.kms, where the key is granted"),
-    ("lambda:AssociateRuntimeAlias", "the runtime does not change"),
-    ("lambda:DeleteFunction", "neither concurrency nor code signing changes"),
-    ("lambda:GetCodeSigningConfig", "code signing is off"),
-    ("lambda:PassCapacityProvider", "the function runs where Lambda runs it"),
-    ("lambda:PublishVersion", "there are no versions of it"),
-    ("lambda:PutFunction", "neither concurrency, recursion, scaling nor code signing changes"),
-    ("lambda:PutRuntimeManagementConfig", "the runtime does not change"),
-    ("lambda:TagResource", "the function's tags do not change"),
-    ("lambda:UntagResource", "the function's tags do not change"),
-    ("lambda:UpdateFunctionConfiguration", "only the code changes"),
-    ("s3:GetObjectVersion", "code is named by its hash, not by a version"),
+    ("elasticloadbalancing:AddTags", "a target group's tags do not change"),
+    ("elasticloadbalancing:DeregisterTargets", "ECS registers tasks"),
+    ("elasticloadbalancing:RegisterTargets", "ECS registers tasks"),
+    ("elasticloadbalancing:RemoveTags", "a target group's tags do not change"),
+    ("firehose:", "logs go nowhere else"),
+    ("lambda:", "no function has provisioned concurrency"),
+    ("logs:AssociateKmsKey", "the key does not change"),
+    ("logs:CreateLogDelivery", "logs go nowhere else"),
+    ("logs:Delete", "logs always have a retention, and nothing that was deleted"),
+    ("logs:DisassociateKmsKey", "the key does not change"),
+    ("s3:REST.PUT.OBJECT", "logs go nowhere else"),
+    ("logs:PutBearerTokenAuthentication", "nobody writes to the log from outside"),
+    ("logs:PutDataProtectionPolicy", "logs have none"),
+    ("logs:PutIndexPolicy", "logs have none"),
+    ("logs:PutLogGroupDeletionProtection", "a log group goes with the stack"),
+    ("logs:PutResourcePolicy", "logs have none"),
+    ("logs:TagResource", "a log group's tags do not change"),
+    ("logs:UntagResource", "a log group's tags do not change"),
 ];
 
 #[test]
-fn a_pipeline_may_do_what_a_change_of_version_comes_to() {
+fn a_deploying_job_may_do_what_a_release_comes_to() {
     let Some(published) = Published::find() else { return };
-    let template = Checked::new(&synthesize(&profile("ci")).unwrap());
+    let settings = Settings { autoscaling: profile("autoscaling").autoscaling, ..profile("ci") };
+    let template = Checked::new(&synthesize(&settings).unwrap());
     let allowed: Vec<String> = template
         .statements()
         .into_iter()
-        .filter(|(id, _)| *id == "PipelineRole")
+        .filter(|(id, _)| *id == "PipelineDeployRole")
         .flat_map(|(_, statement)| statement["Action"].as_array().unwrap().clone())
         .map(|action| action.as_str().unwrap().to_owned())
         .collect();

@@ -11,6 +11,8 @@ pub mod policy;
 #[allow(dead_code, reason = "the stories know only commands")]
 pub mod shell;
 #[allow(dead_code, reason = "the stories know only commands")]
+pub mod simulate;
+#[allow(dead_code, reason = "the stories know only commands")]
 pub mod terminal;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

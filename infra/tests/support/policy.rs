@@ -6,14 +6,7 @@ use serde_json::Value;
 
 use super::Cloud;
 use super::function::{Function, PATIENCE};
-
-/// The texts of a field that has one or several.
-pub fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        other => other.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect(),
-    }
-}
+pub use super::simulate::{like, texts};
 
 /// Whether a statement allows a call.
 pub fn allows(statement: &Value, action: &str, call: &Value) -> bool {
@@ -39,16 +32,6 @@ fn meets_condition(statement: &Value, call: &Value) -> bool {
     let patterns = texts(patterns);
     let mut prefixes = texts(&call["resources"]).into_iter().filter_map(|resource| resource.strip_prefix("prefix/"));
     prefixes.all(|prefix| patterns.iter().any(|pattern| like(prefix, pattern)))
-}
-
-/// Whether text is like a pattern in which `*` is anything.
-pub fn like(text: &str, pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => text == pattern,
-        Some((start, rest)) => text
-            .strip_prefix(start)
-            .is_some_and(|text| (0..=text.len()).any(|skip| text.is_char_boundary(skip) && like(&text[skip..], rest))),
-    }
 }
 
 /// The statements of a role as deployed, with every reference resolved.

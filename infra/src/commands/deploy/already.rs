@@ -1,4 +1,4 @@
-//! Whether a deployment has anything to do: all that it would look at is read at once, and without the lock. Where the
+//! Whether a deployment has anything to do: all that it would look at is read at once, and without the lease. If the
 //! least thing is not as wanted, the deployment takes its usual way.
 
 use cutover_lambda::color::Color;
@@ -6,9 +6,10 @@ use cutover_lambda::ledger::S3Ledger;
 
 use super::super::Context;
 use super::super::publish::{is_pushed, is_uploaded};
-use super::preview::{self, Releases};
-use super::{Deployed, Request, Wanted, update};
-use crate::cloud::{Cloud, DeployedStack, Traffic};
+use super::observe::{Observed, is_done};
+use super::wanted::{Wanted, waiting};
+use super::{Deployed, Request, preview, update};
+use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{Expected, Sites, observe};
 use crate::error::{Error, Result};
 use crate::stack::outputs::Outputs;
@@ -16,33 +17,29 @@ use crate::stack::parameter;
 
 /// The stack as it was at a moment.
 pub(super) struct Found {
-    pub(super) stack: DeployedStack,
-    pub(super) traffic: Traffic,
-    outputs: Outputs,
-    template: serde_json::Value,
-    /// Nobody held the lock.
+    pub(super) observed: Observed,
+    /// Nobody held the lease.
     free: bool,
     /// Every environment ran what the stack says.
     well: bool,
 }
 
-/// Looks; nothing where something has to be done about the stack first.
+/// Looks; nothing if something has to be done about the stack first.
 pub(super) async fn look(context: &Context, cloud: &Cloud, request: &Request) -> Result<Option<Found>> {
     let stack = DeployedStack::find(cloud, &context.stack).await?;
-    let Some(stack) = stack.filter(|stack| preview::is_done(stack) && request.skip.is_empty()) else { return Ok(None) };
+    let Some(stack) = stack.filter(|stack| is_done(stack) && request.skip.is_empty()) else { return Ok(None) };
     let Ok(outputs) = stack.outputs() else { return Ok(None) };
     let free = async {
         let free = S3Ledger::in_bucket(&cloud.config, &outputs.bucket).is_free().await;
-        free.map_err(|error| Error::failed("cannot read the lock").because(error))
+        free.map_err(|error| Error::failed("cannot read the lease").because(error))
     };
-    let (traffic, template, free, blue, green) = tokio::try_join!(
-        cloud.traffic(&stack.name, &outputs),
-        preview::deployed_template(cloud, &stack),
+    let (observed, free, blue, green) = tokio::try_join!(
+        Observed::look(cloud, stack.clone()),
         free,
         is_well(cloud, &stack, &outputs, Color::Blue),
         is_well(cloud, &stack, &outputs, Color::Green),
     )?;
-    Ok(Some(Found { stack, outputs, template, traffic, free, well: blue && green }))
+    Ok(Some(Found { observed, free, well: blue && green }))
 }
 
 async fn is_well(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, color: Color) -> Result<bool> {
@@ -51,38 +48,41 @@ async fn is_well(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, color:
 }
 
 impl Found {
-    /// What is deployed, where that is what is wanted; nothing where there is something to do.
+    /// What is deployed, if that is what is wanted; nothing if there is something to do.
     pub(super) async fn unchanged(
         &self,
         context: &Context,
         cloud: &Cloud,
         wanted: &Wanted<'_>,
     ) -> Result<Option<Deployed>> {
-        let Some(live) = self.traffic.prod_color().filter(|_| self.free && self.well && self.traffic.by_rules) else {
-            return Ok(None);
-        };
-        let Self { stack, outputs, template, traffic, .. } = self;
-        let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
-        let releases = Releases::new(stack, wanted, release.as_ref());
-        let deployed = preview::Deployed { stack, template, live };
-        if !deployed.is(wanted.template, &preview::parameters(&wanted.function.hash, &releases.after)) {
+        let Self { observed, free, well } = self;
+        let live = observed.traffic.prod_color();
+        if live.is_none() || !(*free && *well && observed.traffic.by_rules) {
             return Ok(None);
         }
-        let there = async {
-            let pushed = async {
-                match &wanted.app {
-                    Some(app) => is_pushed(cloud, outputs, app).await,
-                    None => Ok(true),
-                }
-            };
-            tokio::try_join!(is_uploaded(cloud, outputs, &wanted.function), pushed)
+        let (template, releases, parameters) = preview::outcome(context, observed, wanted)?;
+        if !observed.is(&template, &parameters) {
+            return Ok(None);
+        }
+        let outputs = &observed.outputs;
+        let uploaded = async {
+            match &wanted.function {
+                Some(function) => is_uploaded(cloud, outputs, function).await,
+                None => Ok(true),
+            }
+        };
+        let pushed = async {
+            match &wanted.app {
+                Some(app) => is_pushed(cloud, outputs, app).await,
+                None => Ok(true),
+            }
         };
         let answers = async {
             let sites = Sites::of(cloud, outputs, &context.settings).await;
             let answer = |color| update::answer(context, &sites, live, color, releases.after.of(color).as_ref());
             tokio::try_join!(answer(Color::Blue), answer(Color::Green))
         };
-        let (there, answers) = tokio::join!(there, answers);
+        let (there, answers) = tokio::join!(async { tokio::try_join!(uploaded, pushed) }, answers);
         if there? != (true, true) {
             return Ok(None);
         }
@@ -94,6 +94,9 @@ impl Found {
                 listener.start(format!("wait for {color}")).finish(listener, detail);
             }
         }
-        Ok(Some(Deployed::of(cloud, outputs, traffic.clone(), &releases)))
+        if let Some(note) = waiting(context, observed, wanted) {
+            listener.note(note);
+        }
+        Ok(Some(Deployed::of(cloud, outputs, observed.traffic.clone(), &releases)))
     }
 }

@@ -17,19 +17,21 @@ pub(super) async fn create(
     context: &Context,
     cloud: &Cloud,
     template: &str,
+    zones: Option<&[String; 2]>,
     begun: Option<DeployedStack>,
     request: &Request,
 ) -> Result<()> {
+    let parameters = &nothing_runs(zones);
     let begun = match begun {
         Some(begun) => begun,
-        None if fits_into_a_call(template) => return begin(context, cloud, template).await,
+        None if fits_into_a_call(template) => return begin(context, cloud, template, parameters).await,
         None => {
-            begin(context, cloud, &synth::beginning(&context.settings)?).await?;
+            begin(context, cloud, &synth::beginning(&context.settings)?, &nothing_runs(None)).await?;
             DeployedStack::require(cloud, &context.stack).await?
         }
     };
     update::take_lock(context, cloud, begun.bucket()?, request).await?;
-    let result = complete(context, cloud, template).await;
+    let result = complete(context, cloud, template, parameters).await;
     // The first error is the one that matters.
     let unlocked = context.unlock().await;
     result?;
@@ -37,13 +39,13 @@ pub(super) async fn create(
 }
 
 /// Adds the rest to a stack that is begun. Nobody uses it yet: there is nothing to ask about.
-async fn complete(context: &Context, cloud: &Cloud, template: &str) -> Result<()> {
+async fn complete(context: &Context, cloud: &Cloud, template: &str, parameters: &Parameters) -> Result<()> {
     // Read again under the lock: another command may have done it since.
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let Some(bucket) = stack.begun() else { return Ok(()) };
     let timer = context.listener.start(format!("complete stack {}", context.stack));
     let source = Source::Text { text: template, bucket };
-    let change = ChangeSet::prepare(cloud, &stack.name, false, source, &nothing_runs()).await?;
+    let change = ChangeSet::prepare(cloud, &stack.name, false, source, parameters).await?;
     let Some(change) = change else {
         return Err(Error::failed("CloudFormation sees nothing to add in the template"));
     };
@@ -53,14 +55,19 @@ async fn complete(context: &Context, cloud: &Cloud, template: &str) -> Result<()
 }
 
 /// The parameters under which nothing exists that needs an image or a zip.
-fn nothing_runs() -> Parameters {
-    parameter::ALL.iter().map(|name| (*name, Some(String::new()))).collect()
+fn nothing_runs(zones: Option<&[String; 2]>) -> Parameters {
+    let mut parameters: Parameters =
+        parameter::ALL.iter().map(|name| ((*name).to_owned(), Some(String::new()))).collect();
+    for (name, zone) in parameter::ZONES.iter().zip(zones.into_iter().flatten()) {
+        parameters.insert((*name).to_owned(), Some(zone.clone()));
+    }
+    parameters
 }
 
 /// Makes a stack of a template that fits into a call.
-async fn begin(context: &Context, cloud: &Cloud, template: &str) -> Result<()> {
+async fn begin(context: &Context, cloud: &Cloud, template: &str, parameters: &Parameters) -> Result<()> {
     let timer = context.listener.start(format!("create stack {}", context.stack));
-    let (change, stack) = match prepare_creation(context, cloud, template, &nothing_runs()).await {
+    let (change, stack) = match prepare_creation(context, cloud, template, parameters).await {
         Ok(prepared) => prepared,
         Err(error) => return Err(explain_creation(context, cloud, error).await),
     };

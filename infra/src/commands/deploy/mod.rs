@@ -1,28 +1,33 @@
-//! `bluegreen deploy`: makes the stack and brings it up to date, and puts a version on the idle environment.
+//! `bluegreen deploy`: makes the stack and brings it up to date, or puts a release on the idle environment.
 //!
-//! Order matters here: things are built before the lock is taken, so a long build never keeps a cutover waiting; and
-//! what users get is moved by a cutover and by nothing else.
+//! A release changes one environment's half of the template and nothing else; a deployment without a version changes the
+//! rest of the stack and neither half. Things are built before the lease is taken, so a long build never keeps a cutover
+//! waiting. What users get is moved by a cutover and by nothing else.
 
 mod already;
 mod create;
+mod observe;
 mod preview;
 mod states;
 mod update;
+mod wanted;
 
 use cutover_lambda::color::Color;
 
-use super::publish::{Built, Kept, Release, app, function};
+use super::publish::{Kept, app, function};
 use super::{Context, synth};
-use crate::build::{FunctionZip, Workspace};
+use crate::build::Workspace;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::Plan;
 use crate::deploy::{ChangeSet, Source};
 use crate::error::{Doing, Error, Result};
 use crate::stack::outputs::Outputs;
-use crate::stack::{Both, FIRST_PROD, parameter};
+use crate::stack::{Both, parameter};
+use crate::zones;
 
-use preview::Releases;
-pub(super) use preview::deployed_template;
+use observe::Observed;
+pub(super) use observe::deployed_template;
+use wanted::{Releases, Wanted};
 
 /// What to deploy.
 #[derive(Clone, Debug, Default)]
@@ -65,8 +70,7 @@ pub struct Deployed {
 
 impl Deployed {
     fn of(cloud: &Cloud, outputs: &Outputs, traffic: Traffic, releases: &Releases) -> Self {
-        let label = |release: &Option<Release>| release.as_ref().map_or_else(String::new, |it| it.version.clone());
-        let versions = Both::make(|color| label(releases.after.of(color)));
+        let versions = preview::versions(&releases.after);
         let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
         let dev_url = cloud.connect_to.display_url(&outputs.dev_url);
         Self { prod_url, dev_url, traffic, versions }
@@ -83,9 +87,8 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     // What is wrong with the request is said first, and without waiting for AWS.
     let (project, looked) = tokio::try_join!(Project::find(context, request), async { Ok(look.await) })?;
     let (cloud, found) = looked?;
-    let template = synth::compact(&context.settings)?;
     let stack = match &found {
-        Some(found) => Some(found.stack.clone()),
+        Some(found) => Some(found.observed.stack.clone()),
         None => states::usable_stack(context, &cloud, request).await?,
     };
     let (begun, stack) = match stack {
@@ -93,23 +96,22 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
         stack => (None, stack),
     };
     let Some(stack) = stack else {
-        return Box::pin(make(context, &cloud, project, (&template, begun), request)).await;
+        return Box::pin(make(context, &cloud, project, begun, request)).await;
     };
     // After a build, what was found before is old.
     let found = found.filter(|_| project.kept.is_enough(request.version.is_some()));
-    let live = match (&request.version, &found) {
-        (None, _) => None,
-        (_, Some(found)) => Some(found.traffic.require_live()?),
-        _ => Some(cloud.traffic(&stack.name, &stack.outputs()?).await?.require_live()?),
+    let observed = match &found {
+        Some(found) => found.observed.clone(),
+        None => Observed::look(&cloud, stack).await?,
     };
-    let wanted = build_wanted(context, project, (&stack, &template), request, live).await?;
+    let wanted = build_wanted(context, &cloud, project, &observed, request).await?;
     if let Some(found) = found
         && let Some(deployed) = Box::pin(found.unchanged(context, &cloud, &wanted)).await?
     {
         return Ok(deployed);
     }
-    // Asked before the lock is taken: whoever thinks it over keeps no cutover waiting.
-    let plan = local_plan(context, &cloud, &stack, &wanted).await?;
+    // Asked before the lease is taken: whoever thinks it over keeps no cutover waiting.
+    let plan = preview::of_update(context, &cloud, &observed, &wanted)?;
     if request.expect_no_changes && !plan.is_empty() {
         return Err(changes_found(&plan));
     }
@@ -143,7 +145,7 @@ async fn make(
     context: &Context,
     cloud: &Cloud,
     project: Project,
-    (template, begun): (&str, Option<DeployedStack>),
+    begun: Option<DeployedStack>,
     request: &Request,
 ) -> Result<Deployed> {
     require_first_version(context, cloud, request)?;
@@ -154,14 +156,21 @@ async fn make(
     }
     let Project { workspace, kept } = &project;
     let first_version = context.settings.app.first_version.as_str();
+    let zones = match zones::are_chosen(&context.settings) {
+        true => Some(zones::choose(cloud, &context.settings).await?),
+        false => None,
+    };
+    let template = synth::compact(&context.settings)?;
     let built = async {
         tokio::try_join!(
             app(context, workspace, first_version, kept),
             function(context, workspace.function_source(), kept)
         )
     };
-    let ((app, function), ()) = tokio::try_join!(built, create::create(context, cloud, template, begun, request))?;
-    let wanted = Wanted { template, function, app: Some(app), environments: Color::ALL.to_vec(), request };
+    let create = create::create(context, cloud, &template, zones.as_ref(), begun, request);
+    let ((app, function), ()) = tokio::try_join!(built, create)?;
+    let environments = Color::ALL.to_vec();
+    let wanted = Wanted { function: Some(function), app: Some(app), environments, zones, request };
     Box::pin(update::update(context, cloud, wanted, None)).await
 }
 
@@ -173,37 +182,50 @@ fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) ->
     }
 }
 
-/// Builds what a stack that is there needs for this request. `live` is needed where a version is to be deployed.
+/// Builds what a stack that is there needs for this request.
 async fn build_wanted<'a>(
     context: &Context,
+    cloud: &Cloud,
     Project { workspace, kept }: Project,
-    (stack, template): (&DeployedStack, &'a str),
+    observed: &Observed,
     request: &'a Request,
-    live: Option<Color>,
 ) -> Result<Wanted<'a>> {
     // A deployment that will be refused should not build first.
-    let environments = environments(stack, request, live)?;
+    let environments = environments(observed, request)?;
+    let version = match &request.version {
+        Some(version) => Some(version.as_str()),
+        None => (!environments.is_empty()).then(|| context.settings.app.first_version.as_str()),
+    };
     let app = async {
-        match &request.version {
+        match version {
             Some(version) => app(context, &workspace, version, &kept).await.map(Some),
-            None if lacks_images(stack) => {
-                app(context, &workspace, context.settings.app.first_version.as_str(), &kept).await.map(Some)
-            }
             None => Ok(None),
         }
     };
-    let (app, function) = tokio::try_join!(app, function(context, workspace.function_source(), &kept))?;
-    Ok(Wanted { template, function, app, environments, request })
+    // A release does not touch the function.
+    let function = async {
+        match &request.version {
+            Some(_) => Ok(None),
+            None => function(context, workspace.function_source(), &kept).await.map(Some),
+        }
+    };
+    let (app, function) = tokio::try_join!(app, function)?;
+    let zones = zones_of(context, cloud, observed, request).await?;
+    Ok(Wanted { function, app, environments, zones, request })
 }
 
-/// What would change, by the deployed template and the new one alone.
-async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wanted: &Wanted<'_>) -> Result<Plan> {
-    let outputs = stack.outputs()?;
-    let (traffic, template) = tokio::try_join!(cloud.traffic(&stack.name, &outputs), deployed_template(cloud, stack))?;
-    let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
-    let releases = Releases::new(stack, wanted, release.as_ref());
-    let deployed = preview::Deployed { stack, template: &template, live: traffic.live()?.unwrap_or(FIRST_PROD) };
-    preview::of_update(context, cloud, &deployed, wanted, &releases)
+/// The zones of a stack whose template does not have them as parameters yet: those that its subnets are in.
+async fn zones_of(
+    context: &Context,
+    cloud: &Cloud,
+    observed: &Observed,
+    request: &Request,
+) -> Result<Option<[String; 2]>> {
+    let known = parameter::ZONES.iter().all(|name| !observed.stack.parameter(name).is_empty());
+    if known || request.version.is_some() || context.settings.network.vpc.is_some() {
+        return Ok(None);
+    }
+    zones::of_stack(cloud, &observed.stack).await.map(Some)
 }
 
 /// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away. (A template
@@ -211,7 +233,6 @@ async fn local_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wan
 pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
     let project = Project::find(context, request).await?;
     let cloud = Cloud::connect(&context.settings).await?;
-    let template = synth::compact(&context.settings)?;
     let found = DeployedStack::find(&cloud, &context.stack).await?;
     let gone = ["DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"];
     let found = found.filter(|stack| !gone.contains(&stack.status.as_str()));
@@ -230,18 +251,14 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
                 Some(begun) => deployed_template(&cloud, begun).await?,
                 None => serde_json::Value::Null,
             };
-            let function = function(context, project.workspace.function_source(), &project.kept).await?;
-            let environments = Color::ALL.to_vec();
-            let wanted = Wanted { template: &template, function, app: None, environments, request };
-            preview::of_creation(context, &cloud, &there, &wanted, context.settings.app.first_version.as_str())?
+            let function = Some(function(context, project.workspace.function_source(), &project.kept).await?);
+            let wanted = Wanted { function, app: None, environments: Color::ALL.to_vec(), zones: None, request };
+            preview::of_creation(context, &cloud, &there, &wanted)?
         }
         Some(stack) => {
-            let live = match request.version {
-                Some(_) => Some(cloud.traffic(&stack.name, &stack.outputs()?).await?.require_live()?),
-                None => None,
-            };
-            let wanted = build_wanted(context, project, (&stack, &template), request, live).await?;
-            exact_plan(context, &cloud, &stack, &wanted).await?
+            let observed = Observed::look(&cloud, stack).await?;
+            let wanted = build_wanted(context, &cloud, project, &observed, request).await?;
+            exact_plan(context, &cloud, &observed, &wanted).await?
         }
     };
     if request.expect_no_changes && !plan.is_empty() {
@@ -251,19 +268,18 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
 }
 
 /// The plan with a change set's word for what is replaced.
-async fn exact_plan(context: &Context, cloud: &Cloud, stack: &DeployedStack, wanted: &Wanted<'_>) -> Result<Plan> {
-    let plan = local_plan(context, cloud, stack, wanted).await?;
+async fn exact_plan(context: &Context, cloud: &Cloud, observed: &Observed, wanted: &Wanted<'_>) -> Result<Plan> {
+    let plan = preview::of_update(context, cloud, observed, wanted)?;
     if plan.is_empty() {
         return Ok(plan);
     }
-    let outputs = stack.outputs()?;
-    let release = wanted.app.as_ref().map(|app| app.release(&outputs.registry_uri));
-    let releases = Releases::new(stack, wanted, release.as_ref());
-    let parameters = preview::parameters(&wanted.function.hash, &releases.after);
-    let source = Source::Text { text: wanted.template, bucket: &outputs.bucket };
-    let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
-    let Some(change) = change else { return Ok(plan.with_change_set(&[])) };
-    ChangeSet::discard(cloud, &stack.name, &change.id).await?;
+    let (template, _, parameters) = preview::outcome(context, observed, wanted)?;
+    let text = wanted::text(&template)?;
+    let source = Source::Text { text: &text, bucket: &observed.outputs.bucket };
+    let stack = &observed.stack.name;
+    let change = ChangeSet::prepare(cloud, stack, false, source, &wanted::given(&parameters)).await?;
+    let Some(change) = change else { return Ok(plan.without_changes()) };
+    ChangeSet::discard(cloud, stack, &change.id).await?;
     Ok(plan.with_change_set(&change.changes))
 }
 
@@ -284,33 +300,26 @@ pub async fn build(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What is to be deployed, and where.
-struct Wanted<'a> {
-    template: &'a str,
-    function: FunctionZip,
-    app: Option<Built>,
-    environments: Vec<Color>,
-    request: &'a Request,
-}
-
-/// Whether the first deployment did not come to its second step.
-fn lacks_images(stack: &DeployedStack) -> bool {
-    Color::ALL.iter().any(|color| stack.parameter(parameter::image(*color)).is_empty())
-}
-
-/// The environments that the built version goes to. Which one is live matters only where a version is named.
-fn environments(stack: &DeployedStack, request: &Request, live: Option<Color>) -> Result<Vec<Color>> {
-    let (Some(version), Some(live)) = (&request.version, live) else {
-        let empty = |color: &Color| stack.parameter(parameter::image(*color)).is_empty();
-        return Ok(Color::ALL.into_iter().filter(empty).collect());
-    };
+/// The environments that the built version goes to. Which one is live matters only if a version is named.
+fn environments(observed: &Observed, request: &Request) -> Result<Vec<Color>> {
+    let Some(version) = &request.version else { return Ok(observed.empty()) };
+    if observed.is_of_an_older_version() {
+        return Err(Error::refused(format!("an older bluegreen made stack {}", observed.stack.name))
+            .because("its listeners say where traffic goes; since then, rules do")
+            .hint("bring the stack up to date first, which moves nobody: bluegreen deploy"));
+    }
+    if !observed.empty().is_empty() || observed.outputs.function.is_none() {
+        return Err(Error::refused(format!("the first deployment of stack {} is not finished", observed.stack.name))
+            .hint("finish it first: bluegreen deploy"));
+    }
+    let live = observed.traffic.require_live()?;
     let color = request.color.unwrap_or(live.other());
     if color == live && !request.allowed.live_version {
         return Err(Error::refused(format!("{color} is live: users of prod would get version {version} at once"))
             .hint(format!(
                 "deploy to the idle environment and cut over: bluegreen deploy --version {version}, bluegreen cutover"
             ))
-            .hint("where that is meant (a fix that cannot wait): add --force"));
+            .hint("if users must get it at once (a fix that cannot wait): add --force"));
     }
     Ok(vec![color])
 }

@@ -1,36 +1,45 @@
-//! Brings the stack up to date under the lock, waits until what was deployed runs, and takes it back where it does not.
+//! Brings the stack up to date under the lease, waits until what was deployed runs, and rolls it back if it does not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cutover_lambda::color::Color;
+use cutover_lambda::ledger::S3Ledger;
 use cutover_lambda::probe::Site;
 use cutover_lambda::request::Op;
 use cutover_lambda::route::Listener;
+use cutover_lambda::{Outcome, Record};
+use serde_json::Value;
 
 use super::super::Context;
-use super::super::cutover::{self, Order};
+use super::super::cutover::{self, Order, caller};
+use super::super::destroy;
 use super::super::publish::{Release, push_image, upload};
-use super::preview::{self, Releases};
-use super::{Deployed, Request, Wanted};
+use super::observe::Observed;
+use super::wanted::{self, Releases, Wanted};
+use super::{Deployed, Request, preview};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::plan::Plan;
+use crate::deploy::plan::{Plan, Values};
 use crate::deploy::{
-    Answer, ChangeSet, Event, Expected, Parameters, Sites, Source, follow_operation, refuse_live_changes, sleeps,
+    Answer, ChangeSet, Event, Expected, Rules, Sites, Source, follow_operation, refuse_live_changes, sleeps,
     wait_until_steady, wake,
 };
 use crate::error::{Error, Kind, Result};
+use crate::releases::{NewRelease, ReleaseLedger, ReleaseOutcome, ReleaseRecord};
 use crate::stack::outputs::Outputs;
 use crate::stack::{Both, FIRST_PROD};
 
 /// Tries of making the rules of a stack that has none.
 const TRIES: u32 = 3;
 
+/// Runs that are looked through for a cutover.
+const RUNS: usize = 20;
+
 /// How long an environment may take to run what was deployed to it.
 const STEADY_LIMIT: Duration = Duration::from_mins(15);
 
-/// Brings the stack up to date under the lock. Of its changes, those in `confirmed` were agreed to; all of them where that
-/// is absent, as the stack is being made and nothing of it is in use.
+/// Brings the stack up to date under the lease. Of its changes, those in `confirmed` were agreed to; all of them if that is
+/// absent, as the stack is being made and nothing of it is in use.
 pub(super) async fn update(
     context: &Context,
     cloud: &Cloud,
@@ -89,7 +98,13 @@ async fn put(context: &Context, cloud: &Cloud, outputs: &Outputs, wanted: &Wante
             None => Ok(None),
         }
     };
-    let ((), pushed) = tokio::try_join!(upload(context, cloud, outputs, &wanted.function), push)?;
+    let upload = async {
+        match &wanted.function {
+            Some(function) => upload(context, cloud, outputs, function).await,
+            None => Ok(()),
+        }
+    };
+    let ((), pushed) = tokio::try_join!(upload, push)?;
     Ok(pushed)
 }
 
@@ -101,51 +116,143 @@ async fn update_locked(
     early: Option<Release>,
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
+    // Read again under the lease: a cutover may have ended since.
+    let mut observed = Observed::look(cloud, DeployedStack::require(cloud, &context.stack).await?).await?;
+    retarget(context, wanted, &observed)?;
+    if wanted.request.version.is_none() {
+        observed.traffic = make_rules(context, cloud, &observed.outputs, observed.traffic).await?;
+    }
+    let pushed = match early {
+        Some(pushed) => Some(pushed),
+        None => put(context, cloud, &observed.outputs, wanted).await?,
+    };
+    let template = wanted.template(&context.settings, &observed)?;
+    let ledger = ReleaseLedger::in_bucket(&cloud.config, &observed.outputs.bucket);
+    let mut releases = wanted.releases(&observed, pushed.as_ref(), &template, observed.highest_number() + 1);
+    if releases.differ() {
+        let next = ledger.next(observed.highest_number()).await?;
+        releases = wanted.releases(&observed, pushed.as_ref(), &template, next);
+    }
+    let parameters = wanted.parameters(Some(&observed), &template, &releases.after);
+    wake_what_is_deployed_to(context, cloud, &observed.outputs, wanted).await?;
+    let mut begun = Begun { ledger, records: Vec::new() };
+    let change = Change { observed: &observed, wanted, template: &template, releases: &releases, parameters };
+    let applied = Box::pin(apply(context, cloud, &change, &mut begun, confirmed)).await;
+    let result = match applied {
+        Ok(outputs) => Box::pin(verify(context, cloud, &change, &outputs)).await.map(|()| outputs),
+        Err(error) => Err(error),
+    };
+    begun.end(context, result.as_ref().err()).await;
+    let outputs = result?;
+    if wanted.request.version.is_none() {
+        protect(cloud, &observed).await?;
+    }
+    if let Some(note) = wanted::waiting(context, &observed, wanted) {
+        context.listener.note(note);
+    }
+    let traffic = cloud.traffic(&context.stack, &outputs).await?;
+    Ok(Deployed::of(cloud, &outputs, traffic, &releases))
+}
+
+/// Switches termination protection on if prod had a cutover, and whoever did that was not allowed to.
+async fn protect(cloud: &Cloud, observed: &Observed) -> Result<()> {
+    let ledger = S3Ledger::in_bucket(&cloud.config, &observed.outputs.bucket);
+    if observed.stack.protected {
+        return Ok(());
+    }
+    let runs =
+        ledger.list(RUNS).await.map_err(|error| Error::failed("cannot read the record of cutovers").because(error))?;
+    let cut_over = |run: &Record| run.outcome == Some(Outcome::Done) && matches!(run.op, Op::Cutover | Op::Rollback);
+    if runs.iter().any(cut_over) { destroy::protect(cloud, &observed.stack).await } else { Ok(()) }
+}
+
+/// What is idle may have changed while a cutover was waited for.
+fn retarget(context: &Context, wanted: &mut Wanted<'_>, observed: &Observed) -> Result<()> {
     let request = wanted.request;
-    // Read again under the lock: a cutover may have ended since.
-    let stack = DeployedStack::require(cloud, &context.stack).await?;
-    let outputs = stack.outputs()?;
-    let traffic = cloud.traffic(&stack.name, &outputs).await?;
-    let traffic = make_rules(context, cloud, &outputs, traffic).await?;
-    let live = traffic.live()?.unwrap_or(FIRST_PROD);
+    let Some(version) = &request.version else { return Ok(()) };
+    let live = observed.traffic.require_live()?;
     let idle = live.other();
-    if let (Some(version), None, true) = (&request.version, request.color, request.wait)
-        && wanted.environments != [idle]
-    {
-        // Whoever waits for a cutover means what is idle after it.
+    if request.color.is_none() && request.wait && wanted.environments != [idle] {
         context.listener.note(format!("{idle} is idle now: it gets version {version}"));
         wanted.environments = vec![idle];
     }
-    if request.version.is_some() && wanted.environments.contains(&live) && !request.allowed.live_version {
+    if wanted.environments.contains(&live) && !request.allowed.live_version {
         return Err(Error::refused(format!("{live} became live while this deployment was being built"))
             .hint("run the command again"));
     }
-    let put = async {
-        match early {
-            Some(pushed) => Ok(Some(pushed)),
-            None => put(context, cloud, &outputs, wanted).await,
+    Ok(())
+}
+
+/// A change of the stack that is about to be made.
+struct Change<'a> {
+    observed: &'a Observed,
+    wanted: &'a Wanted<'a>,
+    template: &'a Value,
+    releases: &'a Releases,
+    parameters: Values,
+}
+
+/// The records of releases whose deployment has begun.
+struct Begun {
+    ledger: ReleaseLedger,
+    records: Vec<ReleaseRecord>,
+}
+
+impl Begun {
+    /// Records the begin of every release of a change.
+    async fn begin(&mut self, context: &Context, cloud: &Cloud, change: &Change<'_>) -> Result<()> {
+        let changed = change.releases.changed();
+        if changed.is_empty() {
+            return Ok(());
         }
-    };
-    let (pushed, template) = tokio::try_join!(put, preview::deployed_template(cloud, &stack))?;
-    let releases = Releases::new(&stack, wanted, pushed.as_ref());
-    let deployed = preview::Deployed { stack: &stack, template: &template, live };
-    wake_what_is_deployed_to(context, cloud, &outputs, wanted).await?;
-    let outputs = Box::pin(apply(context, cloud, deployed, wanted, &releases, confirmed)).await?;
-    let sites = Sites::of(cloud, &outputs, &context.settings).await;
-    let mut steady = all_steady(context, cloud, &outputs, &releases.after, Some((&sites, live))).await;
+        let by = caller(cloud).await;
+        for color in changed {
+            let Some(release) = change.releases.after.of(color) else { continue };
+            let Some(number) = release.number else { continue };
+            let new = NewRelease {
+                color,
+                version: release.version.clone(),
+                image: release.image.clone(),
+                settings: context.settings.release_part(),
+                by: by.clone(),
+            };
+            self.records.push(self.ledger.begin(number, new).await?);
+        }
+        Ok(())
+    }
+
+    /// Records how they ended. The deployment itself is over: what cannot be recorded is said.
+    async fn end(self, context: &Context, error: Option<&Error>) {
+        let outcome = match error.map(Error::kind) {
+            None => ReleaseOutcome::Deployed,
+            Some(Kind::RolledBack | Kind::Refused) => ReleaseOutcome::RolledBack,
+            Some(_) => ReleaseOutcome::Failed,
+        };
+        let reason = error.map(|error| error.causes().first().map_or(error.message(), String::as_str).to_owned());
+        for record in self.records {
+            if let Err(error) = self.ledger.end(record, outcome, reason.clone()).await {
+                context.listener.warn(format!("{error}"));
+            }
+        }
+    }
+}
+
+/// Waits until what was deployed runs, and takes it back if it does not.
+async fn verify(context: &Context, cloud: &Cloud, change: &Change<'_>, outputs: &Outputs) -> Result<()> {
+    let Change { observed, releases, .. } = change;
+    let live = observed.traffic.live()?;
+    let sites = Sites::of(cloud, outputs, &context.settings).await;
+    let mut steady = all_steady(context, cloud, outputs, &releases.after, Some((&sites, live))).await;
     if steady.is_ok() && context.control.is_cancelled() && releases.differ() {
         // Whoever cancels wants what was there before, even if everything was done by then.
-        steady = Err(Error::failed("the deployment was cancelled").because("it was done already, and is taken back"));
+        steady = Err(Error::failed("the deployment was cancelled").because("it was done already, and is rolled back"));
     }
-    if let Err(error) = steady {
-        context.control.done();
-        if !releases.differ() {
-            return Err(nothing_to_take_back(error));
-        }
-        return Err(take_back(context, cloud, wanted, &releases.before, error).await);
+    let Err(error) = steady else { return Ok(()) };
+    context.control.done();
+    if !releases.differ() {
+        return Err(nothing_to_take_back(error));
     }
-    let traffic = cloud.traffic(&stack.name, &outputs).await?;
-    Ok(Deployed::of(cloud, &outputs, traffic, &releases))
+    Err(take_back(context, cloud, observed, &releases.before, error).await)
 }
 
 /// An error about environments that got nothing new.
@@ -157,39 +264,43 @@ pub(super) fn nothing_to_take_back(error: Error) -> Error {
 async fn apply(
     context: &Context,
     cloud: &Cloud,
-    deployed: preview::Deployed<'_>,
-    wanted: &Wanted<'_>,
-    releases: &Releases,
+    change: &Change<'_>,
+    begun: &mut Begun,
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Outputs> {
-    let stack = deployed.stack;
+    let Change { observed, wanted, template, releases, parameters } = change;
+    let stack = &observed.stack;
     let timer = context.listener.start(format!("update stack {}", context.stack));
-    let parameters = preview::parameters(&wanted.function.hash, &releases.after);
-    if deployed.is(wanted.template, &parameters) {
+    if observed.is(template, parameters) {
         timer.finish(&*context.listener, "nothing to change");
-        return stack.outputs();
+        return Ok(observed.outputs.clone());
     }
-    let source = Source::Text { text: wanted.template, bucket: stack.bucket()? };
-    let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
-    let Some(change) = change else {
+    let text = wanted::text(template)?;
+    let source = Source::Text { text: &text, bucket: stack.bucket()? };
+    let set = ChangeSet::prepare(cloud, &stack.name, false, source, &wanted::given(parameters)).await?;
+    let Some(set) = set else {
         timer.finish(&*context.listener, "nothing to change");
-        return stack.outputs();
+        return Ok(observed.outputs.clone());
     };
-    let plan = preview::of_update(context, cloud, &deployed, wanted, releases)?.with_change_set(&change.changes);
-    if let Err(refusal) = permit(context, &plan, &change, wanted, confirmed).await {
-        ChangeSet::discard(cloud, &stack.name, &change.id).await?;
+    let plan = preview::plan(context, cloud, observed, (template, releases, parameters))?;
+    let permitted = async {
+        permit(context, &plan.with_change_set(&set.changes), observed, wanted, confirmed).await?;
+        begun.begin(context, cloud, change).await
+    };
+    if let Err(refusal) = permitted.await {
+        ChangeSet::discard(cloud, &stack.name, &set.id).await?;
         return Err(refusal);
     }
-    let expected: Vec<Expected> = Color::ALL.iter().filter_map(|color| changed(*color, releases)).collect();
-    execute(context, cloud, stack, &change, &expected).await?;
-    timer.finish(&*context.listener, format!("{} resources changed", change.changes.len()));
+    let expected: Vec<Expected> = releases.changed().into_iter().filter_map(|it| expected(it, releases)).collect();
+    execute(context, cloud, stack, &set, &expected).await?;
+    timer.finish(&*context.listener, format!("{} resources changed", set.changes.len()));
     DeployedStack::require(cloud, &context.stack).await?.outputs()
 }
 
-/// What an environment will run that it does not run now.
-fn changed(color: Color, releases: &Releases) -> Option<Expected> {
+/// What an environment will run.
+fn expected(color: Color, releases: &Releases) -> Option<Expected> {
     let release = releases.after.of(color).as_ref()?;
-    (releases.before.of(color).as_ref() != Some(release)).then(|| Expected { color, image: release.image.clone() })
+    Some(Expected { color, image: release.image.clone() })
 }
 
 /// Whether the change may be executed: by the rules about live traffic, by what was asked for, and by whoever has to
@@ -197,16 +308,22 @@ fn changed(color: Color, releases: &Releases) -> Option<Expected> {
 async fn permit(
     context: &Context,
     plan: &Plan,
-    change: &ChangeSet,
+    observed: &Observed,
     wanted: &Wanted<'_>,
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<()> {
-    if wanted.request.expect_no_changes {
+    let request = wanted.request;
+    if request.expect_no_changes {
         return Err(super::changes_found(plan));
     }
-    if !wanted.request.allowed.live_changes {
-        refuse_live_changes(&change.changes, plan.traffic.prod)?;
-    }
+    let rules = Rules {
+        live: observed.traffic.live()?,
+        target: wanted.environments.first().copied(),
+        force: request.allowed.live_version,
+        allow_live_changes: request.allowed.live_changes,
+        rules_carry_traffic: observed.traffic.by_rules,
+    };
+    refuse_live_changes(plan, rules)?;
     let Some(confirmed) = confirmed else { return Ok(()) };
     let news: BTreeSet<String> = plan.concerns().difference(confirmed).cloned().collect();
     context.confirm(plan, news).await
@@ -280,7 +397,7 @@ async fn all_steady(
     cloud: &Cloud,
     outputs: &Outputs,
     releases: &Both<Option<Release>>,
-    sites: Option<(&Result<Sites>, Color)>,
+    sites: Option<(&Result<Sites>, Option<Color>)>,
 ) -> Result<()> {
     let wait = |color: Color| async move {
         let Some(release) = releases.of(color) else { return Ok(()) };
@@ -317,12 +434,12 @@ fn runs(release: &Release) -> String {
 pub(super) async fn answer(
     context: &Context,
     sites: &Result<Sites>,
-    live: Color,
+    live: Option<Color>,
     color: Color,
     release: Option<&Release>,
 ) -> Result<Option<String>> {
     let Some(release) = release else { return Ok(None) };
-    let site = if color == live { Site::Prod } else { Site::Environment(color) };
+    let site = if live == Some(color) { Site::Prod } else { Site::Environment(color) };
     let answer = match sites {
         Ok(sites) => sites.require(site, &release.version).await,
         Err(error) => Ok(Answer::Unknown(error.to_string())),
@@ -339,36 +456,36 @@ pub(super) async fn answer(
     Ok(Some(runs(release)))
 }
 
-/// After a deployment that did not come up: makes the stack say again what was there before, and returns the error
-/// that tells it.
+/// After a deployment that did not come up: gives the stack the template and the parameters from before again, to the
+/// letter, and returns the error that tells it.
 async fn take_back(
     context: &Context,
     cloud: &Cloud,
-    wanted: &Wanted<'_>,
-    before: &Both<Option<Release>>,
+    before: &Observed,
+    releases: &Both<Option<Release>>,
     error: Error,
 ) -> Error {
     let restore = async {
-        let timer = context.listener.start("take the deployment back");
+        let timer = context.listener.start("roll the deployment back");
         let stack = DeployedStack::require(cloud, &context.stack).await?;
-        let parameters = preview::parameters(&wanted.function.hash, before);
-        let source = Source::Text { text: wanted.template, bucket: stack.bucket()? };
+        let parameters = wanted::given(&before.stack.parameters);
+        let source = Source::Text { text: &before.text, bucket: stack.bucket()? };
         let change = ChangeSet::prepare(cloud, &stack.name, false, source, &parameters).await?;
         if let Some(change) = change {
             execute(context, cloud, &stack, &change, &[]).await?;
         }
         let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
-        all_steady(context, cloud, &outputs, before, None).await?;
+        all_steady(context, cloud, &outputs, releases, None).await?;
         timer.finish(&*context.listener, "as it was before");
         Ok::<_, Error>(())
     };
     match restore.await {
         Ok(()) => error
             .of_kind(Kind::RolledBack)
-            .hint("the deployment was taken back: every environment runs what it ran before; prod was not touched")
+            .hint("the deployment was rolled back: the stack has the template and the parameters from before")
             .hint("fix the cause and run the same command again"),
         Err(second) => error
-            .because(format!("and taking it back failed: {second}"))
+            .because(format!("and rolling it back failed: {second}"))
             .hint("bluegreen status shows what runs; run the same command again to try once more"),
     }
 }

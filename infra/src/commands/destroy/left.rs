@@ -33,21 +33,26 @@ impl fmt::Display for Resource {
 impl Resource {
     /// The command that removes it.
     pub(super) fn removal(&self) -> String {
-        let (command, option) = match self.kind.as_str() {
-            "AWS::S3::Bucket" => return format!("aws s3 rb --force s3://{}", self.name),
-            "AWS::ECR::Repository" => ("ecr delete-repository --force", "--repository-name"),
-            "AWS::Logs::LogGroup" => ("logs delete-log-group", "--log-group-name"),
-            "AWS::ElasticLoadBalancingV2::LoadBalancer" => ("elbv2 delete-load-balancer", "--load-balancer-arn"),
-            "AWS::ElasticLoadBalancingV2::TargetGroup" => ("elbv2 delete-target-group", "--target-group-arn"),
-            "AWS::ECS::Cluster" => ("ecs delete-cluster", "--cluster"),
-            "AWS::ECS::Service" => {
-                let cluster = self.name.rsplit('/').nth(1).unwrap_or("CLUSTER");
-                return format!("aws ecs delete-service --force --cluster {cluster} --service {}", self.name);
-            }
-            _ => ("lambda delete-function", "--function-name"),
-        };
-        format!("aws {command} {option} {}", self.name)
+        removal(&self.kind, &self.name)
     }
+}
+
+/// The command that removes something of this type and name.
+pub(super) fn removal(kind: &str, name: &str) -> String {
+    let (command, option) = match kind {
+        "AWS::S3::Bucket" => return format!("aws s3 rb --force s3://{name}"),
+        "AWS::ECR::Repository" => ("ecr delete-repository --force", "--repository-name"),
+        "AWS::Logs::LogGroup" => ("logs delete-log-group", "--log-group-name"),
+        "AWS::ElasticLoadBalancingV2::LoadBalancer" => ("elbv2 delete-load-balancer", "--load-balancer-arn"),
+        "AWS::ElasticLoadBalancingV2::TargetGroup" => ("elbv2 delete-target-group", "--target-group-arn"),
+        "AWS::ECS::Cluster" => ("ecs delete-cluster", "--cluster"),
+        "AWS::ECS::Service" => {
+            let cluster = name.rsplit('/').nth(1).unwrap_or("CLUSTER");
+            return format!("aws ecs delete-service --force --cluster {cluster} --service {name}");
+        }
+        _ => ("lambda delete-function", "--function-name"),
+    };
+    format!("aws {command} {option} {name}")
 }
 
 /// What was found after a deletion.
@@ -89,7 +94,7 @@ pub(super) async fn look(cloud: &Cloud, resources: &[Resource]) -> Found {
 async fn is_there(cloud: &Cloud, Resource { id, kind, name }: &Resource) -> Result<bool> {
     let what = || format!("look whether {id} is gone");
     match kind.as_str() {
-        "AWS::S3::Bucket" => super::bucket_exists(cloud, name).await,
+        "AWS::S3::Bucket" => super::bucket::exists(cloud, name).await,
         "AWS::ECR::Repository" => {
             let answer = cloud.ecr.describe_repositories().repository_names(name).send().await;
             unless_missing(answer, "RepositoryNotFoundException", what)

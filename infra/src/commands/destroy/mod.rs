@@ -1,18 +1,24 @@
 //! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and looks whether anything is left.
 
+mod bucket;
 mod left;
+mod outside;
+mod protection;
 
 use std::collections::BTreeMap;
 
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use cutover_lambda::color::Color;
 
 use super::Context;
 use super::deploy::deployed_template;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
+use crate::stack::parameter;
 use crate::stack::storage::BUCKET;
 use left::Resource;
+
+pub use protection::protect;
 
 /// Something may write to the bucket between its emptying and its deletion; then both are tried again.
 const ATTEMPTS: u32 = 3;
@@ -22,15 +28,31 @@ const ATTEMPTS: u32 = 3;
 pub struct Target {
     /// The stack.
     pub stack: DeployedStack,
-    /// What users of prod would lose, where the stack got that far.
+    /// What users of prod would lose, if the stack got that far.
     pub prod_url: Option<String>,
     /// Which environment is live.
     pub traffic: Option<Traffic>,
     /// How many resources of which type there are.
     pub contents: BTreeMap<String, usize>,
+    /// Whether users of prod get answers from it.
+    pub serves: bool,
+}
+
+/// What a person has said about the deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// That it is meant.
+    Yes,
+    /// The name of the stack: what a stack needs that serves users or is protected.
+    Named,
 }
 
 impl Target {
+    /// Whether its name has to be given before it is deleted: it serves users, or is protected.
+    pub const fn needs_name(&self) -> bool {
+        self.serves || self.stack.protected
+    }
+
     /// What will be lost, in lines.
     pub fn question(&self) -> String {
         let mut text = format!("This deletes stack {} ({}) with everything in it", self.stack.name, self.stack.status);
@@ -49,14 +71,19 @@ impl Target {
         }
         text.push('.');
         let live = self.traffic.as_ref().and_then(Traffic::prod_color);
-        if let (Some(url), Some(live)) = (&self.prod_url, live) {
+        if let (Some(url), Some(live), true) = (&self.prod_url, live, self.serves) {
             text.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
+        }
+        if self.stack.protected {
+            text.push_str(
+                "\nIt is protected against deletion (termination protection), which is switched off for this.",
+            );
         }
         text
     }
 }
 
-/// Looks what there is to destroy; `None` where there is nothing.
+/// Looks what there is to destroy; `None` if there is nothing.
 pub async fn target(context: &Context) -> Result<Option<Target>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(None) };
@@ -65,57 +92,87 @@ pub async fn target(context: &Context) -> Result<Option<Target>> {
     }
     let outputs = stack.outputs().ok();
     let prod_url = outputs.as_ref().map(|outputs| cloud.connect_to.display_url(&outputs.prod_url));
-    let traffic = match &outputs {
-        // A stack that is half deleted has outputs and no listeners any more.
-        Some(outputs) => cloud.traffic(&stack.name, outputs).await.ok(),
-        None => None,
-    };
+    let traffic = traffic(&cloud, &stack).await;
+    let serves = serves(&stack, traffic.as_ref());
     let mut contents = BTreeMap::new();
     for resource in resources(&cloud, &stack).await? {
         *contents.entry(resource.kind).or_default() += 1;
     }
-    Ok(Some(Target { stack, prod_url, traffic, contents }))
+    Ok(Some(Target { stack, prod_url, traffic, contents, serves }))
+}
+
+/// Which environment is live, if that can be seen. A stack that is half deleted has outputs and no listeners any more.
+async fn traffic(cloud: &Cloud, stack: &DeployedStack) -> Option<Traffic> {
+    cloud.traffic(&stack.name, &stack.outputs().ok()?).await.ok()
+}
+
+/// Whether users get answers: prod goes to an environment that has an image. If the traffic cannot be seen, one with an
+/// image counts, unless the deletion of the stack has begun.
+fn serves(stack: &DeployedStack, traffic: Option<&Traffic>) -> bool {
+    let deployed = |color| !stack.parameter(parameter::image(color)).is_empty();
+    match traffic {
+        Some(traffic) => {
+            [Color::Blue, Color::Green].into_iter().any(|color| traffic.share(color) > 0 && deployed(color))
+        }
+        None => !stack.status.starts_with("DELETE") && [Color::Blue, Color::Green].into_iter().any(deployed),
+    }
 }
 
 /// Destroys the stack and everything in it.
 ///
 /// Of a stack whose deletion failed before, the resources named by `retain` are left behind.
-pub async fn run(context: &Context, retain: &[String]) -> Result<()> {
+pub async fn run(context: &Context, retain: &[String], consent: Consent) -> Result<()> {
     let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };
-    if stack.protected {
-        return Err(Error::refused(format!("stack {} is protected against deletion", stack.name))
-            .because("somebody has switched termination protection on")
-            .hint(format!(
-                "where it is to go all the same: aws cloudformation update-termination-protection \
-                 --no-enable-termination-protection --stack-name {}",
-                stack.name
-            )));
-    }
     if !retain.is_empty() && stack.status != "DELETE_FAILED" {
         return Err(Error::usage(format!("nothing can be left behind: stack {} is in {}", stack.name, stack.status))
             .hint("--retain is for a stack whose deletion has failed (DELETE_FAILED)"));
     }
     if let Ok(bucket) = stack.bucket()
-        && bucket_exists(&cloud, bucket).await?
+        && bucket::exists(&cloud, bucket).await?
     {
-        // A cutover that is under way is not pulled the floor from under. The lock goes with the bucket.
+        // Not while a cutover is under way.
         context.lock(&cloud, bucket).await?;
     }
-    delete(context, &cloud, &stack, retain).await
+    let result = delete_as_agreed(context, &cloud, &stack, retain, consent).await;
+    // If it failed, it can be run again at once. The first error is the one that matters.
+    let unlocked = context.unlock().await;
+    result?;
+    unlocked
+}
+
+/// Deletes the stack, if what it is under the lease is what was agreed to.
+async fn delete_as_agreed(
+    context: &Context,
+    cloud: &Cloud,
+    stack: &DeployedStack,
+    retain: &[String],
+    consent: Consent,
+) -> Result<()> {
+    if consent == Consent::Yes {
+        let serves = serves(stack, traffic(cloud, stack).await.as_ref());
+        let why = if stack.protected { "it is protected against deletion" } else { "it serves users" };
+        if stack.protected || serves {
+            return Err(Error::refused(format!("stack {} is not deleted without its name", stack.name))
+                .because(why)
+                .hint(format!("if it is meant: bluegreen destroy --confirm {}", stack.name)));
+        }
+    }
+    protection::unprotect(cloud, stack).await?;
+    delete(context, cloud, stack, retain).await
 }
 
 /// Empties the stack's bucket and deletes the stack.
 pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedStack, retain: &[String]) -> Result<()> {
     let timer = context.listener.start(format!("delete stack {}", stack.name));
     let before = resources(cloud, stack).await?;
-    let bucket = before.iter().find(|resource| resource.id == BUCKET).map(|resource| resource.name.clone());
     let kept = kept(cloud, stack, &before, retain).await?;
+    let bucket = before.iter().find(|resource| resource.id == BUCKET && !kept.contains(resource));
     let mut attempt = 1;
     loop {
-        if let Some(bucket) = &bucket {
-            empty_bucket(context, cloud, bucket).await?;
+        if let Some(bucket) = bucket {
+            bucket::empty(context, cloud, &bucket.name).await?;
         }
         match delete_stack(context, cloud, stack, retain).await {
             Ok(()) => break,
@@ -124,16 +181,15 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
         }
         attempt += 1;
     }
-    // The lock's object is gone with the bucket: there is nothing to give back.
-    context.lease.lock().await.take();
     if let Some(left) = DeployedStack::find(cloud, &stack.name).await?.filter(|left| left.status != "DELETE_COMPLETE") {
         return Err(Error::failed(format!("stack {} is still there, in {}", left.name, left.status))
             .hint("run bluegreen destroy again"));
     }
-    let gone: Vec<Resource> = before.into_iter().filter(|resource| !kept.contains(resource)).collect();
+    let gone: Vec<Resource> = before.iter().filter(|resource| !kept.contains(resource)).cloned().collect();
     require_gone(context, cloud, stack, &gone).await?;
-    let kept: Vec<String> = kept.iter().map(Resource::to_string).collect();
-    let detail = if kept.is_empty() { "nothing is left".to_owned() } else { format!("kept: {}", kept.join(", ")) };
+    let mut stays: Vec<String> = kept.iter().map(Resource::to_string).collect();
+    stays.extend(outside::clean(context, cloud, &gone).await);
+    let detail = if stays.is_empty() { "nothing is left".to_owned() } else { format!("kept: {}", stays.join(", ")) };
     timer.finish(&*context.listener, detail);
     Ok(())
 }
@@ -192,64 +248,34 @@ async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<Resource>
     Ok(named.collect())
 }
 
-async fn bucket_exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
-    match cloud.s3.head_bucket().bucket(bucket).send().await {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
-        Err(error) => Err(error).calling(|| format!("look at bucket {bucket}")),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use cutover_lambda::balancer::Pointing;
+    use cutover_lambda::route::Route;
 
-/// Deletes every version of every object: S3 deletes only empty buckets.
-async fn empty_bucket(context: &Context, cloud: &Cloud, bucket: &str) -> Result<()> {
-    if !bucket_exists(cloud, bucket).await? {
-        return Ok(());
+    use super::*;
+
+    fn stack(status: &str, image: &str) -> DeployedStack {
+        let mut stack = DeployedStack::with_status("s", status);
+        stack.parameters.insert(parameter::image(Color::Green).to_owned(), image.to_owned());
+        stack
     }
-    let mut deleted = 0;
-    loop {
-        // The first page again and again: what was on it is gone.
-        let page = cloud
-            .s3
-            .list_object_versions()
-            .bucket(bucket)
-            .send()
-            .await
-            .calling(|| format!("list the objects of bucket {bucket}"))?;
-        let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
-        let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
-        let objects: Vec<ObjectIdentifier> = versions
-            .chain(markers)
-            .filter_map(|(key, version)| {
-                ObjectIdentifier::builder().key(key?).set_version_id(version.map(str::to_owned)).build().ok()
-            })
-            .collect();
-        if objects.is_empty() {
-            break;
-        }
-        deleted += objects.len();
-        let delete = Delete::builder()
-            .set_objects(Some(objects))
-            .quiet(true)
-            .build()
-            .map_err(|error| Error::failed(format!("cannot empty bucket {bucket}")).because(error))?;
-        let answer = cloud
-            .s3
-            .delete_objects()
-            .bucket(bucket)
-            .delete(delete)
-            .send()
-            .await
-            .calling(|| format!("empty bucket {bucket}"))?;
-        if let Some(error) = answer.errors().first() {
-            return Err(Error::failed(format!(
-                "cannot delete {} from bucket {bucket}",
-                error.key().unwrap_or("an object")
-            ))
-            .because(error.message().unwrap_or("no reason given")));
-        }
+
+    #[test]
+    fn a_stack_serves_if_prod_goes_to_an_environment_with_an_image() {
+        let traffic = |prod| Traffic { prod, dev: Pointing::Absent, by_rules: true };
+        let at = |color| traffic(Pointing::At(Route::All(color)));
+        let deployed = stack("UPDATE_COMPLETE", "r@sha256:1");
+        assert!(serves(&deployed, Some(&at(Color::Green))));
+        assert!(!serves(&deployed, Some(&at(Color::Blue))));
+        assert!(!serves(&deployed, Some(&traffic(Pointing::Absent))));
+        assert!(!serves(&stack("CREATE_COMPLETE", ""), Some(&at(Color::Green))));
     }
-    if deleted > 0 {
-        context.listener.note(format!("emptied bucket {bucket}: {deleted} objects"));
+
+    #[test]
+    fn traffic_that_cannot_be_seen_counts_unless_the_deletion_has_begun() {
+        assert!(serves(&stack("UPDATE_COMPLETE", "r@sha256:1"), None));
+        assert!(!serves(&stack("DELETE_FAILED", "r@sha256:1"), None));
+        assert!(!serves(&stack("ROLLBACK_COMPLETE", ""), None));
     }
-    Ok(())
 }

@@ -1,49 +1,18 @@
-//! What a change lets somebody do that they could not do before: new grants in policies, new openings in security
-//! groups. Pure.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What policies grant and deny, and what security groups open. Pure, and knows no templates.
 
 use serde_json::{Map, Value};
 
 use super::difference::text;
-use super::evaluate::Described;
 
-/// Addresses that mean everybody.
+/// Everything of the internet's older and newer address space.
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// Everything that `after` opens and `before` did not, one sentence each.
-pub fn broadened(before: &BTreeMap<String, Described>, after: &BTreeMap<String, Described>) -> BTreeSet<String> {
-    let empty = Map::new();
-    let mut found = BTreeSet::new();
-    for (id, new) in after {
-        let old = before.get(id).map_or(&empty, |old| &old.properties);
-        let had = Grants::of(&new.kind, old);
-        let has = Grants::of(&new.kind, &new.properties);
-        for grant in has.allowed.iter().filter(|grant| !had.allowed.iter().any(|other| other.covers(grant))) {
-            found.insert(grant.sentence(id));
-        }
-        // A denial that goes away allows what it denied.
-        for denial in had.denied.iter().filter(|denial| !has.denied.iter().any(|other| other.covers(denial))) {
-            found.insert(format!("{id} no longer denies {} on {}", denial.action, denial.resource));
-        }
-        let had = openings(&new.kind, old);
-        for opening in openings(&new.kind, &new.properties) {
-            if !had.iter().any(|other| other.covers(&opening)) {
-                found.insert(opening.sentence(id));
-            }
-        }
-    }
-    for (id, old) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
-        for denial in Grants::of(&old.kind, &old.properties).denied {
-            found.insert(format!("{id} no longer denies {} on {}", denial.action, denial.resource));
-        }
-    }
-    found
-}
+/// How a list is written that names what it leaves out.
+const ALL_BUT: &str = "everything but ";
 
 /// One action on one resource for one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Grant {
+pub(super) struct Grant {
     principal: String,
     action: String,
     resource: String,
@@ -51,24 +20,33 @@ struct Grant {
 }
 
 impl Grant {
-    fn covers(&self, other: &Self) -> bool {
+    pub(super) fn covers(&self, other: &Self) -> bool {
         matches(&self.principal, &other.principal)
             && matches(&self.action.to_lowercase(), &other.action.to_lowercase())
             && matches(&self.resource, &other.resource)
             && (self.condition.is_empty() || self.condition == other.condition)
     }
 
-    fn sentence(&self, id: &str) -> String {
+    pub(super) fn sentence(&self, id: &str) -> String {
         let Self { principal, action, resource, condition } = self;
         let who = if principal.is_empty() { id.to_owned() } else { format!("{id} lets {principal}: it") };
         let on = if resource.is_empty() { String::new() } else { format!(" on {resource}") };
-        let only = if condition.is_empty() { String::new() } else { format!(" where {condition}") };
+        let only = if condition.is_empty() { String::new() } else { format!(" if {condition}") };
         format!("{who} may now {action}{on}{only}")
+    }
+
+    /// A denial that is gone.
+    pub(super) fn no_longer_denied(&self, id: &str) -> String {
+        format!("{id} no longer denies {} on {}", self.action, self.resource)
     }
 }
 
 /// Whether a text with `*` in it stands for another.
 fn matches(pattern: &str, text: &str) -> bool {
+    // A pattern after "everything but" leaves out more, the more it stands for: only the same is covered.
+    if pattern.starts_with(ALL_BUT) || text.starts_with(ALL_BUT) {
+        return pattern == "*" || pattern == text;
+    }
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();
@@ -84,17 +62,19 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 /// What the policies of a resource say.
 #[derive(Default)]
-struct Grants {
-    allowed: Vec<Grant>,
-    denied: Vec<Grant>,
+pub(super) struct Grants {
+    pub(super) allowed: Vec<Grant>,
+    pub(super) denied: Vec<Grant>,
 }
 
+/// The properties that hold a policy document.
+pub(super) const DOCUMENTS: [&str; 5] =
+    ["AssumeRolePolicyDocument", "PolicyDocument", "ResourcePolicy", "RepositoryPolicyText", "KeyPolicy"];
+
 impl Grants {
-    fn of(kind: &str, properties: &Map<String, Value>) -> Self {
+    pub(super) fn of(kind: &str, properties: &Map<String, Value>) -> Self {
         let mut grants = Self::default();
-        let documents =
-            ["AssumeRolePolicyDocument", "PolicyDocument", "ResourcePolicy", "RepositoryPolicyText", "KeyPolicy"];
-        for document in documents.iter().filter_map(|name| properties.get(*name)) {
+        for document in DOCUMENTS.iter().filter_map(|name| properties.get(*name)) {
             grants.read(document);
         }
         for policy in list(properties.get("Policies")) {
@@ -125,7 +105,7 @@ impl Grants {
             let texts = |name: &str, negated: &str| -> Vec<String> {
                 match (statement.get(name), statement.get(negated)) {
                     (Some(value), _) => list(Some(value)).into_iter().map(text).collect(),
-                    (None, Some(value)) => vec![format!("everything but {}", text(value))],
+                    (None, Some(value)) => vec![format!("{ALL_BUT}{}", text(value))],
                     (None, None) => vec![String::new()],
                 }
             };
@@ -147,7 +127,7 @@ fn principals(statement: &Value) -> Vec<String> {
     match (statement.get("Principal"), statement.get("NotPrincipal")) {
         (Some(Value::Object(kinds)), _) => kinds.values().flat_map(|names| list(Some(names))).map(text).collect(),
         (Some(other), _) => vec![text(other)],
-        (None, Some(other)) => vec![format!("everybody but {}", text(other))],
+        (None, Some(other)) => vec![format!("{ALL_BUT}{}", text(other))],
         (None, None) => vec![String::new()],
     }
 }
@@ -163,7 +143,7 @@ fn list(value: Option<&Value>) -> Vec<&Value> {
 
 /// Ports that a security group opens for a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Opening {
+pub(super) struct Opening {
     inwards: bool,
     protocol: String,
     from: i64,
@@ -189,15 +169,17 @@ impl Opening {
         Self { inwards, protocol, from: port("FromPort", 0), to: port("ToPort", 65535), peer }
     }
 
-    fn covers(&self, other: &Self) -> bool {
+    pub(super) fn covers(&self, other: &Self) -> bool {
         let every = self.protocol == "-1";
         self.inwards == other.inwards
             && (every || self.protocol == other.protocol)
             && (every || self.from <= other.from && self.to >= other.to)
-            && (self.peer == other.peer || ANYWHERE.contains(&self.peer.as_str()) && !other.peer.contains(':'))
+            && (self.peer == other.peer
+                || self.peer == ANYWHERE[0] && !other.peer.contains(':')
+                || self.peer == ANYWHERE[1] && other.peer.contains(':'))
     }
 
-    fn sentence(&self, id: &str) -> String {
+    pub(super) fn sentence(&self, id: &str) -> String {
         let Self { inwards, protocol, from, to, peer } = self;
         let verb = if *inwards { "lets in" } else { "lets out" };
         let whom = if *inwards { "from" } else { "to" };
@@ -213,7 +195,8 @@ impl Opening {
     }
 }
 
-fn openings(kind: &str, properties: &Map<String, Value>) -> Vec<Opening> {
+/// What a security group opens.
+pub(super) fn openings(kind: &str, properties: &Map<String, Value>) -> Vec<Opening> {
     match kind {
         "AWS::EC2::SecurityGroup" => {
             let inwards = list(properties.get("SecurityGroupIngress")).into_iter().map(|rule| Opening::of(true, rule));
@@ -233,82 +216,31 @@ mod tests {
 
     use super::*;
 
-    fn one(kind: &str, properties: Value) -> BTreeMap<String, Described> {
-        let Value::Object(properties) = properties else { return BTreeMap::new() };
-        BTreeMap::from([("It".to_owned(), Described { kind: kind.to_owned(), properties })])
-    }
-
-    fn role(statements: &Value) -> BTreeMap<String, Described> {
-        one("AWS::IAM::Role", json!({ "Policies": [{ "PolicyDocument": { "Statement": statements } }] }))
-    }
-
-    fn ingress(rules: &Value) -> BTreeMap<String, Described> {
-        one("AWS::EC2::SecurityGroup", json!({ "SecurityGroupIngress": rules }))
-    }
-
-    fn told(before: &BTreeMap<String, Described>, after: &BTreeMap<String, Described>) -> Vec<String> {
-        broadened(before, after).into_iter().collect()
-    }
-
-    #[test]
-    fn another_action_is_broader() {
-        let before = role(&json!([{ "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "b/*" }]));
-        let after =
-            role(&json!([{ "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "b/*" }]));
-        assert_eq!(told(&before, &after), ["It may now s3:PutObject on b/*"]);
-        assert!(told(&after, &before).is_empty(), "less is not broader");
-    }
-
-    #[test]
-    fn what_a_wildcard_allowed_before_is_not_broader() {
-        let before = role(&json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }]));
-        let after = role(&json!([{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "b/x" }]));
-        assert!(told(&before, &after).is_empty());
-        assert_eq!(told(&after, &before), ["It may now s3:* on *"]);
-    }
-
-    #[test]
-    fn losing_a_condition_or_a_denial_is_broader() {
-        let statement = |extra: Value| {
-            let mut statement = json!({ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "b" });
-            if let (Some(fields), Value::Object(extra)) = (statement.as_object_mut(), extra) {
-                fields.extend(extra);
-            }
-            role(&json!([statement]))
-        };
-        let narrow = statement(json!({ "Condition": { "Bool": { "x": "y" } } }));
-        assert_eq!(told(&narrow, &statement(json!({}))), ["It may now s3:GetObject on b"]);
-        assert_eq!(
-            told(&statement(json!({ "Effect": "Deny" })), &role(&json!([]))),
-            ["It no longer denies s3:GetObject on b"]
-        );
-    }
-
-    #[test]
-    fn somebody_else_who_may_assume_a_role_is_broader() {
-        let trust = |service: &str| {
-            let statement =
-                json!([{ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Service": service } }]);
-            one("AWS::IAM::Role", json!({ "AssumeRolePolicyDocument": { "Statement": statement } }))
-        };
-        assert_eq!(told(&trust("a"), &trust("b")), ["It lets b: it may now sts:AssumeRole"]);
-    }
-
-    #[test]
-    fn another_port_or_peer_of_a_security_group_is_broader() {
-        let rule =
-            |port: u16, peer: &str| json!({ "IpProtocol": "tcp", "FromPort": port, "ToPort": port, "CidrIp": peer });
-        let before = ingress(&json!([rule(80, "0.0.0.0/0")]));
-        assert!(told(&before, &ingress(&json!([rule(80, "10.0.0.0/8")]))).is_empty());
-        let after = ingress(&json!([rule(80, "0.0.0.0/0"), rule(22, "0.0.0.0/0")]));
-        assert_eq!(told(&before, &after), ["It now lets in tcp 22 from everybody"]);
-    }
-
     #[test]
     fn wildcards_match_in_the_middle_and_at_the_end() {
         assert!(matches("arn:*:role/*", "arn:aws:iam::1:role/x"));
         assert!(!matches("arn:*:role/x", "arn:aws:iam::1:role/y"));
         assert!(matches("a*", "a"));
         assert!(!matches("ab", "abc"));
+    }
+
+    #[test]
+    fn leaving_out_less_is_more() {
+        let grant = |action: &str| {
+            let statement = json!({ "Effect": "Allow", "NotAction": action, "Resource": "*" });
+            let document = json!({ "PolicyDocument": { "Statement": [statement] } });
+            Grants::of("AWS::IAM::Policy", document.as_object().unwrap()).allowed.remove(0)
+        };
+        assert!(!grant("s3:*").covers(&grant("s3:GetObject")));
+        assert!(grant("s3:*").covers(&grant("s3:*")));
+    }
+
+    #[test]
+    fn everywhere_of_one_address_space_is_not_everywhere_of_the_other() {
+        let opening = |peer: &str| Opening::of(true, &json!({ "IpProtocol": "tcp", "CidrIp": peer }));
+        assert!(opening("0.0.0.0/0").covers(&opening("10.0.0.0/8")));
+        assert!(opening("::/0").covers(&opening("fd00::/8")));
+        assert!(!opening("::/0").covers(&opening("10.0.0.0/8")));
+        assert!(!opening("0.0.0.0/0").covers(&opening("fd00::/8")));
     }
 }

@@ -36,6 +36,9 @@ pub struct Property {
     /// Another resource whose change brings this one about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
+    /// Whether what it follows keeps its identity, so that it will have the value that it has.
+    #[serde(skip)]
+    pub stays: bool,
 }
 
 impl Property {
@@ -57,6 +60,9 @@ pub struct Difference {
     pub action: Action,
     /// The properties that differ.
     pub properties: Vec<Property>,
+    /// Whether the change set lists the change without its details, so that it can be any.
+    #[serde(skip)]
+    pub vague: bool,
 }
 
 /// What a change of this property does to a resource of this type; `None` where that is not known.
@@ -71,8 +77,13 @@ pub fn compare(
     let mut found = Vec::new();
     let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for id in ids {
-        let difference =
-            |kind: &str, action, properties| Difference { id: id.clone(), kind: kind.to_owned(), action, properties };
+        let difference = |kind: &str, action, properties| Difference {
+            id: id.clone(),
+            kind: kind.to_owned(),
+            action,
+            properties,
+            vague: false,
+        };
         match (before.get(id), after.get(id)) {
             (Some(old), Some(new)) if old.kind != new.kind => {
                 found.push(difference(&new.kind, Action::Replace, Vec::new()));
@@ -120,7 +131,7 @@ fn follow_replacements(found: &mut Vec<Difference>, after: &BTreeMap<String, Des
 fn follow(found: &mut Vec<Difference>, id: &str, described: &Described, property: &str, other: &str, replaces: Model) {
     let position = found.iter().position(|it| it.id == id).unwrap_or_else(|| {
         let (id, kind) = (id.to_owned(), described.kind.clone());
-        found.push(Difference { id, kind, action: Action::Modify, properties: Vec::new() });
+        found.push(Difference { id, kind, action: Action::Modify, properties: Vec::new(), vague: false });
         found.len() - 1
     });
     let difference = &mut found[position];
@@ -134,6 +145,7 @@ fn follow(found: &mut Vec<Difference>, id: &str, described: &Described, property
         before: None,
         after: None,
         follows: Some(other.to_owned()),
+        stays: false,
     });
     if replaces(&described.kind, property) == Some(Replaces::Always) && difference.action == Action::Modify {
         difference.action = Action::Replace;
@@ -188,7 +200,7 @@ fn descend(path: &str, before: &Value, after: &Value, found: &mut Vec<Property>)
 }
 
 fn leaf(path: String, before: Option<&Value>, after: Option<&Value>) -> Property {
-    Property { path, before: before.map(text), after: after.map(text), follows: None }
+    Property { path, before: before.map(text), after: after.map(text), follows: None, stays: false }
 }
 
 /// The parts of a value by name; `None` where it has none, or is something that CloudFormation computes as a whole.

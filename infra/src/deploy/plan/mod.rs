@@ -4,6 +4,8 @@
 mod broaden;
 mod difference;
 mod evaluate;
+mod live;
+mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +18,34 @@ use serde_json::Value;
 
 pub use difference::{Action, Difference, Property};
 pub use evaluate::{Described, Values};
+pub use live::{DEFAULT_ACTIONS, Effect, LISTENER, Marks, Serves};
+pub use rights::Rights;
 
 use crate::resources::schema::{Replaces, replaces};
 use crate::stack::Both;
 
 /// Replaced whenever anything in it changes, because a revision of it never changes.
 const REVISIONS: &str = "AWS::ECS::TaskDefinition";
+
+/// Attributes that AWS gives a resource when it makes it, and that stay as long as it does.
+const IDENTITIES: [&str; 10] = [
+    "Arn",
+    "CanonicalHostedZoneID",
+    "DNSName",
+    "GroupId",
+    "LoadBalancerFullName",
+    "Name",
+    "RepositoryUri",
+    "RoleId",
+    "TargetGroupFullName",
+    "VpcId",
+];
+
+/// References from one changed resource to the next that are followed; a longer chain counts as a replacement.
+const DEEPEST: usize = 16;
+
+/// What a change set changes in a resource without naming it.
+const UNNAMED: &str = "(not named)";
 
 /// A template and its parameters.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +67,18 @@ pub struct Plan {
     pub create: bool,
     /// What happens to traffic and to what the environments run.
     pub traffic: Traffic,
+    /// What users notice at once, one sentence for each change of what serves them. If empty, everything live stays.
+    pub live: Vec<String>,
     /// What somebody may do that they could not do before, one sentence each.
     pub broadened: BTreeSet<String>,
     /// The resources that change, by logical id.
     pub resources: Vec<Difference>,
+    /// Who is served by each resource.
+    #[serde(skip)]
+    pub marks: Marks,
+    /// What each resource would let somebody do.
+    #[serde(skip)]
+    pub rights: Rights,
 }
 
 /// What happens to traffic: a deployment moves none.
@@ -54,8 +86,6 @@ pub struct Plan {
 pub struct Traffic {
     /// Who is prod, before and after.
     pub prod: Color,
-    /// Whether the stack has to be told so first, because a cutover has changed it since.
-    pub pins_prod: bool,
     /// The version of each environment, before and after; empty where nothing runs.
     pub blue: Version,
     /// The version of each environment, before and after; empty where nothing runs.
@@ -72,9 +102,9 @@ impl Traffic {
     }
 
     /// From the versions before and after.
-    pub fn new(prod: Color, pins_prod: bool, before: &Both<String>, after: &Both<String>) -> Self {
+    pub fn new(prod: Color, before: &Both<String>, after: &Both<String>) -> Self {
         let version = |color: Color| Version { before: before.of(color).clone(), after: after.of(color).clone() };
-        Self { prod, pins_prod, blue: version(Color::Blue), green: version(Color::Green) }
+        Self { prod, blue: version(Color::Blue), green: version(Color::Green) }
     }
 }
 
@@ -97,48 +127,57 @@ pub struct Subject<'a> {
 }
 
 impl Plan {
-    /// The plan for a stack that is made, where `begun` is what there is of it: mostly nothing.
+    /// The plan for a stack that is made. `begun` is what exists of it, usually nothing.
     pub fn of_creation(subject: Subject<'_>, traffic: Traffic, begun: State<'_>, after: State<'_>) -> Self {
-        let begun = evaluate::resources(begun.template, begun.values);
-        let after = evaluate::resources(after.template, after.values);
-        let resources = difference::compare(&begun, &after, replaces);
-        Self::new(subject, true, traffic, BTreeSet::new(), resources)
+        Self::new(subject, true, traffic, begun, after)
     }
 
     /// The plan for a stack that is brought from one state to another.
     pub fn of_update(subject: Subject<'_>, traffic: Traffic, before: State<'_>, after: State<'_>) -> Self {
+        Self::new(subject, false, traffic, before, after)
+    }
+
+    fn new(subject: Subject<'_>, create: bool, traffic: Traffic, before: State<'_>, after: State<'_>) -> Self {
+        let (stack, region) = (subject.stack.to_owned(), subject.region.to_owned());
+        let (marks, rights) = (Marks::of(before.template, after.template), Rights::of(before.template, after.template));
         let before = evaluate::resources(before.template, before.values);
         let after = evaluate::resources(after.template, after.values);
         let resources = difference::compare(&before, &after, replaces);
-        Self::new(subject, false, traffic, broaden::broadened(&before, &after), resources)
+        let (live, broadened) = (Vec::new(), BTreeSet::new());
+        Self { stack, region, create, traffic, live, broadened, resources, marks, rights }.judged()
     }
 
-    fn new(
-        subject: Subject<'_>,
-        create: bool,
-        traffic: Traffic,
-        broadened: BTreeSet<String>,
-        resources: Vec<Difference>,
-    ) -> Self {
-        let (stack, region) = (subject.stack.to_owned(), subject.region.to_owned());
-        Self { stack, region, create, traffic, broadened, resources }
+    /// Says anew what the changes mean to users and to who may do what. A stack that is made has neither.
+    fn judged(mut self) -> Self {
+        self.resources.sort_by(|one, other| one.id.cmp(&other.id));
+        if !self.create {
+            self.live = self.marks.noticed(&self.resources, Some(self.traffic.prod));
+            self.broadened = self.rights.broadened(&self.resources);
+        }
+        self
     }
 
-    /// The same plan, with the word of the change set where that knows more: what it lists changes, and what it does
-    /// not list does not.
+    /// The same plan, with what the change set knows besides: what it lists changes as it says. What only the
+    /// templates know changes too: a change set does not show every change.
+    /// <https://github.com/aws/aws-cdk-cli/issues/1780>
     #[must_use]
     pub fn with_change_set(mut self, changes: &[ResourceChange]) -> Self {
         let mut known: BTreeMap<String, Difference> =
             self.resources.drain(..).map(|difference| (difference.id.clone(), difference)).collect();
-        self.resources = changes
-            .iter()
-            .filter_map(|change| {
-                let id = change.logical_resource_id()?;
-                Some(merge(id, change, changes, known.remove(id)))
-            })
-            .collect();
-        self.resources.sort_by(|one, other| one.id.cmp(&other.id));
-        self
+        let listed = changes.iter().filter_map(|change| {
+            let id = change.logical_resource_id()?;
+            Some(merge(id, change, changes, known.remove(id)))
+        });
+        self.resources = listed.collect();
+        self.resources.extend(known.into_values());
+        self.judged()
+    }
+
+    /// The same plan, if CloudFormation says that there is nothing to change at all.
+    #[must_use]
+    pub fn without_changes(mut self) -> Self {
+        self.resources.clear();
+        self.judged()
     }
 
     /// Whether the stack stays as it is.
@@ -155,9 +194,20 @@ impl Plan {
             _ if it.kind == REVISIONS => None,
             Action::Replace => Some(format!("{} ({}) is replaced", it.id, it.kind)),
             Action::Remove => Some(format!("{} ({}) is removed", it.id, it.kind)),
+            // Without properties: the change set and the templates name them differently.
+            Action::Modify if self.marks.is_asked_about(it) => {
+                Some(format!("{} ({}) changes in place: it serves everyone", it.id, it.kind))
+            }
             Action::Add | Action::Modify => None,
         };
-        self.resources.iter().filter_map(of_resource).chain(self.broadened.iter().cloned()).collect()
+        let prod = self.traffic.prod;
+        let is_live = |it: &&Difference| {
+            self.marks.serves(&it.id) == Serves::Environment(prod) && self.marks.effect(it) != Effect::None
+        };
+        // A release to the live environment is asked about however it was called for.
+        let at_once = self.resources.iter().find(is_live).map(|_| format!("users of prod ({prod}) get it at once"));
+        let of_resources = self.resources.iter().filter_map(of_resource);
+        of_resources.chain(self.broadened.iter().cloned()).chain(at_once).collect()
     }
 
     /// How many resources this happens to.
@@ -181,21 +231,31 @@ impl Difference {
 fn merge(id: &str, change: &ResourceChange, all: &[ResourceChange], known: Option<Difference>) -> Difference {
     let kind = change.resource_type().unwrap_or_default().to_owned();
     let mut properties = known.map_or_else(Vec::new, |known| known.properties);
-    for detail in change.details() {
-        let Some(target) = detail.target() else { continue };
-        let name = match (target.name(), target.attribute()) {
-            (Some(name), _) => name,
-            (None, Some(attribute)) if *attribute != ResourceAttribute::Properties => attribute.as_str(),
-            _ => continue,
+    let vague = change.action() == Some(&ChangeAction::Modify) && change.details().is_empty();
+    // First what changes, then what only follows something that stays.
+    let stays = |detail: &&ResourceChangeDetail| follows_what_stays(detail, all, DEEPEST);
+    let (staying, changing): (Vec<_>, Vec<_>) = change.details().iter().partition(stays);
+    let details = changing.into_iter().map(|it| (it, false)).chain(staying.into_iter().map(|it| (it, true)));
+    for (detail, stays) in details {
+        let target = detail.target();
+        let attribute = target.and_then(|target| target.attribute());
+        let name = match (attribute, target.and_then(|target| target.name())) {
+            (Some(attribute), _) if *attribute != ResourceAttribute::Properties => attribute.as_str(),
+            // A property of this name is none of the attribute.
+            (_, Some("Metadata")) => "Properties.Metadata",
+            (_, Some(name)) => name,
+            // A change that names nothing can be any.
+            (_, None) => UNNAMED,
         };
         if properties.iter().any(|known| known.top() == name) {
             continue;
         }
         properties.push(Property {
             path: name.to_owned(),
-            before: target.before_value().map(str::to_owned),
-            after: target.after_value().map(str::to_owned),
+            before: target.and_then(|target| target.before_value()).map(str::to_owned),
+            after: target.and_then(|target| target.after_value()).map(str::to_owned),
             follows: detail.causing_entity().map(|entity| entity.split('.').next().unwrap_or(entity).to_owned()),
+            stays,
         });
     }
     let action = match change.action() {
@@ -204,166 +264,47 @@ fn merge(id: &str, change: &ResourceChange, all: &[ResourceChange], known: Optio
         _ if is_replaced(change, all) => Action::Replace,
         _ => Action::Modify,
     };
-    Difference { id: id.to_owned(), kind, action, properties }
+    Difference { id: id.to_owned(), kind, action, properties, vague }
 }
 
-/// Whether a change, one of `all`, replaces the resource. Where the change set does not know, the resource type's model
+/// Whether a change, one of `all`, replaces the resource. If the change set does not know, the resource type's model
 /// does, and whether what the property follows can have changed.
 pub fn is_replaced(change: &ResourceChange, all: &[ResourceChange]) -> bool {
+    replaced(change, all, DEEPEST)
+}
+
+fn replaced(change: &ResourceChange, all: &[ResourceChange], depth: usize) -> bool {
     match change.replacement() {
         Some(Replacement::True) => true,
         Some(Replacement::Conditional) => {
             let kind = change.resource_type().unwrap_or_default();
-            let details = change.details().iter().filter(|detail| !follows_what_stays(detail, all));
-            let mut names = details.filter_map(|detail| detail.target()?.name());
-            // Where it is not known, or depends on what neither says, the worst is assumed.
-            change.details().is_empty() || names.any(|name| replaces(kind, name) != Some(Replaces::Never))
+            let details = change.details().iter().filter(|detail| !follows_what_stays(detail, all, depth));
+            let mut names = details.map(|detail| detail.target().and_then(|target| target.name()));
+            // If it is not known, or depends on what neither says, the worst is assumed.
+            change.details().is_empty()
+                || names.any(|name| name.is_none_or(|name| replaces(kind, name) != Some(Replaces::Never)))
         }
         _ => false,
     }
 }
 
-/// Whether a property follows the name or the ARN of a resource that is changed in place: these stay as they are.
-fn follows_what_stays(detail: &ResourceChangeDetail, all: &[ResourceChange]) -> bool {
+/// Whether a property follows the identity of a resource that is changed in place, which then stays as it is.
+fn follows_what_stays(detail: &ResourceChangeDetail, all: &[ResourceChange], depth: usize) -> bool {
     let Some(entity) = detail.causing_entity() else { return false };
     let (followed, attribute) = entity.split_once('.').unwrap_or((entity, ""));
-    let stays_in_place = match detail.change_source() {
+    let is_identity = match detail.change_source() {
         Some(ChangeSource::ResourceReference) => true,
-        Some(ChangeSource::ResourceAttribute) => attribute == "Arn",
+        Some(ChangeSource::ResourceAttribute) => IDENTITIES.contains(&attribute),
         _ => false,
     };
     let is_changed_in_place = |change: &ResourceChange| {
         change.logical_resource_id() == Some(followed)
             && change.action() == Some(&ChangeAction::Modify)
-            && change.replacement() == Some(&Replacement::False)
+            && depth > 0
+            && !replaced(change, all, depth - 1)
     };
-    stays_in_place && all.iter().any(is_changed_in_place)
+    is_identity && all.iter().any(is_changed_in_place)
 }
 
 #[cfg(test)]
-mod tests {
-    use aws_sdk_cloudformation::types::{EvaluationType, ResourceTargetDefinition};
-    use serde_json::json;
-
-    use super::*;
-
-    fn traffic() -> Traffic {
-        let versions = |blue: &str| Both { blue: blue.to_owned(), green: "1".to_owned() };
-        Traffic::new(Color::Green, false, &versions("1"), &versions("2"))
-    }
-
-    fn subject() -> Subject<'static> {
-        Subject { stack: "bluegreen", region: "us-east-1" }
-    }
-
-    fn plan(before: &Value, after: &Value) -> Plan {
-        let values = Values::new();
-        let state = |template| State { template, values: &values };
-        Plan::of_update(subject(), traffic(), state(before), state(after))
-    }
-
-    fn bucket(name: &str) -> Value {
-        json!({ "Resources": { "Bucket": { "Type": "AWS::S3::Bucket", "Properties": { "BucketName": name } } } })
-    }
-
-    fn conditional(kind: &str, property: &str) -> ResourceChange {
-        let target =
-            ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name(property).build();
-        ResourceChange::builder()
-            .logical_resource_id("It")
-            .resource_type(kind)
-            .action(ChangeAction::Modify)
-            .replacement(Replacement::Conditional)
-            .details(ResourceChangeDetail::builder().target(target).build())
-            .build()
-    }
-
-    #[test]
-    fn the_replacement_and_the_removal_of_a_resource_are_concerns() {
-        let replaced = plan(&bucket("a"), &bucket("b"));
-        assert_eq!(replaced.concerns().into_iter().collect::<Vec<_>>(), ["Bucket (AWS::S3::Bucket) is replaced"]);
-        let removed = plan(&bucket("a"), &json!({ "Resources": {} }));
-        assert_eq!(removed.concerns().into_iter().collect::<Vec<_>>(), ["Bucket (AWS::S3::Bucket) is removed"]);
-    }
-
-    #[test]
-    fn a_new_revision_of_a_task_definition_is_no_concern() {
-        let task = |image: &str| json!({ "Resources": { "Task": { "Type": REVISIONS, "Properties": { "ContainerDefinitions": [{ "Name": "app", "Image": image }] } } } });
-        let plan = plan(&task("1"), &task("2"));
-        assert!(plan.concerns().is_empty());
-        assert_eq!((plan.revisions(), plan.count(Action::Replace)), (1, 0));
-    }
-
-    #[test]
-    fn making_a_stack_is_no_concern() {
-        let values = Values::new();
-        let template = bucket("a");
-        let whole = State { template: &template, values: &values };
-        let nothing = State { template: &Value::Null, values: &values };
-        let plan = Plan::of_creation(subject(), traffic(), nothing, whole);
-        assert_eq!(plan.count(Action::Add), 1);
-        assert!(plan.concerns().is_empty());
-        assert!(Plan::of_creation(subject(), traffic(), whole, whole).is_empty(), "what is begun is not made again");
-    }
-
-    #[test]
-    fn the_change_set_has_the_last_word_on_what_changes_and_the_templates_on_the_values() {
-        let change = ResourceChange::builder()
-            .logical_resource_id("Bucket")
-            .resource_type("AWS::S3::Bucket")
-            .action(ChangeAction::Modify)
-            .replacement(Replacement::True)
-            .build();
-        let plan = plan(&bucket("a"), &bucket("b"));
-        assert!(plan.clone().with_change_set(&[]).is_empty());
-        let exact = plan.with_change_set(&[change]);
-        assert_eq!(exact.resources[0].action, Action::Replace);
-        assert_eq!(exact.resources[0].properties[0].after.as_deref(), Some("b"));
-    }
-
-    #[test]
-    fn the_resource_model_decides_where_the_change_set_says_conditional() {
-        assert!(is_replaced(&conditional("AWS::ECS::Service", "Cluster"), &[]));
-        assert!(!is_replaced(&conditional("AWS::ECS::Service", "TaskDefinition"), &[]));
-        assert!(is_replaced(&conditional("AWS::Unknown::Thing", "Name"), &[]), "nobody knows: the worst is assumed");
-    }
-
-    /// A service whose cluster follows another resource, as the change set tells it.
-    fn following(source: ChangeSource, entity: &str) -> ResourceChange {
-        let target =
-            ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name("Cluster").build();
-        let detail = ResourceChangeDetail::builder()
-            .target(target)
-            .evaluation(EvaluationType::Dynamic)
-            .change_source(source)
-            .causing_entity(entity)
-            .build();
-        ResourceChange::builder()
-            .logical_resource_id("Service")
-            .resource_type("AWS::ECS::Service")
-            .action(ChangeAction::Modify)
-            .replacement(Replacement::Conditional)
-            .details(detail)
-            .build()
-    }
-
-    #[test]
-    fn who_follows_the_arn_of_a_resource_that_is_changed_in_place_stays() {
-        let cluster = |replacement| {
-            let change = ResourceChange::builder().logical_resource_id("Cluster").resource_type("AWS::ECS::Cluster");
-            vec![change.action(ChangeAction::Modify).replacement(replacement).build()]
-        };
-        let arn = following(ChangeSource::ResourceAttribute, "Cluster.Arn");
-        let name = following(ChangeSource::ResourceReference, "Cluster");
-        for change in [&arn, &name] {
-            assert!(!is_replaced(change, &cluster(Replacement::False)));
-            assert!(is_replaced(change, &cluster(Replacement::True)), "it gets another ARN");
-            assert!(is_replaced(change, &cluster(Replacement::Conditional)), "nobody knows");
-            assert!(is_replaced(change, &[]), "nobody knows");
-        }
-        let other = following(ChangeSource::ResourceAttribute, "Cluster.Something");
-        assert!(is_replaced(&other, &cluster(Replacement::False)), "any other attribute may change");
-        let direct = following(ChangeSource::DirectModification, "Cluster.Arn");
-        assert!(is_replaced(&direct, &cluster(Replacement::False)));
-    }
-}
+mod tests;

@@ -1,9 +1,17 @@
 //! Who may connect to whom.
 
+use std::collections::BTreeSet;
+
 use crate::cdk::{Expr, Id, Ref, Stack};
 use crate::resources::ec2::{Eip, Peer, Rule, SecurityGroup, Vpc};
 use crate::resources::values::Port;
+use crate::stack::part::{Marking, Serves};
 use crate::stack::{Settings, TaskNetwork, tags};
+
+/// Logical id of the load balancer's group.
+const LOAD_BALANCER: &str = "LoadBalancerSecurityGroup";
+/// Logical id of the tasks' group, which lets the load balancer in on every port that tasks listen on.
+pub(in crate::stack) const TASKS: &str = "TaskSecurityGroup";
 
 /// The security groups.
 pub(super) struct Groups {
@@ -13,10 +21,16 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Adds the groups to the stack. From the `addresses` of its NAT gateways the function reaches dev.
-    pub(super) fn new(stack: &mut Stack, settings: &Settings, vpc: &Expr<Id<Vpc>>, addresses: &[Ref<Eip>]) -> Self {
-        let port = settings.app.port;
-        let mut group = |id: &str, name: &str, description: &str, ingress: Vec<Rule>, egress: Vec<Rule>| {
+    /// Adds the groups to the stack. Tasks listen on these `ports`. From the `addresses` of its NAT gateways the function
+    /// reaches dev.
+    pub(super) fn new(
+        stack: &mut Stack,
+        settings: &Settings,
+        vpc: &Expr<Id<Vpc>>,
+        ports: &BTreeSet<Port>,
+        addresses: &[Ref<Eip>],
+    ) -> Self {
+        let group = |stack: &mut Stack, id: &str, name: &str, description: &str, [ingress, egress]: [Vec<Rule>; 2]| {
             stack.add(
                 id,
                 SecurityGroup {
@@ -28,26 +42,35 @@ impl Groups {
                 },
             )
         };
+        let network = || Peer::Range(settings.network.cidr.clone().into());
         let balancer = group(
-            "LoadBalancerSecurityGroup",
+            stack,
+            LOAD_BALANCER,
             "load-balancer",
             "The load balancer: everybody in on prod and dev, out to the tasks only",
-            listeners(settings, addresses),
-            vec![Rule::tcp(port, Peer::Range(settings.network.cidr.clone().into()), "The tasks")],
+            [
+                listeners(settings, addresses),
+                ports.iter().map(|port| Rule::tcp(*port, network(), "The tasks")).collect(),
+            ],
         );
+        let from_balancer = |port: &Port| Rule::tcp(*port, Peer::Group(balancer.id()), "The load balancer");
         let tasks = group(
-            "TaskSecurityGroup",
+            stack,
+            TASKS,
             "tasks",
             "The tasks: in from the load balancer only, out to HTTPS",
-            vec![Rule::tcp(port, Peer::Group(balancer.id()), "The load balancer")],
-            vec![Rule::tcp(Port::HTTPS, Peer::anyone(), "Registry and logs")],
+            [
+                ports.iter().map(from_balancer).collect(),
+                vec![Rule::tcp(Port::HTTPS, Peer::anyone(), "Registry and logs")],
+            ],
         );
         let function = (settings.network.tasks == TaskNetwork::Nat).then(|| {
             let mut ports = vec![Port::HTTPS, settings.prod_port(), settings.dev_port()];
             ports.sort_unstable();
             ports.dedup();
             let out = ports.into_iter().map(|port| Rule::tcp(port, Peer::anyone(), "AWS APIs, prod and dev")).collect();
-            group("CutoverSecurityGroup", "cutover", "The cutover function: out only", Vec::new(), out)
+            let stack = &mut stack.serving(Serves::Nobody);
+            group(stack, "CutoverSecurityGroup", "cutover", "The cutover function: out only", [Vec::new(), out])
         });
         Self { balancer, tasks, function }
     }

@@ -1,10 +1,12 @@
 //! The network: where the load balancer, the tasks and the function are, and who may connect to whom.
 
-mod groups;
+pub(super) mod groups;
 mod own;
 mod private;
 
+use super::kept::Kept;
 use super::keys::Keys;
+use super::part::{Marking, Serves};
 use super::{Settings, TaskNetwork};
 use crate::cdk::{Expr, Id, Ref, Stack};
 use crate::resources::ec2::{Eip, Route, SecurityGroup, Subnet, Vpc, VpcEndpoint};
@@ -41,7 +43,8 @@ struct WaysOut {
 
 impl Network {
     /// Adds the network to the stack.
-    pub fn new(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Self {
+    pub fn new(stack: &mut Stack, settings: &Settings, keys: &Keys, kept: &Kept) -> Self {
+        let stack = &mut stack.serving(Serves::Everyone);
         let choices = &settings.network;
         let (place, mut ways_out) = if let Some(id) = &choices.vpc {
             (own::Place::existing(choices, id.into()), WaysOut::default())
@@ -53,9 +56,10 @@ impl Network {
                 TaskNetwork::Endpoints => (private::without_way_out(stack, settings, own), WaysOut::default()),
             }
         };
-        let groups = groups::Groups::new(stack, settings, &place.vpc, &ways_out.addresses);
+        let ports = kept.ports_with(settings.app.port);
+        let groups = groups::Groups::new(stack, settings, &place.vpc, &ports, &ways_out.addresses);
         if choices.tasks == TaskNetwork::Endpoints {
-            ways_out.endpoints = private::endpoints(stack, settings, &place, &groups.tasks);
+            ways_out.endpoints = private::endpoints(stack, settings, kept, &place, &groups.tasks);
         }
         let function = (choices.tasks == TaskNetwork::Nat).then(|| VpcConfig {
             subnet_ids: place.task_subnets.clone(),

@@ -1,18 +1,52 @@
 //! Where things are: subnets of a VPC of the stack's own, or of one that exists.
 
-use crate::cdk::{Expr, Id, PolicyDocument, Ref, Stack, Statement};
+use crate::cdk::{Expr, Id, PolicyDocument, Ref, Stack, Statement, Test, sub};
 use crate::resources::ec2::{
     FlowLog, InternetGateway, Route, RouteTable, Subnet, SubnetRouteTableAssociation, Through, Vpc,
     VpcGatewayAttachment,
 };
 use crate::resources::iam::{Policy, Role};
 use crate::resources::logs::LogGroup;
-use crate::resources::values::Cidr;
+use crate::resources::values::{Cidr, ZoneName};
 use crate::stack::keys::Keys;
-use crate::stack::{Settings, settings, tags};
+use crate::stack::part::{Marking, Serves};
+use crate::stack::{Settings, parameter, settings, tags};
 
-/// Zones that the stack's own VPC has subnets in.
-pub(super) const ZONES: [u8; 2] = [0, 1];
+/// A zone that the stack's own VPC has subnets in.
+#[derive(Clone)]
+pub(super) struct Zone {
+    /// Its number, from 0.
+    index: u8,
+    /// Its name.
+    name: Expr<String>,
+}
+
+impl Zone {
+    /// Both, from the template's parameters: chosen once, and the same ever after. `Fn::GetAZs` would be evaluated at each
+    /// update, by whoever updates, and its order can change
+    /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-getavailabilityzones.html>).
+    /// If none are given, they are the region's `a` and `b`.
+    fn both(stack: &mut Stack) -> Vec<Self> {
+        let parameters =
+            parameter::ZONES.map(|id| stack.parameter_of::<ZoneName>(id, "Availability zone of the subnets."));
+        stack.parameter_group("Network", &parameter::ZONES);
+        let given = stack.condition("ZonesGiven", Test::is_given(&parameters[0]));
+        let zone = |(index, parameter): (u8, Expr<ZoneName>)| {
+            let otherwise = sub(&format!("${{AWS::Region}}{}", letter(index).to_ascii_lowercase()));
+            Self { index, name: Expr::when(&given, &parameter.text(), &otherwise) }
+        };
+        (0..).zip(parameters).map(zone).collect()
+    }
+
+    /// Its letter, as logical ids and names end with it.
+    pub(super) const fn letter(&self) -> char {
+        letter(self.index)
+    }
+}
+
+const fn letter(index: u8) -> char {
+    (b'A' + index) as char
+}
 
 /// A VPC and the subnets in it.
 pub(super) struct Place {
@@ -21,6 +55,7 @@ pub(super) struct Place {
     pub(super) task_subnets: Vec<Expr<Id<Subnet>>>,
     pub(super) route_tables: Vec<Ref<RouteTable>>,
     pub(super) internet_route: Option<Ref<Route>>,
+    pub(super) zones: Vec<Zone>,
 }
 
 impl Place {
@@ -31,7 +66,8 @@ impl Place {
             [] => public_subnets.clone(),
             own => own.iter().map(Expr::from).collect(),
         };
-        Self { vpc, public_subnets, task_subnets, route_tables: Vec::new(), internet_route: None }
+        let (route_tables, zones) = (Vec::new(), Vec::new());
+        Self { vpc, public_subnets, task_subnets, route_tables, internet_route: None, zones }
     }
 
     /// In a VPC of the stack's own, with tasks in the public subnets.
@@ -56,14 +92,16 @@ impl Place {
         let table = stack.add("PublicRouteTable", RouteTable { vpc_id: vpc.id(), tags: tags("public") });
         let route = stack.add("InternetRoute", default_route(&table, Through::Internet(gateway.id())));
         stack.after(&route, &attachment);
+        let zones = Zone::both(stack);
         let public: Vec<_> =
-            ZONES.map(|zone| subnet(stack, settings, &vpc.id(), Kind::Public, zone, &table).id()).into();
+            zones.iter().map(|zone| subnet(stack, settings, &vpc.id(), Kind::Public, zone, &table).id()).collect();
         Self {
             vpc: vpc.id(),
             task_subnets: public.clone(),
             public_subnets: public,
             route_tables: Vec::new(),
             internet_route: Some(route),
+            zones,
         }
     }
 }
@@ -73,11 +111,6 @@ impl Place {
 pub(super) enum Kind {
     Public,
     Private,
-}
-
-/// The letter of a zone, as logical ids and names end with it.
-pub(super) const fn letter(zone: u8) -> char {
-    (b'A' + zone) as char
 }
 
 /// Every address that nothing nearer is known for.
@@ -91,20 +124,20 @@ pub(super) fn subnet(
     settings: &Settings,
     vpc: &Expr<Id<Vpc>>,
     kind: Kind,
-    zone: u8,
+    zone: &Zone,
     table: &Ref<RouteTable>,
 ) -> Ref<Subnet> {
     let (word, part) = match kind {
-        Kind::Public => ("Public", zone),
-        Kind::Private => ("Private", 128 + zone),
+        Kind::Public => ("Public", zone.index),
+        Kind::Private => ("Private", 128 + zone.index),
     };
-    let letter = letter(zone);
+    let letter = zone.letter();
     let subnet = stack.add(
         &format!("{word}Subnet{letter}"),
         Subnet {
             vpc_id: vpc.clone(),
             cidr_block: settings.network.cidr.part(part),
-            availability_zone: Expr::availability_zone(zone.into()),
+            availability_zone: zone.name.clone(),
             map_public_ip_on_launch: false,
             tags: tags(&format!("{word}-{letter}").to_lowercase()),
         },
@@ -118,6 +151,7 @@ pub(super) fn subnet(
 
 /// Records the VPC's connections.
 fn flow_log(stack: &mut Stack, settings: &Settings, keys: &Keys, vpc: &Ref<Vpc>) {
+    let stack = &mut stack.serving(Serves::Nobody);
     let log_group = keys.add_log(stack, "FlowLogGroup", keys.log_group(settings, "flow-log"));
     let write = Statement::allow(
         "WriteLog",

@@ -1,20 +1,21 @@
 //! Private subnets for the tasks: with a NAT gateway in each zone, or with VPC endpoints and no way out.
 
 use super::WaysOut;
-use super::own::{Kind, Place, ZONES, default_route, letter, subnet};
+use super::own::{Kind, Place, Zone, default_route, subnet};
 use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, sub};
 use crate::resources::ec2::{
     Eip, EndpointKind, NatGateway, Peer, RouteTable, Rule, SecurityGroup, Through, VpcEndpoint,
 };
 use crate::resources::values::Port;
+use crate::stack::kept::Kept;
 use crate::stack::{Settings, tags};
 
 /// Tasks in private subnets that go out through NAT gateways. One in each zone: the loss of a zone stays in it.
 pub(super) fn with_nat(stack: &mut Stack, settings: &Settings, mut place: Place) -> (Place, WaysOut) {
     let mut ways_out = WaysOut::default();
     let mut subnets = Vec::new();
-    for (zone, public) in ZONES.into_iter().zip(place.public_subnets.clone()) {
-        let (letter, name) = (letter(zone), format!("nat-{}", letter(zone).to_ascii_lowercase()));
+    for (zone, public) in place.zones.iter().zip(place.public_subnets.clone()) {
+        let (letter, name) = (zone.letter(), format!("nat-{}", zone.letter().to_ascii_lowercase()));
         let address = stack.add(&format!("NatAddress{letter}"), Eip { domain: "vpc", tags: tags(&name) });
         let nat = stack.add(
             &format!("NatGateway{letter}"),
@@ -36,18 +37,19 @@ pub(super) fn with_nat(stack: &mut Stack, settings: &Settings, mut place: Place)
 
 /// Tasks in private subnets without a way out.
 pub(super) fn without_way_out(stack: &mut Stack, settings: &Settings, mut place: Place) -> Place {
-    let mut subnets = Vec::new();
-    for zone in ZONES {
+    let (mut subnets, mut tables) = (Vec::new(), Vec::new());
+    for zone in &place.zones {
         let table = private_table(stack, &place, zone);
         subnets.push(subnet(stack, settings, &place.vpc, Kind::Private, zone, &table).id());
-        place.route_tables.push(table);
+        tables.push(table);
     }
+    place.route_tables = tables;
     place.task_subnets = subnets;
     place
 }
 
-fn private_table(stack: &mut Stack, place: &Place, zone: u8) -> Ref<RouteTable> {
-    let letter = letter(zone);
+fn private_table(stack: &mut Stack, place: &Place, zone: &Zone) -> Ref<RouteTable> {
+    let letter = zone.letter();
     let name = format!("private-{}", letter.to_ascii_lowercase());
     stack.add(&format!("PrivateRouteTable{letter}"), RouteTable { vpc_id: place.vpc.clone(), tags: tags(&name) })
 }
@@ -57,6 +59,7 @@ fn private_table(stack: &mut Stack, place: &Place, zone: u8) -> Ref<RouteTable> 
 pub(super) fn endpoints(
     stack: &mut Stack,
     settings: &Settings,
+    kept: &Kept,
     place: &Place,
     tasks: &Ref<SecurityGroup>,
 ) -> Vec<Ref<VpcEndpoint>> {
@@ -77,7 +80,7 @@ pub(super) fn endpoints(
     );
     let mut services = vec![("EcrApi", "ecr.api"), ("EcrDocker", "ecr.dkr"), ("Logs", "logs")];
     for (id, service) in [("Secrets", "secretsmanager"), ("Parameters", "ssm")] {
-        if settings.secrets.values().any(|reference| reference.service() == service) {
+        if settings.secrets.values().chain(kept.secrets()).any(|reference| reference.service() == service) {
             services.push((id, service));
         }
     }

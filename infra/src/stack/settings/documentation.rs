@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::scope::scope;
+
 /// A key of a table: its name, its default as TOML, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -80,12 +82,17 @@ fn toml_of(value: &Value) -> Option<String> {
     }
 }
 
+/// What changes with a key, for people.
+pub(super) fn changes(key: &str) -> String {
+    scope(key).map_or_else(|| "–".to_owned(), |scope| scope.to_string())
+}
+
 /// The keys of one table as rows of a Markdown table.
 pub(super) fn rows(table: &str, keys: &[Key]) -> String {
     let row = |key: &Key| {
         let path = if table.is_empty() { key.name.to_owned() } else { format!("{table}.{}", key.name) };
         let default = key.default.as_ref().map_or_else(|| "–".to_owned(), |default| format!("`{default}`"));
-        format!("| `{path}` | {default} | {} |\n", key.meaning)
+        format!("| `{path}` | {} | {default} | {} |\n", changes(&path), key.meaning)
     };
     keys.iter().map(row).collect()
 }
@@ -111,8 +118,8 @@ mod tests {
     fn a_table_describes_itself() {
         assert_eq!(
             rows("sample", &Sample::keys()),
-            "| `sample.number` | `3` | A number. Of things. |\n| `sample.list` | `[\"a\"]` | A list. |\n\
-             | `sample.nothing` | – | Not there. |\n"
+            "| `sample.number` | – | `3` | A number. Of things. |\n| `sample.list` | – | `[\"a\"]` | A list. |\n\
+             | `sample.nothing` | – | – | Not there. |\n"
         );
     }
 }

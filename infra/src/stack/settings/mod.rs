@@ -4,6 +4,7 @@
 
 mod documentation;
 mod rules;
+mod scope;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use crate::error::{Doing, Error, Result};
 use crate::resources::values::{Cidr, Port, RegionName, SecretReference, StackName, TagKey, TagValue, VariableName};
 
 pub use documentation::{Key, Table};
+pub(super) use rules::OWN_VARIABLES;
+pub use scope::Scope;
 pub use tables::{
     Alarms, App, Autoscaling, Ci, Cutover, Dev, HealthCheck, Https, Logs, Network, Prod, Security, TaskNetwork,
 };
@@ -134,11 +137,13 @@ impl Settings {
     /// Every key with its default and its meaning, as the Markdown table of the README.
     pub fn documentation() -> String {
         let none = || "–".to_owned();
-        let row = |key: &str, default: String, meaning: &str| format!("| `{key}` | {default} | {meaning} |\n");
-        let table = |name: &str, about: &str, keys: &[Key]| {
-            format!("| **`[{name}]`** | | {} |\n{}", about.trim(), documentation::rows(name, keys))
+        let row = |key: &str, default: String, meaning: &str| {
+            format!("| `{key}` | {} | {default} | {meaning} |\n", documentation::changes(key))
         };
-        let mut text = "| key | default | meaning |\n|---|---|---|\n".to_owned();
+        let table = |name: &str, about: &str, keys: &[Key]| {
+            format!("| **`[{name}]`** | | | {} |\n{}", about.trim(), documentation::rows(name, keys))
+        };
+        let mut text = "| key | changes | default | meaning |\n|---|---|---|---|\n".to_owned();
         text +=
             &row("name", "`\"bluegreen\"`".to_owned(), "Name of the stack; `--stack` (`STACK=` with make) goes first.");
         text += &row("region", none(), "Region of the stack, where the AWS configuration names none.");
@@ -164,7 +169,11 @@ impl Settings {
             none(),
             "Environment variable whose value AWS keeps: the ARN of a Secrets Manager secret or an SSM parameter.",
         );
-        text += &row("tags.KEY", none(), "Tag on everything in the stack.");
+        text += &row(
+            "tags.KEY",
+            none(),
+            "Tag on everything in the stack; on what an environment has of its own, with its next release.",
+        );
         text
     }
 }

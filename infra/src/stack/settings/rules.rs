@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Ci, Settings, TaskNetwork};
+use super::{Ci, Network, Settings, TaskNetwork};
 use crate::error::Result;
 use crate::image::ImageSource;
 
 /// Environment variables that the stack sets itself.
-const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
+pub(in crate::stack) const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
 
 /// A rule that settings break.
 pub(super) struct Broken {
@@ -122,18 +122,64 @@ fn variables(settings: &Settings) -> Option<Broken> {
 
 fn ci(settings: &Settings) -> Option<Broken> {
     let ci = &settings.ci;
-    if ci.github.is_none() {
-        let set = *ci != Ci::default();
-        return set.then(|| {
-            Broken::at("ci.github", "name the repository whose workflows may assume the role: \"owner/name\"")
-        });
+    match (&ci.github, &ci.issuer) {
+        (Some(_), Some(_)) => Some(Broken::at("ci.issuer", "the roles have one issuer: remove this or ci.github")),
+        (Some(_), None) => github(ci),
+        (None, Some(_)) => other_issuer(ci),
+        (None, None) => (*ci != Ci::default()).then(|| {
+            let reason = "name the repository whose workflows may assume the roles, \"owner/name\", or ci.issuer";
+            Broken::at("ci.github", reason)
+        }),
     }
-    (ci.environments.is_empty() && ci.branches.is_empty())
-        .then(|| Broken::at("ci.environments", "name the environments or branches whose jobs may assume the role"))
+}
+
+fn github(ci: &Ci) -> Option<Broken> {
+    for (key, subjects) in [("deploy_subjects", &ci.deploy_subjects), ("cutover_subjects", &ci.cutover_subjects)] {
+        if !subjects.is_empty() {
+            let reason = "subjects are for another issuer; on GitHub, name environments and branches";
+            return Some(Broken::at(&format!("ci.{key}"), reason));
+        }
+    }
+    if ci.deploy_environments.is_empty() && ci.branches.is_empty() {
+        return Some(Broken::at("ci.deploy_environments", "name the environments or branches whose jobs may deploy"));
+    }
+    if ci.cutover_environments.is_empty() {
+        return Some(Broken::at("ci.cutover_environments", "name the environments whose jobs may cut over"));
+    }
+    // Otherwise the approval of one role would be the approval of both.
+    let both = ci.cutover_environments.iter().find(|name| ci.deploy_environments.contains(name))?;
+    let reason = format!("{both} may deploy: name another environment for the jobs that cut over");
+    Some(Broken::at("ci.cutover_environments", reason))
+}
+
+fn other_issuer(ci: &Ci) -> Option<Broken> {
+    let default = Ci::default();
+    for (key, set) in [
+        ("deploy_environments", ci.deploy_environments != default.deploy_environments),
+        ("cutover_environments", ci.cutover_environments != default.cutover_environments),
+        ("branches", ci.branches != default.branches),
+    ] {
+        if set {
+            let reason = "environments and branches are GitHub's; of another issuer, name the subjects of the tokens";
+            return Some(Broken::at(&format!("ci.{key}"), reason));
+        }
+    }
+    if ci.deploy_subjects.is_empty() {
+        return Some(Broken::at("ci.deploy_subjects", "name the subjects of the jobs that may deploy"));
+    }
+    if ci.cutover_subjects.is_empty() {
+        return Some(Broken::at("ci.cutover_subjects", "name the subjects of the jobs that may cut over"));
+    }
+    let both = ci.cutover_subjects.iter().find(|subject| ci.deploy_subjects.contains(subject))?;
+    let reason = format!("{both} may deploy: the jobs that cut over need a subject of their own");
+    Some(Broken::at("ci.cutover_subjects", reason))
 }
 
 fn network(settings: &Settings) -> Option<Broken> {
     let network = &settings.network;
+    if let Some(broken) = zones(network) {
+        return Some(broken);
+    }
     match network.vpc {
         Some(_) if network.public_subnets.len() < 2 => {
             return Some(Broken::at(
@@ -177,6 +223,16 @@ fn network(settings: &Settings) -> Option<Broken> {
         ));
     }
     None
+}
+
+fn zones(network: &Network) -> Option<Broken> {
+    let reason = match network.zones.as_slice() {
+        [] => return None,
+        _ if network.vpc.is_some() => "the zones of an existing VPC are those of its subnets",
+        [first, second] if first != second => return None,
+        _ => "name two different zones, each of which gets one half of the tasks",
+    };
+    Some(Broken::at("network.zones", reason))
 }
 
 /// Where the value of a key is in the text; of a key that is not there, nothing.

@@ -7,8 +7,9 @@ use crate::resources::ecs::FargateSize;
 use crate::resources::lambda::Architecture;
 use crate::resources::values::{
     Amount, BucketName, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName,
-    DrainSeconds, Email, GraceSeconds, ImageName, PackageName, Percent, Port, ProviderArn, RefName, RepositoryName,
-    RetentionDays, SubnetId, UrlPath, UserId, VersionHeader, VersionLabel, VpcId,
+    DrainSeconds, Email, GraceSeconds, ImageName, IssuerName, PackageName, Percent, Port, ProviderArn, RefName,
+    RepositoryName, RetentionDays, SubnetId, TokenSubject, UrlPath, UserId, VersionHeader, VersionLabel, VpcId,
+    ZoneName,
 };
 
 table! {
@@ -120,6 +121,8 @@ table! {
         vpc: Option<VpcId> = None,
         /// Address range of the VPC, its own or the existing one's.
         cidr: Cidr = known("10.0.0.0/16"),
+        /// The two availability zones of the stack's own VPC, such as `["eu-central-1a", "eu-central-1b"]`; without them, the first deployment takes the first two that have Fargate. They never change after that.
+        zones: Vec<ZoneName> = Vec::new(),
         /// Of an existing VPC: the subnets of the load balancer, in two zones or more.
         public_subnets: Vec<SubnetId> = Vec::new(),
         /// Of an existing VPC: the subnets of the tasks; without any, the load balancer's.
@@ -178,15 +181,23 @@ table! {
 }
 
 table! {
-    /// A role for GitHub Actions that may deploy versions and cut over, and change nothing else; on with a repository.
+    /// Two roles for a pipeline: one deploys versions, one cuts over, and neither changes anything else; on with a repository or an issuer. [What they may do](docs/how-to/ci.md).
     pub struct Ci {
-        /// The repository whose workflows may assume it: `"owner/name"`.
+        /// The repository on GitHub whose workflows may assume the roles: `"owner/name"`, or with both ids, `"owner@123/name@456"`, which a repository needs that was made, renamed or moved since July 2026.
         github: Option<RepositoryName> = None,
-        /// Only jobs in these GitHub environments, which can ask for a person's approval.
-        environments: Vec<RefName> = vec![known("staging"), known("production")],
-        /// Jobs on these branches too, outside of an environment.
+        /// The GitHub environments whose jobs may deploy.
+        deploy_environments: Vec<RefName> = vec![known("staging")],
+        /// The GitHub environments whose jobs may cut over. Protect them: they can ask for a person's approval.
+        cutover_environments: Vec<RefName> = vec![known("production")],
+        /// Jobs on these branches may deploy too, outside of an environment.
         branches: Vec<RefName> = Vec::new(),
-        /// ARN of the account's OIDC provider for GitHub, of which there can be only one; without it, the stack makes it.
+        /// Another issuer of OIDC tokens, instead of GitHub: `"gitlab.com"`, `"agent.buildkite.com"`; with the subjects below.
+        issuer: Option<IssuerName> = None,
+        /// Of another issuer: the subjects (claim `sub`) of the jobs that may deploy, exactly as their tokens have them.
+        deploy_subjects: Vec<TokenSubject> = Vec::new(),
+        /// Of another issuer: the subjects of the jobs that may cut over.
+        cutover_subjects: Vec<TokenSubject> = Vec::new(),
+        /// ARN of the account's OIDC provider for the issuer, of which there can be only one; without it, the stack makes it.
         provider: Option<ProviderArn> = None,
     }
 }

@@ -1,0 +1,147 @@
+//! What refers to what in a template, as JSON: resources, parameters and conditions by their names.
+
+use serde_json::{Map, Value};
+
+/// That something in a template names something else in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The logical id of what refers.
+    pub from: String,
+    /// The name that it refers to.
+    pub to: String,
+    /// What it refers to.
+    pub kind: Kind,
+}
+
+/// What a reference is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A resource, a parameter or a pseudo parameter.
+    Value,
+    /// A condition.
+    Condition,
+}
+
+/// Every reference of the template's conditions, resources and outputs.
+pub fn references(template: &Value) -> Vec<Reference> {
+    let mut found = Vec::new();
+    for section in ["Conditions", "Resources", "Outputs"] {
+        for (id, item) in template[section].as_object().into_iter().flatten() {
+            found.extend(references_of(section, id, item));
+        }
+    }
+    found
+}
+
+/// Every reference of one item of a section (`Conditions`, `Resources` or `Outputs`).
+pub fn references_of(section: &str, id: &str, item: &Value) -> Vec<Reference> {
+    let mut found = Vec::new();
+    let mut note = |kind, to: &str| found.push(Reference { from: id.to_owned(), to: to.to_owned(), kind });
+    if section == "Conditions" {
+        conditions(item, &mut note);
+    } else if let Some(condition) = item["Condition"].as_str() {
+        note(Kind::Condition, condition);
+    }
+    for to in texts(&item["DependsOn"]) {
+        note(Kind::Value, to);
+    }
+    collect(item, &mut note);
+    found
+}
+
+/// Conditions that a condition is made of, however deep: `{"Condition": "Name"}` in `Fn::And`, `Fn::Or` and `Fn::Not`.
+fn conditions(test: &Value, note: &mut impl FnMut(Kind, &str)) {
+    match test {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                match (name.as_str(), inner) {
+                    ("Condition", Value::String(to)) => note(Kind::Condition, to),
+                    _ => conditions(inner, note),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| conditions(item, note)),
+        _ => {}
+    }
+}
+
+fn collect(value: &Value, note: &mut impl FnMut(Kind, &str)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                match (name.as_str(), inner) {
+                    ("Ref", Value::String(to)) => note(Kind::Value, to),
+                    ("Fn::GetAtt", Value::Array(path)) => {
+                        path.first().and_then(Value::as_str).into_iter().for_each(|to| note(Kind::Value, to));
+                    }
+                    ("Fn::GetAtt", Value::String(path)) => {
+                        path.split('.').next().into_iter().for_each(|to| note(Kind::Value, to));
+                    }
+                    ("Fn::If", Value::Array(branches)) => {
+                        branches.first().and_then(Value::as_str).into_iter().for_each(|to| note(Kind::Condition, to));
+                        branches.iter().skip(1).for_each(|branch| collect(branch, note));
+                    }
+                    ("Fn::Sub", Value::String(text)) => placeholders(text, &Map::new(), note),
+                    ("Fn::Sub", Value::Array(parts)) => {
+                        let variables = parts.get(1).and_then(Value::as_object).cloned().unwrap_or_default();
+                        let text = parts.first().and_then(Value::as_str).unwrap_or_default();
+                        placeholders(text, &variables, note);
+                        variables.values().for_each(|value| collect(value, note));
+                    }
+                    _ => collect(inner, note),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, note)),
+        _ => {}
+    }
+}
+
+/// What the text of an `Fn::Sub` names, but for its own variables.
+fn placeholders(text: &str, variables: &Map<String, Value>, note: &mut impl FnMut(Kind, &str)) {
+    for part in text.split("${").skip(1) {
+        let name = part.split(['}', '.']).next().unwrap_or_default();
+        if !name.starts_with('!') && !variables.contains_key(name) {
+            note(Kind::Value, name);
+        }
+    }
+}
+
+/// A text or a list of texts as a list.
+pub(super) fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn conditions_inside_of_conditions_are_references() {
+        let test =
+            json!({ "Fn::Not": [{ "Fn::And": [{ "Condition": "A" }, { "Fn::Equals": [{ "Ref": "P" }, ""] }] }] });
+        let found: Vec<(String, Kind)> =
+            references_of("Conditions", "C", &test).into_iter().map(|it| (it.to, it.kind)).collect();
+        assert_eq!(found, [("A".to_owned(), Kind::Condition), ("P".to_owned(), Kind::Value)]);
+    }
+
+    #[test]
+    fn an_attribute_is_named_by_a_list_or_by_a_text() {
+        for attribute in [json!(["A", "Arn"]), json!("A.Arn")] {
+            let found = references_of("Resources", "R", &json!({ "Properties": { "X": { "Fn::GetAtt": attribute } } }));
+            assert_eq!(found, [Reference { from: "R".to_owned(), to: "A".to_owned(), kind: Kind::Value }]);
+        }
+    }
+
+    #[test]
+    fn the_condition_of_a_policy_is_no_condition_of_the_template() {
+        let policy = json!({ "Properties": { "Statement": [{ "Condition": { "StringEquals": { "a": "b" } } }] } });
+        assert_eq!(references_of("Resources", "R", &policy), []);
+    }
+}

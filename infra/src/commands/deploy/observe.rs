@@ -1,0 +1,96 @@
+//! What there is before a deployment: the stack, its template, what its environments run, and where traffic goes.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudformation::types::TemplateStage;
+use cutover_lambda::color::Color;
+use serde_json::Value;
+
+use super::super::publish::Release;
+use crate::cloud::{Cloud, DeployedStack, Traffic};
+use crate::error::{Calling, Result};
+use crate::stack::outputs::Outputs;
+use crate::stack::{Both, parameter};
+
+/// A stack as it was at a moment.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    pub(super) stack: DeployedStack,
+    pub(super) outputs: Outputs,
+    pub(super) traffic: Traffic,
+    /// The template that it was last deployed with, to the letter.
+    pub(super) text: String,
+    pub(super) template: Value,
+}
+
+impl Observed {
+    /// Looks at this stack.
+    pub(super) async fn look(cloud: &Cloud, stack: DeployedStack) -> Result<Self> {
+        let outputs = stack.outputs()?;
+        let (traffic, text) = tokio::try_join!(cloud.traffic(&stack.name, &outputs), template_text(cloud, &stack))?;
+        let template = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Self { stack, outputs, traffic, text, template })
+    }
+
+    /// What each environment runs, as the stack says.
+    pub(super) fn releases(&self) -> Both<Option<Release>> {
+        Both::make(|color| {
+            let of = |name: &str| self.stack.parameter(name).to_owned();
+            let image = of(parameter::image(color));
+            (!image.is_empty()).then(|| Release {
+                image,
+                version: of(parameter::version(color)),
+                number: of(parameter::release(color)).parse().ok(),
+            })
+        })
+    }
+
+    /// The environments that nothing was deployed to yet.
+    pub(super) fn empty(&self) -> Vec<Color> {
+        Color::ALL.into_iter().filter(|color| self.stack.parameter(parameter::image(*color)).is_empty()).collect()
+    }
+
+    /// The highest number of a release that runs.
+    pub(super) fn highest_number(&self) -> u64 {
+        let releases = self.releases();
+        Color::ALL.iter().filter_map(|color| releases.of(*color).as_ref()?.number).max().unwrap_or(0)
+    }
+
+    /// Whether an older version of this command made the stack, whose listeners forward by themselves.
+    pub(super) fn is_of_an_older_version(&self) -> bool {
+        !self.traffic.by_rules && self.traffic.prod.route().is_some()
+    }
+
+    /// Whether the stack's last operation is over, and left something that can be built on.
+    pub(super) fn is_done(&self) -> bool {
+        is_done(&self.stack)
+    }
+
+    /// Whether the stack is exactly what is wanted: a change set would find nothing.
+    pub(super) fn is(&self, template: &Value, parameters: &BTreeMap<String, String>) -> bool {
+        self.is_done() && *template == self.template && self.stack.parameters == *parameters
+    }
+}
+
+/// Whether a stack's last operation is over, and left something that can be built on.
+pub(super) fn is_done(stack: &DeployedStack) -> bool {
+    ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"].contains(&stack.status.as_str())
+}
+
+/// The template that a stack was last deployed with, to the letter.
+async fn template_text(cloud: &Cloud, stack: &DeployedStack) -> Result<String> {
+    let answer = cloud
+        .cloudformation
+        .get_template()
+        .stack_name(&stack.id)
+        .template_stage(TemplateStage::Original)
+        .send()
+        .await
+        .calling(|| format!("read the template of stack {}", stack.name))?;
+    Ok(answer.template_body.unwrap_or_default())
+}
+
+/// The template that a stack was last deployed with; nothing if it is not JSON, so not this command's.
+pub(in crate::commands) async fn deployed_template(cloud: &Cloud, stack: &DeployedStack) -> Result<Value> {
+    Ok(serde_json::from_str(&template_text(cloud, stack).await?).unwrap_or_default())
+}

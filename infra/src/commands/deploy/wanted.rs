@@ -1,0 +1,163 @@
+//! What a deployment is to make of a stack: the template, its parameters, and what each environment runs then. Pure.
+
+use std::collections::BTreeMap;
+
+use cutover_lambda::color::Color;
+use serde_json::Value;
+
+use super::super::Context;
+use super::super::publish::{Built, Release};
+use super::super::synth::fitting;
+use super::Request;
+use super::observe::Observed;
+use crate::build::FunctionZip;
+use crate::deploy::Parameters;
+use crate::deploy::template::BUCKET_LIMIT;
+use crate::error::{Error, Result};
+use crate::stack::render::{self, RenderError, render_release, render_stack};
+use crate::stack::{Both, FIRST_PROD, Settings, parameter};
+
+/// What is to be deployed, and where.
+pub(super) struct Wanted<'a> {
+    /// The cutover function, if the stack itself is brought up to date.
+    pub(super) function: Option<FunctionZip>,
+    /// The version, if one is deployed.
+    pub(super) app: Option<Built>,
+    /// The environments that it goes to.
+    pub(super) environments: Vec<Color>,
+    /// Zones of the stack's own network.
+    pub(super) zones: Option<[String; 2]>,
+    pub(super) request: &'a Request,
+}
+
+impl Wanted<'_> {
+    /// The template. A release changes one environment's half of the deployed one; a deployment of the stack changes all
+    /// but the halves of environments that run something.
+    pub(super) fn template(&self, settings: &Settings, observed: &Observed) -> Result<Value> {
+        let rendered = match (&self.request.version, self.environments.first()) {
+            (Some(_), Some(color)) => render_release(settings, &observed.template, *color),
+            _ => render_stack(settings, &observed.template, &observed.empty()),
+        };
+        rendered.map_err(refused)
+    }
+
+    /// What the environments run before and after; what is new gets numbers from `next` on.
+    pub(super) fn releases(
+        &self,
+        observed: &Observed,
+        pushed: Option<&Release>,
+        template: &Value,
+        next: u64,
+    ) -> Releases {
+        let before = observed.releases();
+        let same_template = *template == observed.template;
+        let mut number = next;
+        // The first prod is the first release, too.
+        let mut after = before.clone();
+        for color in [FIRST_PROD, FIRST_PROD.other()] {
+            let Some(release) = pushed.filter(|_| self.environments.contains(&color)) else { continue };
+            let is_there = |it: &Release| it.image == release.image && it.version == release.version;
+            if same_template && before.of(color).as_ref().is_some_and(is_there) {
+                continue;
+            }
+            *after.of_mut(color) = Some(Release { number: Some(number), ..release.clone() });
+            number += 1;
+        }
+        Releases { before, after }
+    }
+
+    /// The parameters with which the environments run `after`.
+    pub(super) fn parameters(
+        &self,
+        observed: Option<&Observed>,
+        template: &Value,
+        after: &Both<Option<Release>>,
+    ) -> BTreeMap<String, String> {
+        let deployed = |name: &str| observed.map_or_else(String::new, |it| it.stack.parameter(name).to_owned());
+        let code = self.function.as_ref().map_or_else(|| deployed(parameter::CUTOVER_CODE), |zip| zip.hash.clone());
+        let mut parameters = BTreeMap::from([(parameter::CUTOVER_CODE.to_owned(), code)]);
+        // A stack in an existing VPC has no zones of its own.
+        let declared = |name: &str| template["Parameters"].get(name).is_some();
+        for (number, name) in parameter::ZONES.into_iter().enumerate().filter(|(_, name)| declared(name)) {
+            let chosen = self.zones.as_ref().map_or_else(|| deployed(name), |zones| zones[number].clone());
+            parameters.insert(name.to_owned(), chosen);
+        }
+        for color in Color::ALL {
+            let release = after.of(color).clone().unwrap_or_default();
+            parameters.insert(parameter::image(color).to_owned(), release.image);
+            parameters.insert(parameter::version(color).to_owned(), release.version);
+            let number = release.number.map_or_else(String::new, |number| number.to_string());
+            parameters.insert(parameter::release(color).to_owned(), number);
+        }
+        parameters
+    }
+}
+
+/// Values of parameters as a change set takes them.
+pub(super) fn given(values: &BTreeMap<String, String>) -> Parameters {
+    values.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect()
+}
+
+/// Template text as it is deployed: without blanks.
+pub(super) fn text(template: &Value) -> Result<String> {
+    let text =
+        serde_json::to_string(template).map_err(|error| Error::failed("cannot write the template").because(error))?;
+    fitting(text, BUCKET_LIMIT)
+}
+
+fn refused(error: RenderError) -> Error {
+    match error {
+        RenderError::DeployFirst { .. } => Error::refused("the stack is not ready for this release")
+            .because(error)
+            .hint("bring the stack up to date first, which moves nobody: bluegreen deploy"),
+        RenderError::Settings(_) | RenderError::Moved => {
+            Error::usage("the settings do not go with the deployed stack").because(error)
+        }
+        other => Error::failed("cannot make the template").because(other),
+    }
+}
+
+/// What each environment runs, and will run.
+#[derive(Clone, Debug)]
+pub(super) struct Releases {
+    pub(super) before: Both<Option<Release>>,
+    pub(super) after: Both<Option<Release>>,
+}
+
+impl Releases {
+    /// The environments that get something new, in the order of their numbers.
+    pub(super) fn changed(&self) -> Vec<Color> {
+        let mut changed: Vec<Color> =
+            Color::ALL.into_iter().filter(|color| self.before.of(*color) != self.after.of(*color)).collect();
+        changed.sort_by_key(|color| self.after.of(*color).as_ref().and_then(|release| release.number));
+        changed
+    }
+
+    /// Whether any environment gets something else.
+    pub(super) fn differ(&self) -> bool {
+        !self.changed().is_empty()
+    }
+}
+
+/// Settings that only this command reads: nothing deployed depends on them.
+const OF_THE_COMMAND: [&str; 3] = ["name", "region", "app.first_version"];
+
+/// What is said of settings that this deployment does not apply.
+pub(super) fn waiting(context: &Context, observed: &Observed, wanted: &Wanted<'_>) -> Option<String> {
+    let color = wanted.environments.first().copied();
+    let newest = || {
+        let releases = observed.releases();
+        Color::ALL.into_iter().max_by_key(|color| releases.of(*color).as_ref().and_then(|it| it.number))
+    };
+    let color = color.or_else(newest)?;
+    let waiting = render::waiting(&context.settings, &observed.template, color);
+    let (keys, whom, command) = match wanted.request.version {
+        Some(_) => (waiting.stack?, "the stack", "bluegreen deploy"),
+        None => (waiting.release?, "the next release", "bluegreen deploy --version"),
+    };
+    let keys: Vec<String> = keys.into_iter().filter(|key| !OF_THE_COMMAND.contains(&key.as_str())).collect();
+    if keys.is_empty() || !observed.empty().is_empty() {
+        return None;
+    }
+    Some(format!("settings that wait for {whom} ({command}): {}", keys.join(", ")))
+}

@@ -1,0 +1,63 @@
+//! What AWS keeps of a stack that is deleted, or makes for it outside of it: deletes what can be deleted, and names the
+//! rest. Must not fail: the stack is gone by then.
+
+use super::left::Resource;
+use super::{Context, left};
+use crate::cloud::Cloud;
+use crate::error::{Calling as _, Result};
+
+/// The log group that ECS itself makes for the metrics of a cluster, outside of any stack:
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-reference-performance-logs-ECS.html>.
+fn insights_group(cluster: &str) -> String {
+    format!("/aws/ecs/containerinsights/{cluster}/performance")
+}
+
+/// Deletes what AWS made for these resources, which are gone, outside of their stack. Gives what is still there after
+/// that, in words.
+pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -> Vec<String> {
+    let mut stays = Vec::new();
+    for resource in gone {
+        match resource.kind.as_str() {
+            "AWS::ECS::Cluster" => {
+                let group = insights_group(&resource.name);
+                match delete_log_group(cloud, &group).await {
+                    Ok(true) => {
+                        context.listener.note(format!("deleted log group {group}, which Container Insights made"));
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        let removal = left::removal("AWS::Logs::LogGroup", &group);
+                        context.listener.warn(format!("{error}; to delete what Container Insights made: {removal}"));
+                        stays.push(format!("log group {group}"));
+                    }
+                }
+            }
+            // A key is never deleted at once: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html
+            "AWS::KMS::Key" => stays.push(format!("key {}, which AWS deletes after 7 days", resource.name)),
+            _ => {}
+        }
+    }
+    stays
+}
+
+/// Deletes the log group of exactly this name; whether there was one.
+async fn delete_log_group(cloud: &Cloud, name: &str) -> Result<bool> {
+    let found = cloud.logs.describe_log_groups().log_group_name_prefix(name).send().await;
+    let found = found.calling(|| format!("look for log group {name}"))?;
+    if !found.log_groups().iter().any(|group| group.log_group_name() == Some(name)) {
+        return Ok(false);
+    }
+    let deletion = cloud.logs.delete_log_group().log_group_name(name).send().await;
+    deletion.calling(|| format!("delete log group {name}"))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_insights_writes_to_a_group_that_is_named_after_the_cluster() {
+        assert_eq!(insights_group("shop-Cluster-1"), "/aws/ecs/containerinsights/shop-Cluster-1/performance");
+    }
+}

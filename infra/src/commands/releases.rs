@@ -1,0 +1,47 @@
+//! `bluegreen releases`: what was deployed to which environment, the newest first, with what did not come up.
+
+use serde::Serialize;
+
+use super::Context;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::error::Result;
+use crate::releases::{ReleaseLedger, ReleaseRecord, changed_settings};
+use crate::stack::parameter;
+use cutover_lambda::color::Color;
+
+/// A release as it is listed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// Its record.
+    #[serde(flatten)]
+    pub record: ReleaseRecord,
+    /// Whether its environment runs it now.
+    pub current: bool,
+    /// The settings that differ from the release before it, by name; null for the first one.
+    pub changed: Option<Vec<String>>,
+}
+
+/// The last `limit` releases, the newest first.
+pub async fn run(context: &Context, limit: usize) -> Result<Vec<Listed>> {
+    let cloud = Cloud::connect(&context.settings).await?;
+    let stack = DeployedStack::require(&cloud, &context.stack).await?;
+    // One more, to say what the last one changed.
+    let records = ReleaseLedger::in_bucket(&cloud.config, stack.bucket()?).list(limit.saturating_add(1)).await?;
+    Ok(listed(records, limit, |color| number_of(&stack, color)))
+}
+
+/// The number of the release that an environment runs; none for a stack that an older version made.
+pub(super) fn number_of(stack: &DeployedStack, color: Color) -> Option<u64> {
+    stack.parameter(parameter::release(color)).parse().ok()
+}
+
+fn listed(records: Vec<ReleaseRecord>, limit: usize, current: impl Fn(Color) -> Option<u64>) -> Vec<Listed> {
+    let before: Vec<Option<serde_json::Value>> =
+        records.iter().skip(1).map(|record| Some(record.settings.clone())).chain([None]).collect();
+    let listed = records.into_iter().zip(before).map(|(record, before)| Listed {
+        current: current(record.color) == Some(record.number),
+        changed: before.map(|before| changed_settings(&before, &record.settings)),
+        record,
+    });
+    listed.take(limit).collect()
+}

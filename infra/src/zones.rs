@@ -1,0 +1,118 @@
+//! The availability zones of the stack's own VPC: chosen once, before the stack is made, and kept after that. Subnets
+//! cannot be moved, and the zones that EC2 lists first can change.
+
+mod ec2;
+
+use crate::cloud::{Cloud, DeployedStack};
+use crate::error::{Error, Result};
+use crate::stack::{Settings, parameter};
+use ec2::Zone;
+
+/// Logical ids of the subnets that tell the zones of a stack.
+const SUBNETS: [&str; 2] = ["PublicSubnetA", "PublicSubnetB"];
+
+/// Regions in which not every zone has Fargate, and the ids of those that do:
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AWS_Fargate-Regions.html>.
+const FARGATE: [(&str, &[&str]); 3] = [
+    ("us-west-1", &["usw1-az1", "usw1-az3"]),
+    ("ap-northeast-1", &["apne1-az1", "apne1-az2", "apne1-az4"]),
+    ("cn-north-1", &["cnn1-az1", "cnn1-az2"]),
+];
+
+/// Whether the template of these settings has the parameters [`parameter::ZONES`]: if the VPC is the stack's own.
+pub const fn are_chosen(settings: &Settings) -> bool {
+    settings.network.vpc.is_none()
+}
+
+/// The zones of a stack that is about to be made: what the settings say, or else the first two, by their ids, that are
+/// available and have Fargate. The ids mean the same zones in every account, the names do not
+/// (<https://docs.aws.amazon.com/ram/latest/userguide/working-with-az-ids.html>).
+pub async fn choose(cloud: &Cloud, settings: &Settings) -> Result<[String; 2]> {
+    if let [first, second] = settings.network.zones.as_slice() {
+        return Ok([first.to_string(), second.to_string()]);
+    }
+    let zones = ec2::zones(cloud).await?;
+    first_two(zones, cloud.region()).ok_or_else(|| {
+        Error::refused(format!("there are no two availability zones with Fargate in {}", cloud.region()))
+            .because("two are needed, so that the loss of one is not an outage")
+            .hint("name two zones (network.zones), another region, or an existing VPC (network.vpc)")
+    })
+}
+
+/// The zones of a stack that exists: its parameters, or, if it was made without them, where its subnets are.
+pub async fn of_stack(cloud: &Cloud, stack: &DeployedStack) -> Result<[String; 2]> {
+    let given = parameter::ZONES.map(|name| stack.parameter(name).to_owned());
+    if given.iter().all(|zone| !zone.is_empty()) {
+        return Ok(given);
+    }
+    let resources = stack.resources(cloud).await?;
+    let physical = |id: &str| {
+        let resource = resources.iter().find(|resource| resource.logical_resource_id() == Some(id));
+        resource.and_then(|resource| resource.physical_resource_id()).filter(|id| !id.is_empty())
+    };
+    let [Some(first), Some(second)] = SUBNETS.map(physical) else {
+        return Err(Error::failed(format!("stack {} has no subnets of its own", stack.name))
+            .because(format!("its status is {}", stack.status)));
+    };
+    let mut zones = ec2::zones_of_subnets(cloud, &[first, second]).await?;
+    match (zones.remove(first), zones.remove(second)) {
+        (Some(first), Some(second)) => Ok([first, second]),
+        _ => Err(Error::failed(format!("the subnets of stack {} have no availability zone", stack.name))),
+    }
+}
+
+/// The names of the first two that can have tasks, by their ids.
+fn first_two(mut zones: Vec<Zone>, region: &str) -> Option<[String; 2]> {
+    let with_fargate = FARGATE.iter().find(|(name, _)| *name == region).map(|(_, ids)| *ids);
+    zones.retain(|zone| {
+        zone.state == "available"
+            && zone.kind == "availability-zone"
+            && with_fargate.is_none_or(|ids| ids.contains(&zone.id.as_str()))
+    });
+    zones.sort_by(|one, other| one.id.cmp(&other.id));
+    let mut names = zones.into_iter().map(|zone| zone.name);
+    Some([names.next()?, names.next()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(name: &str, id: &str) -> Zone {
+        let [name, id, state, kind] = [name, id, "available", "availability-zone"].map(str::to_owned);
+        Zone { name, id, state, kind }
+    }
+
+    fn names(zones: Vec<Zone>, region: &str) -> Option<[String; 2]> {
+        first_two(zones, region)
+    }
+
+    #[test]
+    fn the_first_two_are_taken_by_their_ids_in_whatever_order_they_come() {
+        let zones = || vec![zone("x-1c", "x1-az1"), zone("x-1a", "x1-az3"), zone("x-1b", "x1-az2")];
+        let expected = Some(["x-1c".to_owned(), "x-1b".to_owned()]);
+        assert_eq!(names(zones(), "x-1"), expected);
+        assert_eq!(names(zones().into_iter().rev().collect(), "x-1"), expected);
+    }
+
+    #[test]
+    fn a_zone_without_fargate_is_not_taken() {
+        let tokyo = vec![
+            zone("ap-northeast-1a", "apne1-az4"),
+            zone("ap-northeast-1b", "apne1-az3"),
+            zone("ap-northeast-1c", "apne1-az1"),
+        ];
+        let expected = ["ap-northeast-1c".to_owned(), "ap-northeast-1a".to_owned()];
+        assert_eq!(names(tokyo, "ap-northeast-1"), Some(expected));
+        let california = vec![zone("us-west-1a", "usw1-az2"), zone("us-west-1b", "usw1-az3")];
+        assert_eq!(names(california, "us-west-1"), None);
+    }
+
+    #[test]
+    fn local_zones_and_zones_that_are_impaired_are_not_taken() {
+        let local = Zone { kind: "local-zone".to_owned(), ..zone("x-1-lax-1a", "x1-az0") };
+        let impaired = Zone { state: "impaired".to_owned(), ..zone("x-1a", "x1-az1") };
+        let zones = vec![local, impaired, zone("x-1b", "x1-az2"), zone("x-1c", "x1-az3")];
+        assert_eq!(names(zones, "x-1"), Some(["x-1b".to_owned(), "x-1c".to_owned()]));
+    }
+}

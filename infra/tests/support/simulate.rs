@@ -1,0 +1,150 @@
+//! Policies of a template as IAM evaluates them. References are replaced by stand-ins: `Ref X` by `X`, an attribute by
+//! `X.Attribute`, pseudo parameters by values. Must not know what the policies are for.
+
+use std::collections::BTreeMap;
+
+use infra::cdk::assertions::Checked;
+use serde_json::Value;
+
+/// What stands for the pseudo parameters.
+const PSEUDO: [(&str, &str); 4] = [
+    ("AWS::Partition", "aws"),
+    ("AWS::Region", "eu-central-1"),
+    ("AWS::AccountId", "123456789012"),
+    ("AWS::StackName", "shop"),
+];
+
+/// A request, as IAM sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    keys: BTreeMap<&'static str, String>,
+}
+
+impl Request {
+    /// The same with a condition key.
+    pub fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.keys.insert(key, value.to_owned());
+        self
+    }
+}
+
+/// The identity that a role gives to a session.
+pub struct Identity {
+    statements: Vec<Value>,
+    trust: Vec<Value>,
+    user_id: String,
+}
+
+impl Identity {
+    /// A session of a role of the template.
+    pub fn of(template: &Checked, role: &str, user_id: &str) -> Self {
+        let properties = resolve(template.properties(role));
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let policies = list(&properties["Policies"]);
+        let statements = policies.iter().flat_map(|policy| list(&policy["PolicyDocument"]["Statement"])).collect();
+        let trust = list(&properties["AssumeRolePolicyDocument"]["Statement"]);
+        Self { statements, trust, user_id: user_id.to_owned() }
+    }
+
+    /// Whether it may do this.
+    pub fn may(&self, action: &str, resource: &str, request: &Request) -> bool {
+        let matching = |statement: &&Value| {
+            let resources = texts(&statement["Resource"]);
+            texts(&statement["Action"]).iter().any(|pattern| like(action, pattern))
+                && resources.iter().any(|pattern| like(resource, &self.with_user_id(pattern)))
+                && holds(statement, request)
+        };
+        let found: Vec<&Value> = self.statements.iter().filter(matching).collect();
+        !found.is_empty() && found.iter().all(|statement| statement["Effect"] == "Allow")
+    }
+
+    /// The actions that some statement allows, whatever on.
+    pub fn actions(&self) -> Vec<String> {
+        self.statements.iter().flat_map(|it| texts(&it["Action"])).map(str::to_owned).collect()
+    }
+
+    /// Whether a token with these claims gets a session of the role.
+    pub fn is_given_to(&self, token: &Request) -> bool {
+        self.trust.iter().any(|statement| {
+            statement["Effect"] == "Allow"
+                && statement["Action"] == serde_json::json!(["sts:AssumeRoleWithWebIdentity"])
+                && holds(statement, token)
+        })
+    }
+
+    fn with_user_id(&self, pattern: &str) -> String {
+        pattern.replace("${aws:userid}", &self.user_id)
+    }
+}
+
+/// Whether every condition of a statement holds.
+fn holds(statement: &Value, request: &Request) -> bool {
+    let Some(operators) = statement["Condition"].as_object() else { return true };
+    operators.iter().all(|(operator, keys)| {
+        keys.as_object().unwrap().iter().all(|(key, values)| {
+            let Some(value) = request.keys.get(key.as_str()) else { return operator.ends_with("IfExists") };
+            texts(values).iter().any(|wanted| match operator.trim_end_matches("IfExists") {
+                "StringEquals" | "ArnEquals" => value == wanted,
+                "StringLike" | "ArnLike" => like(value, wanted),
+                other => panic!("{other} is not known here"),
+            })
+        })
+    })
+}
+
+/// The value with every reference replaced.
+fn resolve(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(resolve).collect(),
+        Value::Object(fields) => match fields.iter().next() {
+            Some((function, argument)) if fields.len() == 1 => match (function.as_str(), argument) {
+                ("Ref", Value::String(name)) => stand_in(name).into(),
+                ("Fn::GetAtt", Value::Array(parts)) => texts(&Value::Array(parts.clone())).join(".").into(),
+                ("Fn::Sub", Value::String(text)) => substitute(text, None).into(),
+                ("Fn::Sub", Value::Array(parts)) => substitute(parts[0].as_str().unwrap(), Some(&parts[1])).into(),
+                _ => Value::Object(fields.iter().map(|(key, value)| (key.clone(), resolve(value))).collect()),
+            },
+            _ => Value::Object(fields.iter().map(|(key, value)| (key.clone(), resolve(value))).collect()),
+        },
+        other => other.clone(),
+    }
+}
+
+fn stand_in(name: &str) -> String {
+    PSEUDO.iter().find(|(pseudo, _)| *pseudo == name).map_or(name, |(_, value)| value).to_owned()
+}
+
+/// The text with every variable replaced; `${!name}` stays as `${name}`.
+fn substitute(text: &str, variables: Option<&Value>) -> String {
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').unwrap();
+        done += before;
+        match (name.strip_prefix('!'), variables.and_then(|all| all.get(name))) {
+            (Some(kept), _) => done += &format!("${{{kept}}}"),
+            (None, Some(value)) => done += resolve(value).as_str().unwrap(),
+            (None, None) => done += &stand_in(name),
+        }
+        rest = after;
+    }
+    done + rest
+}
+
+/// The texts of a field that has one or several.
+pub fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        other => other.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect(),
+    }
+}
+
+/// Whether text is like a pattern in which `*` is anything.
+pub fn like(text: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => text == pattern,
+        Some((start, rest)) => text
+            .strip_prefix(start)
+            .is_some_and(|text| (0..=text.len()).any(|skip| text.is_char_boundary(skip) && like(&text[skip..], rest))),
+    }
+}
