@@ -4,7 +4,7 @@
 mod aws;
 mod rules;
 
-pub use aws::{AwsBalancer, TASKS_TAG};
+pub use aws::{AwsBalancer, RELEASE_TAG, TASKS_TAG};
 pub use rules::{CONDITION, Found, PRIORITY, Places, Rules, STACK_TAG, TRAFFIC_TAG};
 
 use crate::Color;
@@ -114,6 +114,8 @@ pub struct Service {
     pub unsteady: Option<String>,
     /// When its newest deployment began.
     pub since: Option<Timestamp>,
+    /// The number of its release; not known for a release of an older version.
+    pub release: Option<u64>,
     /// Tasks that its release asks for, whether it sleeps or not; not known for a release of an older version.
     pub tasks: Option<u32>,
 }
@@ -135,8 +137,8 @@ pub trait Balancer: Send + Sync + 'static {
     /// Reads where both listeners send their requests.
     fn listeners(&self) -> impl Future<Output = Result<Listeners, BalancerError>> + Send;
 
-    /// Makes a listener send its requests there: changes its rule, or makes one if there is none. An error that is not [`BalancerError::rejected`] leaves open whether it
-    /// does, or will.
+    /// Makes a listener send its requests there: changes its rule, or makes one if there is none. An error that is not
+    /// [`BalancerError::rejected`] leaves open whether it does, or will.
     fn write(&self, listener: Listener, route: Route) -> impl Future<Output = Result<(), BalancerError>> + Send;
 
     /// Reads the health of an environment's targets, now.
@@ -178,7 +180,8 @@ mod tests {
     use super::*;
 
     fn fit() -> (Service, Health) {
-        let service = Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None, tasks: None };
+        let service =
+            Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None, release: None, tasks: None };
         let health = Health { states: BTreeMap::from([("healthy".to_owned(), 2), ("draining".to_owned(), 1)]) };
         (service, health)
     }

@@ -95,7 +95,15 @@ mod tests {
     }
 
     fn service() -> Service {
-        Service { deployed: true, desired: 2, running: 2, unsteady: None, since: Some(at("11:00:00")), tasks: Some(2) }
+        Service {
+            deployed: true,
+            desired: 2,
+            running: 2,
+            unsteady: None,
+            since: Some(at("11:00:00")),
+            release: Some(1),
+            tasks: Some(2),
+        }
     }
 
     fn refusal(service: &Service, records: &[Record], now: &str) -> String {

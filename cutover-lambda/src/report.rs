@@ -62,6 +62,9 @@ pub struct Record {
     /// The versions that were seen.
     #[serde(default)]
     pub versions: Versions,
+    /// The releases of both environments, as far as their services tell.
+    #[serde(default)]
+    pub releases: Releases,
     /// When it began.
     pub started: Timestamp,
     /// When this record was last written.
@@ -114,6 +117,16 @@ pub struct Versions {
     pub new: Option<String>,
     /// What the latest answered probe said.
     pub seen: Option<String>,
+}
+
+/// Numbers of releases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Releases {
+    /// Of the environment that was prod before.
+    pub old: Option<u64>,
+    /// Of the environment that was to become prod.
+    pub new: Option<u64>,
 }
 
 /// One thing that was done.
@@ -182,6 +195,7 @@ impl Record {
             wrote: false,
             verified: false,
             versions: Versions::default(),
+            releases: Releases::default(),
             started: now,
             updated: now,
             finished: None,

@@ -178,7 +178,7 @@ impl<T, E: StdError + ProvideErrorMetadata> Calling<T> for std::result::Result<T
 }
 
 /// What a service answered.
-fn service_error(message: String, code: &str, text: &str) -> Error {
+pub(crate) fn service_error(message: String, code: &str, text: &str) -> Error {
     let error = Error::failed(message).because(format!("{code}: {text}"));
     if ["Signature expired", "Signature not yet current"].iter().any(|words| text.contains(words)) {
         return error.hint("this machine's clock and AWS's differ too much: set the clock, then repeat the command");

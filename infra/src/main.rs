@@ -295,7 +295,7 @@ fn request(target: &Target) -> deploy::Request {
 }
 
 async fn run_diff(cli: &Cli, context: &Context, target: &Target) -> Result<()> {
-    let plan = deploy::diff(context, &request(target)).await?;
+    let plan = Box::pin(deploy::diff(context, &request(target))).await?;
     if cli.json { print_json(&plan) } else { print_text(&render_plan(&plan, Style::of_stdout())) }
 }
 

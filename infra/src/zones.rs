@@ -7,6 +7,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Error, Result};
 use crate::stack::{Settings, parameter};
 use ec2::Zone;
+use serde_json::Value;
 
 /// Logical ids of the subnets that tell the zones of a stack.
 const SUBNETS: [&str; 2] = ["PublicSubnetA", "PublicSubnetB"];
@@ -61,6 +62,34 @@ pub async fn of_stack(cloud: &Cloud, stack: &DeployedStack) -> Result<[String; 2
     }
 }
 
+/// The value with the zones that it asks AWS for, the first or the second of the region, put in.
+pub fn put_in(value: &Value, zones: &[String; 2]) -> Value {
+    let asked = value.pointer("/Fn::Select/1/Fn::GetAZs").and_then(|_| value.pointer("/Fn::Select/0"));
+    // CloudFormation takes a number as text, too.
+    let number = asked.and_then(|number| number.as_u64().or_else(|| number.as_str()?.parse().ok()));
+    if let Some(zone) = number.and_then(|number| zones.get(usize::try_from(number).ok()?)) {
+        return Value::String(zone.clone());
+    }
+    match value {
+        Value::Array(items) => items.iter().map(|item| put_in(item, zones)).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), put_in(value, zones))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Keeps every subnet where it is: one whose zone the deployed template asks AWS for, or names, gets that name. `zones` are
+/// those that were asked for.
+pub fn keep(template: &mut Value, deployed: &Value, zones: Option<&[String; 2]>) {
+    let Some(resources) = template["Resources"].as_object_mut() else { return };
+    for (id, resource) in resources.iter_mut().filter(|(_, resource)| resource["Type"] == "AWS::EC2::Subnet") {
+        let zone = &deployed["Resources"][id]["Properties"]["AvailabilityZone"];
+        let zone = zones.map_or_else(|| zone.clone(), |zones| put_in(zone, zones));
+        if zone.is_string() {
+            resource["Properties"]["AvailabilityZone"] = zone;
+        }
+    }
+}
+
 /// The names of the first two that can have tasks, by their ids.
 fn first_two(mut zones: Vec<Zone>, region: &str) -> Option<[String; 2]> {
     let with_fargate = FARGATE.iter().find(|(name, _)| *name == region).map(|(_, ids)| *ids);
@@ -76,7 +105,34 @@ fn first_two(mut zones: Vec<Zone>, region: &str) -> Option<[String; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn zones_that_a_template_asks_for_are_put_in() {
+        let zones = ["eu-1b".to_owned(), "eu-1c".to_owned()];
+        let asks = |number: Value| json!({ "Fn::Select": [number, { "Fn::GetAZs": "" }] });
+        let other = json!({ "Fn::Select": [0, ["x"]] });
+        let before = json!({ "A": [asks(json!(0)), asks(json!("1"))], "C": asks(json!(2)), "S": other });
+        let after = json!({ "A": ["eu-1b", "eu-1c"], "C": asks(json!(2)), "S": other });
+        assert_eq!(put_in(&before, &zones), after);
+    }
+
+    #[test]
+    fn subnets_stay_where_they_are() {
+        let subnet = |zone: Value| json!({ "Type": "AWS::EC2::Subnet", "Properties": { "AvailabilityZone": zone } });
+        let of = |first: Value, second: Value| json!({ "Resources": { "A": subnet(first), "B": subnet(second) } });
+        let asks = json!({ "Fn::Select": [1, { "Fn::GetAZs": "" }] });
+        let parameter = json!({ "Ref": "ZoneA" });
+        let mut template = of(parameter.clone(), parameter.clone());
+        keep(&mut template, &of(asks, parameter.clone()), Some(&["eu-1b".to_owned(), "eu-1c".to_owned()]));
+        assert_eq!(template, of(json!("eu-1c"), parameter.clone()));
+        let kept = template.clone();
+        let mut template = of(parameter.clone(), parameter);
+        keep(&mut template, &kept, None);
+        assert_eq!(template, kept);
+    }
 
     fn zone(name: &str, id: &str) -> Zone {
         let [name, id, state, kind] = [name, id, "available", "availability-zone"].map(str::to_owned);

@@ -89,6 +89,8 @@ fn environment(color: Color, role: &str, version: &str) -> Environment {
         running: 2,
         desired: 2,
         healthy: 2,
+        release: Some(7),
+        changed: Some(Vec::new()),
         asleep: false,
         fault: None,
         requests: None,
@@ -181,7 +183,7 @@ fn probed(phase: Phase, outcome: Option<Outcome>, probes: u32, failed: &[u32]) -
         step("verify", 2210, record.duration_ms),
     ];
     let samples = Samples::encode(&record.id, &samples, outcome.is_some());
-    Run { record, samples: Some(samples) }
+    Run { record, samples: Some(samples), changed: None }
 }
 
 #[test]

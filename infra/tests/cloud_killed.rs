@@ -90,8 +90,9 @@ fn a_cutover_killed_in_any_phase_is_put_right_by_the_next_reconcile() {
     stack.killed_in("settle", &short, &json!({ "settle_ms": 30_000 }));
     let long = json!({ "count": 600, "interval_ms": 50 });
     stack.killed_in("verify", &long, &json!({ "settle_ms": 0 }));
-    // The rules are read once in preflight, and once more at the end.
-    stack.function.fault(&["hold", "--action", "DescribeRules", "--skip", "1"]);
+    // A function that begins looks for the rules of both listeners; at the end it reads them by a single call.
+    stack.function.kill();
+    stack.function.fault(&["hold", "--action", "DescribeRules", "--skip", "2"]);
     stack.killed_in("confirm", &short, &json!({}));
 
     // Nobody helps here: reconcile waits until the lease of a dead function has run out by itself.

@@ -69,7 +69,7 @@ impl<'a> Old<'a> {
         let created = self.stacks.create_stack().stack_name("bluegreen").template_body(template);
         let created = created.capabilities(Capability::CapabilityIam).on_failure(OnFailure::DoNothing);
         self.runtime.block_on(created.set_parameters(Some(parameters(&nothing))).send()).unwrap();
-        self.wait(StackStatus::CreateComplete);
+        self.wait(&StackStatus::CreateComplete);
 
         let (given, there) = (self.parameters(from), self.outputs(from));
         let code = format!("code/{}.zip", given["CutoverCode"]);
@@ -83,14 +83,14 @@ impl<'a> Old<'a> {
         let updated = self.stacks.update_stack().stack_name("bluegreen").use_previous_template(true);
         let updated = updated.capabilities(Capability::CapabilityIam).set_parameters(Some(parameters(&values)));
         self.runtime.block_on(updated.send()).unwrap();
-        self.wait(StackStatus::UpdateComplete);
+        self.wait(&StackStatus::UpdateComplete);
     }
 
-    fn wait(&self, status: StackStatus) {
+    fn wait(&self, status: &StackStatus) {
         eventually(&format!("the stack is in {status}"), || {
             let described = self.stacks.describe_stacks().stack_name("bluegreen").send();
             let described = self.runtime.block_on(described).unwrap();
-            (described.stacks()[0].stack_status() == Some(&status)).then_some(())
+            (described.stacks()[0].stack_status() == Some(status)).then_some(())
         });
     }
 
@@ -154,13 +154,20 @@ fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     assert_eq!(old.parameters("bluegreen")["ProdColor"], "green", "the template does not know of the cutover");
 
     let status = old.run(&["--json", "status"]).expect(0).json();
-    assert_eq!((&status["environments"][0]["role"], &status["environments"][1]["role"]), (&"prod".into(), &"dev".into()));
+    assert_eq!(
+        (&status["environments"][0]["role"], &status["environments"][1]["role"]),
+        (&"prod".into(), &"dev".into())
+    );
     assert!(status["warnings"][0].as_str().unwrap().contains("older version"), "{status}");
     let refused = old.run(&["deploy", "--version", "2"]).expect(3);
     assert!(refused.err.contains("bring the stack up to date first"), "{}", refused.err);
 
     let before = old.task_definitions();
     let user = User::of(cloud.address(0), "/api");
+    let diff = old.run(&["--json", "diff"]).expect(0).json();
+    let changes = |it: &&serde_json::Value| it["action"] == "replace" || it["action"] == "remove";
+    let gone: Vec<&serde_json::Value> = diff["resources"].as_array().unwrap().iter().filter(changes).collect();
+    assert!(gone.iter().all(|it| it["type"] == "AWS::S3::BucketPolicy"), "{gone:#?}");
     let asked = old.run(&["deploy"]).expect(3);
     assert!(asked.err.contains("CutoverRole may now"), "{}", asked.err);
     old.run(&["deploy", "--yes"]).expect(0);
@@ -173,11 +180,11 @@ fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     assert!(!old.parameters("bluegreen").contains_key("ProdColor"));
 
     // From here on it is a stack as any.
-    old.run(&["deploy", "--version", "2"]).expect(0);
+    old.run(&["deploy", "--version", "2", "--yes"]).expect(0);
     assert_eq!(old.task_definitions()[0], before[0], "prod keeps what it had, roles included");
     old.run(&["cutover", "--probes", "20", "--interval", "20ms", "--settle", "100ms"]).expect(0);
     assert_eq!(function.sides(), ("green".to_owned(), "blue".to_owned()));
-    old.run(&["deploy", "--version", "2"]).expect(0);
+    old.run(&["deploy", "--version", "2", "--yes"]).expect(0);
     // Nobody needs the roles any more that both environments shared.
     old.run(&["deploy", "--yes"]).expect(0);
     let seen = user.leave();
@@ -186,7 +193,8 @@ fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     eprintln!("{} requests, none failed", seen.requests);
     let resources = old.stacks.list_stack_resources().stack_name("bluegreen").send();
     let resources = old.runtime.block_on(resources).unwrap();
-    let is_there = |id: &str| resources.stack_resource_summaries().iter().any(|it| it.logical_resource_id() == Some(id));
+    let is_there =
+        |id: &str| resources.stack_resource_summaries().iter().any(|it| it.logical_resource_id() == Some(id));
     assert!(is_there("BlueTaskRole") && is_there("GreenTaskRole") && !is_there("TaskRole"));
     old.run(&["destroy", "--confirm", "bluegreen"]).expect(0);
 }

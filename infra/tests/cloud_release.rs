@@ -133,6 +133,9 @@ fn other(color: &str) -> &'static str {
     if color == "blue" { "green" } else { "blue" }
 }
 
+/// A story with cutovers, rollbacks, releases that fail, edited settings and updates by hand.
+const SEED: u64 = 50;
+
 /// A small generator of numbers: the same seed gives the same story.
 struct Dice(u64);
 
@@ -145,9 +148,9 @@ impl Dice {
 
 #[test]
 fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_a_cutover() {
-    let seed = std::env::var("RELEASE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_128);
-    eprintln!("RELEASE_SEED={seed}");
-    let mut dice = Dice(seed);
+    let start = std::env::var("RELEASE_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(SEED);
+    eprintln!("RELEASE_SEED={start}");
+    let mut dice = Dice(start);
     let cloud = Cloud::start([90, 91]);
     let mut service = Service::new(&cloud);
     service.run(&["deploy"]).expect(0);
@@ -167,7 +170,7 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
                 assert_eq!(service.prod(), prod);
                 let runs = service.runs(idle);
                 assert_eq!(runs.environment["DB"], service.settings["DB"].to_string());
-                released += usize::from(runs.task_definition != of(&before, idle).task_definition);
+                released += usize::from(service.deployed() != deployed);
                 assert_eq!(service.runs(&prod), of(&before, &prod), "G1: a release to {idle} changed {prod}");
             }
             2 => {
@@ -175,7 +178,8 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
                 assert!(said.err.contains("template and the parameters from before"), "{}", said.err);
                 released += 1;
                 assert_eq!(service.deployed(), deployed, "G3: rolled back is not what was before");
-                assert_eq!(service.runs(idle).task_definition, of(&before, idle).task_definition);
+                // In a new revision, maybe: CloudFormation had deleted the one from before.
+                assert_eq!(service.runs(idle).environment, of(&before, idle).environment);
                 assert_eq!(service.runs(&prod), of(&before, &prod));
                 assert_eq!(service.prod(), prod);
             }
@@ -200,11 +204,13 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
                 assert_eq!(service.prod(), prod);
             }
             _ => {
-                // Anybody's update in the console: the deployed template, with another label for the idle environment.
+                // Anybody's updates in the console: another label for the idle environment, and the one from before.
                 let label = if idle == "blue" { "BlueVersion" } else { "GreenVersion" };
-                cloud.set_parameter("bluegreen", label, &format!("by-hand-{step}"));
-                assert_eq!(service.prod(), prod, "an update of the stack moved users");
-                assert_eq!(service.runs(&prod), of(&before, &prod));
+                for value in [&format!("by-hand-{step}"), &deployed.parameters[label]] {
+                    cloud.set_parameter("bluegreen", label, value);
+                    assert_eq!(service.prod(), prod, "an update of the stack moved users");
+                    assert_eq!(service.runs(&prod), of(&before, &prod));
+                }
             }
         }
         let listed = service.releases();

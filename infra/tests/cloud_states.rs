@@ -97,3 +97,51 @@ fn deployments_and_cutovers_refuse_or_wait_for_each_other_and_a_log_is_followed(
     followed.kill().unwrap();
     Said::of(followed.wait_with_output().unwrap());
 }
+
+#[test]
+fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dead() {
+    let cloud = Cloud::start([90, 91]);
+    cloud.run_in(&faulty(), &["deploy"]).expect(0);
+    // It learns nothing of the update that goes on.
+    let hold = ["fault", "add", "hold", "--caller", "client", "--action", "DescribeStackEvents", "--skip", "1"];
+    cloud.local(&hold).expect(0);
+    let arguments = ["deploy", "--version", "4"];
+    let mut killed = cloud.command(&arguments).current_dir(faulty()).stderr(Stdio::null()).spawn().unwrap();
+    let function = Function::of(&cloud);
+    let later = |lock: &serde_json::Value| {
+        let expires: jiff::Timestamp = lock["expires"].as_str().unwrap().parse().unwrap();
+        expires.duration_since(jiff::Timestamp::now()).as_mins() > 20 && lock["released"] == false
+    };
+    eventually("the update goes on", || function.lease().filter(later));
+    eventually("the update is executed", || {
+        let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
+        let executed = calls.as_array().unwrap().iter().filter(|call| call["action"] == "ExecuteChangeSet").count();
+        // The stack itself was made by two.
+        (executed > 2).then_some(())
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    cloud.local(&["fault", "clear"]).expect(0);
+
+    // The function knows nothing of CloudFormation, so it refuses; the command sees that nobody renews the lock.
+    let refused = function.invoke(&json!({ "op": "cutover" }));
+    assert_eq!(refused["outcome"], "refused", "{refused:#}");
+    let again = cloud.run_in(&faulty(), &arguments).expect(0);
+    assert!(again.err.contains("renews its lock no more"), "{}", again.err);
+    assert_eq!(function.lease().unwrap()["released"], true);
+}
+
+#[test]
+fn a_bucket_is_not_written_to_once_it_is_emptied() {
+    let cloud = Cloud::start([90, 91]);
+    let faulty = project().join("local/faulty");
+    cloud.run_in(&faulty, &["deploy"]).expect(0);
+    // Longer than a renewal of the lease takes.
+    cloud.local(&["fault", "add", "delay", "--caller", "client", "--action", "DeleteStack", "--ms", "7000"]).expect(0);
+    cloud.run_in(&faulty, &["destroy", "--confirm", "bluegreen"]).expect(0);
+    let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
+    let actions: Vec<&str> = calls.as_array().unwrap().iter().map(|call| call["action"].as_str().unwrap()).collect();
+    let emptied = actions.iter().rposition(|action| *action == "DeleteObject").unwrap();
+    let after: Vec<&&str> = actions[emptied..].iter().filter(|action| **action == "PutObject").collect();
+    assert!(actions[emptied..].contains(&"DeleteStack") && after.is_empty(), "{:?}", &actions[emptied..]);
+}

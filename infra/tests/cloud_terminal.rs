@@ -39,8 +39,8 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
         cloud.local(&["fault", "task", "unhealthy", "--of", &service]).expect(0);
         let deployment = typed(&terminal, &cloud, &["deploy", "--version", "2"]);
         let rollout = format!("  {idle:<7}0 of 2 wanted tasks run, ");
-        let screen = until(&terminal, "tasks are waited for", |line| line.starts_with(&rollout));
-        assert!(screen.iter().any(|line| line.contains(&format!(" wait for {idle}  "))), "{screen:#?}");
+        until(&terminal, "tasks are waited for", |line| line.contains(&format!(" wait for {idle}  ")));
+        until(&terminal, "what runs is told", |line| line.starts_with(&rollout));
         cloud.local(&["fault", "clear"]).expect(0);
         assert_eq!(deployment.end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
@@ -60,7 +60,8 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
 
         assert_eq!(typed(&terminal, &cloud, &["status"]).end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
-        assert!(screen.iter().any(|line| line.contains("a cutover has swapped prod and dev")), "{screen:#?}");
+        let row = format!("{idle:<11}  prod  ");
+        assert!(screen.iter().any(|line| line.starts_with(&row)), "{screen:#?}");
         if columns == 80 {
             terminal.picture("terminal");
         }
@@ -107,7 +108,7 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     // Somebody cancels, too late for CloudFormation, which was done: what was there before is there again.
     let (code, shown) = interrupted(&cloud, "1", "c\n");
     assert_eq!(code, 4, "{shown}");
-    assert!(shown.contains("the deployment was taken back"), "{shown}");
+    assert!(shown.contains("the deployment was rolled back"), "{shown}");
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"4".into(), &Value::Null), "{blue}");
 

@@ -78,7 +78,8 @@ impl Balancer for AwsBalancer {
             running: u32::try_from(service.running_count()).unwrap_or(0),
             unsteady: unsteady(service),
             since: began(service),
-            tasks: tasks(service),
+            release: number(service, RELEASE_TAG),
+            tasks: number(service, TASKS_TAG).and_then(|tasks| u32::try_from(tasks).ok()).filter(|tasks| *tasks > 0),
         }))
     }
 
@@ -107,9 +108,12 @@ impl Balancer for AwsBalancer {
 /// Tag of a service: tasks that its release asks for. The number that is running says nothing while it sleeps.
 pub const TASKS_TAG: &str = "bluegreen:tasks";
 
-fn tasks(service: &aws_sdk_ecs::types::Service) -> Option<u32> {
-    let tag = service.tags().iter().find(|tag| tag.key() == Some(TASKS_TAG))?;
-    tag.value()?.parse().ok().filter(|tasks| *tasks > 0)
+/// Tag of a service: the number of its release.
+pub const RELEASE_TAG: &str = "bluegreen:release";
+
+fn number(service: &aws_sdk_ecs::types::Service, tag: &str) -> Option<u64> {
+    let tag = service.tags().iter().find(|it| it.key() == Some(tag))?;
+    tag.value()?.parse().ok()
 }
 
 /// When a service's newest deployment began.

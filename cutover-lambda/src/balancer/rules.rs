@@ -218,7 +218,9 @@ impl Rules {
         }
         let default = rules.iter().find(|rule| rule.is_default() == Some(true));
         match default.map(Rule::actions) {
-            Some([action]) if action.r#type() == Some(&ActionTypeEnum::Forward) => self.of_actions(&[action.clone()]),
+            Some([action]) if action.r#type() == Some(&ActionTypeEnum::Forward) => {
+                self.of_actions(std::slice::from_ref(action))
+            }
             _ => Pointing::Absent,
         }
     }

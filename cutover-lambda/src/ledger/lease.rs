@@ -1,6 +1,6 @@
 //! The lease: one holder at a time may change the stack or its traffic. It is an object with an expiry, renewed by a
 //! heartbeat in the version that was last written, and free for others once expired. Deployments and cutovers take the
-//! same one. Must not know what the holder does.
+//! same one. While CloudFormation changes the stack, a deployment covers it: then it outlives a holder that dies. Must not know what the holder does.
 
 use super::store::{ObjectStore, StoreError, When};
 use super::{Ledger, keys};
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +25,8 @@ pub const FAREWELL: Duration = crate::audience::TIMEOUT.saturating_add(Duration:
 const FAREWELL_PAUSE: Duration = Duration::from_millis(50);
 /// Interrupted holders that a lease remembers.
 const PREDECESSORS: usize = 16;
+/// Pause between two looks whether a lease is renewed.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a lease is held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +108,8 @@ pub struct Lease<S> {
 struct Shared<S> {
     ledger: Ledger<S>,
     ttl: Duration,
+    /// For how long every renewal holds, in milliseconds.
+    life_ms: AtomicU64,
     stop: Notify,
     /// Held while the object is written, so that heartbeat, renewal and release take turns.
     current: tokio::sync::Mutex<(LeaseInfo, String)>,
@@ -186,6 +191,7 @@ impl<S: ObjectStore> Ledger<S> {
         let shared = Arc::new(Shared {
             ledger: self.clone(),
             ttl,
+            life_ms: AtomicU64::new(in_ms(ttl)),
             stop: Notify::new(),
             current: tokio::sync::Mutex::new((info, etag)),
             good_until,
@@ -198,6 +204,30 @@ impl<S: ObjectStore> Ledger<S> {
     pub async fn holder(&self) -> Result<Option<LeaseInfo>, StoreError> {
         let lease = self.read_lease().await?.map(|(info, _)| info);
         Ok(lease.filter(|info| info.is_live(self.clock.now())))
+    }
+
+    /// Lets the lease of a deployment expire that nobody renews: its command died while it covered the lease. Watches it
+    /// for `silence`, which is several heartbeats; false if it is renewed meanwhile, or nobody's.
+    ///
+    /// Only for a caller who knows that CloudFormation does not change the stack.
+    pub async fn expire_abandoned(&self, silence: Duration) -> Result<bool, LeaseError> {
+        let read = async || {
+            let lease = self.read_lease().await?;
+            let of_deployment = |info: &LeaseInfo| info.purpose == Purpose::Deployment;
+            Ok::<_, StoreError>(lease.filter(|(info, _)| of_deployment(info) && info.is_live(self.clock.now())))
+        };
+        let Some((held, etag)) = read().await? else { return Ok(false) };
+        let until = Instant::now() + silence;
+        while Instant::now() < until {
+            tokio::time::sleep(WATCH_PAUSE).await;
+            match read().await? {
+                Some((_, now)) if now == etag => {}
+                _ => return Ok(false),
+            }
+        }
+        // Not released: whoever takes it next has to know of the runs that it remembers.
+        let expired = LeaseInfo { expires: Timestamp::UNIX_EPOCH, ..held };
+        self.write_lease(&expired, Some(&etag)).await.map(|_| true)
     }
 
     /// Whether it can be taken now, and nobody who held it left a run behind that has to be put right.
@@ -240,6 +270,10 @@ impl<S: ObjectStore> Ledger<S> {
     }
 }
 
+fn in_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The interrupted holders after `old` is taken over.
 fn remember(old: &LeaseInfo) -> Vec<String> {
     if old.released {
@@ -275,8 +309,15 @@ impl<S: ObjectStore> Lease<S> {
         self.shared.good_until.subscribe()
     }
 
-    /// Renews the lease now, so that it holds for its whole time to live again.
+    /// Renews the lease now, so that it holds for its whole life again.
     pub async fn renew(&self) -> Result<(), LeaseError> {
+        self.shared.renew().await
+    }
+
+    /// Lets this renewal and every one after it hold for `life`, so that the lease outlives a holder that dies while what
+    /// it began goes on by itself. An error if the lease is lost or cannot be written.
+    pub async fn cover(&self, life: Duration) -> Result<(), LeaseError> {
+        self.shared.life_ms.store(in_ms(life), Ordering::Relaxed);
         self.shared.renew().await
     }
 
@@ -314,7 +355,7 @@ impl<S: ObjectStore> Lease<S> {
 
 impl<S: ObjectStore> Shared<S> {
     async fn renew(&self) -> Result<(), LeaseError> {
-        self.extend(self.ttl).await
+        self.extend(Duration::from_millis(self.life_ms.load(Ordering::Relaxed))).await
     }
 
     /// Writes the lease, to hold for `life` from now on.

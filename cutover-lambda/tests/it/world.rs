@@ -117,8 +117,15 @@ impl World {
     pub fn new() -> Arc<Self> {
         // An hour before the clock begins.
         let began: jiff::Timestamp = "2026-01-31T11:00:00Z".parse().unwrap();
-        let service =
-            Service { deployed: true, desired: 2, running: 2, unsteady: None, since: Some(began), tasks: Some(2) };
+        let service = Service {
+            deployed: true,
+            desired: 2,
+            running: 2,
+            unsteady: None,
+            since: Some(began),
+            release: Some(1),
+            tasks: Some(2),
+        };
         let both = |value: u32| BTreeMap::from([(Color::Blue, value), (Color::Green, value)]);
         Arc::new(Self {
             store: Arc::default(),

@@ -118,7 +118,7 @@ async fn ask(
     if order.request.id.is_some() && ledger.load(&id).await.map_err(|error| unreadable(&id, error))?.is_some() {
         return Ok((ledger, id));
     }
-    let (by, free) = tokio::join!(caller(cloud), until_free(&ledger, order, follower));
+    let (by, free) = tokio::join!(caller(cloud), until_free(context, cloud, &ledger, order, follower));
     free?;
     until_at_rest(cloud, stack, order.wait).await?;
     let not_after = jiff::Timestamp::now().checked_add(EVENT_AGE).ok();
@@ -135,7 +135,13 @@ fn unreadable(id: &str, error: impl std::fmt::Display) -> Error {
 
 /// Waits until nobody holds the lock, or refuses with the holder's id. A reconcile always waits for a holder that does not
 /// renew it: that one is probably dead, and what it left behind is what there is to reconcile.
-async fn until_free(ledger: &S3Ledger, order: &Order, follower: &mut dyn Follower) -> Result<()> {
+async fn until_free(
+    context: &Context,
+    cloud: &Cloud,
+    ledger: &S3Ledger,
+    order: &Order,
+    follower: &mut dyn Follower,
+) -> Result<()> {
     // A plan takes no lock.
     if order.request.op == Op::Plan {
         return Ok(());
@@ -149,6 +155,10 @@ async fn until_free(ledger: &S3Ledger, order: &Order, follower: &mut dyn Followe
         // The same run again: the function answers what becomes of it.
         if order.request.id.as_ref() == Some(&holder.holder) {
             return Ok(());
+        }
+        // Whoever may not write the lock waits until it expires.
+        if Box::pin(context.expire_abandoned(cloud, ledger, &holder)).await.unwrap_or(false) {
+            continue;
         }
         if !patient {
             return Err(busy(&holder));

@@ -60,6 +60,6 @@ impl Source for Live<'_> {
 
     async fn begin(&self, wish: Wish) -> Result<String> {
         let request = Request { op: wish.op, to: Some(wish.to), expect: Some(wish.expect), ..Request::default() };
-        cutover::begin(self.context, request).await
+        Box::pin(cutover::begin(self.context, request)).await
     }
 }

@@ -21,8 +21,9 @@ pub mod synth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use cutover_lambda::ledger::{Lease, LeaseError, Purpose, S3Ledger, S3Store};
+use cutover_lambda::ledger::{Lease, LeaseError, LeaseInfo, Purpose, S3Ledger, S3Store};
 use cutover_lambda::run::LEASE_TTL;
 use tokio::sync::Mutex;
 
@@ -30,6 +31,10 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{Control, Listener, Operation, Plan, Poll};
 use crate::error::{Error, Kind, Result};
 use crate::stack::Settings;
+
+/// For how long a renewal of the lease holds while CloudFormation changes the stack: it goes on with that by itself if this
+/// command dies, or may not call AWS any more.
+const OPERATION_TTL: Duration = Duration::from_mins(30);
 
 /// Who is asked before something is done that cannot be undone.
 pub trait Confirmation: Send + Sync {
@@ -115,7 +120,10 @@ impl Context {
                 if told.as_ref() != Some(&holder.holder) {
                     self.listener
                         .note(format!("waiting for the {} that is under way: {}", holder.purpose, holder.holder));
-                    told = Some(holder.holder);
+                    told = Some(holder.holder.clone());
+                }
+                if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
+                    continue;
                 }
                 poll.wait().await;
                 continue;
@@ -143,18 +151,75 @@ impl Context {
                 *self.lease.lock().await = Some(lease);
                 Ok(())
             }
-            Err(LeaseError::Held(holder)) => Err(Error::refused(format!(
-                "a {} is under way on stack {}",
-                holder.purpose, self.stack
-            ))
-            .because(format!("{} began at {}; its lock ends at {}", holder.holder, holder.since, holder.expires))
-            .hint(
-                "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the command again",
-            )),
+            Err(LeaseError::Held(holder)) => {
+                if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
+                    return Box::pin(self.lock(cloud, bucket)).await;
+                }
+                Err(Error::refused(format!("a {} is under way on stack {}", holder.purpose, self.stack))
+                    .because(format!(
+                        "{} began at {}; its lock ends at {}",
+                        holder.holder, holder.since, holder.expires
+                    ))
+                    .hint(
+                        "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the \
+                         command again",
+                    ))
+            }
             Err(error @ (LeaseError::Gone | LeaseError::Store(_))) => {
                 Err(Error::failed(format!("cannot take the lock of stack {}", self.stack)).because(error))
             }
         }
+    }
+
+    /// Lets the lock of a deployment expire whose command died while CloudFormation changed the stack, once that is over.
+    /// False if there is none such: then the lock is held, or expires by itself soon enough.
+    async fn expire_abandoned(&self, cloud: &Cloud, ledger: &S3Ledger, holder: &LeaseInfo) -> Result<bool> {
+        let soon = jiff::Timestamp::now().saturating_add(jiff::SignedDuration::try_from(LEASE_TTL).unwrap_or_default());
+        if holder.purpose != Purpose::Deployment || soon.is_ok_and(|soon| holder.expires <= soon) {
+            return Ok(false);
+        }
+        let stack = DeployedStack::find(cloud, &self.stack).await?;
+        if stack.is_some_and(|stack| stack.in_progress()) {
+            return Ok(false);
+        }
+        let expired = ledger.expire_abandoned(LEASE_TTL).await;
+        let expired = expired.map_err(|error| Error::failed("cannot look after the lock").because(error))?;
+        if expired {
+            self.listener.note(format!("deployment {} renews its lock no more: the lock is free now", holder.holder));
+        }
+        Ok(expired)
+    }
+
+    /// Runs what CloudFormation goes on with by itself, under a lock that outlives this command. If afterwards it is not
+    /// certain that the stack is at rest, the lock stays until it expires.
+    async fn covered<T>(&self, cloud: &Cloud, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        self.cover(OPERATION_TTL).await?;
+        let result = operation.await;
+        let at_rest = result.is_ok() || {
+            let stack = Box::pin(DeployedStack::find(cloud, &self.stack)).await;
+            stack.is_ok_and(|stack| !stack.is_some_and(|stack| stack.in_progress()))
+        };
+        if at_rest {
+            // What failed is that the lock was lost, or cannot be written: whoever gives it back is told.
+            let _ = self.cover(LEASE_TTL).await;
+        } else if self.lease.lock().await.take().is_some() {
+            self.listener.warn(
+                "CloudFormation may go on with the stack: the lock stays for half an hour at most; the next bluegreen \
+                 deploy takes it over once the stack is at rest",
+            );
+        }
+        result
+    }
+
+    /// Lets every renewal of the lock, if this command holds it, hold for so long.
+    async fn cover(&self, life: Duration) -> Result<()> {
+        let held = self.lease.lock().await;
+        let Some(lease) = held.as_ref() else { return Ok(()) };
+        lease.cover(life).await.map_err(|error| {
+            Error::failed(format!("cannot keep the lock of stack {}", self.stack))
+                .because(error)
+                .hint("look at bluegreen status, and run the command again")
+        })
     }
 
     /// Gives the lock back.
@@ -163,7 +228,7 @@ impl Context {
         lease.release().await.map_err(|error| {
             Error::failed(format!("cannot give the lock of stack {} back", self.stack))
                 .because(error)
-                .hint("it ends by itself within half a minute")
+                .hint("it ends by itself, after half an hour at most; the next bluegreen deploy takes it over")
         })
     }
 
@@ -176,7 +241,7 @@ impl Context {
         let cloud = Cloud::connect(&self.settings).await.ok()?;
         let stack = DeployedStack::find(&cloud, &self.stack).await.ok()??;
         if !stack.in_progress() {
-            // It is given back as a courtesy: it ends by itself within half a minute.
+            // It is given back as a courtesy: the next command takes it over.
             let _ = self.unlock().await;
         }
         Some(stack.status)

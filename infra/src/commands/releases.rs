@@ -35,6 +35,16 @@ pub(super) fn number_of(stack: &DeployedStack, color: Color) -> Option<u64> {
     stack.parameter(parameter::release(color)).parse().ok()
 }
 
+/// The settings in which a release differs from the one before it; nothing if one of them has no record.
+pub(super) async fn changed(cloud: &Cloud, bucket: &str, number: Option<u64>) -> Result<Option<Vec<String>>> {
+    let Some((number, before)) = number.and_then(|number| Some((number, number.checked_sub(1)?))) else {
+        return Ok(None);
+    };
+    let ledger = ReleaseLedger::in_bucket(&cloud.config, bucket);
+    let (after, before) = tokio::try_join!(ledger.load(number), ledger.load(before))?;
+    Ok(after.zip(before).map(|(after, before)| changed_settings(&before.settings, &after.settings)))
+}
+
 fn listed(records: Vec<ReleaseRecord>, limit: usize, current: impl Fn(Color) -> Option<u64>) -> Vec<Listed> {
     let before: Vec<Option<serde_json::Value>> =
         records.iter().skip(1).map(|record| Some(record.settings.clone())).chain([None]).collect();

@@ -9,6 +9,7 @@ use cutover_lambda::ledger::S3Ledger;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Doing, Error, Result};
+use crate::releases::{ReleaseLedger, changed_settings};
 use crate::report::{Format, Place, Run, render};
 
 /// What is asked of `report`.
@@ -79,7 +80,7 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
-    let run = match id {
+    let mut run = match id {
         Some(id) => load(&ledger, id).await?.ok_or_else(|| {
             Error::usage(format!("there is no run {id} on stack {}", context.stack))
                 .hint("bluegreen --json history lists the runs with their ids")
@@ -89,8 +90,16 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
                 .hint("make one: bluegreen cutover")
         })?,
     };
+    run.changed = changed(&ReleaseLedger::in_bucket(&cloud.config, &outputs.bucket), &run.record).await?;
     let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
     Ok((run, Place { stack: context.stack.clone(), region: cloud.region().to_owned(), prod_url }))
+}
+
+/// The settings in which the releases of a run differ, if both have a record.
+async fn changed(ledger: &ReleaseLedger, record: &Record) -> Result<Option<Vec<String>>> {
+    let (Some(old), Some(new)) = (record.releases.old, record.releases.new) else { return Ok(None) };
+    let (old, new) = tokio::try_join!(ledger.load(old), ledger.load(new))?;
+    Ok(old.zip(new).map(|(old, new)| changed_settings(&old.settings, &new.settings)))
 }
 
 async fn latest(ledger: &S3Ledger) -> Result<Option<Run>> {
@@ -114,5 +123,5 @@ async fn with_samples(ledger: &S3Ledger, record: Record) -> Result<Run> {
     let samples = ledger.samples(&record.id).await;
     let samples = samples
         .map_err(|error| Error::failed(format!("cannot read the probes of run {}", record.id)).because(error))?;
-    Ok(Run { record, samples })
+    Ok(Run { record, samples, changed: None })
 }

@@ -6,7 +6,7 @@ use cutover_lambda::ledger::{LeaseInfo, S3Ledger};
 use cutover_lambda::{Outcome, Record};
 use serde::Serialize;
 
-use super::{Context, history};
+use super::{Context, history, releases};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{Expected, observe};
 use crate::error::{Error, Result};
@@ -55,6 +55,10 @@ pub struct Environment {
     pub prod_percent: u8,
     /// The version label; empty where nothing is deployed.
     pub version: String,
+    /// The number of the release that it runs; null if an older version of this command deployed it.
+    pub release: Option<u64>,
+    /// The settings in which that release differs from the one before it, by name; null if there is nothing to compare.
+    pub changed: Option<Vec<String>>,
     /// The image by digest; empty where nothing is deployed.
     pub image: String,
     /// Tasks that run.
@@ -126,7 +130,10 @@ async fn environment(
     color: Color,
 ) -> Result<Environment> {
     let image = stack.parameter(parameter::image(color)).to_owned();
-    let observed = observe(cloud, outputs, &Expected { color, image: image.clone() }).await?;
+    let number = releases::number_of(stack, color);
+    let expected = Expected { color, image: image.clone() };
+    let (observed, changed) =
+        tokio::try_join!(observe(cloud, outputs, &expected), releases::changed(cloud, &outputs.bucket, number))?;
     let may_sleep = context.settings.idle_sleeps() && !traffic.prod.route().is_some_and(|route| route.reaches(color));
     let asleep = may_sleep && observed.asleep;
     Ok(Environment {
@@ -135,6 +142,8 @@ async fn environment(
         role: traffic.role(color),
         prod_percent: traffic.share(color),
         version: stack.parameter(parameter::version(color)).to_owned(),
+        release: number,
+        changed,
         image,
         running: observed.running,
         desired: observed.desired,

@@ -108,6 +108,8 @@ mod tests {
             running: 1,
             desired: 1,
             healthy: 1,
+            release: Some(7),
+            changed: Some(Vec::new()),
             asleep: false,
             fault: None,
             requests: None,
@@ -190,7 +192,7 @@ mod tests {
     fn nothing_is_offered_where_it_is_not_known_who_is_prod() {
         let mut view = view();
         view.status.iter_mut().for_each(|status| {
-            (status.environments[1].role, status.environments[1].prod_percent) = ("no traffic".to_owned(), 0)
+            (status.environments[1].role, status.environments[1].prod_percent) = ("no traffic".to_owned(), 0);
         });
         assert_eq!(actions(&view), []);
         assert_eq!(actions(&View::default()), []);

@@ -16,7 +16,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::poll::Poll;
 use super::template::Given;
-use crate::cloud::Cloud;
+use crate::cloud::{CHANGE_SET_PREFIX, Cloud};
 use crate::error::{Calling, Error, Result};
 
 /// How long a change set is asked for, or asked to begin, while AWS does not answer.
@@ -93,7 +93,7 @@ impl ChangeSet {
         let kind = if create { ChangeSetType::Create } else { ChangeSetType::Update };
         // A name of its own for each: two in one second must not meet.
         let token = uuid::Uuid::now_v7().to_string();
-        let name = format!("bluegreen-{token}");
+        let name = format!("{CHANGE_SET_PREFIX}{token}");
         let mut call = cloud
             .cloudformation
             .create_change_set()

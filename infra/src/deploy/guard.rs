@@ -266,6 +266,7 @@ mod tests {
             live: Vec::new(),
             broadened: std::collections::BTreeSet::new(),
             resources: vec![change(SERVICE, Action::Replace, &[])],
+            waiting: None,
             marks: marks("green", &json!([])),
             rights: crate::deploy::plan::Rights::default(),
         };

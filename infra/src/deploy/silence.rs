@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::event::Listener;
+use super::poll::Poll;
 use crate::error::Error;
 
 /// How long AWS may be out of reach before following it is given up. What goes on there goes on all the same.
@@ -67,6 +68,21 @@ pub(super) fn goes_on(error: Error) -> Error {
     error.hint("what CloudFormation has begun it finishes by itself: run the same command again to follow it")
 }
 
+/// Reads again until AWS answers: a read after an operation must not make a failure of what went well.
+pub async fn until_answered<T>(listener: &dyn Listener, read: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let (mut silence, mut poll) = (Silence::default(), Poll::default());
+    loop {
+        match read().await {
+            Err(error) if error.is_transient() => silence.goes_on(error, listener)?,
+            answer => {
+                silence.ended(listener);
+                return answer;
+            }
+        }
+        poll.wait().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -104,6 +120,19 @@ mod tests {
     fn after_the_limit_the_error_says_that_the_operation_goes_on() {
         let error = Silence::default().lasts(failed("timeout"), &Heard::default(), Duration::ZERO).unwrap_err();
         assert!(error.hints()[0].contains("finishes by itself"), "{:?}", error.hints());
+    }
+
+    #[tokio::test]
+    async fn a_read_is_tried_again_until_there_is_an_answer_or_an_error_that_stays() {
+        let tries = std::cell::Cell::new(0);
+        let busy = || crate::error::service_error("read".to_owned(), "Throttling", "Rate exceeded");
+        let heard = Heard::default();
+        let answer = until_answered(&heard, async || {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err(busy()) } else { Ok(tries.get()) }
+        });
+        assert_eq!(answer.await.unwrap(), 3);
+        assert!(until_answered::<()>(&Heard::default(), async || Err(failed("no such stack"))).await.is_err());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use cutover_lambda::Record;
 use cutover_lambda::report::{Connection, Percentiles, Sample};
 use cutover_lambda::request::OnFail;
 
-use super::Place;
 use super::text::{clean, count, ms, offset};
+use super::{Place, Run};
 
 /// A name and its value.
 pub type Fact = (&'static str, String);
@@ -96,19 +96,27 @@ pub fn probing(record: &Record) -> Vec<Fact> {
 }
 
 /// The run: who, when, where.
-pub fn run(record: &Record, place: &Place) -> Vec<Fact> {
+pub fn run(run: &Run, place: &Place) -> Vec<Fact> {
+    let record = &run.record;
     let color = |color: Option<cutover_lambda::Color>| color.map_or("–", |color| color.as_str());
     let version = |version: &Option<String>| version.as_deref().map_or_else(|| "–".to_owned(), clean);
+    let side = |of: Option<cutover_lambda::Color>, label: &Option<String>, release: Option<u64>| {
+        let release = release.map_or_else(String::new, |number| format!(", release {number}"));
+        format!("{}, version {}{release}", color(of), version(label))
+    };
     let mut facts = vec![
         ("run", clean(&record.id)),
         ("outcome", record.outcome.map_or("under way", |outcome| outcome.as_str()).to_owned()),
         ("asked for", record.op.as_str().to_owned()),
-        ("from", format!("{}, version {}", color(record.from), version(&record.versions.old))),
-        ("to", format!("{}, version {}", color(record.to), version(&record.versions.new))),
+        ("from", side(record.from, &record.versions.old, record.releases.old)),
+        ("to", side(record.to, &record.versions.new, record.releases.new)),
         ("traffic now", format!("prod {}, dev {}", color(record.prod), color(record.dev))),
         ("began", record.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
         ("took", offset(record.duration_ms)),
     ];
+    if let Some(changed) = run.changed.as_deref().filter(|changed| !changed.is_empty()) {
+        facts.push(("settings that differ", clean(&changed.join(", "))));
+    }
     let place = [("stack", &place.stack), ("region", &place.region), ("prod", &place.prod_url)];
     facts.extend(place.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, clean(value))));
     if let Some(by) = &record.recovered_by {

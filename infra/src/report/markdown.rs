@@ -6,10 +6,11 @@ use cutover_lambda::Record;
 
 use super::text::{ms_or_dash, sentence};
 use super::verdict::{self, Tone};
-use super::{Place, facts};
+use super::{Place, Run, facts};
 
 /// The report. Writing to a `String` cannot fail, so what `writeln!` returns is dropped.
-pub fn render(record: &Record, place: &Place) -> String {
+pub fn render(run: &Run, place: &Place) -> String {
+    let record = &run.record;
     let verdict = verdict::of(record);
     let sign = match verdict.tone {
         Tone::Good => "✅",
@@ -30,7 +31,7 @@ pub fn render(record: &Record, place: &Place) -> String {
         }
     }
     failures(record, &mut text);
-    details(record, place, &mut text);
+    details(run, place, &mut text);
     text
 }
 
@@ -46,7 +47,8 @@ fn failures(record: &Record, text: &mut String) {
     }
 }
 
-fn details(record: &Record, place: &Place, text: &mut String) {
+fn details(run: &Run, place: &Place, text: &mut String) {
+    let record = &run.record;
     text.push_str(
         "\n<details><summary>Steps and circumstances</summary>\n\n| at | took | step | note |\n|--:|--:|---|---|\n",
     );
@@ -55,7 +57,7 @@ fn details(record: &Record, place: &Place, text: &mut String) {
         let _ = writeln!(text, "| {at} | {took} | {name} | {note} |");
     }
     text.push_str("\n| | |\n|---|---|\n");
-    for (name, value) in facts::run(record, place).into_iter().chain(facts::probing(record)) {
+    for (name, value) in facts::run(run, place).into_iter().chain(facts::probing(record)) {
         let _ = writeln!(text, "| {name} | {} |", sentence(&value));
     }
     text.push_str("\n</details>\n");

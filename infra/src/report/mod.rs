@@ -40,11 +40,14 @@ pub struct Run {
     /// Every probe of prod, where they were kept.
     #[serde(default)]
     pub samples: Option<Samples>,
+    /// The settings in which the two releases differ, by name; null if one of them has no record.
+    #[serde(default)]
+    pub changed: Option<Vec<String>>,
 }
 
 impl From<Record> for Run {
     fn from(record: Record) -> Self {
-        Self { record, samples: None }
+        Self { record, samples: None, changed: None }
     }
 }
 
@@ -63,7 +66,7 @@ pub struct Place {
 pub fn render(run: &Run, place: &Place, format: Format) -> Result<String> {
     match format {
         Format::Html => Ok(page::render(run, place)),
-        Format::Md => Ok(markdown::render(&run.record, place)),
+        Format::Md => Ok(markdown::render(run, place)),
         Format::Json => serde_json::to_string_pretty(run)
             .map(|json| json + "\n")
             .map_err(|error| Error::failed(format!("cannot write run {} as JSON", run.record.id)).because(error)),

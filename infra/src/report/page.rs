@@ -56,7 +56,7 @@ pub fn sections(run: &Run, place: &Place) -> Markup {
         (failures(record))
         (table_of("What the probes tell", &facts::probing(record)))
         (steps(record))
-        (table_of("The run", &facts::run(record, place)))
+        (table_of("The run", &facts::run(run, place)))
         (table_of("What was asked for", &facts::request(record)))
     }
 }

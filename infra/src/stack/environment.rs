@@ -1,6 +1,6 @@
 //! An environment: the service that runs one version, used twice, as blue and as green.
 
-use cutover_lambda::balancer::TASKS_TAG;
+use cutover_lambda::balancer::{RELEASE_TAG, TASKS_TAG};
 use cutover_lambda::color::Color;
 
 use super::keys::Keys;
@@ -230,7 +230,7 @@ fn version_tags(color: Color, release: &Release) -> Vec<Tag> {
     let mut tags = tags(color.as_str());
     tags.push(Tag::new("bluegreen:color", color.as_str()));
     tags.push(Tag::new("bluegreen:version", release.version.clone()));
-    tags.push(Tag::new("bluegreen:release", release.number.clone()));
+    tags.push(Tag::new(RELEASE_TAG, release.number.clone()));
     tags
 }
 

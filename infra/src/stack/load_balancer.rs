@@ -61,7 +61,9 @@ impl LoadBalancing {
             let added = stack.add(id, listener(settings, &load_balancer, port));
             // The function's rule refers to the target groups, and a group in use cannot be deleted: the listener, and its
             // rules with it, must go first.
-            Color::ALL.into_iter().for_each(|color| stack.after(&added, target_groups.of(color)));
+            for color in Color::ALL {
+                stack.after(&added, target_groups.of(color));
+            }
             added
         };
         let prod = add("ProdListener", settings.prod_port());

@@ -1,4 +1,4 @@
-//! A plan as people read it: traffic and what is live first, then what opens, then what changes.
+//! A plan as people read it: the first line names everything live that changes; then traffic, what opens, what changes.
 
 use std::fmt::Write as _;
 
@@ -6,6 +6,7 @@ use cutover_lambda::color::Color;
 
 use super::Style;
 use crate::deploy::plan::{Action, Difference, Plan, Property, Traffic, Version};
+use crate::report::text::clean;
 
 /// Longest value shown; the rest of it is left out.
 const VALUE_WIDTH: usize = 48;
@@ -13,26 +14,35 @@ const VALUE_WIDTH: usize = 48;
 /// The plan in lines, each ending with a line break.
 pub fn render(plan: &Plan, style: Style) -> String {
     let mut text = String::new();
-    let what = if plan.create { " (to be made)" } else { "" };
+    let what = match live_names(plan) {
+        _ if plan.create => " (to be made)".to_owned(),
+        names if names.is_empty() => ": everything live stays as it is".to_owned(),
+        names => format!(": {} {}", style.warn("changes what is live:"), names.join(", ")),
+    };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "stack {} in {}{what}", style.strong(&plan.stack), plan.region);
     let _ = writeln!(text, "{}", traffic(&plan.traffic, plan.create, style));
-    text.push_str(&live(plan, style));
+    for sentence in &plan.live {
+        let _ = writeln!(text, "  {} {sentence}", style.warn("!"));
+    }
     if !plan.broadened.is_empty() {
         let _ = writeln!(text, "\n{}", style.bad("opens more than before"));
         for sentence in &plan.broadened {
             let _ = writeln!(text, "  {} {sentence}", style.bad("!"));
         }
     }
-    if plan.is_empty() {
-        let _ = writeln!(text, "\nnothing to change");
-        return text;
-    }
     text.push('\n');
     for difference in &plan.resources {
         text.push_str(&resource(difference, plan.create, style));
     }
-    let _ = writeln!(text, "\n{}", summary(plan));
+    if plan.is_empty() {
+        text.push_str("nothing to change\n");
+    } else {
+        let _ = writeln!(text, "\n{}", summary(plan));
+    }
+    if let Some(waiting) = &plan.waiting {
+        let _ = writeln!(text, "{}", style.wrapped(&clean(&waiting.to_string()), 0));
+    }
     text
 }
 
@@ -56,19 +66,9 @@ fn traffic(traffic: &Traffic, create: bool, style: Style) -> String {
     line
 }
 
-/// What users notice at once, or that they notice nothing.
-fn live(plan: &Plan, style: Style) -> String {
-    if plan.create {
-        return String::new();
-    }
-    if plan.live.is_empty() {
-        return "traffic and everything live stay as they are\n".to_owned();
-    }
-    let mut text = format!("\n{}\n", style.warn("changes what is live"));
-    for sentence in &plan.live {
-        let _ = writeln!(text, "  {} {sentence}", style.warn("!"));
-    }
-    text
+/// The logical ids of what changes for users at once.
+fn live_names(plan: &Plan) -> Vec<&str> {
+    plan.live.iter().filter_map(|sentence| sentence.split_whitespace().next()).collect()
 }
 
 fn changed(version: &Version) -> Option<String> {
@@ -148,7 +148,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::deploy::plan::{Marks, Rights};
+    use crate::deploy::plan::{Applied, Marks, Rights, Waiting};
     use crate::stack::Both;
 
     fn property(path: &str, before: Option<&str>, after: Option<&str>) -> Property {
@@ -170,6 +170,7 @@ mod tests {
             live: Vec::new(),
             broadened: BTreeSet::new(),
             resources,
+            waiting: None,
             marks: Marks::default(),
             rights: Rights::default(),
         }
@@ -223,6 +224,14 @@ mod tests {
         plan.create = true;
         let nothing = || Both::make(|_| String::new());
         plan.traffic = Traffic::new(Color::Green, &nothing(), &Both::make(|_| "1".to_owned()));
+        insta::assert_snapshot!(render(&plan, Style::PLAIN));
+    }
+
+    #[test]
+    fn settings_that_wait_are_named() {
+        let mut plan = plan(Vec::new());
+        let settings = vec!["app.port".to_owned(), "environment.GREETING".to_owned()];
+        plan.waiting = Some(Waiting { settings, by: Applied::ByARelease });
         insta::assert_snapshot!(render(&plan, Style::PLAIN));
     }
 

@@ -75,7 +75,7 @@ mod tests {
             schema: 1,
             number,
             id: String::new(),
-            color: if number % 2 == 0 { Color::Blue } else { Color::Green },
+            color: if number.is_multiple_of(2) { Color::Blue } else { Color::Green },
             version: version.to_owned(),
             image: "app@sha256:0".to_owned(),
             settings: serde_json::json!({}),

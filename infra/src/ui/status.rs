@@ -13,6 +13,9 @@ const REQUESTS: &str = "requests not known: ";
 /// What stands before how listeners differ from what the last cutover left.
 const DRIFT: &str = "drift: ";
 
+/// What stands before a line below an environment.
+const INDENT: &str = "             ";
+
 /// The status on one screen.
 pub fn render(status: &Status, style: Style) -> String {
     let mut text = String::new();
@@ -60,14 +63,21 @@ fn row(environment: &Environment, style: Style) -> String {
     let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
     let mut row =
         format!("{color}  {:<10}  {version:<7}  {tasks:<5}  {:<7}  {image}\n", environment.role, environment.healthy);
+    if let Some(release) = environment.release {
+        let what = match environment.changed.as_deref() {
+            Some([]) | None => format!("release {release}"),
+            Some(changed) => format!("release {release}, which changed {}", changed.join(", ")),
+        };
+        let _ = writeln!(row, "{INDENT}{}", style.dim(&style.wrapped(&clean(&what), INDENT.len())));
+    }
     if environment.asleep {
-        row.push_str(&style.dim("             asleep: a deployment, a cutover or a rollback starts its tasks\n"));
+        row.push_str(&style.dim(&format!("{INDENT}asleep: a deployment, a cutover or a rollback starts its tasks\n")));
     }
     if let Some(requests) = &environment.requests {
-        row.push_str(&style.dim(&format!("             {requests}\n")));
+        row.push_str(&style.dim(&format!("{INDENT}{requests}\n")));
     }
     if let Some(fault) = &environment.fault {
-        row.push_str(&format!("             {} {fault}\n", style.warn("!")));
+        row.push_str(&format!("{INDENT}{} {fault}\n", style.warn("!")));
     }
     row
 }
@@ -107,11 +117,14 @@ mod tests {
             running: 2,
             desired: 2,
             healthy: 2,
+            release: Some(7),
+            changed: Some(Vec::new()),
             asleep: false,
             fault: None,
             requests: Some(requests(&[(1, 128.0), (2, 1702.0)], &[(2, 3.0)], &[(1, 0.034)])),
         };
         let mut green = environment(Color::Green, "dev", "1");
+        green.changed = Some(vec!["app.port".to_owned(), "environment.GREETING".to_owned()]);
         green.fault = Some("1 of 2 running, 1 healthy".to_owned());
         let mut status = Status {
             stack: "bluegreen".to_owned(),

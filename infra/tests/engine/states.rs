@@ -78,17 +78,33 @@ fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment
     world.after_cancel =
         vec![("bluegreen", "UPDATE_ROLLBACK_IN_PROGRESS", ""), ("bluegreen", "UPDATE_ROLLBACK_COMPLETE", "")];
     let aws = Aws::of(world);
-    // Blue is live, so the deployment that follows ends in a refusal, before anything is built.
+    // Nothing runs in it, so the deployment that follows ends in a refusal, before anything is built.
     let said = run(&aws, &["deploy", "--skip", "BlueService", "--version", "1", "--color", "blue"]);
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("BlueService could not be taken back: the image is gone"), "{}", said.err);
-    assert!(said.err.contains("blue is live"), "{}", said.err);
+    assert!(said.err.contains("the first deployment of stack bluegreen is not finished"), "{}", said.err);
     let call = aws.call("ContinueUpdateRollback").unwrap();
     assert!(call.says("ResourcesToSkip.member.1=BlueService"), "{}", call.body);
     assert!(
         aws.world().lock.as_ref().is_some_and(|lock| lock.contains("\"released\": true")),
         "the lock is given back"
     );
+}
+
+#[test]
+fn a_command_whose_credentials_end_while_the_stack_changes_leaves_a_lock_that_lasts() {
+    let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
+    world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone")];
+    world.events = vec![("bluegreen", "UPDATE_ROLLBACK_FAILED", "")];
+    world.expires_after = Some("ContinueUpdateRollback");
+    let aws = Aws::of(world);
+    let said = run(&aws, &["deploy"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("the lock stays") && said.err.contains("finishes by itself"), "{}", said.err);
+    let lock: serde_json::Value = serde_json::from_str(aws.world().lock.as_ref().unwrap()).unwrap();
+    let expires: jiff::Timestamp = lock["expires"].as_str().unwrap().parse().unwrap();
+    let left = expires.duration_since(jiff::Timestamp::now());
+    assert!(lock["released"] == false && left.as_mins() > 20, "{lock}");
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub struct World {
     /// How often the events are not answered before they are, and how.
     pub refusals: usize,
     pub refusal: Refusal,
+    /// The call after which the credentials of the command have ended.
+    pub expires_after: Option<&'static str>,
+    /// Whether they have.
+    pub expired: bool,
     /// What becomes of the stack once it is asked to cancel, or to go on with the way back.
     pub after_cancel: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -122,6 +126,10 @@ fn tags() -> String {
 
 impl World {
     fn answer(&mut self, call: &Call) -> Answer {
+        if self.expired {
+            return Answer::Error(403, "ExpiredToken", "The security token included in the request is expired");
+        }
+        self.expired = self.expires_after == Some(call.action.as_str());
         if let Some((method, path)) = call.action.split_once(" /") {
             return self.s3(method, path, &call.body);
         }

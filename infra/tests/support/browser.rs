@@ -18,6 +18,28 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const MISSING: &str = "these tests need a browser: apt-get install chromium chromium-driver (Debian), or put chromedriver \
                        and chromium in the PATH";
 
+/// Drivers that are started until one has a port.
+const TRIES: u32 = 5;
+
+/// A driver with its port; none if it ended without one.
+fn driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("chromedriver does not start ({error}): {MISSING}"));
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok());
+    if port.is_none() {
+        // It has closed its output, so it ends.
+        driver.wait().unwrap();
+    }
+    Some((driver, port?))
+}
+
 /// A browser with one window, ended when dropped.
 pub struct Browser {
     driver: Child,
@@ -27,17 +49,10 @@ pub struct Browser {
 
 impl Browser {
     pub fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("chromedriver does not start ({error}): {MISSING}"));
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok());
-        let mut browser = Self { driver, port: port.expect("chromedriver tells its port"), session: String::new() };
+        // It chooses a free port and binds it later: if somebody else was faster, it ends.
+        let driver = (0..TRIES).find_map(|_| driver());
+        let (driver, port) = driver.expect("chromedriver tells its port");
+        let mut browser = Self { driver, port, session: String::new() };
         let arguments = [
             "--headless",
             "--no-sandbox",

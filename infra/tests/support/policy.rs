@@ -34,12 +34,18 @@ fn meets_condition(statement: &Value, call: &Value) -> bool {
     prefixes.all(|prefix| patterns.iter().any(|pattern| like(prefix, pattern)))
 }
 
-/// The statements of a role as deployed, with every reference resolved.
+/// The statements of a role that has some, as deployed, with every reference resolved.
 pub fn policy(cloud: &Cloud, function: &Function<'_>, role: &str) -> Vec<Value> {
+    let statements = statements(cloud, function, role);
+    assert!(!statements.is_empty());
+    statements
+}
+
+/// The statements of a role as deployed, with every reference resolved; none if it has no policy.
+pub fn statements(cloud: &Cloud, function: &Function<'_>, role: &str) -> Vec<Value> {
     let role = function.physical_id(role);
     let names = iam(cloud, &format!("Action=ListRolePolicies&RoleName={role}"));
     let names: Vec<&str> = names.split("<member>").skip(1).map(|rest| rest.split_once('<').unwrap().0).collect();
-    assert!(!names.is_empty());
     let document = |name: &&str| {
         let answer = iam(cloud, &format!("Action=GetRolePolicy&RoleName={role}&PolicyName={name}"));
         let encoded = answer.split_once("<PolicyDocument>").unwrap().1.split_once('<').unwrap().0.to_owned();

@@ -24,7 +24,7 @@ pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path
     let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
     if story.stack_exists()? {
         print("A stack of an earlier demo is there: removing it, to begin at the beginning.\n")?;
-        story.tell(&["destroy", "--yes"])?;
+        story.tell(&["destroy", "--confirm", stack])?;
     }
 
     heading("2/6  Build greeter-v1 and deploy the stack: both environments on version 1, green is prod")?;

@@ -82,3 +82,36 @@ async fn a_lease_can_be_frozen_twice_and_not_after_it_is_lost() {
     assert_eq!(lease.freeze(TTL).await, Err(LeaseError::Gone));
     assert_eq!(lease.remaining(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_covered_outlives_its_holder_until_somebody_sees_that_nobody_renews_it() {
+    let (_, ledger, lease) = held().await;
+    lease.cover(TTL * 60).await.unwrap();
+    tokio::time::sleep(TTL * 2).await;
+    assert!(!ledger.expire_abandoned(TTL).await.unwrap(), "it is renewed");
+    drop(lease);
+    tokio::time::sleep(TTL * 2).await;
+    assert!(matches!(ledger.acquire(Purpose::Cutover, "run-2", TTL).await, Err(LeaseError::Held(_))));
+    assert!(ledger.expire_abandoned(TTL).await.unwrap());
+    assert!(!ledger.expire_abandoned(TTL).await.unwrap(), "there is no live lease any more");
+    ledger.acquire(Purpose::Cutover, "run-2", TTL).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_cover_a_lease_expires_as_ever() {
+    let (_, ledger, lease) = held().await;
+    lease.cover(TTL * 60).await.unwrap();
+    lease.cover(TTL).await.unwrap();
+    drop(lease);
+    tokio::time::sleep(TTL + SKEW).await;
+    ledger.acquire(Purpose::Cutover, "run-2", TTL).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_cutover_is_never_called_abandoned() {
+    let (_, ledger, lease) = held().await;
+    lease.release().await.unwrap();
+    let cutover = ledger.acquire(Purpose::Cutover, "run-1", TTL * 60).await.unwrap();
+    drop(cutover);
+    assert!(!ledger.expire_abandoned(TTL).await.unwrap());
+}

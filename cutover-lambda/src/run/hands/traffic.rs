@@ -6,7 +6,7 @@ use crate::balancer::{Balancer, BalancerError, LANDING, unfitness};
 use crate::ledger::ObjectStore;
 use crate::machine::{Event, Listener, Place, Route};
 use crate::probe::Clients;
-use crate::report::{ListenerWrite, WriteResult};
+use crate::report::{ListenerWrite, Releases, WriteResult};
 use crate::request::Op;
 use crate::run::budget::{READ_TIMEOUT, WRITE_GUARD, needed};
 use crate::run::idle::WAKE_LIMIT;
@@ -59,28 +59,29 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             return Event::Unfit;
         }
         let reading = async {
-            let (service, health, sticky, other_sticky) = tokio::try_join!(
+            let other = color.other();
+            let (service, other_service, health, sticky, other_sticky) = tokio::try_join!(
                 balancer.service(color),
+                balancer.service(other),
                 balancer.health(color),
                 balancer.is_sticky(color),
-                balancer.is_sticky(color.other()),
+                balancer.is_sticky(other),
             )?;
-            let other = color.other();
+            let releases = Releases { old: other_service.release, new: service.release };
             if service.deployed && service.desired == 0 && stack.idle.is_some() {
-                return Ok(Some(format!("{color} sleeps; a cutover would wake it, but this changes nothing")));
+                let problem = format!("{color} sleeps; a cutover would wake it, but this changes nothing");
+                return Ok((releases, Some(problem)));
             }
-            Ok(unfitness(color, &service, &health, sticky).or_else(|| {
+            let problem = unfitness(color, &service, &health, sticky).or_else(|| {
                 other_sticky.then(|| format!("{other}'s target group has stickiness, which would keep clients on it"))
-            }))
+            });
+            Ok((releases, problem))
         };
-        match self.look(reading).await {
-            Some(None) => Event::Fit,
-            Some(Some(problem)) => {
-                self.trouble = Some(problem);
-                Event::Unfit
-            }
-            None => Event::Unfit,
-        }
+        let Some((releases, problem)) = self.look(reading).await else { return Event::Unfit };
+        self.live.edit(|record| record.releases = releases);
+        let Some(problem) = problem else { return Event::Fit };
+        self.trouble = Some(problem);
+        Event::Unfit
     }
 
     /// Wakes the environment where it sleeps, in the time that the rest of the run leaves.

@@ -64,9 +64,8 @@ pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> O
         Effect::LoadRun => load_run(system, number, way),
         Effect::AcquireLease => acquire(setup, system, number, way),
         Effect::Claim => claim(setup, system, number, way),
-        Effect::FindWayBack if way == Way::Failed => Event::LedgerDown,
+        Effect::FindWayBack | Effect::FindLastProd if way == Way::Failed => Event::LedgerDown,
         Effect::FindWayBack => Event::WayBack(system.way_back),
-        Effect::FindLastProd if way == Way::Failed => Event::LedgerDown,
         Effect::FindLastProd if setup.mutant == Some(Mutant::LastProdIsDev) => {
             Event::LastProd(system.last_prod.map(Color::other))
         }

@@ -94,8 +94,11 @@ impl Found {
                 listener.start(format!("wait for {color}")).finish(listener, detail);
             }
         }
-        if let Some(note) = waiting(context, observed, wanted) {
-            listener.note(note);
+        if wanted.request.version.is_none() {
+            update::protect(cloud, observed).await?;
+        }
+        if let Some(waiting) = waiting(context, observed, wanted) {
+            listener.note(waiting.to_string());
         }
         Ok(Some(Deployed::of(cloud, outputs, observed.traffic.clone(), &releases)))
     }

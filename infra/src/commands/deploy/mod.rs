@@ -156,10 +156,8 @@ async fn make(
     }
     let Project { workspace, kept } = &project;
     let first_version = context.settings.app.first_version.as_str();
-    let zones = match zones::are_chosen(&context.settings) {
-        true => Some(zones::choose(cloud, &context.settings).await?),
-        false => None,
-    };
+    let zones =
+        if zones::are_chosen(&context.settings) { Some(zones::choose(cloud, &context.settings).await?) } else { None };
     let template = synth::compact(&context.settings)?;
     let built = async {
         tokio::try_join!(

@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::super::publish::Release;
 use super::super::{Context, synth};
 use super::observe::Observed;
-use super::wanted::{Releases, Wanted};
+use super::wanted::{self, Releases, Wanted};
 use crate::cloud::Cloud;
 use crate::deploy::plan::{Plan, State, Subject, Traffic, Values};
 use crate::error::{Doing, Result};
 use crate::stack::{Both, FIRST_PROD};
+use crate::zones;
 
 /// The labels of versions; empty if nothing runs.
 pub(super) fn versions(releases: &Both<Option<Release>>) -> Both<String> {
@@ -35,20 +36,25 @@ pub(super) fn outcome(
 /// The plan of an update, by the templates and their parameters alone.
 pub(super) fn of_update(context: &Context, cloud: &Cloud, observed: &Observed, wanted: &Wanted<'_>) -> Result<Plan> {
     let (template, releases, parameters) = outcome(context, observed, wanted)?;
-    plan(context, cloud, observed, (&template, &releases, &parameters))
+    let mut plan = plan(context, cloud, observed, (&template, &releases, &parameters), wanted.zones.as_ref())?;
+    plan.waiting = wanted::waiting(context, observed, wanted);
+    Ok(plan)
 }
 
-/// The plan of an update to this template with these parameters.
+/// The plan of an update to this template with these parameters. `zones` are those that the subnets of a stack are in
+/// whose template asks for the first ones.
 pub(super) fn plan(
     context: &Context,
     cloud: &Cloud,
     observed: &Observed,
     (template, releases, parameters): (&Value, &Releases, &Values),
+    zones: Option<&[String; 2]>,
 ) -> Result<Plan> {
     let live = observed.traffic.live()?.unwrap_or(FIRST_PROD);
     let traffic = Traffic::new(live, &versions(&releases.before), &versions(&releases.after));
     let subject = Subject { stack: &context.stack, region: cloud.region() };
-    let before = State { template: &observed.template, values: &observed.stack.parameters };
+    let deployed = zones.map_or_else(|| observed.template.clone(), |zones| zones::put_in(&observed.template, zones));
+    let before = State { template: &deployed, values: &observed.stack.parameters };
     let after = State { template, values: parameters };
     Ok(Plan::of_update(subject, traffic, before, after))
 }

@@ -65,12 +65,17 @@ async fn continue_rollback(
     };
     let resources = held_up.into_iter().map(|(id, _)| (id, String::new())).collect();
     let operation = context.operation(cloud, stack, &resources);
-    let result = follow_operation(operation, begin).await;
-    context.unlock().await?;
-    let now = DeployedStack::require(cloud, &stack.name).await?;
+    let result = context.covered(cloud, Box::pin(follow_operation(operation, begin))).await;
+    let unlocked = context.unlock().await;
+    let now = match DeployedStack::require(cloud, &stack.name).await {
+        Ok(now) => now,
+        // The first error is the one that matters.
+        Err(second) => return Err(result.err().unwrap_or(second)),
+    };
     match (now.status.as_str(), result) {
         // What was asked for: the update before is taken back, and another can be made.
         ("UPDATE_ROLLBACK_COMPLETE", _) => {
+            unlocked?;
             timer.finish(&*context.listener, "done");
             Ok(now)
         }

@@ -22,7 +22,7 @@ use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::{Plan, Values};
 use crate::deploy::{
     Answer, ChangeSet, Event, Expected, Rules, Sites, Source, follow_operation, refuse_live_changes, sleeps,
-    wait_until_steady, wake,
+    until_answered, wait_until_steady, wake,
 };
 use crate::error::{Error, Kind, Result};
 use crate::releases::{NewRelease, ReleaseLedger, ReleaseOutcome, ReleaseRecord};
@@ -76,11 +76,11 @@ async fn first_release(context: &Context, cloud: &Cloud, deployed: Deployed, out
     let timer = context.listener.start(format!("make {FIRST_PROD} prod"));
     let mut order = Order::new(Op::Reconcile);
     order.request.to = Some(FIRST_PROD);
-    let record = cutover::run(context, &order, &mut cutover::Nobody).await?;
+    let record = Box::pin(cutover::run(context, &order, &mut cutover::Nobody)).await?;
     if let Some(error) = cutover::verdict(&record) {
         return Err(error.hint("run the same command again"));
     }
-    let traffic = cloud.traffic(&context.stack, outputs).await?;
+    let traffic = traffic_now(context, cloud, outputs).await?;
     timer.finish(&*context.listener, record.message);
     Ok(Deployed { traffic, ..deployed })
 }
@@ -147,15 +147,15 @@ async fn update_locked(
     if wanted.request.version.is_none() {
         protect(cloud, &observed).await?;
     }
-    if let Some(note) = wanted::waiting(context, &observed, wanted) {
-        context.listener.note(note);
+    if let Some(waiting) = wanted::waiting(context, &observed, wanted) {
+        context.listener.note(waiting.to_string());
     }
-    let traffic = cloud.traffic(&context.stack, &outputs).await?;
+    let traffic = traffic_now(context, cloud, &outputs).await?;
     Ok(Deployed::of(cloud, &outputs, traffic, &releases))
 }
 
 /// Switches termination protection on if prod had a cutover, and whoever did that was not allowed to.
-async fn protect(cloud: &Cloud, observed: &Observed) -> Result<()> {
+pub(super) async fn protect(cloud: &Cloud, observed: &Observed) -> Result<()> {
     let ledger = S3Ledger::in_bucket(&cloud.config, &observed.outputs.bucket);
     if observed.stack.protected {
         return Ok(());
@@ -282,7 +282,7 @@ async fn apply(
         timer.finish(&*context.listener, "nothing to change");
         return Ok(observed.outputs.clone());
     };
-    let plan = preview::plan(context, cloud, observed, (template, releases, parameters))?;
+    let plan = preview::plan(context, cloud, observed, (template, releases, parameters), wanted.zones.as_ref())?;
     let permitted = async {
         permit(context, &plan.with_change_set(&set.changes), observed, wanted, confirmed).await?;
         begun.begin(context, cloud, change).await
@@ -294,7 +294,17 @@ async fn apply(
     let expected: Vec<Expected> = releases.changed().into_iter().filter_map(|it| expected(it, releases)).collect();
     execute(context, cloud, stack, &set, &expected).await?;
     timer.finish(&*context.listener, format!("{} resources changed", set.changes.len()));
-    DeployedStack::require(cloud, &context.stack).await?.outputs()
+    outputs_now(context, cloud).await
+}
+
+/// The stack's outputs after an operation of it.
+async fn outputs_now(context: &Context, cloud: &Cloud) -> Result<Outputs> {
+    until_answered(&*context.listener, async || DeployedStack::require(cloud, &context.stack).await?.outputs()).await
+}
+
+/// Where traffic goes after a deployment.
+async fn traffic_now(context: &Context, cloud: &Cloud, outputs: &Outputs) -> Result<Traffic> {
+    until_answered(&*context.listener, async || cloud.traffic(&context.stack, outputs).await).await
 }
 
 /// What an environment will run.
@@ -339,7 +349,7 @@ pub(super) async fn execute(
     let begin = change.execute(cloud, &stack.name);
     let resources = change.resources();
     let operation = context.operation(cloud, stack, &resources).as_update(expected);
-    follow_operation(operation, begin).await
+    context.covered(cloud, Box::pin(follow_operation(operation, begin))).await
 }
 
 /// Makes the rules that carry traffic, equal to what the listeners of a stack do that an older version made: after that
@@ -474,7 +484,7 @@ async fn take_back(
         if let Some(change) = change {
             execute(context, cloud, &stack, &change, &[]).await?;
         }
-        let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
+        let outputs = outputs_now(context, cloud).await?;
         all_steady(context, cloud, &outputs, releases, None).await?;
         timer.finish(&*context.listener, "as it was before");
         Ok::<_, Error>(())

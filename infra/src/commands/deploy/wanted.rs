@@ -12,10 +12,12 @@ use super::Request;
 use super::observe::Observed;
 use crate::build::FunctionZip;
 use crate::deploy::Parameters;
+use crate::deploy::plan::{Applied, Waiting};
 use crate::deploy::template::BUCKET_LIMIT;
 use crate::error::{Error, Result};
 use crate::stack::render::{self, RenderError, render_release, render_stack};
 use crate::stack::{Both, FIRST_PROD, Settings, parameter};
+use crate::zones;
 
 /// What is to be deployed, and where.
 pub(super) struct Wanted<'a> {
@@ -38,7 +40,9 @@ impl Wanted<'_> {
             (Some(_), Some(color)) => render_release(settings, &observed.template, *color),
             _ => render_stack(settings, &observed.template, &observed.empty()),
         };
-        rendered.map_err(refused)
+        let mut template = rendered.map_err(refused)?;
+        zones::keep(&mut template, &observed.template, self.zones.as_ref());
+        Ok(template)
     }
 
     /// What the environments run before and after; what is new gets numbers from `next` on.
@@ -142,8 +146,8 @@ impl Releases {
 /// Settings that only this command reads: nothing deployed depends on them.
 const OF_THE_COMMAND: [&str; 3] = ["name", "region", "app.first_version"];
 
-/// What is said of settings that this deployment does not apply.
-pub(super) fn waiting(context: &Context, observed: &Observed, wanted: &Wanted<'_>) -> Option<String> {
+/// The settings that differ from what is deployed and that this deployment does not apply, and what applies them.
+pub(super) fn waiting(context: &Context, observed: &Observed, wanted: &Wanted<'_>) -> Option<Waiting> {
     let color = wanted.environments.first().copied();
     let newest = || {
         let releases = observed.releases();
@@ -151,13 +155,10 @@ pub(super) fn waiting(context: &Context, observed: &Observed, wanted: &Wanted<'_
     };
     let color = color.or_else(newest)?;
     let waiting = render::waiting(&context.settings, &observed.template, color);
-    let (keys, whom, command) = match wanted.request.version {
-        Some(_) => (waiting.stack?, "the stack", "bluegreen deploy"),
-        None => (waiting.release?, "the next release", "bluegreen deploy --version"),
+    let (keys, by) = match wanted.request.version {
+        Some(_) => (waiting.stack?, Applied::ByTheStack),
+        None => (waiting.release?, Applied::ByARelease),
     };
-    let keys: Vec<String> = keys.into_iter().filter(|key| !OF_THE_COMMAND.contains(&key.as_str())).collect();
-    if keys.is_empty() || !observed.empty().is_empty() {
-        return None;
-    }
-    Some(format!("settings that wait for {whom} ({command}): {}", keys.join(", ")))
+    let settings: Vec<String> = keys.into_iter().filter(|key| !OF_THE_COMMAND.contains(&key.as_str())).collect();
+    (!settings.is_empty() && observed.empty().is_empty()).then_some(Waiting { settings, by })
 }

@@ -8,6 +8,7 @@ mod live;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use aws_sdk_cloudformation::types::{
     ChangeAction, ChangeSource, Replacement, ResourceAttribute, ResourceChange, ResourceChangeDetail,
@@ -73,6 +74,8 @@ pub struct Plan {
     pub broadened: BTreeSet<String>,
     /// The resources that change, by logical id.
     pub resources: Vec<Difference>,
+    /// Settings that were edited and that this deployment does not apply; null if there are none.
+    pub waiting: Option<Waiting>,
     /// Who is served by each resource.
     #[serde(skip)]
     pub marks: Marks,
@@ -117,6 +120,36 @@ pub struct Version {
     pub after: String,
 }
 
+/// Settings that a deployment does not apply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The settings by dotted name.
+    pub settings: Vec<String>,
+    /// What applies them.
+    pub by: Applied,
+}
+
+/// What applies a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Applied {
+    /// A release, to the environment that it goes to.
+    #[serde(rename = "release")]
+    ByARelease,
+    /// A deployment without a version, to everything but the environments.
+    #[serde(rename = "stack")]
+    ByTheStack,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whom, command) = match self.by {
+            Applied::ByARelease => ("release", "bluegreen deploy --version"),
+            Applied::ByTheStack => ("deployment of the stack", "bluegreen deploy"),
+        };
+        write!(out, "settings that wait for the next {whom} ({command}): {}", self.settings.join(", "))
+    }
+}
+
 /// Which stack a plan is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -144,7 +177,7 @@ impl Plan {
         let after = evaluate::resources(after.template, after.values);
         let resources = difference::compare(&before, &after, replaces);
         let (live, broadened) = (Vec::new(), BTreeSet::new());
-        Self { stack, region, create, traffic, live, broadened, resources, marks, rights }.judged()
+        Self { stack, region, create, traffic, live, broadened, resources, waiting: None, marks, rights }.judged()
     }
 
     /// Says anew what the changes mean to users and to who may do what. A stack that is made has neither.
@@ -278,7 +311,14 @@ fn replaced(change: &ResourceChange, all: &[ResourceChange], depth: usize) -> bo
         Some(Replacement::True) => true,
         Some(Replacement::Conditional) => {
             let kind = change.resource_type().unwrap_or_default();
-            let details = change.details().iter().filter(|detail| !follows_what_stays(detail, all, depth));
+            // Only a property can ask for a replacement: metadata, tags and policies never do.
+            // <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceTargetDefinition.html>
+            let is_of_property = |detail: &&ResourceChangeDetail| {
+                let attribute = detail.target().and_then(|target| target.attribute());
+                attribute.is_none_or(|attribute| *attribute == ResourceAttribute::Properties)
+            };
+            let details = change.details().iter().filter(is_of_property);
+            let details = details.filter(|detail| !follows_what_stays(detail, all, depth));
             let mut names = details.map(|detail| detail.target().and_then(|target| target.name()));
             // If it is not known, or depends on what neither says, the worst is assumed.
             change.details().is_empty()

@@ -86,6 +86,21 @@ fn the_resource_model_decides_where_the_change_set_says_conditional() {
     assert!(is_replaced(&conditional("AWS::Unknown::Thing", "Name"), &[]), "nobody knows: the worst is assumed");
 }
 
+#[test]
+fn metadata_and_tags_never_replace_a_resource() {
+    let detail = |attribute: ResourceAttribute| {
+        let target = ResourceTargetDefinition::builder().attribute(attribute).build();
+        ResourceChangeDetail::builder().target(target).build()
+    };
+    let with = |attribute: ResourceAttribute| {
+        let mut change = conditional("AWS::ECS::Service", "TaskDefinition");
+        change.details.get_or_insert_default().push(detail(attribute));
+        is_replaced(&change, &[])
+    };
+    assert!(!with(ResourceAttribute::Metadata) && !with(ResourceAttribute::Tags));
+    assert!(with(ResourceAttribute::Properties), "a property that is not named can be any");
+}
+
 /// A service whose cluster follows another resource, as the change set tells it.
 fn following(source: ChangeSource, entity: &str) -> ResourceChange {
     let target = ResourceTargetDefinition::builder().attribute(ResourceAttribute::Properties).name("Cluster").build();

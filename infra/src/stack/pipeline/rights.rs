@@ -9,7 +9,6 @@ use super::Parts;
 use crate::cdk::{Expr, Ref, Statement, own_arn, sub};
 use crate::resources::elbv2::TargetGroup;
 use crate::resources::logs::LogGroup;
-use crate::stack::Settings;
 
 /// What the command itself calls in a job that deploys: `diff`, `deploy --version`, `status`, `history`, `logs`.
 pub(super) fn deploy(parts: &Parts<'_>) -> Vec<Statement> {

@@ -61,7 +61,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
         let stack = runtime.block_on(DeployedStack::require(&clients, OURS))?;
         let content = Content::of(&stack, &zip)?;
         bare.push(runtime.block_on(bare::deploy(&clients, &content, &template))?);
-        cloud.run(&["destroy", "--stack", bare::STACK, "--yes"])?;
+        cloud.run(&["destroy", "--stack", bare::STACK, "--confirm", bare::STACK])?;
         if let Some(aws) = &aws {
             turn(aws, contender::CLI_STACK, Some(&content), &mut cli_times)?;
             runtime.block_on(cloud::delete(&clients, contender::CLI_STACK))?;
@@ -70,7 +70,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
             turn(cdk, contender::CDK_STACK, Some(&content), &mut cdk_times)?;
             runtime.block_on(cloud::delete(&clients, contender::CDK_STACK))?;
         }
-        cloud.run(&["destroy", "--stack", OURS, "--yes"])?;
+        cloud.run(&["destroy", "--stack", OURS, "--confirm", OURS])?;
     }
     report(findings, &our_times, &cli_times, &cdk_times, bare);
     Ok(())
