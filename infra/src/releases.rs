@@ -169,6 +169,12 @@ impl<S: ObjectStore> ReleaseLedger<S> {
         })
     }
 
+    /// The settings in which two releases differ, by name; nothing if one of them has no record.
+    pub async fn changed(&self, old: u64, new: u64) -> Result<Option<Vec<String>>> {
+        let (old, new) = tokio::try_join!(self.load(old), self.load(new))?;
+        Ok(old.zip(new).map(|(old, new)| changed_settings(&old.settings, &new.settings)))
+    }
+
     /// The newest records, newest first, at most `limit`.
     pub async fn list(&self, limit: usize) -> Result<Vec<ReleaseRecord>> {
         let listed = self.store.list(PREFIX).await.map_err(unusable)?;

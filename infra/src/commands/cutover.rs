@@ -65,19 +65,22 @@ pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) 
     let cloud = Cloud::connect(&context.settings).await?;
     let (ledger, id) = ask(context, &cloud, order, follower).await?;
     let record = follow(&ledger, &id, follower).await?;
-    if record.outcome == Some(Outcome::Done) && matches!(record.op, Op::Cutover | Op::Rollback) {
+    if moved_prod(&record) {
         protect_from_now_on(context, &cloud).await;
     }
     Ok(record)
 }
 
+/// Whether a run moved the users of prod for good.
+pub(super) fn moved_prod(record: &Record) -> bool {
+    record.outcome == Some(Outcome::Done) && matches!(record.op, Op::Cutover | Op::Rollback)
+}
+
 /// Switches termination protection on once prod had a cutover: from then on the stack is somebody's production. Whoever may
 /// not do that is told who can.
 async fn protect_from_now_on(context: &Context, cloud: &Cloud) {
-    let protected = async {
-        let stack = DeployedStack::require(cloud, &context.stack).await?;
-        if stack.protected { Ok(()) } else { super::destroy::protect(cloud, &stack).await }
-    };
+    let protected =
+        async { super::destroy::protect(cloud, &DeployedStack::require(cloud, &context.stack).await?).await };
     if let Err(error) = protected.await {
         context.listener.note(format!(
             "the stack is not protected against deletion yet: {error}; the next bluegreen deploy protects it"

@@ -40,9 +40,7 @@ pub(super) async fn changed(cloud: &Cloud, bucket: &str, number: Option<u64>) ->
     let Some((number, before)) = number.and_then(|number| Some((number, number.checked_sub(1)?))) else {
         return Ok(None);
     };
-    let ledger = ReleaseLedger::in_bucket(&cloud.config, bucket);
-    let (after, before) = tokio::try_join!(ledger.load(number), ledger.load(before))?;
-    Ok(after.zip(before).map(|(after, before)| changed_settings(&before.settings, &after.settings)))
+    ReleaseLedger::in_bucket(&cloud.config, bucket).changed(before, number).await
 }
 
 fn listed(records: Vec<ReleaseRecord>, limit: usize, current: impl Fn(Color) -> Option<u64>) -> Vec<Listed> {

@@ -9,7 +9,7 @@ use cutover_lambda::ledger::S3Ledger;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Doing, Error, Result};
-use crate::releases::{ReleaseLedger, changed_settings};
+use crate::releases::ReleaseLedger;
 use crate::report::{Format, Place, Run, render};
 
 /// What is asked of `report`.
@@ -90,16 +90,11 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
                 .hint("make one: bluegreen cutover")
         })?,
     };
-    run.changed = changed(&ReleaseLedger::in_bucket(&cloud.config, &outputs.bucket), &run.record).await?;
+    if let (Some(old), Some(new)) = (run.record.releases.old, run.record.releases.new) {
+        run.changed = ReleaseLedger::in_bucket(&cloud.config, &outputs.bucket).changed(old, new).await?;
+    }
     let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
     Ok((run, Place { stack: context.stack.clone(), region: cloud.region().to_owned(), prod_url }))
-}
-
-/// The settings in which the releases of a run differ, if both have a record.
-async fn changed(ledger: &ReleaseLedger, record: &Record) -> Result<Option<Vec<String>>> {
-    let (Some(old), Some(new)) = (record.releases.old, record.releases.new) else { return Ok(None) };
-    let (old, new) = tokio::try_join!(ledger.load(old), ledger.load(new))?;
-    Ok(old.zip(new).map(|(old, new)| changed_settings(&old.settings, &new.settings)))
 }
 
 async fn latest(ledger: &S3Ledger) -> Result<Option<Run>> {

@@ -220,7 +220,7 @@ async fn zones_of(
     request: &Request,
 ) -> Result<Option<[String; 2]>> {
     let known = parameter::ZONES.iter().all(|name| !observed.stack.parameter(name).is_empty());
-    if known || request.version.is_some() || context.settings.network.vpc.is_some() {
+    if known || request.version.is_some() || !zones::are_chosen(&context.settings) {
         return Ok(None);
     }
     zones::of_stack(cloud, &observed.stack).await.map(Some)

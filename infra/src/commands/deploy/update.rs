@@ -8,7 +8,6 @@ use cutover_lambda::ledger::S3Ledger;
 use cutover_lambda::probe::Site;
 use cutover_lambda::request::Op;
 use cutover_lambda::route::Listener;
-use cutover_lambda::{Outcome, Record};
 use serde_json::Value;
 
 use super::super::Context;
@@ -156,14 +155,13 @@ async fn update_locked(
 
 /// Switches termination protection on if prod had a cutover, and whoever did that was not allowed to.
 pub(super) async fn protect(cloud: &Cloud, observed: &Observed) -> Result<()> {
-    let ledger = S3Ledger::in_bucket(&cloud.config, &observed.outputs.bucket);
     if observed.stack.protected {
         return Ok(());
     }
+    let ledger = S3Ledger::in_bucket(&cloud.config, &observed.outputs.bucket);
     let runs =
         ledger.list(RUNS).await.map_err(|error| Error::failed("cannot read the record of cutovers").because(error))?;
-    let cut_over = |run: &Record| run.outcome == Some(Outcome::Done) && matches!(run.op, Op::Cutover | Op::Rollback);
-    if runs.iter().any(cut_over) { destroy::protect(cloud, &observed.stack).await } else { Ok(()) }
+    if runs.iter().any(cutover::moved_prod) { destroy::protect(cloud, &observed.stack).await } else { Ok(()) }
 }
 
 /// What is idle may have changed while a cutover was waited for.
