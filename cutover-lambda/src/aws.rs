@@ -45,6 +45,11 @@ pub enum AwsConfigError {
     },
 }
 
+/// The account in an ARN, if it names one (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
+pub fn account_of(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4).filter(|account| !account.is_empty())
+}
+
 /// Makes rustls with ring the process's TLS. May be called again; the first call wins.
 pub fn install_tls() {
     // An error only says that a provider is installed already.

@@ -56,9 +56,9 @@ impl<S> Clone for Ledger<S> {
 pub type S3Ledger = Ledger<S3Store>;
 
 impl S3Ledger {
-    /// The ledger in this bucket.
-    pub fn in_bucket(config: &aws_config::SdkConfig, bucket: &str) -> Self {
-        Self::new(Arc::new(S3Store::new(config, bucket)), Clock::system())
+    /// The ledger in this bucket of this account.
+    pub fn in_bucket(config: &aws_config::SdkConfig, bucket: &str, owner: Option<&str>) -> Self {
+        Self::new(Arc::new(S3Store::new(config, bucket, owner)), Clock::system())
     }
 }
 

@@ -2,7 +2,7 @@
 //! decide anything.
 
 use cutover_lambda::audience::{Audience, Telling};
-use cutover_lambda::aws::{ca_bundle, install_tls, sdk_config};
+use cutover_lambda::aws::{account_of, ca_bundle, install_tls, sdk_config};
 use cutover_lambda::balancer::AwsBalancer;
 use cutover_lambda::clock::Clock;
 use cutover_lambda::config::Config;
@@ -80,7 +80,7 @@ impl Function {
         let Config { prod_url, dev_url, connect_to, .. } = config.clone();
         Ok(Self {
             balancer: AwsBalancer::new(&sdk, config.clone()),
-            store: Arc::new(S3Store::new(&sdk, &config.bucket)),
+            store: Arc::new(S3Store::new(&sdk, &config.bucket, account_of(&config.prod_listener))),
             clients: HttpClients::new(HttpOptions { prod_url, dev_url, connect_to, roots }),
             audience: Arc::new(Outside {
                 bus: config.event_bus.as_ref().map(|bus| EventBus::new(&sdk, bus, &config.stack)),

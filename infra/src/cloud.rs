@@ -1,14 +1,20 @@
 //! The AWS clients that commands use, made once from the standard AWS configuration.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use aws_config::SdkConfig;
-use aws_sdk_cloudformation::types::StackResourceSummary;
+use aws_sdk_cloudformation::types::{StackResourceSummary, TemplateStage};
+use cutover_lambda::aws::account_of;
 use cutover_lambda::balancer::{Found, Places, Pointing, Rules};
 use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
+use cutover_lambda::ledger::S3Ledger;
+use serde_json::Value;
 
 use crate::error::{Calling, Doing, Error, Result};
+use crate::ownership;
+use crate::releases::ReleaseLedger;
 use crate::stack::outputs::{self, Outputs};
 use crate::stack::{self, Settings};
 
@@ -39,6 +45,10 @@ pub struct Cloud {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Where names and ports are reached (`BLUEGREEN_CONNECT_TO`).
     pub connect_to: ConnectTo,
+    /// The id of the stack that was looked up.
+    stack: OnceLock<String>,
+    /// Its id again, once it is certain that its bucket and its registry are its own.
+    checked: OnceLock<String>,
 }
 
 impl Cloud {
@@ -76,12 +86,29 @@ impl Cloud {
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             config,
             connect_to,
+            stack: OnceLock::new(),
+            checked: OnceLock::new(),
         }
     }
 
     /// The region of the configuration.
     pub fn region(&self) -> &str {
         self.config.region().map_or("", |region| region.as_ref())
+    }
+
+    /// The account of the stack that was looked up: a bucket of the same name in another one is neither read nor written.
+    pub fn account(&self) -> Option<String> {
+        account_of(self.stack.get()?).map(str::to_owned)
+    }
+
+    /// The ledger of cutovers in the bucket of the stack that was looked up.
+    pub fn ledger(&self, bucket: &str) -> S3Ledger {
+        S3Ledger::in_bucket(&self.config, bucket, self.account().as_deref())
+    }
+
+    /// The records of releases in the bucket of the stack that was looked up.
+    pub fn releases(&self, bucket: &str) -> ReleaseLedger {
+        ReleaseLedger::in_bucket(&self.config, bucket, self.account().as_deref())
     }
 
     /// The rules that carry the traffic of this stack.
@@ -225,10 +252,28 @@ impl DeployedStack {
             found.change_sets = change_set_names(cloud, name).await?;
         } else if found.description.as_deref().unwrap_or_default().is_empty() {
             // AWS shows it. Not everything that speaks its API does, of a stack that a change set made.
-            found.description = described_in_template(cloud, name).await?;
+            found.description = found.template(cloud).await?["Description"].as_str().map(str::to_owned);
         }
         found.require_ours()?;
+        // A command works on one stack: it does not change between two looks.
+        let _ = cloud.stack.set(found.id.clone());
+        if found.bucket().is_ok() && cloud.checked.get() != Some(&found.id) {
+            Box::pin(ownership::check(cloud, &found)).await?;
+            let _ = cloud.checked.set(found.id.clone());
+        }
         Ok(Some(found))
+    }
+
+    /// The template that it was last deployed with, to the letter.
+    pub async fn template_text(&self, cloud: &Cloud) -> Result<String> {
+        let call = cloud.cloudformation.get_template().stack_name(&self.id).template_stage(TemplateStage::Original);
+        let answer = call.send().await.calling(|| format!("read the template of stack {}", self.name))?;
+        Ok(answer.template_body.unwrap_or_default())
+    }
+
+    /// The template that it was last deployed with; nothing if it is not JSON, so not this command's.
+    pub async fn template(&self, cloud: &Cloud) -> Result<Value> {
+        Ok(serde_json::from_str(&self.template_text(cloud).await?).unwrap_or_default())
     }
 
     /// An error if this product did not make the stack.
@@ -322,14 +367,6 @@ impl DeployedStack {
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.get(name).map_or("", String::as_str)
     }
-}
-
-/// The description in a stack's template; none if there is none, or if the template is no JSON, as ours is.
-async fn described_in_template(cloud: &Cloud, stack: &str) -> Result<Option<String>> {
-    let answer = cloud.cloudformation.get_template().stack_name(stack).send().await;
-    let answer = answer.calling(|| format!("read the template of stack {stack}"))?;
-    let template: Option<serde_json::Value> = serde_json::from_str(answer.template_body().unwrap_or_default()).ok();
-    Ok(template.and_then(|template| template["Description"].as_str().map(str::to_owned)))
 }
 
 /// The names of a stack's change sets.

@@ -12,6 +12,7 @@ pub mod deploy;
 pub mod error;
 pub mod graph;
 pub mod image;
+pub mod ownership;
 pub mod rehearse;
 pub mod releases;
 pub mod report;

@@ -92,9 +92,9 @@ pub struct ReleaseLedger<S = S3Store> {
 }
 
 impl ReleaseLedger {
-    /// The records in this bucket.
-    pub fn in_bucket(config: &aws_config::SdkConfig, bucket: &str) -> Self {
-        Self { store: S3Store::new(config, bucket) }
+    /// The records in this bucket of this account.
+    pub fn in_bucket(config: &aws_config::SdkConfig, bucket: &str, owner: Option<&str>) -> Self {
+        Self { store: S3Store::new(config, bucket, owner) }
     }
 }
 

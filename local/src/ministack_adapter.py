@@ -68,10 +68,29 @@ async def _answer(scope, send):
     await send({"type": "http.response.body", "body": body})
 
 
+def _is_of_another_owner(scope):
+    """Whether a request to S3 is for a bucket of another account than it says.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+    """
+    expected = dict(scope["headers"]).get(b"x-amz-expected-bucket-owner")
+    owner = s3._bucket_owner_account(scope["path"].lstrip("/").split("/")[0])
+    return expected is not None and owner is not None and expected.decode() != owner
+
+
+async def _forbid(send):
+    body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def app(scope, receive, send):
-    """MiniStack, and one path of ours."""
+    """MiniStack, one path of ours, and a condition of S3 that MiniStack does not know."""
     if scope["type"] == "http" and scope["path"] == PATH:
         await _answer(scope, send)
+    elif scope["type"] == "http" and _is_of_another_owner(scope):
+        await _forbid(send)
     else:
         await ministack(scope, receive, send)
 
@@ -223,6 +242,23 @@ alb._ACTION_MAP["CreateRule"] = _create_rule_once
 alb._ACTION_MAP["DescribeRules"] = _describe_rules_that_exist
 alb._ACTION_MAP["DeleteTargetGroup"] = _delete_unused_group
 provisioners._RESOURCE_HANDLERS[_GROUP]["delete"] = _delete_unused_group_of_stack
+
+
+# CloudFormation gives a bucket its tags:
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html.
+def _with_tags(handler):
+    def handle(given, *rest):
+        name, attributes = handler(given, *rest)
+        # The new properties come before the stack's name.
+        tags = rest[-2].get("Tags") or []
+        s3._bucket_tags[name] = {tag["Key"]: tag["Value"] for tag in tags}
+        return name, attributes
+
+    return handle
+
+
+_BUCKET = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+_BUCKET.update(create=_with_tags(_BUCKET["create"]), update=_with_tags(_BUCKET["update"]))
 
 
 # A template's address can name a version of the object, and encodes what a path cannot hold:

@@ -27,11 +27,13 @@ pub fn s3_client(config: &SdkConfig) -> Client {
 pub struct S3Store {
     client: Client,
     bucket: String,
+    owner: Option<String>,
 }
 
 impl S3Store {
-    /// This bucket.
-    pub fn new(config: &SdkConfig, bucket: &str) -> Self {
+    /// This bucket of this account, if the account is known: a bucket of that name in another one is neither read nor
+    /// written (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html>).
+    pub fn new(config: &SdkConfig, bucket: &str, owner: Option<&str>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(ATTEMPT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -41,7 +43,7 @@ impl S3Store {
             .force_path_style(true)
             .timeout_config(timeouts)
             .interceptor(OnlyListed);
-        Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
+        Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned(), owner: owner.map(str::to_owned) }
     }
 
     fn unavailable(&self, doing: &'static str, key: &str, error: impl std::error::Error) -> StoreError {
@@ -55,7 +57,8 @@ impl S3Store {
 
 impl ObjectStore for S3Store {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+        let request = self.client.get_object().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone());
+        let answer = match request.key(key).send().await {
             Ok(answer) => answer,
             Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
                 return Ok(None);
@@ -69,7 +72,8 @@ impl ObjectStore for S3Store {
     }
 
     async fn put(&self, key: &str, body: Vec<u8>, when: When<'_>) -> Result<String, StoreError> {
-        let request = self.client.put_object().bucket(&self.bucket).key(key);
+        let request =
+            self.client.put_object().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone()).key(key);
         let request = match when {
             When::Absent => request.if_none_match("*"),
             When::Unchanged(etag) => request.if_match(etag),
@@ -92,7 +96,8 @@ impl ObjectStore for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let request = self.client.list_objects_v2().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone());
+        let request = request.prefix(prefix);
         let mut pages = request.into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {

@@ -116,7 +116,7 @@ async fn ask(
     order.request.check().map_err(|error| Error::usage(format!("this {op} cannot be asked for")).because(error))?;
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
-    let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    let ledger = cloud.ledger(&outputs.bucket);
     let id = order.request.id_or_new();
     if order.request.id.is_some() && ledger.load(&id).await.map_err(|error| unreadable(&id, error))?.is_some() {
         return Ok((ledger, id));

@@ -52,7 +52,7 @@ impl Source for Live<'_> {
         } else {
             let cloud = Cloud::connect(&self.context.settings).await?;
             let outputs = DeployedStack::require(&cloud, &self.context.stack).await?.outputs()?;
-            kept.insert(S3Ledger::in_bucket(&cloud.config, &outputs.bucket)).clone()
+            kept.insert(cloud.ledger(&outputs.bucket)).clone()
         };
         drop(kept);
         report::load(&ledger, id).await

@@ -1,7 +1,6 @@
 //! `bluegreen history`: the runs in the ledger, the newest first.
 
 use cutover_lambda::Record;
-use cutover_lambda::ledger::S3Ledger;
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
@@ -16,6 +15,6 @@ pub async fn run(context: &Context, limit: usize) -> Result<Vec<Record>> {
 }
 
 pub(super) async fn read(cloud: &Cloud, outputs: &Outputs, limit: usize) -> Result<Vec<Record>> {
-    let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    let ledger = cloud.ledger(&outputs.bucket);
     ledger.list(limit).await.map_err(|error| Error::failed("cannot read the history of cutovers").because(error))
 }

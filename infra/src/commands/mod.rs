@@ -110,7 +110,7 @@ impl Context {
 
     /// Takes the lock as soon as a cutover or another deployment gives it back.
     async fn wait_for_lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
-        let ledger = S3Ledger::in_bucket(&cloud.config, bucket);
+        let ledger = cloud.ledger(bucket);
         let mut poll = Poll::default();
         let mut told = None;
         loop {
@@ -138,7 +138,7 @@ impl Context {
 
     /// Takes the lock that deployments and cutovers share.
     async fn lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
-        let ledger = S3Ledger::in_bucket(&cloud.config, bucket);
+        let ledger = cloud.ledger(bucket);
         let id = uuid::Uuid::now_v7().to_string();
         match ledger.acquire(Purpose::Deployment, &id, LEASE_TTL).await {
             // Not given back: so it keeps the list of what was interrupted until it ends by itself.

@@ -100,7 +100,8 @@ pub(super) async fn function(context: &Context, source: &FunctionSource, kept: &
 /// Whether the bucket has the function's zip.
 pub(super) async fn is_uploaded(cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<bool> {
     let key = code_key(&function.hash);
-    match cloud.s3.head_object().bucket(&outputs.bucket).key(&key).send().await {
+    let call = cloud.s3.head_object().bucket(&outputs.bucket).set_expected_bucket_owner(cloud.account());
+    match call.key(&key).send().await {
         Ok(_) => Ok(true),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
         Err(error) => Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
@@ -118,6 +119,7 @@ pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
         .s3
         .put_object()
         .bucket(&outputs.bucket)
+        .set_expected_bucket_owner(cloud.account())
         .key(&key)
         .body(function.bytes.clone().into())
         .send()

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::Result;
-use crate::releases::{ReleaseLedger, ReleaseRecord, changed_settings};
+use crate::releases::{ReleaseRecord, changed_settings};
 use crate::stack::parameter;
 use cutover_lambda::color::Color;
 
@@ -26,7 +26,7 @@ pub async fn run(context: &Context, limit: usize) -> Result<Vec<Listed>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     // One more, to say what the last one changed.
-    let records = ReleaseLedger::in_bucket(&cloud.config, stack.bucket()?).list(limit.saturating_add(1)).await?;
+    let records = cloud.releases(stack.bucket()?).list(limit.saturating_add(1)).await?;
     Ok(listed(records, limit, |color| number_of(&stack, color)))
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn changed(cloud: &Cloud, bucket: &str, number: Option<u64>) ->
     let Some((number, before)) = number.and_then(|number| Some((number, number.checked_sub(1)?))) else {
         return Ok(None);
     };
-    ReleaseLedger::in_bucket(&cloud.config, bucket).changed(before, number).await
+    cloud.releases(bucket).changed(before, number).await
 }
 
 fn listed(records: Vec<ReleaseRecord>, limit: usize, current: impl Fn(Color) -> Option<u64>) -> Vec<Listed> {

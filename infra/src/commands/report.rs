@@ -9,7 +9,6 @@ use cutover_lambda::ledger::S3Ledger;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Doing, Error, Result};
-use crate::releases::ReleaseLedger;
 use crate::report::{Format, Place, Run, render};
 
 /// What is asked of `report`.
@@ -79,7 +78,7 @@ fn from_file(path: &Path) -> Result<Run> {
 async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
-    let ledger = S3Ledger::in_bucket(&cloud.config, &outputs.bucket);
+    let ledger = cloud.ledger(&outputs.bucket);
     let mut run = match id {
         Some(id) => load(&ledger, id).await?.ok_or_else(|| {
             Error::usage(format!("there is no run {id} on stack {}", context.stack))
@@ -91,7 +90,7 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
         })?,
     };
     if let (Some(old), Some(new)) = (run.record.releases.old, run.record.releases.new) {
-        run.changed = ReleaseLedger::in_bucket(&cloud.config, &outputs.bucket).changed(old, new).await?;
+        run.changed = cloud.releases(&outputs.bucket).changed(old, new).await?;
     }
     let prod_url = cloud.connect_to.display_url(&outputs.prod_url);
     Ok((run, Place { stack: context.stack.clone(), region: cloud.region().to_owned(), prod_url }))

@@ -2,7 +2,7 @@
 
 use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
-use cutover_lambda::ledger::{LeaseInfo, S3Ledger};
+use cutover_lambda::ledger::LeaseInfo;
 use cutover_lambda::{Outcome, Record};
 use serde::Serialize;
 
@@ -154,10 +154,7 @@ async fn environment(
 }
 
 async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {
-    S3Ledger::in_bucket(&cloud.config, &outputs.bucket)
-        .holder()
-        .await
-        .map_err(|error| Error::failed("cannot read the lock").because(error))
+    cloud.ledger(&outputs.bucket).holder().await.map_err(|error| Error::failed("cannot read the lock").because(error))
 }
 
 /// What is wrong with the listeners' rules: one is gone, forwards elsewhere, or to another environment than the runs left

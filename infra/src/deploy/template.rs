@@ -42,6 +42,7 @@ impl Given {
             .s3
             .put_object()
             .bucket(bucket)
+            .set_expected_bucket_owner(cloud.account())
             .key(&key)
             .content_type("application/json")
             .body(template.as_bytes().to_vec().into())

@@ -1,5 +1,6 @@
 //! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
 
+use cutover_lambda::balancer::STACK_TAG;
 use cutover_lambda::calls::{On, actions};
 use cutover_lambda::ledger::keys;
 
@@ -7,7 +8,7 @@ use super::access_log::AccessLog;
 use super::keys::Keys;
 use super::part::{Marking, Serves};
 use super::tags;
-use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
+use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, Tag, join};
 use crate::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
 use crate::resources::s3::{
     AbortIncompleteMultipartUpload, Bucket, BucketLogging, BucketPolicy, Lifecycle, LifecycleRule,
@@ -29,6 +30,9 @@ const TEMPLATE_PREFIX: &str = "templates/";
 
 /// Logical id of the bucket.
 pub const BUCKET: &str = "Bucket";
+
+/// Logical id of the registry.
+pub const REGISTRY: &str = "Registry";
 
 /// Logical id of the bucket's policy.
 const BUCKET_POLICY: &str = "BucketPolicy";
@@ -59,14 +63,14 @@ impl Storage {
     pub fn new(stack: &mut Stack, keys: &Keys, log: Option<&AccessLog>) -> Self {
         // Tasks of the live environment are started from the registry.
         let registry = stack.serving(Serves::Everyone).add(
-            "Registry",
+            REGISTRY,
             Repository {
                 image_tag_mutability: TagMutability::Immutable,
                 image_scanning_configuration: ScanningConfiguration { scan_on_push: true },
                 encryption_configuration: EncryptionConfiguration::kms(keys.arn()),
                 lifecycle_policy: None,
                 empty_on_delete: true,
-                tags: tags("registry"),
+                tags: marked("registry"),
             },
         );
         let stack = &mut stack.serving(Serves::Nobody);
@@ -88,7 +92,7 @@ impl Storage {
                     destination_bucket_name: log.bucket.clone(),
                     log_file_prefix: log.bucket_prefix.clone(),
                 }),
-                tags: tags("bucket"),
+                tags: marked("bucket"),
             },
         );
         stack.delete_with_stack(&registry);
@@ -127,6 +131,14 @@ impl Storage {
             vec![self.registry.arn().text()],
         ));
         may
+    }
+
+    /// Lets its holder see whose the registry and the bucket are.
+    pub fn grant_see_owner(&self) -> Vec<Statement> {
+        vec![
+            Statement::allow("SeeRegistryTags", &["ecr:ListTagsForResource"], vec![self.registry.arn().text()]),
+            Statement::allow("SeeBucketTags", &["s3:GetBucketTagging"], vec![self.bucket.arn().text()]),
+        ]
     }
 
     /// Lets its holder see what is in the registry.
@@ -187,6 +199,13 @@ impl Storage {
             format!("{LEDGER_PREFIX}*"),
         )
     }
+}
+
+/// The tags of what only this stack may use: every verb looks for the stack's name before it works with it.
+fn marked(name: &str) -> Vec<Tag> {
+    let mut tags = tags(name);
+    tags.push(Tag::new(STACK_TAG, Expr::stack_name()));
+    tags
 }
 
 fn expire(

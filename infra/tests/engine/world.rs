@@ -150,6 +150,9 @@ impl World {
             }
             "DescribeRules" => Answer::Xml(self.rules(call)),
             "DescribeTags" => Answer::Xml(tags()),
+            "ListTagsForResource" => {
+                Answer::Json(json!({ "tags": [{ "Key": "bluegreen:stack", "Value": "bluegreen" }] }))
+            }
             "GetTemplate" => Answer::Xml("<TemplateBody>{}</TemplateBody>".to_owned()),
             "DescribeRepositories" if self.survives.contains(&"Registry") => {
                 Answer::Json(json!({ "repositories": [{ "repositoryName": "Registry" }] }))
@@ -284,6 +287,10 @@ impl World {
 
     /// The bucket holds a lock and nothing else.
     fn s3(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        if path.contains("tagging") {
+            let tag = "<Tag><Key>bluegreen:stack</Key><Value>bluegreen</Value></Tag>";
+            return Answer::Object(format!("<Tagging><TagSet>{tag}</TagSet></Tagging>"));
+        }
         match (method, path.contains("lock.json")) {
             ("PUT", true) => {
                 // The client frames what it sends.

@@ -138,6 +138,9 @@ fn s3(parts: &Parts) -> (String, BTreeSet<String>) {
         (&Method::PUT | &Method::POST, false) => "PutObject",
         (&Method::DELETE, false) => "DeleteObject",
         (&Method::GET, true) if bucket.is_empty() => "ListAllMyBuckets",
+        (&Method::GET, true) if query.starts_with("tagging") => "GetBucketTagging",
+        // https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketTagging.html
+        (&Method::PUT | &Method::DELETE, true) if query.starts_with("tagging") => "PutBucketTagging",
         (&Method::GET, true) if query.contains("versions") => "ListBucketVersions",
         (&Method::GET | &Method::HEAD, true) => "ListBucket",
         (&Method::POST, true) if query.contains("delete") => "DeleteObject",
@@ -218,6 +221,8 @@ mod tests {
     fn an_s3_request_is_the_permission_it_needs() {
         for (method, uri, action, resources) in [
             ("GET", "/b/cutover/lock.json", "GetObject", &["arn:aws:s3:::b/cutover/lock.json"][..]),
+            ("GET", "/b?tagging", "GetBucketTagging", &["arn:aws:s3:::b"]),
+            ("DELETE", "/b?tagging", "PutBucketTagging", &["arn:aws:s3:::b"]),
             ("HEAD", "/b/k", "GetObject", &["arn:aws:s3:::b/k"]),
             ("PUT", "/b/k?x-id=PutObject", "PutObject", &["arn:aws:s3:::b/k"]),
             ("GET", "/b?list-type=2&prefix=cutover%2F", "ListBucket", &["arn:aws:s3:::b", "prefix/cutover/"]),

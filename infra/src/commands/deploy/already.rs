@@ -2,7 +2,6 @@
 //! least thing is not as wanted, the deployment takes its usual way.
 
 use cutover_lambda::color::Color;
-use cutover_lambda::ledger::S3Ledger;
 
 use super::super::Context;
 use super::super::publish::{is_pushed, is_uploaded};
@@ -30,7 +29,7 @@ pub(super) async fn look(context: &Context, cloud: &Cloud, request: &Request) ->
     let Some(stack) = stack.filter(|stack| is_done(stack) && request.skip.is_empty()) else { return Ok(None) };
     let Ok(outputs) = stack.outputs() else { return Ok(None) };
     let free = async {
-        let free = S3Ledger::in_bucket(&cloud.config, &outputs.bucket).is_free().await;
+        let free = cloud.ledger(&outputs.bucket).is_free().await;
         free.map_err(|error| Error::failed("cannot read the lease").because(error))
     };
     let (observed, free, blue, green) = tokio::try_join!(

@@ -26,7 +26,6 @@ use crate::stack::{Both, parameter};
 use crate::zones;
 
 use observe::Observed;
-pub(super) use observe::deployed_template;
 use wanted::{Releases, Wanted};
 
 /// What to deploy.
@@ -246,7 +245,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
         None => {
             require_first_version(context, &cloud, request)?;
             let there = match &begun {
-                Some(begun) => deployed_template(&cloud, begun).await?,
+                Some(begun) => begun.template(&cloud).await?,
                 None => serde_json::Value::Null,
             };
             let function = Some(function(context, project.workspace.function_source(), &project.kept).await?);

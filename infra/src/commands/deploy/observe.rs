@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::TemplateStage;
 use cutover_lambda::color::Color;
 use serde_json::Value;
 
 use super::super::publish::Release;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::error::{Calling, Result};
+use crate::error::Result;
 use crate::stack::outputs::Outputs;
 use crate::stack::{Both, parameter};
 
@@ -27,7 +26,7 @@ impl Observed {
     /// Looks at this stack.
     pub(super) async fn look(cloud: &Cloud, stack: DeployedStack) -> Result<Self> {
         let outputs = stack.outputs()?;
-        let (traffic, text) = tokio::try_join!(cloud.traffic(&stack.name, &outputs), template_text(cloud, &stack))?;
+        let (traffic, text) = tokio::try_join!(cloud.traffic(&stack.name, &outputs), stack.template_text(cloud))?;
         let template = serde_json::from_str(&text).unwrap_or_default();
         Ok(Self { stack, outputs, traffic, text, template })
     }
@@ -75,22 +74,4 @@ impl Observed {
 /// Whether a stack's last operation is over, and left something that can be built on.
 pub(super) fn is_done(stack: &DeployedStack) -> bool {
     ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"].contains(&stack.status.as_str())
-}
-
-/// The template that a stack was last deployed with, to the letter.
-async fn template_text(cloud: &Cloud, stack: &DeployedStack) -> Result<String> {
-    let answer = cloud
-        .cloudformation
-        .get_template()
-        .stack_name(&stack.id)
-        .template_stage(TemplateStage::Original)
-        .send()
-        .await
-        .calling(|| format!("read the template of stack {}", stack.name))?;
-    Ok(answer.template_body.unwrap_or_default())
-}
-
-/// The template that a stack was last deployed with; nothing if it is not JSON, so not this command's.
-pub(in crate::commands) async fn deployed_template(cloud: &Cloud, stack: &DeployedStack) -> Result<Value> {
-    Ok(serde_json::from_str(&template_text(cloud, stack).await?).unwrap_or_default())
 }

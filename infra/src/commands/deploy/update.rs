@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cutover_lambda::color::Color;
-use cutover_lambda::ledger::S3Ledger;
 use cutover_lambda::probe::Site;
 use cutover_lambda::request::Op;
 use cutover_lambda::route::Listener;
@@ -126,7 +125,7 @@ async fn update_locked(
         None => put(context, cloud, &observed.outputs, wanted).await?,
     };
     let template = wanted.template(&context.settings, &observed)?;
-    let ledger = ReleaseLedger::in_bucket(&cloud.config, &observed.outputs.bucket);
+    let ledger = cloud.releases(&observed.outputs.bucket);
     let mut releases = wanted.releases(&observed, pushed.as_ref(), &template, observed.highest_number() + 1);
     if releases.differ() {
         let next = ledger.next(observed.highest_number()).await?;
@@ -158,7 +157,7 @@ pub(super) async fn protect(cloud: &Cloud, observed: &Observed) -> Result<()> {
     if observed.stack.protected {
         return Ok(());
     }
-    let ledger = S3Ledger::in_bucket(&cloud.config, &observed.outputs.bucket);
+    let ledger = cloud.ledger(&observed.outputs.bucket);
     let runs =
         ledger.list(RUNS).await.map_err(|error| Error::failed("cannot read the record of cutovers").because(error))?;
     if runs.iter().any(cutover::moved_prod) { destroy::protect(cloud, &observed.stack).await } else { Ok(()) }

@@ -26,7 +26,7 @@ impl Version {
 
 /// Whether there is a bucket of this name.
 pub(super) async fn exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
-    match cloud.s3.head_bucket().bucket(bucket).send().await {
+    match cloud.s3.head_bucket().bucket(bucket).set_expected_bucket_owner(cloud.account()).send().await {
         Ok(_) => Ok(true),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
         Err(error) => Err(error).calling(|| format!("look at bucket {bucket}")),
@@ -74,6 +74,7 @@ async fn delete(cloud: &Cloud, bucket: &str, choose: impl Fn(&Version) -> bool) 
             .s3
             .list_object_versions()
             .bucket(bucket)
+            .set_expected_bucket_owner(cloud.account())
             .set_key_marker(key)
             .set_version_id_marker(version)
             .send()
@@ -112,6 +113,7 @@ async fn delete_page(cloud: &Cloud, bucket: &str, versions: Vec<Version>) -> Res
         .s3
         .delete_objects()
         .bucket(bucket)
+        .set_expected_bucket_owner(cloud.account())
         .delete(delete)
         .send()
         .await

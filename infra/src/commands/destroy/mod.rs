@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use cutover_lambda::color::Color;
 
 use super::Context;
-use super::deploy::deployed_template;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
+use crate::ownership;
 use crate::stack::parameter;
 use crate::stack::storage::BUCKET;
 use left::Resource;
@@ -172,6 +172,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
     let mut attempt = 1;
     loop {
         if let Some(bucket) = bucket {
+            ownership::check_bucket(cloud, stack, &bucket.name).await?;
             bucket::empty(context, cloud, &bucket.name).await?;
         }
         match delete_stack(context, cloud, stack, retain).await {
@@ -196,7 +197,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
 
 /// What stays: what was named, and what the template says.
 async fn kept(cloud: &Cloud, stack: &DeployedStack, all: &[Resource], named: &[String]) -> Result<Vec<Resource>> {
-    let template = deployed_template(cloud, stack).await?;
+    let template = stack.template(cloud).await?;
     let stays = |id: &String| named.contains(id) || template["Resources"][id]["DeletionPolicy"] == "Retain";
     Ok(all.iter().filter(|resource| stays(&resource.id)).cloned().collect())
 }

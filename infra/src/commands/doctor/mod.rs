@@ -7,7 +7,6 @@ use std::process::Stdio;
 use aws_credential_types::provider::ProvideCredentials as _;
 use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
-use cutover_lambda::ledger::S3Ledger;
 use serde::Serialize;
 
 use super::{Context, synth};
@@ -245,7 +244,7 @@ async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec
 
 async fn lease(cloud: &Cloud, outputs: &Outputs) -> Check {
     const WHAT: &str = "lock";
-    match S3Ledger::in_bucket(&cloud.config, &outputs.bucket).holder().await {
+    match cloud.ledger(&outputs.bucket).holder().await {
         Ok(None) => Check::good(WHAT, "free"),
         Ok(Some(holder)) => {
             Check::new(WHAT, Health::Warning, format!("a {} holds it since {}", holder.purpose, holder.since))

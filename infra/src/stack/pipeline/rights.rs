@@ -41,6 +41,7 @@ pub(super) fn deploy(parts: &Parts<'_>) -> Vec<Statement> {
     may.extend(see_tasks(parts));
     may.extend(parts.storage.grant_push());
     may.push(parts.storage.grant_see_images());
+    may.extend(parts.storage.grant_see_owner());
     may.extend(parts.storage.grant_read_ledger());
     may.push(parts.storage.grant_lease_and_releases());
     may.push(parts.storage.grant_own_templates());
@@ -67,6 +68,7 @@ pub(super) fn cutover(parts: &Parts<'_>) -> Vec<Statement> {
         Statement::allow("ReadLogs", &["logs:FilterLogEvents"], vec![parts.cutover.log_group.arn().text()]),
     ];
     may.extend(see_tasks(parts));
+    may.extend(parts.storage.grant_see_owner());
     may.extend(parts.storage.grant_read_ledger());
     may.extend(parts.keys.grant_use());
     may
