@@ -87,7 +87,7 @@ pub fn detail(stack: &str, record: &Record) -> Option<Value> {
 
 fn summary(stack: &str, outcome: Outcome, record: &Record) -> String {
     let what = match record.op {
-        Op::Cutover | Op::Plan | Op::Status | Op::Sleep => "The cutover",
+        Op::Cutover | Op::Plan | Op::Status | Op::Sleep | Op::Abort | Op::Pause | Op::Promote => "The cutover",
         Op::Rollback => "The rollback",
         Op::Reconcile => "The reconciliation",
     };

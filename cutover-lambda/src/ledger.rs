@@ -6,6 +6,7 @@ mod lease;
 mod records;
 mod s3;
 mod samples;
+mod steering;
 mod store;
 
 pub use lease::{FAREWELL, HEARTBEATS_PER_TTL, Lease, LeaseError, LeaseInfo, Purpose, SKEW};
@@ -27,6 +28,11 @@ pub mod keys {
 
     /// Where the single probes of runs are. Beside the records, so that a list of runs is no longer for them.
     pub const SAMPLES: &str = "cutover/samples/";
+
+    /// What one run was told while it was under way.
+    pub fn steering(id: &str) -> String {
+        format!("cutover/steering/{id}.json")
+    }
 
     /// The record of one run.
     pub fn run(id: &str) -> String {

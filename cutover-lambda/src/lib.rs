@@ -25,6 +25,7 @@ pub mod request;
 pub mod route;
 pub mod run;
 pub mod status;
+pub mod steering;
 
 pub use color::Color;
 pub use report::{Outcome, Phase, Record};

@@ -67,11 +67,27 @@ pub enum Op {
     Plan,
     /// End the idle environment's tasks, where the stack lets it sleep and its bake time is over.
     Sleep,
+    /// Tell the run that is under way, or the one that `id` names, to send traffic back and end.
+    Abort,
+    /// Tell it to stay at its step of the shift.
+    Pause,
+    /// Tell it to go on with the next step of the shift.
+    Promote,
 }
 
 impl Op {
     /// All operations.
-    pub const ALL: [Self; 6] = [Self::Cutover, Self::Rollback, Self::Reconcile, Self::Status, Self::Plan, Self::Sleep];
+    pub const ALL: [Self; 9] = [
+        Self::Cutover,
+        Self::Rollback,
+        Self::Reconcile,
+        Self::Status,
+        Self::Plan,
+        Self::Sleep,
+        Self::Abort,
+        Self::Pause,
+        Self::Promote,
+    ];
 
     /// The name in events and records.
     pub const fn as_str(self) -> &'static str {
@@ -82,6 +98,9 @@ impl Op {
             Self::Status => "status",
             Self::Plan => "plan",
             Self::Sleep => "sleep",
+            Self::Abort => "abort",
+            Self::Pause => "pause",
+            Self::Promote => "promote",
         }
     }
 }

@@ -8,6 +8,7 @@ mod hook;
 mod idle;
 mod live;
 mod status;
+mod steer;
 mod words;
 
 pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
@@ -94,6 +95,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
                 tracing::info!(asleep = ?answer.asleep, "{}", answer.message);
                 Answer::Idle(answer)
             }
+            Op::Abort | Op::Pause | Op::Promote => Answer::Steering(self.steer(&request).await),
             _ => Answer::Run(Box::new(self.run(request, deadline).await)),
         }
     }
@@ -106,8 +108,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             Op::Rollback => Kind::Rollback,
             Op::Reconcile => Kind::Reconcile,
             Op::Plan => Kind::Plan,
-            // The last two were answered above.
-            Op::Cutover | Op::Status | Op::Sleep => Kind::Cutover,
+            // The others were answered above.
+            _ => Kind::Cutover,
         };
         let shift = Shift::new(request.shift.iter().map(|step| step.weight));
         let asked = Asked { kind, to: request.to, expect: request.expect, on_fail: request.on_fail, shift };

@@ -4,6 +4,7 @@
 use crate::hook::HookAnswer;
 use crate::idle::IdleAnswer;
 use crate::ledger::LeaseInfo;
+use crate::steering::SteeringAnswer;
 use crate::{Color, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,12 +50,14 @@ pub struct EnvironmentStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// To every operation but `status` and `sleep`. Boxed for its size.
+    /// To every operation that is a run. Boxed for its size.
     Run(Box<Record>),
     /// To `status`.
     Status(Box<Status>),
     /// To a lifecycle hook of Amazon ECS.
     Hook(HookAnswer),
+    /// To `abort`, `pause` and `promote`. Before the answer to `sleep`, whose fields are among those of this one.
+    Steering(SteeringAnswer),
     /// To `sleep`.
     Idle(IdleAnswer),
 }
