@@ -3,8 +3,9 @@
 //! time arrives as events, and errors arrive as one of a few kinds.
 //!
 //! One effect at a time waits for its answer; the others ([`Effect::answers`] is false) are done on the way. Events
-//! that nobody asked for ([`Event::ProbesFailed`], [`Event::DeadlineNear`], [`Event::LeaseLost`]) may arrive at any
-//! time: they interrupt a wait ([`Effect::is_wait`]), and are remembered while anything else is under way.
+//! that nobody asked for ([`Event::ProbesFailed`], [`Event::DeadlineNear`], [`Event::LeaseLost`], and what a person tells the run:
+//! [`Event::Aborted`], [`Event::Paused`], [`Event::Promoted`]) may arrive at any time: they interrupt a wait
+//! ([`Effect::is_wait`]), and are remembered while anything else is under way.
 
 mod end;
 mod goal;
@@ -53,6 +54,8 @@ pub struct Asked {
     pub on_fail: OnFail,
     /// The shares of prod that the new side gets before it gets all.
     pub shift: Shift,
+    /// Whether a rollback may go to another release than the one that was live.
+    pub force: bool,
 }
 
 /// An interrupted run that has to be put right.
@@ -73,24 +76,36 @@ pub enum Reason {
     LeaseHeld,
     /// The ledger could not be read or written.
     LedgerDown,
-    /// The listeners could not be read, or forward to something else than the two target groups.
+    /// The listeners forward to something else than the two target groups.
     ListenersNotUnderstood,
+    /// AWS did not answer: nothing can be said of what was to be read.
+    NotRead,
     /// Prod has no rule, and nothing says where it was.
     NoRule,
     /// Prod is split between both sides, and no record says why.
     Split,
     /// Prod is not what the caller believes.
     NotExpected,
-    /// No successful cutover to go back from.
+    /// No cutover to go back from.
     NoWayBack,
+    /// The environment to go back to runs another release than the one that was live.
+    Replaced,
     /// The target environment's service or targets are not fit.
     Unfit,
     /// The target environment failed its gate.
     GateFailed,
     /// Prod was failing before anything was written.
     BaselineFailed,
+    /// The target environment tells no version, and prod does.
+    NoVersion,
     /// Probes failed after the first write.
     ProbesFailed,
+    /// The load balancer does not follow a step of the shift.
+    NotSettled,
+    /// The new side answers, and too slowly.
+    TooSlow,
+    /// A person told the run to abort.
+    Aborted,
     /// Too little time is left.
     DeadlineNear,
     /// The lease was lost.
@@ -99,13 +114,13 @@ pub enum Reason {
     WriteRejected,
     /// A write did not take effect in [`TRIES`] tries.
     WriteUnknown,
-    /// The side that was to get the traffic has no healthy targets, or its health could not be read.
+    /// The side that was to get the traffic has no healthy targets.
     Unhealthy,
     /// The listeners are not as they should be at the end, again and again.
     NotConfirmed,
 }
 
-/// Something that happened: an answer to an effect, or one of the three that nobody asked for.
+/// Something that happened: an answer to an effect, or one of those that nobody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Begin.
@@ -126,8 +141,8 @@ pub enum Event {
     Claimed,
     /// The id has a record already; if that was interrupted after its first write, this is what it was doing.
     ClaimTaken(Option<Subject>),
-    /// Where the last successful cutover came from.
-    WayBack(Option<Color>),
+    /// Where the last cutover came from; none if there was none.
+    WayBack(Option<WayBack>),
     /// Where the ledger says that prod was last.
     LastProd(Option<Color>),
     /// Where prod and dev send requests; unknown if that is something else than the two target groups, or for dev
@@ -147,6 +162,8 @@ pub enum Event {
     BaselinePassed,
     /// It did not.
     BaselineFailed,
+    /// Prod tells its version, and the target environment told none.
+    NoVersion,
     /// The record is written.
     Saved,
     /// The record could not be written.
@@ -163,12 +180,16 @@ pub enum Event {
     WriteUnknown,
     /// It was not written and will not be.
     WriteRejected,
-    /// The time of this step of the shift is over.
+    /// The time of this step of the shift is over, and the load balancer follows it.
     HoldElapsed,
-    /// The settling time is over.
+    /// The load balancer does not follow this step, long after it was written.
+    NotSettled,
+    /// Every address of the load balancer follows, or the time for that is over.
     SettleElapsed,
     /// Every probe was answered, and not too many badly.
     ProbesPassed,
+    /// So they were, and too slowly.
+    TooSlow,
     /// No write whose fate was unknown can land any more.
     QuietElapsed,
     /// The lease is given back, or will expire.
@@ -179,6 +200,21 @@ pub enum Event {
     DeadlineNear,
     /// Someone else may have the lease now.
     LeaseLost,
+    /// A person wants traffic to go back.
+    Aborted,
+    /// A person wants the shift to stay at this step.
+    Paused,
+    /// A person wants the shift to go on.
+    Promoted,
+}
+
+/// Where a rollback goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WayBack {
+    /// The environment that was prod before the last cutover.
+    pub to: Color,
+    /// Whether it runs another release by now than the one that was live.
+    pub replaced: bool,
 }
 
 /// Something to do.
@@ -190,8 +226,8 @@ pub enum Effect {
     AcquireLease,
     /// Create the record under this id.
     Claim,
-    /// Find where the last successful cutover came from.
-    FindWayBack,
+    /// Find where the last cutover came from, or the interrupted one that was just put right, and what runs there.
+    FindWayBack(Option<Color>),
     /// Find where the ledger says that prod was last.
     FindLastProd,
     /// Read both listeners.
@@ -210,10 +246,14 @@ pub enum Effect {
     CheckHealth(Route),
     /// Make a listener send its requests there. Dev always sends all to one side.
     Write(Listener, Route),
-    /// Wait for the time of this step of the shift.
+    /// Wait for the time of this step of the shift, and until the load balancer follows it.
     AwaitHold(u8),
-    /// Wait for the settling time.
+    /// Wait until a person says that the shift goes on.
+    AwaitPromotion,
+    /// Wait until every address of the load balancer follows, or the time for that is over.
     AwaitSettle,
+    /// Wait until this environment, the only one that traffic could go to, has a healthy target, while there is time.
+    AwaitHealthy(Route),
     /// Wait until all probes are answered.
     AwaitProbes,
     /// Write in the record that the new side is verified.
@@ -244,7 +284,9 @@ impl Effect {
             self,
             Self::AwaitBaseline
                 | Self::AwaitHold(_)
+                | Self::AwaitPromotion
                 | Self::AwaitSettle
+                | Self::AwaitHealthy(_)
                 | Self::AwaitProbes
                 | Self::AwaitQuiet
                 | Self::Gate(_)
@@ -281,10 +323,12 @@ pub(crate) enum Step {
     Health,
     Write(Listener, Route),
     Hold,
+    Paused,
     Settle,
     Probes,
     SaveVerified,
     SettleBack,
+    AwaitHealthy,
     Quiet,
     Confirm,
     SaveRecovered(Outcome),
@@ -324,8 +368,16 @@ pub struct State {
     pub(crate) verified: bool,
     pub(crate) confirming: bool,
     pub(crate) probing: bool,
+    /// The side that a rollback goes to runs another release than the one that was live.
+    pub(crate) replaced: bool,
     /// Prod was failing before the first write of a rollback.
     pub(crate) old_is_bad: bool,
+    /// The shift stays at its step until it is promoted.
+    pub(crate) paused: bool,
+    /// It has failed; what is left is to wait for late writes.
+    pub(crate) failing: bool,
+    /// A person wanted to abort when it was too late for that.
+    pub(crate) too_late: bool,
     /// The step of the shift that is worked on; past the last one, prod gets all to the new side.
     pub(crate) shift_step: u8,
     /// The side that a prod without a rule gets, and a split prod if the other side is not healthy.
@@ -360,7 +412,11 @@ impl State {
             verified: false,
             confirming: false,
             probing: false,
+            replaced: false,
             old_is_bad: false,
+            paused: false,
+            failing: false,
+            too_late: false,
             shift_step: 0,
             refuge: None,
             tries: 0,
@@ -403,6 +459,26 @@ impl State {
     /// Why it did not go ahead, or went back.
     pub const fn reason(&self) -> Option<Reason> {
         self.reason
+    }
+
+    /// Whether prod was failing before the first write of a rollback.
+    pub const fn old_is_bad(&self) -> bool {
+        self.old_is_bad
+    }
+
+    /// Whether a person wanted to abort when it was too late for that.
+    pub const fn too_late(&self) -> bool {
+        self.too_late
+    }
+
+    /// Whether the shift stays at its step until it is promoted.
+    pub const fn is_paused(&self) -> bool {
+        matches!(self.step, Step::Paused)
+    }
+
+    /// Whether it waits for the old side to become healthy, to go back to it.
+    pub const fn awaits_old_side(&self) -> bool {
+        matches!(self.step, Step::AwaitHealthy)
     }
 
     /// How it ended.

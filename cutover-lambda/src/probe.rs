@@ -2,14 +2,17 @@
 //! before it, and its latency counts from that instant. What could not be sent on time is counted, never hidden.
 //! Must not know listeners or what a failed probe leads to.
 
+mod follow;
 mod http;
 mod punctual;
 mod session;
 mod tally;
 
+pub use follow::{Expect, Follow, Versions};
 pub use http::{HttpClients, HttpOptions};
 pub use session::{Control, LiveTally, Progress, Session, Spec};
 pub use tally::Tally;
+pub(crate) use tally::is_plausible;
 
 use crate::Color;
 use crate::report::{Connection, Failure};

@@ -11,7 +11,7 @@ mod probes;
 mod samples;
 
 pub use phase::{Outcome, Phase};
-pub use probes::{Connection, Failure, Percentiles, ProbeCounts, ProbeReport, Sample};
+pub use probes::{AddressLag, Connection, Failure, Percentiles, ProbeCounts, ProbeReport, Sample};
 pub use samples::{COLUMNS, Samples};
 
 use crate::Color;

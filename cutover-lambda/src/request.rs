@@ -30,8 +30,14 @@ pub mod limits {
     pub const MAX_IN_FLIGHT: RangeInclusive<u32> = 1..=512;
     /// Probes of the target environment before anything is written.
     pub const GATE: RangeInclusive<u32> = 0..=100;
-    /// Milliseconds from the last write until only the new version is right.
+    /// Least milliseconds from the last write until only the new version is right.
     pub const SETTLE_MS: RangeInclusive<u32> = 0..=60_000;
+    /// Most milliseconds that the load balancer may take to follow a write.
+    pub const SETTLE_LIMIT_MS: RangeInclusive<u32> = 1000..=600_000;
+    /// Milliseconds that 99 % of the answers of the new side may take at most.
+    pub const MAX_P99_MS: RangeInclusive<u32> = 1..=10_000;
+    /// How many percent of the old side's median the new side's may be at most.
+    pub const MAX_SLOWDOWN: RangeInclusive<u32> = 100..=10_000;
     /// Steps of a progressive shift, where there is one.
     pub const SHIFT_STEPS: RangeInclusive<u32> = 1..=10;
     /// Percentage of prod that the new side gets at a step; each step's is greater than the one's before.
@@ -147,9 +153,18 @@ pub struct Request {
     pub probe: ProbeOptions,
     /// How the target environment is tried before anything is written.
     pub gate: GateOptions,
-    /// Time from the last write until only the new version is right: `settle_ms`, 0–60000, default 1000.
+    /// Shortest time from the last write until only the new version is right: `settle_ms`, 0–60000, default 1000. The load
+    /// balancer may take longer; see `settle_limit`.
     #[serde(rename = "settle_ms", serialize_with = "as_ms")]
     pub settle: Duration,
+    /// Longest time that the load balancer may take to follow a write: `settle_limit_ms`, 1000–600000, default 60000. Until
+    /// an address has answered with the new version several times in a row, an answer of the old one is no failure. A run that cannot
+    /// go back waits as long for the old side to become healthy.
+    #[serde(rename = "settle_limit_ms", serialize_with = "as_ms", skip_serializing_if = "is_default_limit")]
+    pub settle_limit: Duration,
+    /// Let a rollback go to another release than the one that was live.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// What to do when probes fail after all of prod was moved. While a shift is on its way, it always goes back.
     pub on_fail: OnFail,
     /// A progressive shift: the steps in which the new side gets its share of prod before it gets all; at once where
@@ -172,6 +187,8 @@ impl Default for Request {
             probe: ProbeOptions::default(),
             gate: GateOptions::default(),
             settle: Duration::from_secs(1),
+            settle_limit: Duration::from_mins(1),
+            force: false,
             on_fail: OnFail::default(),
             shift: Vec::new(),
         }
@@ -216,6 +233,12 @@ pub struct ProbeOptions {
     pub baseline: u32,
     /// The version that must answer once settled.
     pub version: VersionExpectation,
+    /// Slowest answer of 99 % of the probes that verify the new side: `max_p99_ms`, 1–10000; not looked at if absent.
+    #[serde(rename = "max_p99_ms", skip_serializing_if = "Option::is_none", serialize_with = "as_ms_if_any")]
+    pub max_p99: Option<Duration>,
+    /// The new side's median latency in percent of what prod's was before, 100–10000; not looked at if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_slowdown: Option<u32>,
     /// Most probes under way at once, 1–512, default 128. A probe that finds no place is a failure, "not sent".
     pub max_in_flight: u32,
 }
@@ -231,6 +254,8 @@ impl Default for ProbeOptions {
             max_failures: 0,
             baseline: 10,
             version: VersionExpectation::default(),
+            max_p99: None,
+            max_slowdown: None,
             max_in_flight: 128,
         }
     }
@@ -311,9 +336,15 @@ impl RequestError {
 }
 
 impl Request {
-    /// Reads an event. Every field is optional; anything unknown or out of range is an error that names the field.
+    /// Reads an event. It has to say what to do, by `op` or by `to`; every other field is optional. Anything unknown or out
+    /// of range is an error that names the field.
     pub fn parse(event: &Value) -> Result<Self, RequestError> {
-        Self::read(event, true)
+        let request = Self::read(event, true)?;
+        let says = |name| event.get(name).is_some_and(|value| !value.is_null());
+        if says("op") || says("to") {
+            return Ok(request);
+        }
+        Err(RequestError::new("op", "it is missing: an event that does not say what to do does nothing"))
     }
 
     fn read(event: &Value, strict: bool) -> Result<Self, RequestError> {
@@ -329,6 +360,8 @@ impl Request {
             probe: event.object("probe", parse_probe)?.unwrap_or_default(),
             gate: event.object("gate", parse_gate)?.unwrap_or_default(),
             settle: event.duration("settle_ms", &limits::SETTLE_MS)?.unwrap_or(defaults.settle),
+            settle_limit: event.duration("settle_limit_ms", &limits::SETTLE_LIMIT_MS)?.unwrap_or(defaults.settle_limit),
+            force: event.flag("force")?.unwrap_or_default(),
             on_fail: event
                 .name("on_fail", &[("rollback", OnFail::Rollback), ("hold", OnFail::Hold)])?
                 .unwrap_or_default(),
@@ -351,8 +384,15 @@ impl Request {
             ("probe.max_in_flight", probe.max_in_flight, &limits::MAX_IN_FLIGHT),
             ("gate.count", self.gate.count, &limits::GATE),
             ("settle_ms", whole_ms(self.settle), &limits::SETTLE_MS),
+            ("settle_limit_ms", whole_ms(self.settle_limit), &limits::SETTLE_LIMIT_MS),
         ] {
             fields::in_range(field, u64::from(value), limits)?;
+        }
+        if let Some(limit) = probe.max_p99 {
+            fields::in_range("probe.max_p99_ms", u64::from(whole_ms(limit)), &limits::MAX_P99_MS)?;
+        }
+        if let Some(limit) = probe.max_slowdown {
+            fields::in_range("probe.max_slowdown", u64::from(limit), &limits::MAX_SLOWDOWN)?;
         }
         if probe.baseline >= probe.count {
             let problem = format!("{} leaves none of {} probes for after the swap", probe.baseline, probe.count);
@@ -429,6 +469,8 @@ fn parse_probe(mut fields: Fields<'_>) -> Result<ProbeOptions, RequestError> {
         // A short run has a short baseline, so that {"probe":{"count":5}} works.
         baseline: fields.number("baseline", &limits::BASELINE)?.unwrap_or_else(|| defaults.baseline.min(count / 2)),
         version: fields.object("version", parse_version)?.unwrap_or_default(),
+        max_p99: fields.duration("max_p99_ms", &limits::MAX_P99_MS)?,
+        max_slowdown: fields.number("max_slowdown", &limits::MAX_SLOWDOWN)?,
         max_in_flight: fields.number("max_in_flight", &limits::MAX_IN_FLIGHT)?.unwrap_or(defaults.max_in_flight),
     };
     fields.finish()?;
@@ -503,6 +545,15 @@ fn check_id(id: Option<&str>) -> Result<(), RequestError> {
 /// Milliseconds, rounded up, so that a part of one counts.
 fn whole_ms(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+/// Functions of older versions do not know the field.
+fn is_default_limit(limit: &Duration) -> bool {
+    *limit == Request::default().settle_limit
+}
+
+fn as_ms_if_any<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(whole_ms).serialize(serializer)
 }
 
 fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -112,7 +112,14 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             _ => Kind::Cutover,
         };
         let shift = Shift::new(request.shift.iter().map(|step| step.weight));
-        let asked = Asked { kind, to: request.to, expect: request.expect, on_fail: request.on_fail, shift };
+        let asked = Asked {
+            kind,
+            to: request.to,
+            expect: request.expect,
+            on_fail: request.on_fail,
+            shift,
+            force: request.force,
+        };
         let request = Request { id: Some(request.id_or_new()), ..request };
         let span = tracing::info_span!("run", id = request.id, op = %request.op);
         Box::pin(engine::run(Arc::clone(self), request, asked, deadline)).instrument(span).await

@@ -42,6 +42,8 @@ impl State {
     pub(super) fn conclude(&mut self) -> Effects {
         let at_new_side = self.current_swap().is_some_and(|(_, to)| self.prod == Place::At(Route::All(to)));
         let outcome = match self.goal {
+            // It could not go where the ledger says that prod is.
+            Goal::Hold if self.is_reconcile() && !self.recovering && self.reason.is_some() => Outcome::Held,
             // Prod is at one side, and dev at the other: that is what was asked for.
             _ if self.is_reconcile() && !self.recovering => Outcome::Done,
             Goal::Forward => Outcome::Done,
@@ -65,6 +67,7 @@ impl State {
     pub(super) fn recovered_saved(&mut self, outcome: Outcome, event: Event) -> Effects {
         match event {
             Event::Saved => {
+                let swap = self.current_swap();
                 self.recovering = false;
                 self.recovered = Some(outcome);
                 self.subject = None;
@@ -75,7 +78,13 @@ impl State {
                 self.doubted = false;
                 self.tries = 0;
                 self.reason = None;
-                if self.stored { self.release(Finish::Stored) } else { self.preflight() }
+                match outcome {
+                    _ if self.stored => self.release(Finish::Stored),
+                    // Away from what was begun: it was, and traffic is back.
+                    Outcome::RolledBack if self.is_plain_rollback() => self.save_outcome(Outcome::Done),
+                    Outcome::Held if self.is_plain_rollback() => self.go_back_to(swap.map(|(from, _)| from)),
+                    _ => self.preflight(),
+                }
             }
             Event::SaveFailed => self.fail(Reason::LedgerDown),
             Event::SaveTaken => self.abandon(),
@@ -93,6 +102,11 @@ impl State {
         self.reason = Some(reason);
         if self.stored {
             return self.give_up(reason);
+        }
+        if self.unsettled {
+            // Nothing is to change after the end.
+            self.failing = true;
+            return self.ask(Step::Quiet, Effect::AwaitQuiet);
         }
         self.save_outcome(Outcome::Failed)
     }

@@ -1,7 +1,7 @@
 //! What comes before the first write: the lease, the record, preflight, gate, baseline and the intent. Must not know
 //! anything that is not in the state or the event.
 
-use super::{Asked, Effect, Effects, Event, Finish, Goal, Kind, Place, Reason, State, Step};
+use super::{Asked, Effect, Effects, Event, Finish, Goal, Kind, Place, Reason, Route, State, Step};
 use crate::Color;
 use crate::report::{Outcome, Phase};
 
@@ -53,17 +53,28 @@ impl State {
     }
 
     pub(super) fn preflight(&mut self) -> Effects {
-        if self.asked.kind == Kind::Rollback && self.asked.to.is_none() {
-            self.enter(Phase::Preflight, Step::FindWayBack, Effect::FindWayBack)
+        if self.is_plain_rollback() {
+            self.go_back_to(None)
         } else {
             self.enter(Phase::Preflight, Step::Preflight, Effect::ReadListeners)
         }
     }
 
+    /// Whether it is a rollback that leaves it to the ledger where to.
+    pub(super) fn is_plain_rollback(&self) -> bool {
+        self.asked.kind == Kind::Rollback && self.asked.to.is_none()
+    }
+
+    /// Finds out where a rollback goes: to this side, if it is known, else to where the last cutover came from.
+    pub(super) fn go_back_to(&mut self, side: Option<Color>) -> Effects {
+        self.enter(Phase::Preflight, Step::FindWayBack, Effect::FindWayBack(side))
+    }
+
     pub(super) fn way_back_found(&mut self, event: Event) -> Effects {
         match event {
-            Event::WayBack(Some(color)) => {
-                self.asked = Asked { to: Some(color), ..self.asked };
+            Event::WayBack(Some(way)) => {
+                self.asked = Asked { to: Some(way.to), ..self.asked };
+                self.replaced = way.replaced && !self.asked.force;
                 self.ask(Step::Preflight, Effect::ReadListeners)
             }
             Event::WayBack(None) => self.refuse(Reason::NoWayBack),
@@ -88,7 +99,7 @@ impl State {
                     return self.unsplit();
                 };
                 if self.is_reconcile() {
-                    return self.reconcile(prod, dev);
+                    return self.ask(Step::FindLastProd, Effect::FindLastProd);
                 }
                 if self.asked.expect.is_some_and(|expected| expected != prod) {
                     return self.refuse(Reason::NotExpected);
@@ -97,6 +108,7 @@ impl State {
                 self.to = Some(to);
                 self.from = Some(prod);
                 match () {
+                    () if to != prod && self.replaced => self.refuse(Reason::Replaced),
                     () if to != prod => self.ask(Step::Inspect, Effect::Inspect(to)),
                     () if self.asked.kind == Kind::Plan => self.save_outcome(Outcome::Noop),
                     () => self.reconcile(prod, dev),
@@ -106,7 +118,7 @@ impl State {
                 (self.prod, self.dev) = (prod, dev);
                 self.refuse(Reason::ListenersNotUnderstood)
             }
-            Event::Unreadable => self.refuse(Reason::ListenersNotUnderstood),
+            Event::Unreadable => self.refuse(Reason::NotRead),
             _ => Vec::new(),
         }
     }
@@ -116,6 +128,9 @@ impl State {
     pub(super) fn last_prod_found(&mut self, event: Event) -> Effects {
         match event {
             Event::LastProd(last) => {
+                if let Some(prod) = self.prod.at().and_then(Route::whole) {
+                    return self.reconcile_with(last.unwrap_or(prod), prod);
+                }
                 let Some(side) = last.or(self.asked.to) else { return self.refuse(Reason::NoRule) };
                 self.refuge = Some(side);
                 self.goal = Goal::Hold;
@@ -134,6 +149,17 @@ impl State {
         }
         self.from = self.old_side();
         self.to = self.from.map(Color::other);
+        self.goal = Goal::Back;
+        self.advance()
+    }
+
+    /// Prod goes to where the ledger says that it was, if that side is healthy: a write that landed late, or somebody by hand,
+    /// has moved it unprobed.
+    fn reconcile_with(&mut self, last: Color, prod: Color) -> Effects {
+        if last == prod {
+            return self.reconcile(prod, self.dev);
+        }
+        (self.from, self.to) = (Some(last), Some(prod));
         self.goal = Goal::Back;
         self.advance()
     }
@@ -157,6 +183,7 @@ impl State {
         match (self.step, event, self.to) {
             (Step::Inspect, Event::Fit, Some(to)) => self.enter(Phase::Gate, Step::Gate, Effect::Gate(to)),
             (Step::Inspect, Event::Unfit, _) => self.refuse(Reason::Unfit),
+            (Step::Inspect, Event::Unreadable, _) => self.refuse(Reason::NotRead),
             (Step::Gate, Event::GatePassed, _) => {
                 self.probing = true;
                 let mut effects = vec![Effect::StartProbes];
@@ -164,6 +191,7 @@ impl State {
                 effects
             }
             (Step::Gate, Event::GateFailed, _) => self.refuse(Reason::GateFailed),
+            (Step::Baseline, Event::NoVersion, _) => self.refuse(Reason::NoVersion),
             (Step::Baseline, Event::BaselineFailed, _) if self.asked.kind != Kind::Rollback => {
                 self.refuse(Reason::BaselineFailed)
             }

@@ -22,6 +22,11 @@ impl Shift {
         Self(steps)
     }
 
+    /// Whether it is all at once.
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+
     /// The share at this step; none past the last one.
     pub fn weight(&self, step: u8) -> Option<u8> {
         self.0.get(usize::from(step)).copied().filter(|weight| *weight > 0)

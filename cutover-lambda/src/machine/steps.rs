@@ -2,7 +2,7 @@
 //! is not in the state or the event.
 
 use super::{Effect, Effects, Event, Goal, Reason, State, Step};
-use crate::report::Phase;
+use crate::report::{Outcome, Phase};
 
 impl State {
     /// What follows from this event. An event that nothing waits for changes nothing.
@@ -10,6 +10,9 @@ impl State {
         let effects = match event {
             Event::ProbesFailed => self.alarmed(Reason::ProbesFailed),
             Event::DeadlineNear => self.alarmed(Reason::DeadlineNear),
+            Event::Aborted => self.alarmed(Reason::Aborted),
+            Event::Paused => self.paused(),
+            Event::Promoted => self.promoted(),
             Event::LeaseLost if self.is_writing() => self.abandon(),
             Event::LeaseLost => self.alarmed(Reason::LeaseLost),
             answer => {
@@ -31,14 +34,48 @@ impl State {
             Reason::ProbesFailed => self.probing,
             _ => !matches!(self.step, Step::Finished(_)),
         };
-        if relevant && self.alarm != Some(Reason::LeaseLost) {
+        // What a person wants is not forgotten because of a probe.
+        let outranked = match self.alarm {
+            Some(Reason::LeaseLost) => true,
+            Some(Reason::Aborted) => reason != Reason::LeaseLost,
+            _ => false,
+        };
+        if relevant && !outranked {
             self.alarm = Some(reason);
         }
         let waits = matches!(
             self.step,
-            Step::Gate | Step::Baseline | Step::Hold | Step::Settle | Step::Probes | Step::SettleBack | Step::Quiet
+            Step::Gate
+                | Step::Baseline
+                | Step::Hold
+                | Step::Paused
+                | Step::Settle
+                | Step::Probes
+                | Step::SettleBack
+                | Step::AwaitHealthy
+                | Step::Quiet
         );
         if waits { self.heed().unwrap_or_default() } else { Vec::new() }
+    }
+
+    /// The shift is to stay at its step; before its first one, at that.
+    fn paused(&mut self) -> Effects {
+        self.paused = !self.asked.shift.is_none() && self.phase < Phase::SwapProd;
+        Vec::new()
+    }
+
+    /// The shift is to go on.
+    fn promoted(&mut self) -> Effects {
+        self.paused = false;
+        match self.step {
+            Step::Hold | Step::Paused => self.next_share(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn next_share(&mut self) -> Effects {
+        self.shift_step += 1;
+        self.advance()
     }
 
     /// What an alarm demands now, if anything.
@@ -52,6 +89,11 @@ impl State {
         match reason {
             _ if ended => None,
             Reason::LeaseLost => Some(self.abandon()),
+            // Prod cannot go back yet: a person may end the wait, and the deadline does.
+            Reason::Aborted | Reason::DeadlineNear if self.step == Step::AwaitHealthy => {
+                self.alarm = None;
+                Some(self.hold_here(Reason::Unhealthy))
+            }
             // An interrupted run is put right first, whatever else happens.
             _ if self.subject.is_some() || self.stored => None,
             // A failing prod is why one rolls back: its failures count once the other side has settled.
@@ -62,6 +104,7 @@ impl State {
             _ if on_the_way && self.wrote => Some(self.turn_back(reason)),
             _ if on_the_way => Some(self.refuse(reason)),
             _ => {
+                self.too_late |= reason == Reason::Aborted && self.verified;
                 self.alarm = None;
                 None
             }
@@ -81,10 +124,10 @@ impl State {
             (Step::Read, event) => self.read(event),
             (Step::Health, event) => self.health_read(event),
             (Step::Write(listener, route), event) => self.written(listener, route, event),
-            (Step::Hold, Event::HoldElapsed) => {
-                self.shift_step += 1;
-                self.advance()
-            }
+            (Step::Hold, Event::HoldElapsed) if self.paused => self.ask(Step::Paused, Effect::AwaitPromotion),
+            (Step::Hold, Event::HoldElapsed) => self.next_share(),
+            (Step::Hold, Event::NotSettled) => self.turn_back(Reason::NotSettled),
+            (Step::AwaitHealthy, event) => self.waited_for_health(event),
             (Step::Settle, Event::SettleElapsed) => self.enter(Phase::Verify, Step::Probes, Effect::AwaitProbes),
             (Step::Probes, Event::ProbesPassed) => {
                 self.verified = true;
@@ -92,12 +135,17 @@ impl State {
                 effects.extend(self.ask(Step::SaveVerified, Effect::SaveVerified));
                 effects
             }
+            (Step::Probes, Event::TooSlow) => self.turn_back(Reason::TooSlow),
             // Not recorded, an interruption from here would be rolled back: safe, so it goes on.
             (Step::SaveVerified, Event::Saved | Event::SaveFailed) => self.confirm(),
             (Step::SettleBack, Event::SettleElapsed) => {
                 let mut effects = self.stop_probes();
                 effects.extend(self.confirm());
                 effects
+            }
+            (Step::Quiet, Event::QuietElapsed) if self.failing => {
+                self.unsettled = false;
+                self.save_outcome(Outcome::Failed)
             }
             (Step::Quiet, Event::QuietElapsed) => {
                 self.unsettled = false;

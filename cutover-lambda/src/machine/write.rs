@@ -60,6 +60,7 @@ impl State {
     }
 
     pub(super) fn read(&mut self, event: Event) -> Effects {
+        let reason = if event == Event::Unreadable { Reason::NotRead } else { Reason::ListenersNotUnderstood };
         match event {
             Event::Listeners(prod, dev) if prod.is_known() && dev.is_known() => {
                 (self.prod, self.dev) = (prod, dev);
@@ -69,7 +70,7 @@ impl State {
                 if self.try_again() {
                     self.ask(Step::Read, Effect::ReadListeners)
                 } else {
-                    self.stuck(Reason::ListenersNotUnderstood)
+                    self.stuck(reason)
                 }
             }
             _ => Vec::new(),
@@ -83,20 +84,44 @@ impl State {
         match event {
             Event::Healthy => self.write(Listener::Prod, route),
             Event::Unreadable if self.try_again() => self.ask(Step::Health, Effect::CheckHealth(route)),
-            Event::Unreadable | Event::Unhealthy if self.may_turn_back() => self.turn_back(Reason::Unhealthy),
+            Event::Unreadable | Event::Unhealthy if self.may_turn_back() => self.turn_back(unhealthy(event)),
             // Prod is split, and neither side can take all of it.
-            Event::Unreadable | Event::Unhealthy if self.goal == Goal::Hold => self.fail(Reason::Unhealthy),
-            Event::Unreadable | Event::Unhealthy => {
-                // The side that traffic should go to cannot take it: it stays where it is, or if it is on both, it goes
-                // to the other.
-                self.reason = self.reason.or(Some(Reason::Unhealthy));
-                self.goal = Goal::Hold;
-                self.refuge = route.whole().map(Color::other);
+            Event::Unreadable | Event::Unhealthy if self.goal == Goal::Hold => self.fail(unhealthy(event)),
+            Event::Unreadable | Event::Unhealthy if self.may_wait_for(route) => {
                 self.tries = 0;
-                self.advance()
+                self.ask(Step::AwaitHealthy, Effect::AwaitHealthy(route))
             }
+            Event::Unreadable | Event::Unhealthy => self.hold_here(unhealthy(event)),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether it is worth to wait until the old side is healthy: this run moved all of prod away from it, and that went wrong.
+    fn may_wait_for(&self, route: Route) -> bool {
+        let at_new_side = self.to.is_some_and(|to| self.prod == Place::At(Route::All(to)));
+        self.goal == Goal::Back && self.wrote && !self.recovering && at_new_side && route.whole() == self.from
+    }
+
+    pub(super) fn waited_for_health(&mut self, event: Event) -> Effects {
+        match event {
+            // It is looked at once more before it is written.
+            Event::Healthy => self.advance(),
+            Event::Unhealthy | Event::Unreadable => self.hold_here(unhealthy(event)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The side that traffic should go to cannot take it: it stays where it is, or if it is on both, it goes to the other.
+    pub(super) fn hold_here(&mut self, reason: Reason) -> Effects {
+        let aim = match self.next() {
+            Next::Write(Listener::Prod, route) => route.whole(),
+            _ => None,
+        };
+        self.reason = self.reason.or(Some(reason));
+        self.goal = Goal::Hold;
+        self.refuge = aim.map(Color::other);
+        self.tries = 0;
+        self.advance()
     }
 
     fn note(&mut self, listener: Listener, route: Option<Route>) {
@@ -150,7 +175,7 @@ impl State {
         self.reason = Some(reason);
         self.alarm = None;
         self.tries = 0;
-        let hold = self.asked.on_fail == OnFail::Hold || self.old_is_bad;
+        let hold = reason != Reason::Aborted && (self.asked.on_fail == OnFail::Hold || self.old_is_bad);
         let at_new_side = self.to.is_some_and(|to| self.prod == Place::At(Route::All(to)));
         self.goal = if hold && at_new_side { Goal::Hold } else { Goal::Back };
         self.phase = Phase::RollBack;
@@ -174,4 +199,9 @@ impl State {
             }
         }
     }
+}
+
+/// Why a side cannot get traffic: health that could not be read is not bad health.
+const fn unhealthy(event: Event) -> Reason {
+    if matches!(event, Event::Unreadable) { Reason::NotRead } else { Reason::Unhealthy }
 }

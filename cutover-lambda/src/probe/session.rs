@@ -1,9 +1,10 @@
 //! One series of probes: the schedule, what is told about it while it runs, and what steers it. Must not know HTTP, nor
 //! what a failed probe leads to.
 
+use super::follow::{self, Answer, Expect, Following, Verdict};
 use super::{Client, LATE, RESOLVE_EVERY, Reply, Tally};
 use crate::report::{Connection, Failure, Phase, ProbeCounts, Sample};
-use crate::request::StatusSet;
+use crate::request::{StatusSet, limits};
 use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
+
+/// A series of more probes than this was paused by a person. All of them are kept, so the rest come rarely.
+const LONG: u32 = *limits::SERIES.end();
+/// How rarely.
+const RARE: Duration = Duration::from_secs(1);
 
 /// What a series of probes is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +42,14 @@ pub struct Spec {
 }
 
 /// What steers a series while it runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// The run's phase, for the samples.
     pub phase: Phase,
-    /// Whether only the expected version is right for probes due now, and the series ends once its count is reached.
+    /// Whether the series ends once its count is reached; and if nothing else is expected, only the expected version is right.
     pub verifying: bool,
+    /// Which versions are right for probes due now.
+    pub expect: Expect,
     /// Whether probes due now count for [`Progress::counted_failures`].
     pub counting: bool,
     /// Whether to end now.
@@ -59,6 +67,8 @@ pub struct Progress {
     pub baseline_failures: u32,
     /// How many probes failed that were due while they counted.
     pub counted_failures: u32,
+    /// The last write that every address of the load balancer follows.
+    pub followed: Option<Instant>,
     /// Whether all probes were sent and have ended, and no more will come unless it is told to go on.
     pub complete: bool,
 }
@@ -96,6 +106,7 @@ impl Session {
             progress: told,
             tally: Arc::clone(&tally),
             under_way: JoinSet::new(),
+            following: Following::default(),
             sent_to_verify: 0,
             baseline_ended: 0,
         };
@@ -105,7 +116,11 @@ impl Session {
 
     /// Steers it.
     pub fn steer(&self, control: Control) {
-        self.control.send_if_modified(|current| std::mem::replace(current, control) != control);
+        self.control.send_if_modified(|current| {
+            let changed = *current != control;
+            *current = control;
+            changed
+        });
     }
 
     /// How far it is, to be watched.
@@ -166,6 +181,7 @@ struct Series<C> {
     progress: watch::Sender<Progress>,
     tally: Arc<Mutex<Tally>>,
     under_way: JoinSet<Ended>,
+    following: Following,
     sent_to_verify: u32,
     baseline_ended: u32,
 }
@@ -174,11 +190,11 @@ struct Series<C> {
 struct Ended {
     sample: Sample,
     late: bool,
-    counting: bool,
+    due: Due,
 }
 
 /// A probe that is due.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Due {
     sequence: u32,
     at: Instant,
@@ -193,11 +209,11 @@ impl<C: Client> Series<C> {
         // Kept from one turn of the loop to the next: what has begun to wait is not begun again.
         let mut due = pin!(client.until(at));
         loop {
-            let control = *self.control.borrow_and_update();
+            let control = self.control.borrow_and_update().clone();
             if control.stop {
                 break;
             }
-            if self.is_enough(sequence, control) {
+            if self.is_enough(sequence, &control) {
                 if !self.rest().await {
                     break;
                 }
@@ -211,7 +227,7 @@ impl<C: Client> Series<C> {
                 () = &mut due => {
                     self.send(Due { sequence, at, control });
                     sequence += 1;
-                    at += self.spec.interval;
+                    at += if sequence < LONG { self.spec.interval } else { self.spec.interval.max(RARE) };
                     due.set(client.until(at));
                 }
                 changed = self.control.changed() => if changed.is_err() { break },
@@ -224,7 +240,7 @@ impl<C: Client> Series<C> {
         self.progress.send_modify(|progress| progress.complete = true);
     }
 
-    fn is_enough(&self, sequence: u32, control: Control) -> bool {
+    fn is_enough(&self, sequence: u32, control: &Control) -> bool {
         control.verifying && sequence >= self.spec.count && self.sent_to_verify >= self.spec.verify_at_least
     }
 
@@ -258,7 +274,7 @@ impl<C: Client> Series<C> {
                 failure: Some((Failure::NotSent, format!("{} were under way", spec.max_in_flight))),
                 ..Reply::default()
             };
-            let ended = judge.sample(due, None, (address, connection), reply);
+            let ended = judge.sample(&due, None, (address, connection), reply);
             return self.note(Ok(ended));
         };
         let client = Arc::clone(&self.client);
@@ -270,28 +286,62 @@ impl<C: Client> Series<C> {
                 failure: Some((Failure::Timeout, format!("none within {} ms", judge.timeout.as_millis()))),
                 ..Reply::default()
             });
-            judge.sample(due, Some(sent), (address, connection), reply)
+            judge.sample(&due, Some(sent), (address, connection), reply)
         });
     }
 
     fn note(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         // A probe's task neither panics nor is it aborted while the series lives.
-        let Ok(Ended { sample, late, counting }) = ended else { return };
+        let Ok(Ended { mut sample, late, due }) = ended else { return };
+        let late_answer = self.is_late_answer(&mut sample, &due);
+        let counting = due.control.counting && !late_answer;
         let failed = u32::from(sample.failure.is_some());
         let in_baseline = sample.sequence < self.spec.baseline;
         self.baseline_ended += u32::from(in_baseline);
         let counts = {
             let mut tally = lock(&self.tally);
             tally.add(sample, late);
+            if let Expect::Follow(follow) = &due.control.expect {
+                tally.follows(follow.back, self.following.lag());
+            }
             tally.counts()
         };
+        let addresses: Vec<String> = self.client.addresses().iter().map(ToString::to_string).collect();
+        let followed = self.following.followed(addresses.iter().map(String::as_str));
         let baseline_done = self.baseline_ended >= self.spec.baseline;
         self.progress.send_modify(|progress| {
             progress.counts = counts;
             progress.baseline_done = baseline_done;
+            progress.followed = followed;
             progress.baseline_failures += if in_baseline { failed } else { 0 };
             progress.counted_failures += if counting { failed } else { 0 };
         });
+    }
+}
+
+impl<C: Client> Series<C> {
+    /// Judges the version of an answer; whether it is a late one of the side where prod was, which counts for nothing.
+    fn is_late_answer(&mut self, sample: &mut Sample, due: &Due) -> bool {
+        let (told, failed) = (sample.version.as_deref(), sample.failure.is_some());
+        let verdict = match &due.control.expect {
+            Expect::Anything => return false,
+            Expect::Either(_) if failed => return false,
+            Expect::Either(versions) => follow::judge_either(versions, told),
+            Expect::Follow(follow) => {
+                let addresses = self.client.addresses().len();
+                let needed = follow::in_a_row(follow.limit, self.spec.interval, addresses);
+                let answer = Answer { from: &sample.address, due: due.at, told, failed };
+                self.following.judge(follow, &answer, needed)
+            }
+        };
+        match verdict {
+            Verdict::Good => false,
+            Verdict::Late => true,
+            Verdict::Wrong(why) => {
+                (sample.failure, sample.detail) = (Some(Failure::Version), Some(why));
+                false
+            }
+        }
     }
 }
 
@@ -304,8 +354,8 @@ struct Judge {
 }
 
 impl Judge {
-    fn sample(&self, due: Due, sent: Option<Instant>, to: (String, Connection), reply: Reply) -> Ended {
-        let failure = self.failure(due.control.verifying, &reply);
+    fn sample(&self, due: &Due, sent: Option<Instant>, to: (String, Connection), reply: Reply) -> Ended {
+        let failure = self.failure(&due.control, &reply);
         let (failure, detail) = failure.map_or((None, None), |(failure, text)| (Some(failure), Some(text)));
         let us = |instant: Instant| {
             let elapsed = instant.saturating_duration_since(self.origin);
@@ -326,14 +376,10 @@ impl Judge {
             failure,
             detail,
         };
-        Ended {
-            sample,
-            late: sent.is_some_and(|sent| sent.saturating_duration_since(due.at) > LATE),
-            counting: due.control.counting,
-        }
+        Ended { sample, late: sent.is_some_and(|sent| sent.saturating_duration_since(due.at) > LATE), due: due.clone() }
     }
 
-    fn failure(&self, verifying: bool, reply: &Reply) -> Option<(Failure, String)> {
+    fn failure(&self, control: &Control, reply: &Reply) -> Option<(Failure, String)> {
         if let Some(failure) = &reply.failure {
             return Some(failure.clone());
         }
@@ -341,6 +387,8 @@ impl Judge {
         if !self.ok.contains(status) {
             return Some((Failure::Status, format!("status {status}")));
         }
+        // Who answers is looked at when the answer is noted, if it can be told at all.
+        let verifying = control.verifying && control.expect == Expect::Anything;
         let expected = self.expected.as_deref().filter(|_| verifying)?;
         (reply.version.as_deref() != Some(expected)).then(|| {
             let told = reply.version.as_deref().unwrap_or("none");

@@ -1,6 +1,8 @@
 //! Counts probes and makes the report of them. Percentiles are exact, from all samples. Must not know schedules.
 
-use crate::report::{Connection, Failure, Percentiles, Phase, ProbeCounts, ProbeReport, Sample, WHOLE_FAILURES};
+use crate::report::{
+    AddressLag, Connection, Failure, Percentiles, Phase, ProbeCounts, ProbeReport, Sample, WHOLE_FAILURES,
+};
 use std::collections::BTreeSet;
 
 /// Samples in a sparkline.
@@ -12,9 +14,22 @@ pub struct Tally {
     samples: Vec<Sample>,
     kept_alive: ProbeCounts,
     fresh: ProbeCounts,
+    /// How each address followed the last write, of the way forward and of the way back.
+    lag: [Vec<AddressLag>; 2],
 }
 
 impl Tally {
+    /// Says how far each address follows the last write.
+    pub(super) fn follows(&mut self, back: bool, lag: Vec<AddressLag>) {
+        self.lag[usize::from(back)] = lag;
+    }
+
+    /// The addresses that do not follow the last write.
+    pub fn behind(&self, back: bool) -> Vec<&str> {
+        let behind = self.lag[usize::from(back)].iter().filter(|lag| lag.followed_ms.is_none());
+        behind.map(|lag| lag.address.as_str()).collect()
+    }
+
     /// Adds a probe that has ended.
     pub fn add(&mut self, sample: Sample, late: bool) {
         let counts = match sample.connection {
@@ -57,6 +72,21 @@ impl Tally {
         self.samples.iter().rev().find_map(|sample| sample.version.as_deref())
     }
 
+    /// Of the last good answers that were due since `begin_us`, a hundred at most: how many told this version, and how many
+    /// there were.
+    pub fn share(&self, version: &str, begin_us: u64) -> (u32, u32) {
+        let since =
+            self.samples.iter().rev().filter(|sample| sample.scheduled_us >= begin_us && sample.failure.is_none());
+        let last: Vec<_> = since.take(100).collect();
+        let hits = last.iter().filter(|sample| sample.version.as_deref() == Some(version)).count();
+        (saturating(hits), saturating(last.len()))
+    }
+
+    /// The newest of all that have ended.
+    pub fn newest(&self) -> Option<&Sample> {
+        self.samples.iter().max_by_key(|sample| sample.sequence)
+    }
+
     /// All versions that were told.
     pub fn versions(&self) -> BTreeSet<&str> {
         self.samples.iter().filter_map(|sample| sample.version.as_deref()).collect()
@@ -88,6 +118,8 @@ impl Tally {
             bound95: bound95(counts.failed, counts.due),
             failures: self.failures(),
             recent_ms: self.recent(),
+            lag: self.lag[0].clone(),
+            lag_back: self.lag[1].clone(),
             ..ProbeReport::default()
         };
         let told_before = self.version(Phase::Baseline);
@@ -158,6 +190,14 @@ fn bound95(failed: u32, count: u32) -> Option<f64> {
             Some((high * 1e5).ceil() / 1e5)
         }
     }
+}
+
+/// Whether so many of `count` can be the share that each had with this probability: unless less than one in a thousand
+/// series would be so far off.
+pub(crate) fn is_plausible(hits: u32, count: u32, share: f64) -> bool {
+    const TAIL: f64 = 0.0005;
+    let at_least = |hits: u32| if hits == 0 { 1.0 } else { 1.0 - at_most(hits - 1, count, share) };
+    count == 0 || (at_most(hits, count, share) >= TAIL && at_least(hits) >= TAIL)
 }
 
 /// The probability of at most so many failures of `count` where each fails with this probability.
@@ -245,6 +285,21 @@ mod tests {
         assert_eq!((report.first_new_ms, report.last_old_ms, report.flip_flops), (Some(205), Some(305), 1));
         let same = tally.report(Some("1"));
         assert_eq!((same.first_new_ms, same.flip_flops), (None, 0));
+    }
+
+    #[test]
+    fn a_share_is_plausible_unless_it_is_far_off() {
+        for (hits, count, share, plausible) in [
+            (0, 0, 0.1, true),
+            (0, 20, 0.1, true),
+            (0, 100, 0.1, false),
+            (10, 100, 0.1, true),
+            (30, 100, 0.1, false),
+            (100, 100, 0.9, false),
+            (50, 100, 0.5, true),
+        ] {
+            assert_eq!(is_plausible(hits, count, share), plausible, "{hits} of {count} at {share}");
+        }
     }
 
     #[test]

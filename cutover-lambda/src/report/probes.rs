@@ -46,8 +46,13 @@ pub struct ProbeReport {
     pub last_old_ms: Option<u64>,
     /// How often an answer of the old version came after one of the new: 0 where the switch was clean.
     pub flip_flops: u32,
+    /// How long each address of the load balancer took to follow the last write of the way forward.
+    pub lag: Vec<AddressLag>,
+    /// The same of the way back.
+    pub lag_back: Vec<AddressLag>,
     /// With 95 % confidence the error rate was below this, from 0 to 1: the rule of three, 3/n, where none of n failed,
-    /// and the exact one-sided bound of Clopper and Pearson where some did. Absent without probes.
+    /// and the exact one-sided bound of Clopper and Pearson where some did. Absent without probes, and if the run did not send all that were planned: where it ended
+    /// because of a failure, the number of probes says nothing of a rate.
     pub bound95: Option<f64>,
     /// The first failed probes, whole; [`WHOLE_FAILURES`] at most.
     pub failures: Vec<Sample>,
@@ -55,6 +60,18 @@ pub struct ProbeReport {
     pub recent_ms: Vec<f64>,
     /// Key of the object beside the record with every single probe ([`super::Samples`]); absent in older records.
     pub samples: Option<String>,
+}
+
+/// How long an address of the load balancer took to follow a write of prod. Times are milliseconds from the write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddressLag {
+    /// The address.
+    pub address: String,
+    /// When the last probe was due that it answered as before the write; absent if there was none.
+    pub last_old_ms: Option<u64>,
+    /// When it had answered several probes in a row as it should; absent if it never did.
+    pub followed_ms: Option<u64>,
 }
 
 /// Latency of a group of probes, from the scheduled instant to the last byte, in milliseconds. Exact, from all samples

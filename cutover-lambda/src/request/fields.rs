@@ -82,6 +82,13 @@ impl<'a> Fields<'a> {
         })
     }
 
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, RequestError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        value.as_bool().map(Some).ok_or_else(|| self.wrong(name, "true or false", value))
+    }
+
     pub(super) fn number(
         &mut self,
         name: &'static str,

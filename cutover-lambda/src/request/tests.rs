@@ -12,14 +12,21 @@ fn refusal(event: &Value) -> RequestError {
 
 #[test]
 fn the_short_events_work() {
-    assert_eq!(Request::parse(&json!({})).unwrap(), Request::default());
+    assert_eq!(Request::parse(&json!({"op": "cutover"})).unwrap(), Request::default());
     assert_eq!(Request::parse(&json!({"to": "blue"})).unwrap().to, Some(Color::Blue));
     assert_eq!(Request::parse(&json!({"op": "status"})).unwrap().op, Op::Status);
-    assert_eq!(Request::parse(&json!({"to": null})).unwrap(), Request::default());
-    let shift = Request::parse(&json!({"shift": [{"weight": 10}]})).unwrap().shift;
+    assert_eq!(Request::parse(&json!({"op": "cutover", "to": null})).unwrap(), Request::default());
+    let shift = Request::parse(&json!({"op": "cutover", "shift": [{"weight": 10}]})).unwrap().shift;
     assert_eq!(shift, [ShiftStep { weight: 10, hold: ShiftStep::HOLD }]);
-    let short = Request::parse(&json!({"probe": {"count": 5}})).unwrap();
+    let short = Request::parse(&json!({"to": "blue", "probe": {"count": 5}})).unwrap();
     assert_eq!((short.probe.count, short.probe.baseline), (5, 2));
+}
+
+#[test]
+fn an_event_that_does_not_say_what_to_do_is_refused() {
+    for event in [json!({}), json!({"to": null}), json!({"id": "a"}), json!({"probe": {"count": 5}})] {
+        assert_eq!(refusal(&event).field, "op", "{event}");
+    }
 }
 
 #[test]
@@ -128,6 +135,10 @@ fn every_bad_field_is_refused_by_name() {
         ("shift[0].hold_ms", json!({"shift": [{"weight": 10, "hold_ms": 840_001}]})),
         ("shift[0].hold", json!({"shift": [{"weight": 10, "hold": 1}]})),
         ("shift", json!({"shift": [{"weight": 10, "hold_ms": 200_000}], "probe": {"interval_ms": 20}})),
+        ("settle_limit_ms", json!({"settle_limit_ms": 999})),
+        ("probe.max_p99_ms", json!({"probe": {"max_p99_ms": 0}})),
+        ("probe.max_slowdown", json!({"probe": {"max_slowdown": 99}})),
+        ("force", json!({"force": "yes"})),
         ("unknown", json!({"unknown": 1})),
     ] {
         let error = refusal(&event);

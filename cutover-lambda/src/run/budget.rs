@@ -13,6 +13,8 @@ pub(crate) const WRITE_GUARD: Duration = crate::balancer::WRITE_TIMEOUT.saturati
 /// Time kept free for a rollback: a health read, two writes of which one is tried twice, the time in which an
 /// unanswered write may land, a last look at the listeners, two records, and the single probes.
 pub const ROLLBACK_BUDGET: Duration = Duration::from_secs(34);
+/// Time kept free after the way back has settled: for a last look at the listeners and the record.
+pub(crate) const AFTER_SETTLING: Duration = Duration::from_secs(20);
 /// Longest time for one read of the load balancer, ECS or the ledger.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest time for writing a record, with all tries.
@@ -44,7 +46,7 @@ pub(crate) fn gate_interval(request: &Request) -> Duration {
 
 /// Time before the deadline at which a run turns back.
 pub(crate) fn reserve(request: &Request) -> Duration {
-    ROLLBACK_BUDGET + request.settle + request.probe.timeout
+    ROLLBACK_BUDGET + request.settle.max(request.settle_limit) + request.probe.timeout
 }
 
 /// The time that probing prod should take where nothing is slow.
@@ -79,9 +81,9 @@ mod tests {
     use crate::ledger::HEARTBEATS_PER_TTL;
 
     #[test]
-    fn a_default_cutover_needs_about_a_minute() {
+    fn a_default_cutover_needs_about_two_minutes() {
         let needed = needed(&Request::default());
-        assert!((Duration::from_secs(50)..Duration::from_secs(70)).contains(&needed), "{needed:?}");
+        assert!((Duration::from_secs(110)..Duration::from_secs(130)).contains(&needed), "{needed:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::balancer::Balancer;
 use crate::ledger::ObjectStore;
 use crate::machine::{Asked, Effect, Event, State};
 use crate::probe::{Clients, Progress};
+use crate::steering::{Command, Given};
 use crate::{Record, Request};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ struct Alarms {
     max_failures: u32,
     probes_told: bool,
     lease_told: bool,
+    steering: Option<watch::Receiver<Option<Given>>>,
 }
 
 impl Alarms {
@@ -94,6 +96,7 @@ impl Alarms {
             max_failures: request.probe.max_failures,
             probes_told: false,
             lease_told: false,
+            steering: None,
         }
     }
 
@@ -103,6 +106,9 @@ impl Alarms {
         }
         if !self.lease_told {
             self.lease = hands.lease_watch();
+        }
+        if self.steering.is_none() {
+            self.steering = hands.steering_watch();
         }
     }
 
@@ -122,6 +128,11 @@ impl Alarms {
                 self.lease_told = true;
                 Event::LeaseLost
             }
+            given = told(&mut self.steering) => match given {
+                Command::Abort => Event::Aborted,
+                Command::Pause => Event::Paused,
+                Command::Promote => Event::Promoted,
+            },
             () = until(&mut self.probes, |progress| progress.counted_failures > most) => {
                 self.probes = None;
                 self.probes_told = true;
@@ -133,6 +144,19 @@ impl Alarms {
             }
         }
     }
+}
+
+/// Waits for the next command; for ever where nobody can give one.
+async fn told(steering: &mut Option<watch::Receiver<Option<Given>>>) -> Command {
+    if let Some(steering) = steering {
+        while steering.changed().await.is_ok() {
+            if let Some(given) = &*steering.borrow_and_update() {
+                tracing::warn!(command = ?given.command, by = given.by, "told");
+                return given.command;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until the watched value is so; for ever where nothing is watched, or nothing will change any more.

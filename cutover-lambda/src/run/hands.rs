@@ -3,18 +3,21 @@
 
 mod ledger;
 mod probes;
+mod steering;
 mod traffic;
 
 pub(super) use probes::in_words;
+use steering::Steering;
 
 use super::live::Live;
 use super::{Stack, budget, words};
 use crate::balancer::Balancer;
 use crate::ledger::{Lease, ObjectStore, RecordWriter};
 use crate::machine::{Effect, Event, Finish, Route, State, Subject};
-use crate::probe::{Clients, Control, Progress, Session};
+use crate::probe::{Clients, Control, Expect, Progress, Session};
 use crate::report::{Outcome, Phase};
 use crate::request::new_id;
+use crate::steering::Given;
 use crate::{Record, Request};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -36,6 +39,18 @@ pub(super) struct Hands<B, S: ObjectStore, C> {
     stored: Option<Record>,
     /// The version that must answer once settled.
     expected: Option<String>,
+    /// What probes due now may answer.
+    expect: Expect,
+    /// When prod was last sent to one side, and whether that was the way back.
+    sent: Option<(bool, Instant)>,
+    /// The addresses that did not follow when they should have, and whether on the way back.
+    behind: Option<(bool, Vec<String>)>,
+    /// What runs where a rollback would go, if that was never live.
+    replaced: Option<String>,
+    /// Why the side that prod was to be sent to could not take it, the last time.
+    unhealthy: Option<String>,
+    /// What people tell this run.
+    steering: Option<Steering>,
     /// When the last write ended whose fate is not known.
     doubt: Option<Instant>,
     /// The latest thing that went wrong, in words.
@@ -82,6 +97,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             interrupted: None,
             stored: None,
             expected: None,
+            expect: Expect::default(),
+            sent: None,
+            behind: None,
+            replaced: None,
+            unhealthy: None,
+            steering: None,
             doubt: None,
             trouble: None,
             cannot_probe: None,
@@ -102,11 +123,17 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         self.lease.as_ref().map(Lease::watch)
     }
 
+    /// What people tell this run, once it has a record.
+    pub(super) fn steering_watch(&self) -> Option<watch::Receiver<Option<Given>>> {
+        self.steering.as_ref().map(Steering::watch)
+    }
+
     /// Notes in record and probes where the machine is.
     pub(super) fn note(&mut self, state: &State) {
         if self.state.and_then(|before| before.reason()) != state.reason() {
             self.cause.clone_from(&self.trouble);
         }
+        let paused = self.state.is_some_and(|before| before.is_paused()) != state.is_paused();
         self.state = Some(*state);
         let (prod, dev) = state.listeners();
         let (from, to) = state.swap();
@@ -122,19 +149,21 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             record.dev = dev.or(record.dev);
             record.wrote = state.wrote();
             record.verified = state.verified();
-            if phase != before.0 {
+            if phase != before.0 || paused {
                 record.message = words::progress(state);
             }
-            before != (record.phase, record.prod, record.dev, record.weight)
+            paused || before != (record.phase, record.prod, record.dev, record.weight)
         });
         if changed {
             self.live.transition();
         }
+        self.expect = self.expected_of_probes(phase);
         if let Some(session) = &self.session {
             session.steer(Control {
                 phase,
                 counting: state.heeds_probes(),
                 verifying: phase == Phase::Verify,
+                expect: self.expect.clone(),
                 stop: false,
             });
         }
@@ -150,7 +179,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             Effect::LoadRun => self.load_run().await,
             Effect::AcquireLease => self.acquire_lease().await,
             Effect::Claim => self.claim().await,
-            Effect::FindWayBack => self.find_way_back().await,
+            Effect::FindWayBack(side) => self.find_way_back(side).await,
             Effect::FindLastProd => self.find_last_prod().await,
             Effect::ReadListeners => self.read_listeners().await,
             Effect::Inspect(color) => self.inspect(color).await,
@@ -166,10 +195,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             Effect::CheckHealth(route) => self.check_health(route).await,
             Effect::Write(listener, route) => self.write(listener, route).await,
             Effect::AwaitHold(step) => self.await_hold(step).await,
-            Effect::AwaitSettle => {
-                tokio::time::sleep(self.request.settle).await;
-                Event::SettleElapsed
-            }
+            Effect::AwaitPromotion => std::future::pending().await,
+            Effect::AwaitSettle => self.await_settle().await,
+            Effect::AwaitHealthy(route) => self.await_healthy(route).await,
             Effect::AwaitProbes => self.await_probes().await,
             Effect::SaveVerified => self.save().await,
             Effect::StopProbes => self.stop_probes().await,
@@ -233,7 +261,14 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let Some(state) = &self.state else { return };
         let now = self.stack.clock.now();
         let snapshot = self.live.snapshot();
-        let (message, hint) = words::verdict(state, outcome, self.cause.as_deref(), &snapshot);
+        let seen = words::Seen {
+            cause: self.cause.as_deref(),
+            replaced: self.replaced.as_deref(),
+            behind: self.behind.as_ref(),
+            unhealthy: self.unhealthy.as_deref(),
+            now: self.live.newest_probe(),
+        };
+        let (message, hint) = words::verdict(state, outcome, &seen, &snapshot);
         self.live.edit(|record| {
             record.outcome = Some(outcome);
             record.finished = Some(now);
@@ -259,7 +294,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
 fn step_name(effect: Effect) -> Option<String> {
     Some(match effect {
         Effect::AcquireLease => "take the lease".to_owned(),
-        Effect::FindWayBack => "find the way back".to_owned(),
+        Effect::FindWayBack(_) => "find the way back".to_owned(),
         Effect::FindLastProd => "find where prod was".to_owned(),
         Effect::ReadListeners => "read the listeners".to_owned(),
         Effect::Inspect(color) => format!("inspect {color}"),
@@ -269,6 +304,8 @@ fn step_name(effect: Effect) -> Option<String> {
         Effect::CheckHealth(Route::Split { .. }) => "read the health of both".to_owned(),
         Effect::Write(listener, route) => format!("write {} {route}", listener.as_str()),
         Effect::AwaitHold(_) => "hold".to_owned(),
+        Effect::AwaitPromotion => "wait for promotion".to_owned(),
+        Effect::AwaitHealthy(route) => format!("wait until {route} is healthy"),
         Effect::AwaitSettle => "settle".to_owned(),
         Effect::AwaitProbes => "verify".to_owned(),
         Effect::AwaitQuiet => "wait for late writes".to_owned(),

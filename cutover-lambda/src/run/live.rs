@@ -6,7 +6,7 @@ use crate::Record;
 use crate::clock::{Clock, between, millis};
 use crate::ledger::{Ledger, ObjectStore, RecordError, RecordWriter, SamplesWriter, keys};
 use crate::probe::LiveTally;
-use crate::report::{ListenerWrite, ProbeReport, Samples, Step, WriteResult};
+use crate::report::{ListenerWrite, Outcome, ProbeReport, Sample, Samples, Step, WriteResult};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -79,6 +79,12 @@ impl<S: ObjectStore> Live<S> {
     /// The record as it is now.
     pub(super) fn snapshot(&self) -> Record {
         self.shared.snapshot()
+    }
+
+    /// The newest probe of prod that has ended.
+    pub(super) fn newest_probe(&self) -> Option<Sample> {
+        let draft = self.shared.draft();
+        draft.probes.as_ref()?.look(|tally| tally.newest().cloned())
     }
 
     /// Milliseconds since the run's begin.
@@ -172,7 +178,10 @@ impl<S: ObjectStore> Shared<S> {
             let samples = Some(keys::samples(&record.id));
             probes.look(|tally| {
                 let report = tally.report(new.as_deref());
-                record.probes = Some(ProbeReport { samples, ..report });
+                // Where a failure ended it, the number of probes says nothing of a rate.
+                let whole = matches!(record.outcome, None | Some(Outcome::Done | Outcome::Planned));
+                let bound95 = report.bound95.filter(|_| whole);
+                record.probes = Some(ProbeReport { samples, bound95, ..report });
                 record.versions.seen = tally.seen().map(str::to_owned);
             });
         }

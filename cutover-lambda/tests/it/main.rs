@@ -5,8 +5,11 @@
 
 mod faults;
 mod idle;
+mod lag;
 mod model;
 mod probes;
+mod rollback;
 mod scenarios;
+mod steering;
 mod tls;
 mod world;

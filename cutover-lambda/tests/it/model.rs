@@ -15,7 +15,7 @@ use std::time::Instant;
 use system::{Budget, Mutant, Setup};
 
 const fn asked(kind: Kind, to: Option<Color>) -> Asked {
-    Asked { kind, to, expect: None, on_fail: OnFail::Rollback, shift: Shift::NONE }
+    Asked { kind, to, expect: None, on_fail: OnFail::Rollback, shift: Shift::NONE, force: false }
 }
 
 const TO_BLUE: Asked = asked(Kind::Cutover, Some(Color::Blue));

@@ -114,7 +114,7 @@ fn spec(count: u32) -> Spec {
 }
 
 fn verifying() -> Control {
-    Control { phase: Phase::Verify, verifying: true, counting: true, stop: false }
+    Control { phase: Phase::Verify, verifying: true, counting: true, ..Control::default() }
 }
 
 async fn finished(session: &Session) {

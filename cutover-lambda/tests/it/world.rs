@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Operations that have no record, and so no id.
-const READING: [&str; 2] = ["status", "sleep"];
+const READING: [&str; 5] = ["status", "sleep", "abort", "pause", "promote"];
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,11 @@ pub struct State {
     pub addresses: Arc<[SocketAddr]>,
     /// Time from a write until the load balancer routes by it.
     pub propagation: Duration,
-    routed: Vec<(Instant, Route)>,
+    /// The same of single addresses, if it is another.
+    pub lags: BTreeMap<SocketAddr, Duration>,
+    /// Time that an environment takes to answer.
+    pub latency: BTreeMap<Color, Duration>,
+    routed: Vec<Routed>,
     requests: u32,
     /// Faults of writes, reads and ledger calls, by the number of the call.
     pub write_faults: BTreeMap<usize, Fault>,
@@ -79,8 +83,21 @@ pub struct State {
     pub told: Vec<(String, Outcome)>,
     /// What the engine did that it must never do.
     pub violations: Vec<String>,
-    /// The environments that were seen healthy, one call after the other, since anything else was called.
-    fresh_health: Vec<Color>,
+    /// By invocation, the environments that it saw healthy, one call after the other, since it called anything else.
+    fresh_health: BTreeMap<String, Vec<Color>>,
+}
+
+/// A write of prod, and from when on which address routes by it.
+struct Routed {
+    route: Route,
+    from: Instant,
+    late: BTreeMap<SocketAddr, Instant>,
+}
+
+impl Routed {
+    fn reaches(&self, address: SocketAddr, now: Instant) -> bool {
+        *self.late.get(&address).unwrap_or(&self.from) <= now
+    }
 }
 
 /// One invocation's view of the world.
@@ -144,7 +161,9 @@ impl World {
                 scaled: Vec::new(),
                 addresses: addresses(&["192.0.2.1:80", "192.0.2.2:80"]),
                 propagation: Duration::from_millis(200),
-                routed: vec![(Instant::now(), Route::All(Color::Green))],
+                lags: BTreeMap::new(),
+                latency: BTreeMap::new(),
+                routed: vec![Routed { route: Route::All(Color::Green), from: Instant::now(), late: BTreeMap::new() }],
                 requests: 0,
                 write_faults: BTreeMap::new(),
                 read_faults: BTreeMap::new(),
@@ -154,7 +173,7 @@ impl World {
                 writes: Vec::new(),
                 told: Vec::new(),
                 violations: Vec::new(),
-                fresh_health: Vec::new(),
+                fresh_health: BTreeMap::new(),
             }),
         })
     }
@@ -195,6 +214,10 @@ impl World {
             .filter(|event| !READING.contains(&event.get("op").and_then(Value::as_str).unwrap_or_default()))
         {
             event.insert("id".to_owned(), id.clone().into());
+            // Most stories are of a cutover.
+            if !event.contains_key("hookDetails") {
+                event.entry("op").or_insert_with(|| "cutover".into());
+            }
         }
         let view = View { world: Arc::clone(self), id, outage };
         let stack = Arc::new(Stack {
@@ -239,8 +262,10 @@ impl World {
         match (listener, route) {
             (Listener::Prod, route) => {
                 state.prod = route;
-                let from = Instant::now() + state.propagation;
-                state.routed.push((from, route));
+                let now = Instant::now();
+                let late = state.lags.iter().map(|(address, lag)| (*address, now + *lag)).collect();
+                let from = now + state.propagation;
+                state.routed.push(Routed { route, from, late });
             }
             (Listener::Dev, Route::All(color)) => state.dev = color,
             (Listener::Dev, split) => state.violations.push(format!("dev was split: {split}")),
@@ -297,12 +322,12 @@ impl View {
             let text = format!("{} wrote {listener:?} without the lease: {lease:?}", self.id);
             state.violations.push(text);
         }
-        let unseen = |color: &Color| route.reaches(*color) && !state.fresh_health.contains(color);
+        let fresh = state.fresh_health.remove(&self.id).unwrap_or_default();
+        let unseen = |color: &Color| route.reaches(*color) && !fresh.contains(color);
         if listener == Listener::Prod && Color::ALL.iter().any(unseen) {
             let text = format!("prod was pointed at {route} without a fresh look at the health of all that it reaches");
             state.violations.push(text);
         }
-        state.fresh_health.clear();
         state.writes.push((listener, route));
     }
 }
@@ -311,7 +336,7 @@ impl Balancer for View {
     async fn listeners(&self) -> Result<Listeners, BalancerError> {
         self.world
             .read("read the listeners", |state| {
-                state.fresh_health.clear();
+                state.fresh_health.remove(&self.id);
                 let pointing = |listener, route| {
                     if state.absent.contains(&listener) { Pointing::Absent } else { Pointing::At(route) }
                 };
@@ -356,8 +381,9 @@ impl Balancer for View {
         self.world
             .read("read the health", |state| {
                 let healthy = state.healthy[&color];
-                state.fresh_health.retain(|seen| *seen != color);
-                state.fresh_health.extend((healthy > 0).then_some(color));
+                let fresh = state.fresh_health.entry(self.id.clone()).or_default();
+                fresh.retain(|seen| *seen != color);
+                fresh.extend((healthy > 0).then_some(color));
                 let states = [("healthy", healthy), ("unhealthy", 2_u32.saturating_sub(healthy))];
                 let some = states.into_iter().filter(|(_, count)| *count > 0);
                 Health { states: some.map(|(state, count)| (state.to_owned(), count)).collect() }
@@ -468,6 +494,27 @@ impl Clients for View {
     }
 }
 
+impl Answering {
+    /// The environment that a request to this address gets to, and how long that takes.
+    fn route(&self, address: SocketAddr) -> (Color, Duration) {
+        let mut state = self.world.state();
+        let color = match self.site {
+            Site::Environment(color) => color,
+            Site::Dev => state.dev,
+            Site::Prod => {
+                let now = Instant::now();
+                let routed = state.routed.iter().rev().find(|routed| routed.reaches(address, now));
+                let route = routed.map_or(state.prod, |routed| routed.route);
+                // Evenly, and the same each time: 37 has no divisor in common with 100.
+                state.requests += 1;
+                let blue = state.requests * 37 % 100 < u32::from(route.percent(Color::Blue));
+                if blue { Color::Blue } else { Color::Green }
+            }
+        };
+        (color, state.latency.get(&color).copied().unwrap_or_default())
+    }
+}
+
 impl Client for Answering {
     fn addresses(&self) -> Arc<[SocketAddr]> {
         Arc::clone(&self.addresses.lock().unwrap())
@@ -482,22 +529,11 @@ impl Client for Answering {
         Ok(())
     }
 
-    async fn send(&self, _: SocketAddr, _: Connection) -> Reply {
+    async fn send(&self, address: SocketAddr, _: Connection) -> Reply {
         sleep(Duration::from_millis(5)).await;
-        let mut state = self.world.state();
-        let color = match self.site {
-            Site::Environment(color) => color,
-            Site::Dev => state.dev,
-            Site::Prod => {
-                let now = Instant::now();
-                let routed = state.routed.iter().rev().find(|(from, _)| *from <= now);
-                let route = routed.map_or(state.prod, |(_, route)| *route);
-                // Evenly, and the same each time: 37 has no divisor in common with 100.
-                state.requests += 1;
-                let blue = state.requests * 37 % 100 < u32::from(route.percent(Color::Blue));
-                if blue { Color::Blue } else { Color::Green }
-            }
-        };
+        let (color, latency) = self.route(address);
+        sleep(latency).await;
+        let state = self.world.state();
         let status = state.statuses[&color];
         let failure = (status == 0).then(|| (Failure::Broken, "reset".to_owned()));
         Reply {

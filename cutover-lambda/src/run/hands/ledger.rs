@@ -1,11 +1,11 @@
 //! Effects on the ledger: the lease and the records.
 
-use super::{Hands, Interrupted};
+use super::{Hands, Interrupted, Steering};
+use crate::Color;
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
-use crate::idle::is_swap;
 use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError, StoreError, keys};
-use crate::machine::{Event, Route, Subject};
+use crate::machine::{Event, Route, Subject, WayBack};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
@@ -164,6 +164,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let error = match self.live.save().await {
             Ok(()) => {
                 self.live.start();
+                if self.lease.is_some() {
+                    self.steering = Some(Steering::begin(self.stack.ledger.clone(), self.id.clone()));
+                }
                 return Event::Claimed;
             }
             Err(RecordError::Taken(stored)) => {
@@ -190,12 +193,32 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         self.find_interrupted(&[id.to_owned()]).await
     }
 
-    /// Where the last successful cutover came from.
-    pub(super) async fn find_way_back(&mut self) -> Event {
-        match self.stack.ledger.list(SEARCHED).await {
-            Ok(records) => Event::WayBack(records.iter().find(|record| is_swap(record)).and_then(|record| record.from)),
-            Err(error) => self.ledger_down(&error),
+    /// Where the last cutover came from, however it ended, or the interrupted one from this side: and whether that side runs
+    /// another release by now.
+    pub(super) async fn find_way_back(&mut self, side: Option<Color>) -> Event {
+        let records = match self.stack.ledger.list(SEARCHED).await {
+            Ok(records) => records,
+            Err(error) => return self.ledger_down(&error),
+        };
+        let moved = |record: &&Record| {
+            let swaps = matches!(record.op, Op::Cutover | Op::Rollback) && record.wrote && record.from != record.to;
+            swaps && matches!(record.outcome, Some(outcome) if outcome != Outcome::Refused)
+        };
+        let Some(last) = records.iter().filter(moved).max_by_key(|record| record.finished) else {
+            return Event::WayBack(None);
+        };
+        let Some(to) = side.or(last.from) else { return Event::WayBack(None) };
+        let live = last.releases.old.filter(|_| last.from == Some(to));
+        let version = last.versions.old.clone().unwrap_or_default();
+        let stack = self.stack.clone();
+        // What cannot be read is looked at again before anything is written.
+        let runs = self.look(stack.balancer.service(to)).await.and_then(|service| service.release);
+        let replaced = live.is_some() && runs.is_some() && live != runs;
+        if let (true, Some(live), Some(runs)) = (replaced, live, runs) {
+            self.replaced =
+                Some(format!("{to} runs release {runs} now, and release {live} (version {version}) was live"));
         }
+        Event::WayBack(Some(WayBack { to, replaced }))
     }
 
     /// Where prod was when a run last decided that.
@@ -203,7 +226,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let decided =
             |record: &&Record| matches!(record.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held));
         match self.stack.ledger.list(SEARCHED).await {
-            Ok(records) => Event::LastProd(records.iter().find(decided).and_then(|record| record.prod)),
+            Ok(records) => {
+                let last = records.iter().filter(decided).max_by_key(|record| record.finished);
+                Event::LastProd(last.and_then(|record| record.prod))
+            }
             Err(error) => self.ledger_down(&error),
         }
     }

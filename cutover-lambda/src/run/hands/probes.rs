@@ -5,10 +5,12 @@ use crate::Color;
 use crate::balancer::Balancer;
 use crate::ledger::ObjectStore;
 use crate::machine::Event;
-use crate::probe::{Clients, Control, Progress, Session, Site, Spec, Tally};
+use crate::probe::{Clients, Control, Expect, Follow, Progress, Session, Site, Spec, Tally, Versions, is_plausible};
 use crate::report::{Phase, Sample};
+use crate::request::Op;
 use crate::run::budget;
 use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     async fn open(&mut self, site: Site) -> Option<C::Client> {
@@ -106,7 +108,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         };
         let tally = session.tally();
         let old = tally.version(Phase::Baseline).map(str::to_owned);
-        self.live.edit(|record| record.versions.old = old);
+        self.live.edit(|record| record.versions.old.clone_from(&old));
+        let is_looked_at = matches!(self.request.op, Op::Cutover | Op::Plan) && self.request.gate.count > 0;
+        if let Some(old) = old.filter(|_| is_looked_at && self.expected.is_none()) {
+            self.trouble = Some(format!("prod answers version {old}"));
+            return Event::NoVersion;
+        }
         if reached.is_some_and(|progress| progress.baseline_failures <= most) {
             return Event::BaselinePassed;
         }
@@ -114,14 +121,106 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Event::BaselineFailed
     }
 
+    /// What probes may answer in a phase: nothing can be said if both sides tell the same version, or the new one none.
+    pub(super) fn expected_of_probes(&mut self, phase: Phase) -> Expect {
+        let (new, old) = (self.expected.clone(), self.live.edit(|record| record.versions.old.clone()));
+        let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Expect::Anything };
+        let back = match phase {
+            Phase::SwapDev | Phase::Shift | Phase::SwapProd => return Expect::Either(Versions { new, old }),
+            Phase::Settle | Phase::Verify => false,
+            Phase::RollBack => true,
+            _ => return Expect::Anything,
+        };
+        let versions = match old {
+            Some(old) if back => Versions { new: old, old: Some(new) },
+            None if back => return Expect::Anything,
+            old => Versions { new, old },
+        };
+        let since = match self.sent {
+            Some((way, since)) if way == back => since,
+            _ => {
+                let now = Instant::now();
+                self.sent = Some((back, now));
+                now
+            }
+        };
+        let away = !back && self.request.op == Op::Rollback;
+        Expect::Follow(Follow { versions, since, limit: self.request.settle_limit, back, away })
+    }
+
+    /// Waits until every address of the load balancer follows the last write, or should have.
+    pub(super) async fn await_settle(&mut self) -> Event {
+        sleep(self.request.settle).await;
+        let Expect::Follow(Follow { since, limit, back, .. }) = self.expect else { return Event::SettleElapsed };
+        let until = if back {
+            // Traffic is on its way back already: what is left is to say so.
+            let end = self.deadline.checked_sub(budget::AFTER_SETTLING).unwrap_or(self.deadline);
+            end.min(since + limit)
+        } else {
+            // So that the probes that do not follow by then fail.
+            let probe = &self.request.probe;
+            since + limit + probe.timeout + 2 * probe.interval
+        };
+        let followed = timeout_at(until, self.wait_for(|progress| progress.followed == Some(since))).await;
+        if followed.is_err()
+            && let Some(session) = &self.session
+        {
+            let tally = session.tally();
+            let behind: Vec<String> = tally.behind(back).into_iter().map(str::to_owned).collect();
+            self.trouble = Some(format!("{} did not follow within {} s", behind.join(", "), limit.as_secs()));
+            self.behind = Some((back, behind));
+        }
+        Event::SettleElapsed
+    }
+
+    /// Waits for the time of a step of the shift, and until the answers show its share.
+    pub(super) async fn await_hold(&mut self, step: u8) -> Event {
+        let Some(step) = self.request.shift.get(usize::from(step)).copied() else { return Event::HoldElapsed };
+        let began = Instant::now();
+        sleep(step.hold).await;
+        let Expect::Either(Versions { new, .. }) = &self.expect else { return Event::HoldElapsed };
+        let (new, until) = (new.clone(), began + self.request.settle_limit.max(step.hold));
+        let begin_us = u64::try_from((began - self.began).as_micros()).unwrap_or(u64::MAX);
+        loop {
+            let Some(session) = &self.session else { return Event::HoldElapsed };
+            let (hits, count) = session.live().look(|tally| tally.share(&new, begin_us));
+            if is_plausible(hits, count, f64::from(step.weight) / 100.0) {
+                return Event::HoldElapsed;
+            }
+            if Instant::now() >= until {
+                self.trouble =
+                    Some(format!("{hits} of the last {count} answers come from it, {} % should", step.weight));
+                return Event::NotSettled;
+            }
+            sleep(self.request.probe.interval).await;
+        }
+    }
+
     /// Waits for the end of the series. Where too many failed that is never: the alarm comes instead.
     pub(super) async fn await_probes(&mut self) -> Event {
         let most = self.request.probe.max_failures;
         let passed = |progress: &Progress| progress.complete && progress.counted_failures <= most;
-        match self.wait_for(passed).await {
-            Some(_) => Event::ProbesPassed,
-            None => Event::ProbesFailed,
+        if self.wait_for(passed).await.is_none() {
+            return Event::ProbesFailed;
         }
+        let Some(problem) = self.slowness() else { return Event::ProbesPassed };
+        self.trouble = Some(problem);
+        Event::TooSlow
+    }
+
+    /// Why the new side is too slow, if that was asked.
+    fn slowness(&self) -> Option<String> {
+        let report = self.session.as_ref()?.tally().report(None);
+        let (before, after) = (report.before, report.after);
+        let limit = self.request.probe.max_p99.map(|limit| limit.as_secs_f64() * 1000.0);
+        if let Some((p99, limit)) = after.p99.zip(limit).filter(|(p99, limit)| p99 > limit) {
+            return Some(format!("99 % of its answers came within {p99:.0} ms, {limit:.0} ms are allowed"));
+        }
+        let percent = self.request.probe.max_slowdown.map(f64::from)?;
+        let (old, new) = before.p50.zip(after.p50)?;
+        (new * 100.0 > old * percent).then(|| {
+            format!("its median is {new:.1} ms, prod's was {old:.1} ms, and {percent:.0} % of that are allowed")
+        })
     }
 
     pub(super) async fn stop_probes(&mut self) -> Event {

@@ -6,15 +6,19 @@ use crate::balancer::{Balancer, BalancerError, LANDING, unfitness};
 use crate::ledger::ObjectStore;
 use crate::machine::{Event, Listener, Place, Route};
 use crate::probe::Clients;
-use crate::report::{ListenerWrite, Releases, WriteResult};
+use crate::report::{ListenerWrite, Phase, Releases, WriteResult};
 use crate::request::Op;
-use crate::run::budget::{READ_TIMEOUT, WRITE_GUARD, needed};
+use crate::run::budget::{READ_TIMEOUT, ROLLBACK_BUDGET, WRITE_GUARD, needed};
 use crate::run::idle::WAKE_LIMIT;
+use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Time between two looks whether a side has become healthy.
+const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     /// Reads, but not for ever; what went wrong is remembered.
-    async fn look<T>(&mut self, reading: impl Future<Output = Result<T, BalancerError>>) -> Option<T> {
+    pub(super) async fn look<T>(&mut self, reading: impl Future<Output = Result<T, BalancerError>>) -> Option<T> {
         self.trouble = Some(match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(value)) => return Some(value),
             Ok(Err(error)) => error.to_string(),
@@ -77,7 +81,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             });
             Ok((releases, problem))
         };
-        let Some((releases, problem)) = self.look(reading).await else { return Event::Unfit };
+        let Some((releases, problem)) = self.look(reading).await else { return Event::Unreadable };
         self.live.edit(|record| record.releases = releases);
         let Some(problem) = problem else { return Event::Fit };
         self.trouble = Some(problem);
@@ -100,6 +104,14 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
 
     /// Whether every environment that a route reaches has healthy targets.
     pub(super) async fn check_health(&mut self, route: Route) -> Event {
+        let event = self.see_health(route).await;
+        if event != Event::Healthy {
+            self.unhealthy.clone_from(&self.trouble);
+        }
+        event
+    }
+
+    async fn see_health(&mut self, route: Route) -> Event {
         let stack = self.stack.clone();
         for color in Color::ALL.into_iter().filter(|color| route.reaches(*color)) {
             let Some(health) = self.look(stack.balancer.health(color)).await else {
@@ -113,12 +125,21 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Event::Healthy
     }
 
-    /// Waits for the time of a step of the shift.
-    pub(super) async fn await_hold(&self, step: u8) -> Event {
-        if let Some(step) = self.request.shift.get(usize::from(step)) {
-            sleep(step.hold).await;
+    /// Waits until the only side that prod could go to has a healthy target, while there is time to go there.
+    pub(super) async fn await_healthy(&mut self, route: Route) -> Event {
+        let end = self.deadline.checked_sub(ROLLBACK_BUDGET).unwrap_or(self.deadline);
+        let until = end.min(Instant::now() + self.request.settle_limit);
+        self.live.edit(|record| {
+            record.message = format!("It cannot go back yet: {route} has no healthy target. It waits for that.");
+        });
+        self.live.transition();
+        loop {
+            let event = self.check_health(route).await;
+            if event == Event::Healthy || Instant::now() + HEALTH_PAUSE > until {
+                return event;
+            }
+            sleep(HEALTH_PAUSE).await;
         }
-        Event::HoldElapsed
     }
 
     /// Writes a listener, if the lease certainly outlives the write and its landing.
@@ -156,6 +177,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         };
         self.trouble = written.err().map(|error| error.to_string());
         self.live.wrote(number, self.elapsed_us(), result);
+        if listener == Listener::Prod && result != WriteResult::Rejected {
+            let back = self.state.is_some_and(|state| state.phase() == Phase::RollBack);
+            self.sent = Some((back, Instant::now()));
+        }
         event
     }
 

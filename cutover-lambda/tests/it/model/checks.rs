@@ -18,13 +18,22 @@ pub const ONE_OUTCOME: &str = "every id has one outcome";
 pub const UNSPLIT: &str = "a prod that is left split goes back to where all of it was";
 pub const NEVER_STUCK: &str = "no invocation waits for ever";
 
-pub const NAMES: [&str; 7] = [HEALTHY, ONE_WRITER, CONSISTENT, RECOVERABLE, UNSPLIT, ONE_OUTCOME, NEVER_STUCK];
+pub const FOLLOWED: &str = "no run says where traffic is before all of the load balancer follows";
+pub const AWAY: &str = "a rollback that takes an unfinished run back ends where that had begun";
+pub const ABORTED: &str =
+    "a run that is told to abort before it has verified the new side does not end there as if it were done";
+
+pub const NAMES: [&str; 10] =
+    [HEALTHY, ONE_WRITER, CONSISTENT, RECOVERABLE, UNSPLIT, ONE_OUTCOME, NEVER_STUCK, FOLLOWED, AWAY, ABORTED];
 
 pub fn all() -> Vec<Property<Setup>> {
     vec![
         Property::always(HEALTHY, |_, system: &System| system.violated != Some(HEALTHY)),
         Property::always(ONE_WRITER, |_, system: &System| system.violated != Some(ONE_WRITER)),
         Property::always(ONE_OUTCOME, |_, system: &System| system.violated != Some(ONE_OUTCOME)),
+        Property::always(FOLLOWED, |_, system: &System| system.violated != Some(FOLLOWED)),
+        Property::always(AWAY, |_, system: &System| system.violated != Some(AWAY)),
+        Property::always(ABORTED, |_, system: &System| system.violated != Some(ABORTED)),
         Property::always(CONSISTENT, |_, system: &System| {
             system.violated != Some(CONSISTENT) && is_consistent_when_quiet(system)
         }),
@@ -105,14 +114,21 @@ fn killed(setup: &Setup, mut system: System, land: bool) -> System {
     }
     system.healthy = [true; 2];
     system.lock.live = false;
+    system.lagging = false;
     system.budget = Budget::NONE;
     system
 }
 
 fn reconcile(setup: &Setup, mut system: System) -> Found {
     let shift = Shift::NONE;
-    let asked =
-        Asked { kind: Kind::Reconcile, to: setup.is_first_release(), expect: None, on_fail: OnFail::Rollback, shift };
+    let asked = Asked {
+        kind: Kind::Reconcile,
+        to: setup.is_first_release(),
+        expect: None,
+        on_fail: OnFail::Rollback,
+        shift,
+        force: false,
+    };
     let from = split_from(&system);
     let never = Found { good: false, unsplit: from.is_none() };
     let number = system.processes.len();

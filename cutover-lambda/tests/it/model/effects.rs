@@ -3,7 +3,7 @@
 use super::checks;
 use super::system::{Mutant, Process, Record, Setup, System, index};
 use cutover_lambda::Color;
-use cutover_lambda::machine::{Effect, Event, Kind, Listener, Place, Route, Subject};
+use cutover_lambda::machine::{Asked, Effect, Event, Kind, Listener, Place, Route, Subject, WayBack};
 use cutover_lambda::report::Outcome;
 
 /// In which way an effect is done.
@@ -28,6 +28,10 @@ pub fn ways(setup: &Setup, system: &System, number: usize) -> Vec<Way> {
     if effect == Effect::AwaitQuiet && !process.late.is_empty() && setup.mutant != Some(Mutant::NoQuiet) {
         return Vec::new();
     }
+    let settles = matches!(effect, Effect::AwaitSettle | Effect::AwaitHold(_));
+    if settles && system.lagging && setup.mutant != Some(Mutant::NoSettling) {
+        return Vec::new();
+    }
     let mut ways = vec![Way::Well];
     if system.budget.faults > 0 {
         ways.extend_from_slice(match effect {
@@ -40,7 +44,7 @@ pub fn ways(setup: &Setup, system: &System, number: usize) -> Vec<Way> {
             | Effect::SaveOutcome(_)
             | Effect::Release => &[Way::Failed, Way::Happened],
             Effect::LoadRun
-            | Effect::FindWayBack
+            | Effect::FindWayBack(_)
             | Effect::FindLastProd
             | Effect::ReadListeners
             | Effect::Inspect(_)
@@ -64,8 +68,8 @@ pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> O
         Effect::LoadRun => load_run(system, number, way),
         Effect::AcquireLease => acquire(setup, system, number, way),
         Effect::Claim => claim(setup, system, number, way),
-        Effect::FindWayBack | Effect::FindLastProd if way == Way::Failed => Event::LedgerDown,
-        Effect::FindWayBack => Event::WayBack(system.way_back),
+        Effect::FindWayBack(_) | Effect::FindLastProd if way == Way::Failed => Event::LedgerDown,
+        Effect::FindWayBack(side) => Event::WayBack(side.or(system.way_back).map(|to| WayBack { to, replaced: false })),
         Effect::FindLastProd if setup.mutant == Some(Mutant::LastProdIsDev) => {
             Event::LastProd(system.last_prod.map(Color::other))
         }
@@ -83,7 +87,13 @@ pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> O
         Effect::CheckHealth(route) => check_health(setup, system, number, route, way),
         Effect::Write(listener, route) => write(setup, system, number, (listener, route), way, fresh),
         Effect::AwaitHold(_) => Event::HoldElapsed,
+        Effect::AwaitPromotion => Event::Promoted,
         Effect::AwaitSettle => Event::SettleElapsed,
+        Effect::AwaitHealthy(route) => {
+            let healthy =
+                Color::ALL.into_iter().filter(|color| route.reaches(*color)).all(|color| system.healthy[index(color)]);
+            if healthy { Event::Healthy } else { Event::Unhealthy }
+        }
         Effect::AwaitProbes => {
             if let Some(to) = system.processes[number].state.swap().1 {
                 system.legitimate[index(to)] = true;
@@ -134,6 +144,11 @@ fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event
     system.lock.live = true;
     system.lock.epoch += 1;
     system.processes[number].epoch = system.lock.epoch;
+    let unfinished = |id: &usize| {
+        let record = system.records[*id];
+        record.intent.filter(|intent| record.outcome.is_none() && !intent.verified).map(|intent| intent.from)
+    };
+    system.processes[number].unfinished_from = system.lock.interrupted.iter().find_map(unfinished);
     if way == Way::Happened {
         return Event::LedgerDown;
     }
@@ -155,6 +170,9 @@ fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[us
         let record = &mut system.records[*id];
         if record.intent.is_some() && subject.is_none() {
             subject = record.intent;
+            if setup.mutant == Some(Mutant::SubjectTurned) {
+                subject = subject.map(|Subject { from, to, verified }| Subject { from: to, to: from, verified });
+            }
             system.processes[number].subject = Some(*id);
         } else {
             record.outcome = Some(Outcome::Refused);
@@ -276,7 +294,13 @@ pub fn land(system: &mut System, number: usize, listener: Listener, route: Route
         system.violated = Some(checks::ONE_WRITER);
     }
     match (listener, route) {
-        (Listener::Prod, route) => system.prod = Some(route),
+        (Listener::Prod, route) => {
+            system.prod = Some(route);
+            if let Some(left) = system.budget.lags.checked_sub(1) {
+                system.budget.lags = left;
+                system.lagging = true;
+            }
+        }
         (Listener::Dev, Route::All(color)) => system.dev = Some(color),
         (Listener::Dev, Route::Split { .. }) => system.violated = Some(checks::CONSISTENT),
     }
@@ -333,7 +357,10 @@ fn settle(system: &mut System, number: usize, outcome: Outcome, swap: Option<(Co
         Outcome::RolledBack => from,
         Outcome::Held => {
             match prod {
-                Some(prod) => system.legitimate = only(prod),
+                Some(prod) => {
+                    system.legitimate = only(prod);
+                    system.way_back = Some(from);
+                }
                 None => system.violated = Some(checks::CONSISTENT),
             }
             return;
@@ -344,9 +371,7 @@ fn settle(system: &mut System, number: usize, outcome: Outcome, swap: Option<(Co
         system.violated = Some(checks::CONSISTENT);
     }
     system.legitimate = only(claimed);
-    if outcome == Outcome::Done {
-        system.way_back = Some(from);
-    }
+    system.way_back = Some(from);
 }
 
 fn save_recovered(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Event {
@@ -385,11 +410,31 @@ fn save_outcome(setup: &Setup, system: &mut System, number: usize, outcome: Outc
     if before.is_some() && before != after {
         system.violated = Some(checks::ONE_OUTCOME);
     }
+    check_claims(system, number, outcome);
     if before.is_none() && after.is_some() {
         let intent = system.records[id].intent.map(|intent| (intent.from, intent.to));
         settle(system, number, outcome, intent);
     }
     event
+}
+
+/// What a run says at its end has to be so.
+fn check_claims(system: &mut System, number: usize, outcome: Outcome) {
+    let process = &system.processes[number];
+    let Asked { kind, .. } = process.state.asked();
+    let moves = process.state.wrote() && matches!(outcome, Outcome::Done | Outcome::RolledBack);
+    if moves && system.lagging {
+        system.violated = Some(checks::FOLLOWED);
+    }
+    let plain = kind == Kind::Rollback && outcome == Outcome::Done;
+    // If there is a rule at all.
+    let elsewhere = |from| system.prod.is_some_and(|prod| prod != Route::All(from));
+    if plain && process.unfinished_from.is_some_and(elsewhere) {
+        system.violated = Some(checks::AWAY);
+    }
+    if kind == Kind::Cutover && process.aborted && outcome == Outcome::Done {
+        system.violated = Some(checks::ABORTED);
+    }
 }
 
 fn release(system: &mut System, number: usize, way: Way) -> Event {

@@ -30,18 +30,25 @@ pub struct Budget {
     pub losses: u8,
     /// Rules that somebody deletes by hand.
     pub deletions: u8,
+    /// Writes of prod that the load balancer follows late.
+    pub lags: u8,
+    /// Persons who tell a run to abort.
+    pub aborts: u8,
 }
 
 impl Budget {
-    pub const NONE: Self = Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0, deletions: 0 };
+    pub const NONE: Self =
+        Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0, deletions: 0, lags: 0, aborts: 0 };
 
-    pub const EXPLORED: [Self; 6] = [
-        Self { crashes: 2, faults: 0, flips: 1, alarms: 1, losses: 0, deletions: 0 },
-        Self { crashes: 1, faults: 1, flips: 0, alarms: 1, losses: 0, deletions: 0 },
-        Self { crashes: 0, faults: 2, flips: 0, alarms: 1, losses: 0, deletions: 0 },
-        Self { crashes: 0, faults: 1, flips: 2, alarms: 1, losses: 0, deletions: 0 },
-        Self { crashes: 0, faults: 1, flips: 0, alarms: 1, losses: 1, deletions: 0 },
-        Self { crashes: 1, faults: 0, flips: 0, alarms: 1, losses: 0, deletions: 1 },
+    pub const EXPLORED: [Self; 8] = [
+        Self { crashes: 2, flips: 1, alarms: 1, ..Self::NONE },
+        Self { crashes: 1, faults: 1, alarms: 1, ..Self::NONE },
+        Self { faults: 2, alarms: 1, ..Self::NONE },
+        Self { faults: 1, flips: 2, alarms: 1, ..Self::NONE },
+        Self { faults: 1, alarms: 1, losses: 1, ..Self::NONE },
+        Self { crashes: 1, alarms: 1, deletions: 1, ..Self::NONE },
+        Self { crashes: 1, alarms: 1, lags: 2, ..Self::NONE },
+        Self { flips: 1, faults: 1, aborts: 1, ..Self::NONE },
     ];
 }
 
@@ -76,25 +83,34 @@ pub enum Mutant {
     HalfHealthGuard,
     /// The ledger is asked where dev was instead of where prod was.
     LastProdIsDev,
+    /// Settling does not wait for the load balancer.
+    NoSettling,
+    /// An interrupted run is read with its sides exchanged.
+    SubjectTurned,
+    /// What a person says is not heard.
+    DeafToAborts,
 }
 
 impl Mutant {
     /// Each with a property that it violates, and where: the pair and the budget, by position.
-    pub const ALL: [(Self, &'static str, usize, usize); 14] = [
+    pub const ALL: [(Self, &'static str, usize, usize); 17] = [
         (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
         (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),
         (Self::NoLease, checks::ONE_WRITER, 0, 0),
         (Self::UnknownIsDone, checks::CONSISTENT, 0, 1),
         (Self::NoQuiet, checks::CONSISTENT, 0, 1),
         (Self::NoIntent, checks::RECOVERABLE, 0, 0),
-        (Self::NoRecovery, checks::RECOVERABLE, 0, 0),
+        (Self::NoRecovery, checks::AWAY, 4, 0),
         (Self::VerifiedTooEarly, checks::RECOVERABLE, 0, 0),
         (Self::NoConditionalRecord, checks::ONE_OUTCOME, 0, 4),
         (Self::NoTakeOver, checks::CONSISTENT, 0, 4),
-        (Self::NoEpoch, checks::RECOVERABLE, 3, 4),
+        (Self::NoEpoch, checks::RECOVERABLE, 6, 4),
         (Self::SplitIsWhole, checks::UNSPLIT, 6, 0),
         (Self::HalfHealthGuard, checks::HEALTHY, 6, 0),
         (Self::LastProdIsDev, checks::RECOVERABLE, 0, 5),
+        (Self::NoSettling, checks::FOLLOWED, 0, 6),
+        (Self::SubjectTurned, checks::RECOVERABLE, 4, 0),
+        (Self::DeafToAborts, checks::ABORTED, 0, 7),
     ];
 }
 
@@ -140,6 +156,10 @@ pub struct Process {
     pub fresh: Option<Route>,
     /// The id of the interrupted run that it puts right.
     pub subject: Option<usize>,
+    /// Where prod was before the run that was interrupted when this one took the lease, and had not verified the new side.
+    pub unfinished_from: Option<Color>,
+    /// It was told to abort before the new side was verified.
+    pub aborted: bool,
 }
 
 /// The state of everything.
@@ -150,6 +170,8 @@ pub struct System {
     /// Where dev's rule sends them.
     pub dev: Option<Color>,
     pub healthy: [bool; 2],
+    /// A part of the load balancer still answers as before the last write of prod.
+    pub lagging: bool,
     pub lock: Lock,
     /// Records by id; the last is for the reconcile that the checks try.
     pub records: [Record; 3],
@@ -157,7 +179,7 @@ pub struct System {
     pub budget: Budget,
     /// The id whose intent was recorded last.
     pub last_intent: Option<usize>,
-    /// Where the last successful cutover came from.
+    /// Where the last cutover came from.
     pub way_back: Option<Color>,
     /// Where prod was when a run last decided that.
     pub last_prod: Option<Color>,
@@ -190,6 +212,8 @@ pub enum Action {
     Expire,
     /// Somebody deletes a listener's rule by hand.
     Delete(Listener),
+    /// All of the load balancer follows.
+    Follow,
 }
 
 pub fn index(color: Color) -> usize {
@@ -212,6 +236,8 @@ impl Process {
             late: Vec::new(),
             fresh: None,
             subject: None,
+            unfinished_from: None,
+            aborted: false,
         }
     }
 
@@ -257,6 +283,7 @@ impl Setup {
             prod: (!first).then_some(Route::All(Color::Green)),
             dev: (!first).then_some(Color::Blue),
             healthy: [true; 2],
+            lagging: false,
             lock: Lock::default(),
             records: [Record::default(); 3],
             processes: vec![process(0), process(1)],
@@ -306,6 +333,9 @@ impl Setup {
             }
             actions.push(Action::Alarm(number, Event::DeadlineNear));
         }
+        if system.budget.aborts > 0 {
+            actions.push(Action::Alarm(number, Event::Aborted));
+        }
     }
 
     pub fn after(&self, system: &System, action: Action) -> Option<System> {
@@ -314,12 +344,19 @@ impl Setup {
             Action::Start(number) => next.processes[number].tell(Event::Start),
             Action::Do(number, way) => effects::perform(self, &mut next, number, way)?,
             Action::Alarm(number, event) => {
-                if event == Event::LeaseLost {
-                    next.processes[number].lost = false;
-                } else {
-                    next.budget.alarms -= 1;
+                let process = &mut next.processes[number];
+                match event {
+                    Event::LeaseLost => process.lost = false,
+                    Event::Aborted => {
+                        next.budget.aborts -= 1;
+                        process.aborted = !process.state.verified();
+                        if self.mutant == Some(Mutant::DeafToAborts) {
+                            return Some(next);
+                        }
+                    }
+                    _ => next.budget.alarms -= 1,
                 }
-                next.processes[number].tell(event);
+                process.tell(event);
             }
             Action::Crash(number) => {
                 next.budget.crashes -= 1;
@@ -341,6 +378,7 @@ impl Setup {
                 next.processes[number].lost = true;
             }
             Action::Expire => next.lock.live = false,
+            Action::Follow => next.lagging = false,
             Action::Delete(listener) => {
                 next.budget.deletions -= 1;
                 match listener {
@@ -380,6 +418,9 @@ impl Model for Setup {
         }
         if self.may_expire(system) {
             actions.push(Action::Expire);
+        }
+        if system.lagging {
+            actions.push(Action::Follow);
         }
     }
 
