@@ -1,6 +1,7 @@
 //! `BLUEGREEN_CONNECT_TO`: where to reach a host and port, with the meaning of curl's `--connect-to`. A request to
-//! `HOST1:PORT1` is sent to `HOST2:PORT2` instead, still naming the original authority. For names that do not resolve
-//! where the program runs: a bastion, a tunnel, a forwarded port. Must not open connections.
+//! `HOST1:PORT1` is sent to `HOST2:PORT2` instead, still naming the original authority. Beyond curl's, `HOST2` may be several
+//! hosts, separated by `|`: all of them are the site's, as all addresses of a load balancer's name are. For names that do not
+//! resolve where the program runs: a bastion, a tunnel, a forwarded port. Must not open connections.
 
 use reqwest::Url;
 use std::fmt::Write as _;
@@ -16,16 +17,17 @@ pub struct ConnectTo {
 struct Rule {
     from_host: Option<String>,
     from_port: Option<u16>,
-    to_host: Option<String>,
+    /// Empty where the URL's own host stays.
+    to_hosts: Vec<String>,
     to_port: Option<u16>,
 }
 
 /// Where to connect for a URL, and what to say there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Host name or IP address to connect to, without brackets.
-    pub host: String,
-    /// TCP port to connect to.
+    /// Host names or IP addresses to connect to, without brackets: at least one, and all of them the site's.
+    pub hosts: Vec<String>,
+    /// TCP port to connect to, at each of them.
     pub port: u16,
     /// The URL's own `host[:port]`, for the Host header. The port is absent where it is the scheme's default.
     pub authority: String,
@@ -33,7 +35,10 @@ pub struct Target {
 
 /// The setting could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not HOST1:PORT1:HOST2:PORT2 (IPv6 in brackets, an empty HOST1 or PORT1 matches any)")]
+#[error(
+    "{0:?} is not HOST1:PORT1:HOST2:PORT2 (IPv6 in brackets, an empty HOST1 or PORT1 matches any, several HOST2 are \
+     separated by |)"
+)]
 pub struct ConnectToError(pub String);
 
 /// The URL has no host or port to connect to.
@@ -57,37 +62,44 @@ impl FromStr for ConnectTo {
 }
 
 fn parse_rule(text: &str) -> Option<Rule> {
-    let mut fields = split_fields(text)?.into_iter();
-    let rule = Rule {
-        from_host: fields.next()?,
-        from_port: port(fields.next()?)?,
-        to_host: fields.next()?,
-        to_port: port(fields.next()?)?,
+    let [from_host, from_port, to_hosts, to_port] = split_fields(text)?;
+    let from_host = match from_host.as_slice() {
+        [] => None,
+        [host] => Some(host.clone()),
+        _ => return None,
     };
-    fields.next().is_none().then_some(rule)
+    Some(Rule { from_host, from_port: port(&from_port)?, to_hosts, to_port: port(&to_port)? })
 }
 
-/// Splits at the colons that are not inside brackets; an empty field is `None`.
-fn split_fields(text: &str) -> Option<Vec<Option<String>>> {
-    let mut fields = vec![String::new()];
+/// Splits at the colons that are not inside brackets, and the fields at their bars; an empty field has no parts.
+fn split_fields(text: &str) -> Option<[Vec<String>; 4]> {
+    let mut fields = vec![vec![String::new()]];
     let mut bracketed = false;
     for character in text.chars() {
         match character {
             '[' if !bracketed => bracketed = true,
             ']' if bracketed => bracketed = false,
-            ':' if !bracketed => fields.push(String::new()),
-            other => fields.last_mut()?.push(other),
+            '|' if bracketed => return None,
+            ':' if !bracketed => fields.push(vec![String::new()]),
+            '|' => fields.last_mut()?.push(String::new()),
+            other => fields.last_mut()?.last_mut()?.push(other),
         }
     }
-    let whole = fields.into_iter().map(|field| (!field.is_empty()).then_some(field));
-    (!bracketed).then(|| whole.collect())
+    for parts in &mut fields {
+        if parts.as_slice() == [""] {
+            parts.clear();
+        }
+    }
+    let whole = !bracketed && fields.iter().flatten().all(|part| !part.is_empty());
+    fields.try_into().ok().filter(|_| whole)
 }
 
 #[expect(clippy::option_option, reason = "absent is a valid port here, unreadable is not")]
-fn port(field: Option<String>) -> Option<Option<u16>> {
+fn port(field: &[String]) -> Option<Option<u16>> {
     match field {
-        None => Some(None),
-        Some(digits) => digits.parse().ok().filter(|port| *port != 0).map(Some),
+        [] => Some(None),
+        [digits] => digits.parse().ok().filter(|port| *port != 0).map(Some),
+        _ => None,
     }
 }
 
@@ -112,32 +124,36 @@ impl ConnectTo {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let rule = self.rules.iter().find(|rule| rule.matches(bare, port));
+        let to_hosts = rule.filter(|rule| !rule.to_hosts.is_empty());
         Ok(Target {
-            host: rule.and_then(|rule| rule.to_host.clone()).unwrap_or_else(|| bare.to_owned()),
+            hosts: to_hosts.map_or_else(|| vec![bare.to_owned()], |rule| rule.to_hosts.clone()),
             port: rule.and_then(|rule| rule.to_port).unwrap_or(port),
             authority,
         })
     }
 
-    /// The URL as a person on this machine can open it. A text that is no URL, or that no rule matches, is returned
+    /// The URL as a person on this machine can open it, at the first of several hosts. A text that is no URL, or that no rule matches, is returned
     /// as it is.
     pub fn display_url(&self, url: &str) -> String {
         let Ok(parsed) = Url::parse(url) else {
             return url.to_owned();
         };
-        let Ok(target) = self.apply(&parsed) else {
+        let Ok(Target { hosts, port, .. }) = self.apply(&parsed) else {
             return url.to_owned();
         };
-        let same_host = parsed.host_str().map(|host| host.trim_matches(['[', ']'])) == Some(target.host.as_str());
-        if same_host && parsed.port_or_known_default() == Some(target.port) {
+        let Some(host) = hosts.first() else {
+            return url.to_owned();
+        };
+        let same_host = parsed.host_str().map(|host| host.trim_matches(['[', ']'])) == Some(host.as_str());
+        if same_host && parsed.port_or_known_default() == Some(port) {
             return url.to_owned();
         }
-        let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let mut shown = format!("{}://{host}", parsed.scheme());
         let default_port = if parsed.scheme() == "https" { 443 } else { 80 };
-        if target.port != default_port {
+        if port != default_port {
             // Writing to a String cannot fail.
-            let _ = write!(shown, ":{}", target.port);
+            let _ = write!(shown, ":{port}");
         }
         shown.push_str(parsed.path());
         if let Some(query) = parsed.query() {
@@ -166,7 +182,7 @@ mod tests {
 
     fn target(rules: &str, url: &str) -> (String, u16, String) {
         let target = rules.parse::<ConnectTo>().unwrap().apply(&Url::parse(url).unwrap()).unwrap();
-        (target.host, target.port, target.authority)
+        (target.hosts.join(" and "), target.port, target.authority)
     }
 
     #[test]
@@ -187,7 +203,7 @@ mod tests {
     fn rules_of_ones_own_go_before_others() {
         let rules = |text: &str| text.parse::<ConnectTo>().unwrap();
         let both = rules("a:80:own:1").or(rules("a:80:other:2,b:80:other:3"));
-        let reached = |url| both.apply(&Url::parse(url).unwrap()).unwrap().host;
+        let reached = |url| both.apply(&Url::parse(url).unwrap()).unwrap().hosts.concat();
         assert_eq!((reached("http://a"), reached("http://b")), ("own".to_owned(), "other".to_owned()));
     }
 
@@ -203,15 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn several_hosts_are_all_reached_at_the_same_port() {
+        let both = ("127.0.0.1 and 127.0.0.2".to_owned(), 8080, "a".to_owned());
+        assert_eq!(target("a:80:127.0.0.1|127.0.0.2:8080", "http://a/"), both);
+        assert_eq!(target(":80:[::1]|b:", "http://a/"), ("::1 and b".into(), 80, "a".into()));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in ["a", "a:80", "a:80:b", "a:80:b:c", "a:80:b:1:2", "a:0:b:1", "[::1:80:b:1", "a:70000:b:1"] {
             assert!(text.parse::<ConnectTo>().is_err(), "{text}");
         }
+        for text in ["a:80:b|:1", "a:80:|b:1", "a:80:b||c:1", "a:80:|:1", "a|b:80:c:1", "a:80|81:b:1", "a:80:b:1|2"] {
+            assert!(text.parse::<ConnectTo>().is_err(), "{text}");
+        }
+        let inside = "a:80:[::1|::2]:1".parse::<ConnectTo>().unwrap_err();
+        assert!(inside.to_string().contains("several HOST2 are separated by |"), "{inside}");
     }
 
     #[test]
     fn urls_are_shown_as_a_person_can_open_them() {
-        let rules: ConnectTo = ":80:127.0.0.1:8080,:81:127.0.0.1:8081,six:443:[::1]:443".parse().unwrap();
+        let rules: ConnectTo = ":80:127.0.0.1|127.64.0.1:8080,:81:127.0.0.1:8081,six:443:[::1]:443".parse().unwrap();
         assert_eq!(rules.display_url("http://alb.example:81/"), "http://127.0.0.1:8081/");
         assert_eq!(rules.display_url("http://alb.example"), "http://127.0.0.1:8080/");
         assert_eq!(rules.display_url("http://alb.example/a?b=c"), "http://127.0.0.1:8080/a?b=c");

@@ -57,7 +57,7 @@ impl Cloud {
         let connect_to = ConnectTo::from_env().map_err(|error| {
             Error::usage("BLUEGREEN_CONNECT_TO cannot be understood")
                 .because(error)
-                .hint("write it as curl's --connect-to: HOST1:PORT1:HOST2:PORT2, several separated by commas")
+                .hint("write it as curl's --connect-to, HOST1:PORT1:HOST2:PORT2, several separated by commas; several HOST2 by |")
         })?;
         let mut config = cutover_lambda::aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
         if config.region().is_none() {

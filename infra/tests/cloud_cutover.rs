@@ -68,6 +68,8 @@ fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back()
     let cloud = with_a_version_that_fails_later();
     let function = Function::of(&cloud);
     let before = function.sides();
+    // So that users are where the last write sent them.
+    cloud.local(&["fault", "lag", "0"]).expect(0);
     let outside = Outside::start(&cloud.address(0), "outside_client");
     let record = function.invoke(&json!({ "probe": { "count": 100, "interval_ms": 50 } }));
     let seen = outside.leave();
@@ -148,6 +150,9 @@ fn a_progressive_shift_gives_each_version_its_share_and_fails_nobody() {
     function.begin(&json!({ "id": "shift", "shift": shift, "probe": probe }));
     function.wait_for_phase("shift", "shift");
     let mut user = Client::new(cloud.address(0));
+    support::function::eventually("the load balancer follows", || {
+        (user.get("/").unwrap().version.as_deref() == Some("2")).then_some(())
+    });
     let answers: Vec<_> = (0..400).map(|_| user.get("/").unwrap().version).collect();
     let new = answers.iter().filter(|version| version.as_deref() == Some("2")).count();
     eprintln!("{new} of 400 answers during the first step were the new version's");

@@ -10,7 +10,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, FixedResponseActionConfig, PathPatternConditionConfig, RuleCondition,
 };
 use serde_json::Value;
-use support::function::Function;
+use support::function::{Function, eventually};
 use support::{Cloud, Said, get, project};
 
 struct Rules<'a> {
@@ -61,6 +61,12 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// Waits until prod answers so: a load balancer follows its rules by and by.
+#[track_caller]
+fn until(cloud: &Cloud, path: &str, status: u16) {
+    eventually(&format!("{path} answers {status}"), || (get(&cloud.address(0), path).status == status).then_some(()));
+}
+
 #[test]
 fn a_rule_that_is_deleted_by_hand_is_seen_and_made_again_where_it_was() {
     let cloud = Cloud::start([90, 91]);
@@ -75,7 +81,7 @@ fn a_rule_that_is_deleted_by_hand_is_seen_and_made_again_where_it_was() {
         let checks = rules.run(&["doctor"]);
         assert!(checks.out.contains("bluegreen reconcile"), "{}", checks.out);
         if name == "prod" {
-            assert_eq!(get(&cloud.address(0), "/").status, 503);
+            until(&cloud, "/", 503);
             // Nothing but a reconcile knows where it was.
             let refused = rules.run(&["cutover"]);
             assert_eq!(refused.code, 3, "{}", refused.err);
@@ -101,7 +107,7 @@ fn rules_of_others_are_never_touched() {
     let make = make.priority(7).conditions(condition).actions(action).send();
     rules.runtime.block_on(make).unwrap();
     let before = rules.of("ProdListenerArn");
-    assert_eq!(get(&cloud.address(0), "/teapot").status, 418);
+    until(&cloud, "/teapot", 418);
     rules.cut_over();
     rules.run(&["reconcile"]).expect(0);
     rules.run(&["deploy", "--version", "4"]).expect(0);

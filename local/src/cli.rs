@@ -63,7 +63,7 @@ enum Command {
         #[arg(long)]
         caller: Option<Caller>,
     },
-    /// Let API calls or tasks fail on purpose, to rehearse what happens then
+    /// Let API calls or tasks fail, or the load balancer lag, on purpose, to rehearse what happens then
     Fault {
         #[command(subcommand)]
         command: FaultCommand,
@@ -88,7 +88,8 @@ pub(crate) struct UpArgs {
     /// The port of the AWS endpoint on 127.0.0.1; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 4566)]
     pub(crate) endpoint_port: u16,
-    /// Forward a local port to a listener of the load balancer; 0 takes a free one. Repeatable
+    /// Forward a local port to a listener of the load balancer; 0 takes a free one. Repeatable. Each of the load
+    /// balancer's two nodes has the port at an address of its own, the first one at 127.0.0.1
     #[arg(long = "forward", value_name = "LOCAL:LISTENER", default_values = ["8080:80", "8081:81"])]
     pub(crate) forwards: Vec<Forward>,
     /// The region that the emulated AWS is in

@@ -1,4 +1,4 @@
-//! What a running local cloud is asked and told by its own commands: faults and the journal, over a Unix socket.
+//! What a running local cloud is asked and told by its own commands: faults, the lag and the journal, over a Unix socket.
 
 use crate::error::{Context, Error, Result};
 use crate::gateway::{Caller, Fault, Gateway};
@@ -41,7 +41,11 @@ pub(crate) enum Question {
     AddTaskFault(TaskFault),
     /// All faults of tasks.
     TaskFaults,
-    /// No fault any more, or one less. Answered with how many went.
+    /// How many milliseconds later the load balancer's last node follows. Answered with a lag, with its id.
+    SetLag(u64),
+    /// That lag, or nothing where there is none.
+    Lag,
+    /// No fault and no lag any more, or one less. Answered with how many went.
     ClearFaults(Option<u64>),
 }
 
@@ -75,15 +79,18 @@ async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Response<crate
         let value = match question {
             Question::Calls { after, caller } => serde_json::to_vec(&gateway.journal.after(after, caller)),
             Question::Balancers(ports) => {
-                let names: Vec<_> = ports.into_iter().map(|port| gateway.balancer_name(port)).collect();
+                let names: Vec<_> = ports.into_iter().map(|port| gateway.balancer.name(port)).collect();
                 serde_json::to_vec(&names)
             }
             Question::AddFault(fault) => serde_json::to_vec(&gateway.faults.add(fault)),
             Question::Faults => serde_json::to_vec(&gateway.faults.list()),
-            Question::AddTaskFault(fault) => serde_json::to_vec(&gateway.task_faults().add(fault)),
-            Question::TaskFaults => serde_json::to_vec(&gateway.task_faults().list()),
+            Question::AddTaskFault(fault) => serde_json::to_vec(&gateway.balancer.faults().add(fault)),
+            Question::TaskFaults => serde_json::to_vec(&gateway.balancer.faults().list()),
+            Question::SetLag(ms) => serde_json::to_vec(&gateway.balancer.set_lag(ms)),
+            Question::Lag => serde_json::to_vec(&gateway.balancer.lag()),
             Question::ClearFaults(id) => {
-                serde_json::to_vec(&(gateway.faults.clear(id) + gateway.task_faults().clear(id)))
+                let rules = gateway.faults.clear(id) + gateway.balancer.faults().clear(id);
+                serde_json::to_vec(&(rules + gateway.balancer.clear_lag(id)))
             }
         };
         value.map_err(|error| error.to_string())

@@ -4,7 +4,7 @@
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
-use crate::engine::{self, Engine};
+use crate::engine::{self, AddressPool, Engine};
 use crate::error::{Context, Error, Result};
 use crate::gateway::{self, Gateway};
 use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
@@ -13,6 +13,7 @@ use crate::process::{ProcessId, boot_id, end_stragglers};
 use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,16 +45,18 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     let layout = options.layout.clone();
     let _lock = lock(&layout)?;
     let daemon = ProcessId::current().ok_or_else(|| Error::new("cannot read /proc: the local cloud needs Linux"))?;
+    let addresses = AddressPool::claim()?;
     let mut record = Record {
         boot: boot_id(),
         daemon,
         endpoint_port: options.endpoint_port,
         forwards: options.forwards.clone(),
+        nodes: vec![Ipv4Addr::LOCALHOST, addresses.second_node()],
         region: options.region.clone(),
         phase: Phase::Starting,
     };
     record.write(&layout)?;
-    let outcome = run(&options, &mut record).await;
+    let outcome = run(&options, addresses, &mut record).await;
     if let Err(error) = &outcome {
         tracing::error!("{error}");
         record.phase = Phase::Failed(error.to_string());
@@ -66,14 +69,14 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     outcome
 }
 
-async fn run(options: &Options, record: &mut Record) -> Result<()> {
+async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> Result<()> {
     let layout = &options.layout;
     let mut stop = Stop::watch(options)?;
     let endpoint = gateway::bind(options.endpoint_port).await?;
     record.endpoint_port = endpoint.local_addr().context(|| "cannot read the endpoint's address".into())?.port();
     let mut listeners = Vec::new();
     for wanted in &options.forwards {
-        listeners.push(balancer::bind(*wanted).await?);
+        listeners.push(balancer::bind(*wanted, &record.nodes).await?);
     }
     record.forwards = listeners.iter().map(|(_, bound)| *bound).collect();
 
@@ -83,7 +86,8 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
-    let engine = Engine::new(layout, behind, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger)).await?;
+    let engine =
+        Engine::new(layout, behind, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses).await?;
     let engine = Arc::new(engine);
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
@@ -94,6 +98,7 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
         endpoint_port: record.endpoint_port,
         region: &record.region,
         forwards: &record.forwards,
+        nodes: &record.nodes,
     };
     let mut child = ministack::spawn(&settings, layout)?;
     let process = child.id().and_then(ProcessId::of);
@@ -110,8 +115,10 @@ async fn run(options: &Options, record: &mut Record) -> Result<()> {
         tokio::spawn(gateway.serve(endpoint));
         tokio::spawn(Arc::clone(&balancer).follow());
         tokio::spawn(balancer::publish(Arc::clone(&balancer), cloud));
-        for (listener, bound) in listeners {
-            tokio::spawn(balancer::serve(listener, bound.listener, Arc::clone(&balancer)));
+        for (nodes, bound) in listeners {
+            for (node, listener) in nodes.into_iter().enumerate() {
+                tokio::spawn(balancer::serve(listener, node, bound.listener, Arc::clone(&balancer)));
+            }
         }
         record.phase = Phase::Ready;
         record.write(layout)?;

@@ -1,6 +1,7 @@
 //! The environment that points a program at the local cloud: the standard AWS variables and ours.
 
 use crate::instance::{Forward, Record};
+use std::net::Ipv4Addr;
 
 /// Variables that would lead the standard AWS configuration elsewhere, and must be absent.
 pub(crate) const REMOVED: [&str; 7] = [
@@ -13,14 +14,13 @@ pub(crate) const REMOVED: [&str; 7] = [
     "AWS_ENDPOINT_URL_S3",
 ];
 
-/// How to reach the load balancer's listeners: curl's `--connect-to`, comma separated.
+/// How to reach the load balancer's listeners: curl's `--connect-to`, comma separated, with the addresses of all nodes.
 /// The host is left empty, since no DNS name of a load balancer resolves here.
-pub(crate) fn connect_to(forwards: &[Forward]) -> String {
-    forwards
-        .iter()
-        .map(|forward| format!(":{}:127.0.0.1:{}", forward.listener, forward.local))
-        .collect::<Vec<_>>()
-        .join(",")
+pub(crate) fn connect_to(nodes: &[Ipv4Addr], forwards: &[Forward]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(Ipv4Addr::to_string).collect();
+    let nodes = nodes.join("|");
+    let rule = |forward: &Forward| format!(":{}:{nodes}:{}", forward.listener, forward.local);
+    forwards.iter().map(rule).collect::<Vec<_>>().join(",")
 }
 
 /// The variables for a program that shall use this instance.
@@ -32,7 +32,7 @@ pub(crate) fn variables(record: &Record) -> Vec<(&'static str, String)> {
         ("AWS_REGION", record.region.clone()),
         ("AWS_DEFAULT_REGION", record.region.clone()),
         ("AWS_EC2_METADATA_DISABLED", "true".into()),
-        ("BLUEGREEN_CONNECT_TO", connect_to(&record.forwards)),
+        ("BLUEGREEN_CONNECT_TO", connect_to(&record.nodes, &record.forwards)),
         ("BLUEGREEN_REGISTRY", record.endpoint()),
     ]
 }
@@ -44,7 +44,9 @@ mod tests {
     #[test]
     fn every_forward_becomes_one_connect_to_entry_for_any_host() {
         let forwards = [Forward { local: 8080, listener: 80 }, Forward { local: 8081, listener: 81 }];
-        assert_eq!(connect_to(&forwards), ":80:127.0.0.1:8080,:81:127.0.0.1:8081");
-        assert_eq!(connect_to(&[]), "");
+        let nodes = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 64, 0, 1)];
+        let expected = ":80:127.0.0.1|127.64.0.1:8080,:81:127.0.0.1|127.64.0.1:8081";
+        assert_eq!(connect_to(&nodes, &forwards), expected);
+        assert_eq!(connect_to(&nodes, &[]), "");
     }
 }

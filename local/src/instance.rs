@@ -5,6 +5,7 @@ use crate::process::{ProcessId, boot_id};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -91,7 +92,7 @@ impl Layout {
 /// One forwarded port: what arrives at the local port goes to the load balancer's listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Forward {
-    /// The port on 127.0.0.1; 0 asks for any free one.
+    /// The port at the address of every node of the load balancer; 0 asks for any free one.
     pub(crate) local: u16,
     /// The load balancer's listener port.
     pub(crate) listener: u16,
@@ -129,8 +130,15 @@ pub(crate) struct Record {
     pub(crate) daemon: ProcessId,
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
+    /// The addresses of the load balancer's nodes. A daemon of a version without them has one.
+    #[serde(default = "first_node")]
+    pub(crate) nodes: Vec<Ipv4Addr>,
     pub(crate) region: String,
     pub(crate) phase: Phase,
+}
+
+fn first_node() -> Vec<Ipv4Addr> {
+    vec![Ipv4Addr::LOCALHOST]
 }
 
 impl Record {
@@ -250,6 +258,7 @@ mod tests {
             daemon,
             endpoint_port: 4566,
             forwards: vec![Forward { local: 8080, listener: 80 }],
+            nodes: first_node(),
             region: "us-east-1".into(),
             phase: Phase::Ready,
         }

@@ -7,6 +7,7 @@ use crate::instance::{Forward, Layout};
 use crate::process::port_owner;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) endpoint_port: u16,
     pub(crate) region: &'a str,
     pub(crate) forwards: &'a [Forward],
+    /// The addresses of the load balancer's nodes.
+    pub(crate) nodes: &'a [Ipv4Addr],
 }
 
 /// Starts MiniStack on the loopback, as leader of a process group of its own.
@@ -74,7 +77,7 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
         ("AWS_ACCESS_KEY_ID", "test".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ("BLUEGREEN_CONNECT_TO", connect_to(settings.forwards)),
+        ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, settings.forwards)),
         // Tasks run in our engine, functions as processes of MiniStack.
         ("DOCKER_HOST", format!("unix://{}", layout.socket().display())),
         ("MINISTACK_DOCKER_TIMEOUT", DOCKER_TIMEOUT_SECONDS.to_string()),

@@ -1,5 +1,5 @@
-//! The load balancer and the endpoint of a local cloud, through the APIs alone: weights, rules, health, drains, faults, the
-//! journal. The targets are servers in this process, each on a loopback address of its own.
+//! The load balancer and the endpoint of a local cloud, through the APIs alone: weights, rules, nodes, health, drains, faults,
+//! the journal. The targets are servers in this process, each on a loopback address of its own.
 
 // The functions around the tests are test code too.
 #![allow(clippy::unwrap_used)]
@@ -85,7 +85,7 @@ async fn answer(stream: TcpStream, name: &str, sick: Arc<AtomicBool>, slow: Arc<
     }
 }
 
-/// An instance with a load balancer, two groups of one server each, and listeners on ports 80 and 81.
+/// An instance with a load balancer that does not lag, two groups of one server each, and listeners on ports 80 and 81.
 struct World {
     instance: Instance,
     aws: Aws,
@@ -102,6 +102,10 @@ impl World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let instance = Instance::new();
         instance.up();
+        // Most of what is tested here counts requests from a change on.
+        let lag = instance.run(&["fault", "lag", "0"]);
+        let text = "the load balancer follows changes of listeners and rules at once\n";
+        assert!(String::from_utf8_lossy(&lag.stdout).ends_with(text), "{lag:?}");
         let status = instance.status();
         let url = |index: usize| status["forwards"][index]["url"].as_str().unwrap().to_owned();
         let aws = Aws::new(status["endpoint"].as_str().unwrap());
@@ -140,6 +144,14 @@ impl World {
     async fn get(&self, path: &str) -> (u16, String) {
         let response = self.client.get(format!("{}{path}", self.urls[0])).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The URL of prod at the second node.
+    fn second_node(&self) -> String {
+        let status = self.instance.status();
+        let [first, second] = [0, 1].map(|node| status["nodes"][node].as_str().unwrap().to_owned());
+        assert!(status["connect_to"].as_str().unwrap().starts_with(&format!(":80:{first}|{second}:")), "{status}");
+        self.urls[0].replace(&first, &second)
     }
 
     /// The health of a group's first target: state and reason.
@@ -270,6 +282,50 @@ async fn requests_go_where_listeners_rules_and_weights_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_follow_a_change_each_in_its_own_time_and_as_a_lag_says() {
+    let world = World::new().await;
+    let nodes = [world.urls[0].clone(), world.second_node()];
+    let says = async |node: usize| {
+        let text = world.client.get(&nodes[node]).send().await.unwrap().text().await.unwrap();
+        text.split(' ').next().unwrap().to_owned()
+    };
+    let until = async |node: usize, name: &str| {
+        eventually(&format!("node {node} says {name}"), LIMIT, || async {
+            let said = says(node).await;
+            if said == name { Ok(Instant::now()) } else { Err(said) }
+        })
+        .await
+    };
+    world.shift([0, 1]).await;
+    assert_eq!([says(0).await, says(1).await], ["two", "two"], "no lag, at either node");
+
+    let lag = world.instance.run(&["fault", "lag", "3s"]);
+    let said = String::from_utf8(lag.stdout).unwrap();
+    assert!(said.ends_with("the load balancer's last node follows changes of listeners and rules 3000 ms later\n"));
+    assert_eq!(
+        said,
+        String::from_utf8(world.instance.run(&["fault", "list"]).stdout).unwrap(),
+        "it replaces the other"
+    );
+    let began = Instant::now();
+    world.shift([1, 0]).await;
+    let described = world.aws.elb.describe_listeners().listener_arns(&world.listener).send().await.unwrap();
+    let groups = described.listeners()[0].default_actions()[0].forward_config().unwrap().target_groups().to_vec();
+    assert_eq!(groups.iter().map(|group| group.weight()).collect::<Vec<_>>(), [Some(1), Some(0)], "what is asked for");
+    let (first, second) = tokio::join!(until(0, "one"), until(1, "one"));
+    assert!(second - began >= Duration::from_secs(3), "{:?}", second - began);
+    assert!(first < second);
+
+    // Once it is cleared, nothing is waited for that long any more.
+    world.instance.run(&["fault", "lag", "60m"]);
+    world.shift([0, 1]).await;
+    until(0, "two").await;
+    assert_eq!(says(1).await, "one");
+    assert_eq!(String::from_utf8(world.instance.run(&["fault", "clear"]).stdout).unwrap(), "1 faults cleared\n");
+    until(1, "two").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_is_what_the_targets_say_and_errors_are_those_of_a_load_balancer() {
     let world = World::new().await;
     assert_eq!(world.health(0).await, ("healthy".to_owned(), String::new()));
@@ -360,7 +416,7 @@ async fn calls_are_in_the_journal_and_fail_as_faults_say() {
     );
     assert!(met[1]["status"].is_null(), "{met:?}");
     let cleared = world.instance.run(&["fault", "clear"]);
-    assert_eq!(String::from_utf8_lossy(&cleared.stdout), "3 faults cleared\n");
+    assert_eq!(String::from_utf8_lossy(&cleared.stdout), "4 faults cleared\n", "and the lag");
     write().await.unwrap();
 
     // Metrics speak another protocol.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// The request header that the dev listener's permanent rules route by.
 pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
-/// Longest time for a name to resolve.
+/// Longest time for the names of a site to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where sites are.
@@ -43,7 +43,7 @@ pub struct HttpClients {
 /// Sends HTTP requests to one site.
 #[derive(Debug)]
 pub struct HttpClient {
-    host: String,
+    hosts: Vec<String>,
     port: u16,
     maker: Maker,
     headers: HeaderMap,
@@ -114,7 +114,7 @@ impl Clients for HttpClients {
             headers.insert(ENVIRONMENT_HEADER, HeaderValue::from_static(color.as_str()));
         }
         let client = HttpClient {
-            host: target.host,
+            hosts: target.hosts,
             port: target.port,
             maker: Maker { trusted: self.trusted(&url), url },
             headers,
@@ -132,17 +132,23 @@ fn header_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(text).map_err(|_| format!("{text:?} is not a header value"))
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
-    let found = lookup
-        .map_err(|_| format!("{host} does not resolve within {} s", RESOLVE_TIMEOUT.as_secs()))?
-        .map_err(|error| format!("{host} does not resolve: {error}"))?;
-    let mut addresses: Vec<_> = found.collect();
+/// The addresses of all hosts.
+async fn resolve(hosts: &[String], port: u16) -> Result<Vec<SocketAddr>, String> {
+    let deadline = Instant::now() + RESOLVE_TIMEOUT;
+    let mut addresses = Vec::new();
+    for host in hosts {
+        let lookup = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host.as_str(), port))).await;
+        let found = lookup
+            .map_err(|_| format!("{host} does not resolve within {} s", RESOLVE_TIMEOUT.as_secs()))?
+            .map_err(|error| format!("{host} does not resolve: {error}"))?;
+        let before = addresses.len();
+        addresses.extend(found);
+        if addresses.len() == before {
+            return Err(format!("{host} resolves to no address"));
+        }
+    }
     addresses.sort_unstable();
     addresses.dedup();
-    if addresses.is_empty() {
-        return Err(format!("{host} resolves to no address"));
-    }
     Ok(addresses)
 }
 
@@ -184,7 +190,7 @@ impl Client for HttpClient {
     }
 
     async fn refresh(&self) -> Result<(), String> {
-        let found = resolve(&self.host, self.port).await?;
+        let found = resolve(&self.hosts, self.port).await?;
         let known = |address: &SocketAddr| self.reached(|reached| reached.targets.contains_key(address));
         let mut made = Vec::new();
         for address in found.iter().filter(|address| !known(address)) {

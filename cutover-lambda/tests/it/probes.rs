@@ -255,3 +255,16 @@ async fn a_name_that_does_not_resolve_is_said() {
     let problem = opened.err().unwrap();
     assert!(problem.contains("nowhere.invalid does not resolve"), "{problem}");
 }
+
+#[tokio::test]
+async fn every_host_that_a_site_is_reached_at_is_an_address_of_it() {
+    aws::install_tls();
+    let options = HttpOptions {
+        prod_url: "http://alb.example".to_owned(),
+        dev_url: "http://alb.example:81".to_owned(),
+        connect_to: ":80:127.0.0.2|127.0.0.1|127.0.0.2:8080".parse().unwrap(),
+        roots: Vec::new(),
+    };
+    let client = HttpClients::new(options).open(Site::Prod, "/", None).await.unwrap();
+    assert_eq!(*client.addresses(), ["127.0.0.1:8080", "127.0.0.2:8080"].map(|address| address.parse().unwrap()));
+}

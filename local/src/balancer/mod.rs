@@ -8,15 +8,19 @@ mod follow;
 mod headers;
 mod metrics;
 mod model;
+mod node;
 mod pool;
 mod proxy;
 mod routes;
 mod rules;
 mod serve;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use headers::remove_hop_by_hop;
 pub(crate) use metrics::{Counted, publish};
+pub(crate) use node::Lag;
 pub(crate) use serve::{bind, serve};
 pub(crate) use target::{Health, HealthState};
 
@@ -25,11 +29,12 @@ use crate::http_client::{self, HttpClient};
 use crate::task_fault::TaskFaults;
 use metrics::Counters;
 use model::Snapshot;
+use node::{NODES, Node};
 use routes::{Group, Registered, Routes};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use target::Target;
 
 /// ECS deregisters a task before it stops it, so that is soon known.
@@ -43,7 +48,8 @@ pub(crate) struct Balancer {
     source: String,
     client: HttpClient,
     faults: Arc<TaskFaults>,
-    routes: Mutex<Arc<Routes>>,
+    /// What each node answers by.
+    routes: [Mutex<Arc<Routes>>; NODES],
     known: Mutex<Known>,
 }
 
@@ -52,6 +58,9 @@ pub(crate) struct Balancer {
 struct Known {
     version: i64,
     groups: BTreeMap<String, KnownGroup>,
+    registered: Registered,
+    nodes: [Node; NODES],
+    lag: Option<Lag>,
 }
 
 #[derive(Debug)]
@@ -88,7 +97,7 @@ impl Balancer {
             source: format!("{endpoint}/_local-cloud/load-balancers"),
             client: http_client::client(),
             faults,
-            routes: Mutex::default(),
+            routes: Default::default(),
             known: Mutex::new(Known { version: -1, ..Known::default() }),
         })
     }
@@ -98,8 +107,9 @@ impl Balancer {
         &self.faults
     }
 
-    fn routes(&self) -> Arc<Routes> {
-        Arc::clone(&self.routes.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What a node answers by.
+    fn routes(&self, node: usize) -> Arc<Routes> {
+        Arc::clone(&self.routes[node].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -108,10 +118,44 @@ impl Balancer {
 
     /// The DNS name of the load balancer that a listener port belongs to.
     pub(crate) fn name(&self, port: u16) -> Option<String> {
-        self.routes().listener(port).map(|listener| listener.balancer.dns_name.clone())
+        self.routes(0).listener(port).map(|listener| listener.balancer.dns_name.clone())
     }
 
-    /// Reads the state and applies it before it returns.
+    /// How much later the last node follows, where somebody wants it so.
+    pub(crate) fn lag(&self) -> Option<Lag> {
+        self.known().lag.clone()
+    }
+
+    /// Lets the last node follow so much later. Answers with an id.
+    pub(crate) fn set_lag(self: &Arc<Self>, ms: u64) -> Lag {
+        let lag = Lag::new(ms);
+        self.change_lag(&mut self.known(), Some(lag.clone()));
+        lag
+    }
+
+    /// Lets the nodes follow as they do, where the lag has this id, or any. Answers how many lags went: one or none.
+    pub(crate) fn clear_lag(self: &Arc<Self>, id: Option<u64>) -> usize {
+        let mut known = self.known();
+        let meant = known.lag.as_ref().is_some_and(|lag| id.is_none_or(|id| lag.id == id));
+        if meant {
+            self.change_lag(&mut known, None);
+        }
+        usize::from(meant)
+    }
+
+    /// What waits already is applied by the new lag, where that is sooner.
+    fn change_lag(self: &Arc<Self>, known: &mut Known, lag: Option<Lag>) {
+        known.lag = lag;
+        let now = Instant::now();
+        for (index, node) in known.nodes.iter_mut().enumerate() {
+            let due = now + node::delay(known.lag.as_ref(), index);
+            node.hurry(due);
+            self.apply_at(due);
+        }
+        self.apply_due(known, now);
+    }
+
+    /// Reads the state. Targets are as it says when this returns; the nodes follow its rules when they do.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<()> {
         let snapshot = follow::read(&self.client, &self.source, None).await?;
         self.apply(snapshot);
@@ -151,15 +195,47 @@ impl Balancer {
             registered.insert(arn.clone(), Arc::new(Group::new(targets, Arc::clone(&now.counters))));
             groups.insert(arn, now);
         }
+        let known = &mut *known;
         let gone = std::mem::replace(&mut known.groups, groups);
+        known.registered = registered;
+        let (plan, now) = (routes::plan(&state), Instant::now());
+        for (index, node) in known.nodes.iter_mut().enumerate() {
+            if let Some(due) = node.hear(&plan, now + node::delay(known.lag.as_ref(), index)) {
+                self.apply_at(due);
+            }
+            node.apply(now);
+            self.show(index, node, &known.registered);
+        }
         // From here on no request chooses a target that is gone; those that did before are let through or sent back.
-        *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Routes::new(&state, &registered));
         for target in gone.values().flat_map(|group| &group.targets) {
             target.target.deregister();
         }
         for target in known.groups.values().flat_map(|group| &group.draining) {
             target.deregister();
         }
+    }
+
+    /// Lets the nodes apply, at a time, what is due by then.
+    fn apply_at(self: &Arc<Self>, due: Instant) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(due.into()).await;
+            this.apply_due(&mut this.known(), due);
+        });
+    }
+
+    fn apply_due(&self, known: &mut Known, now: Instant) {
+        for (index, node) in known.nodes.iter_mut().enumerate() {
+            if node.apply(now) {
+                self.show(index, node, &known.registered);
+            }
+        }
+    }
+
+    /// Makes a node answer by its plan, and the targets there are.
+    fn show(&self, index: usize, node: &Node, registered: &Registered) {
+        let routes = Arc::new(Routes::new(node.plan(), registered));
+        *self.routes[index].lock().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
     /// A group as the snapshot has it, with the targets that stay being the same as before.

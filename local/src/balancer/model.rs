@@ -23,7 +23,7 @@ pub(super) struct State {
     pub(super) target_groups: Vec<TargetGroup>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct LoadBalancer {
     pub(super) load_balancer_arn: String,
@@ -42,7 +42,7 @@ pub(super) struct Listener {
 }
 
 /// A rule; a listener's default action is its rule that is the default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Rule {
     pub(super) listener_arn: String,
@@ -57,7 +57,7 @@ pub(super) struct Rule {
     pub(super) is_default: bool,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Condition {
     pub(super) field: String,
@@ -65,14 +65,14 @@ pub(super) struct Condition {
     pub(super) http_header_config: Option<HttpHeaderConfig>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct HttpHeaderConfig {
     pub(super) http_header_name: String,
     pub(super) values: Vec<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Action {
     pub(super) r#type: String,
@@ -84,20 +84,20 @@ pub(super) struct Action {
     pub(super) redirect_config: Option<Redirect>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ForwardConfig {
     pub(super) target_groups: Vec<Weighted>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Weighted {
     pub(super) target_group_arn: String,
     pub(super) weight: u32,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct FixedResponse {
     #[serde(deserialize_with = "text")]
@@ -106,7 +106,7 @@ pub(super) struct FixedResponse {
     pub(super) message_body: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Redirect {
     pub(super) protocol: Option<String>,

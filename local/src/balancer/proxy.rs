@@ -23,16 +23,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a target that is deregistered in the moment in which it is chosen is replaced by another choice.
 const CHOICES: usize = 16;
 
-/// Answers one request to a listener port.
+/// Answers one request to a listener port of a node.
 pub(super) async fn answer(
     balancer: &Balancer,
+    node: usize,
     port: u16,
     client: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     for _ in 0..CHOICES {
-        let routes = balancer.routes();
+        let routes = balancer.routes(node);
         let Some(listener) = routes.listener(port) else { return answer::no_listener(port) };
         let Chosen { target, counters } = match choose(listener, &parts) {
             Ok(chosen) => chosen,

@@ -106,21 +106,58 @@ impl Listener {
     }
 }
 
+/// A listener as the API has it: everything that decides where its requests go, but for the groups' targets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Listening {
+    pub(super) arn: String,
+    pub(super) port: u16,
+    pub(super) balancer: LoadBalancer,
+    /// By priority, the default one last.
+    rules: Vec<model::Rule>,
+}
+
+/// All listeners, those of the oldest load balancer first.
+pub(super) type Plan = Vec<Arc<Listening>>;
+
+/// The listeners of a state.
+pub(super) fn plan(state: &State) -> Plan {
+    let mut plan = Plan::new();
+    for balancer in &state.load_balancers {
+        for listener in state.listeners.iter().filter(|one| one.load_balancer_arn == balancer.load_balancer_arn) {
+            plan.push(Arc::new(Listening {
+                arn: listener.listener_arn.clone(),
+                port: listener.port,
+                balancer: balancer.clone(),
+                rules: rules(state, &listener.listener_arn),
+            }));
+        }
+    }
+    plan
+}
+
+fn rules(state: &State, listener: &str) -> Vec<model::Rule> {
+    let mut found: Vec<_> = state.rules.iter().filter(|rule| rule.listener_arn == listener).cloned().collect();
+    found.sort_by_key(|rule| (rule.is_default, rule.priority.parse::<u32>().unwrap_or(u32::MAX)));
+    found
+}
+
 /// Every listener by its port. Where several load balancers have the same port, the oldest one's.
 #[derive(Debug, Default)]
 pub(super) struct Routes(BTreeMap<u16, Listener>);
 
 impl Routes {
-    pub(super) fn new(state: &State, groups: &Registered) -> Self {
+    pub(super) fn new(plan: &[Arc<Listening>], groups: &Registered) -> Self {
+        let rule = |rule: &model::Rule| Rule {
+            conditions: rule.conditions.iter().map(Matching::read).collect(),
+            route: route(&rule.actions, groups),
+        };
         let mut routes = BTreeMap::new();
-        for balancer in &state.load_balancers {
-            for listener in state.listeners.iter().filter(|one| one.load_balancer_arn == balancer.load_balancer_arn) {
-                routes.entry(listener.port).or_insert_with(|| Listener {
-                    port: listener.port,
-                    balancer: balancer.clone(),
-                    rules: rules(state, &listener.listener_arn, groups),
-                });
-            }
+        for listening in plan {
+            routes.entry(listening.port).or_insert_with(|| Listener {
+                port: listening.port,
+                balancer: listening.balancer.clone(),
+                rules: listening.rules.iter().map(rule).collect(),
+            });
         }
         Self(routes)
     }
@@ -149,16 +186,6 @@ fn weighted(action: &Action) -> Vec<(&str, u64)> {
         }
         _ => action.target_group_arn.as_deref().map(|arn| (arn, 1)).into_iter().collect(),
     }
-}
-
-fn rules(state: &State, listener: &str, groups: &Registered) -> Vec<Rule> {
-    let mut found: Vec<&model::Rule> = state.rules.iter().filter(|rule| rule.listener_arn == listener).collect();
-    found.sort_by_key(|rule| (rule.is_default, rule.priority.parse::<u32>().unwrap_or(u32::MAX)));
-    let rule = |rule: &model::Rule| Rule {
-        conditions: rule.conditions.iter().map(Matching::read).collect(),
-        route: route(&rule.actions, groups),
-    };
-    found.into_iter().map(rule).collect()
 }
 
 /// The action that decides: the last one, whatever has to happen before it.
@@ -252,7 +279,7 @@ mod tests {
             "TargetGroups": [],
         }))
         .unwrap();
-        let routes = Routes::new(&state, &BTreeMap::new());
+        let routes = Routes::new(&plan(&state), &BTreeMap::new());
         let status = |header: Option<&str>| {
             let mut headers = HeaderMap::new();
             if let Some(value) = header {

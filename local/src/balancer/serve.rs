@@ -7,6 +7,7 @@ use crate::process::port_owner;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -16,22 +17,26 @@ const HEAD_LIMIT: usize = 64 * 1024;
 /// How long a client may take for a request's head, and may keep a connection open without one.
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Binds a forward's local port on the loopback.
-pub(crate) async fn bind(forward: Forward) -> Result<(TcpListener, Forward)> {
-    let taken = |error: &std::io::Error| {
-        let owner = port_owner(forward.local).map(|owner| format!(" by {owner}")).unwrap_or_default();
-        Error::new(format!("port 127.0.0.1:{} is taken{owner}: {error}", forward.local)).hint(format!(
-            "end what uses it, or choose another port: local-cloud up --forward PORT:{}",
-            forward.listener
-        ))
-    };
-    let listener = TcpListener::bind(("127.0.0.1", forward.local)).await.map_err(|error| taken(&error))?;
-    let local = listener.local_addr().map_err(|error| taken(&error))?.port();
-    Ok((listener, Forward { local, ..forward }))
+/// Binds a forward's local port at the address of every node: the same port, which the first one takes.
+pub(crate) async fn bind(forward: Forward, nodes: &[Ipv4Addr]) -> Result<(Vec<TcpListener>, Forward)> {
+    let (mut listeners, mut bound) = (Vec::new(), forward);
+    for node in nodes.iter().copied() {
+        let taken = |error: &std::io::Error| {
+            let owner = port_owner(bound.local).map(|owner| format!(" by {owner}")).unwrap_or_default();
+            Error::new(format!("port {node}:{} is taken{owner}: {error}", bound.local)).hint(format!(
+                "end what uses it, or choose another port: local-cloud up --forward PORT:{}",
+                bound.listener
+            ))
+        };
+        let listener = TcpListener::bind((node, bound.local)).await.map_err(|error| taken(&error))?;
+        bound.local = listener.local_addr().map_err(|error| taken(&error))?.port();
+        listeners.push(listener);
+    }
+    Ok((listeners, bound))
 }
 
-/// Serves one listener until the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, port: u16, balancer: Arc<Balancer>) {
+/// Serves one listener of a node until the task is dropped.
+pub(crate) async fn serve(listener: TcpListener, node: usize, port: u16, balancer: Arc<Balancer>) {
     loop {
         let (stream, client) = match listener.accept().await {
             Ok((stream, address)) => (stream, address.ip()),
@@ -47,7 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, port: u16, balancer: Arc<Balanc
         let balancer = Arc::clone(&balancer);
         tokio::spawn(async move {
             let service = service_fn(|request| async {
-                Ok::<_, Infallible>(proxy::answer(&balancer, port, client, request).await)
+                Ok::<_, Infallible>(proxy::answer(&balancer, node, port, client, request).await)
             });
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
@@ -62,11 +67,20 @@ pub(crate) async fn serve(listener: TcpListener, port: u16, balancer: Arc<Balanc
 mod tests {
     use super::*;
 
+    const NODES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 1, 9, 9)];
+
+    #[tokio::test]
+    async fn every_node_has_the_same_port_at_its_own_address() {
+        let (listeners, forward) = bind(Forward { local: 0, listener: 80 }, &NODES).await.unwrap();
+        assert_ne!(forward.local, 0);
+        let bound: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        assert_eq!(bound, NODES.map(|node| (node, forward.local).into()));
+    }
+
     #[tokio::test]
     async fn a_taken_port_is_reported_with_its_owner() {
-        let (_held, forward) = bind(Forward { local: 0, listener: 80 }).await.unwrap();
-        assert_ne!(forward.local, 0);
-        let error = bind(forward).await.unwrap_err().to_string();
+        let (_held, forward) = bind(Forward { local: 0, listener: 80 }, &NODES).await.unwrap();
+        let error = bind(forward, &NODES).await.unwrap_err().to_string();
         assert!(error.contains(&format!("127.0.0.1:{} is taken by", forward.local)), "{error}");
         assert!(error.contains("--forward PORT:80"), "{error}");
     }

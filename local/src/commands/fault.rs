@@ -1,6 +1,7 @@
-//! `fault`: rules by which API calls and tasks fail on purpose.
+//! `fault`: rules by which API calls and tasks fail on purpose, and how late the load balancer is.
 
 use super::{block_on, print};
+use crate::balancer::Lag;
 use crate::control::{self, Question};
 use crate::error::{Context, Result};
 use crate::gateway::{Caller, Effect, Fault};
@@ -9,6 +10,7 @@ use crate::rule::Turns;
 use crate::task_fault::{TaskEffect, TaskFault};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What is done with faults.
 #[derive(Debug, Subcommand)]
@@ -17,13 +19,22 @@ pub(crate) enum FaultCommand {
     Add(AddArgs),
     /// Let tasks fail; all tasks where nothing narrows it down
     Task(TaskArgs),
+    /// Let the load balancer's last node follow changes of listeners and rules so much later
+    ///
+    /// The other node follows as ever: each change within 0.3 s. After 0s both follow at once, before the API answers. In
+    /// force until `clear`.
+    Lag {
+        /// How much later, such as 500ms, 3s or 2m
+        #[arg(value_name = "TIME", value_parser = time)]
+        by: Duration,
+    },
     /// The faults there are, and how many calls or requests each has met
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Let calls and tasks be as they are again
+    /// Let calls, tasks and the load balancer be as they are again
     Clear {
         /// Only this one
         id: Option<u64>,
@@ -96,10 +107,16 @@ pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> 
             let fault: TaskFault = block_on(control::ask(&socket, &Question::AddTaskFault(args.into())))?;
             format!("fault {}: {}\n", fault.id, describe_task(&fault))
         }
+        FaultCommand::Lag { by } => {
+            let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            let lag: Lag = block_on(control::ask(&socket, &Question::SetLag(ms)))?;
+            format!("fault {}: {}\n", lag.id, describe_lag(&lag))
+        }
         FaultCommand::List { json } => {
             let faults: Vec<Fault> = block_on(control::ask(&socket, &Question::Faults))?;
             let of_tasks: Vec<TaskFault> = block_on(control::ask(&socket, &Question::TaskFaults))?;
-            if json { as_json(&faults, &of_tasks)? } else { as_lines(&faults, &of_tasks) }
+            let lag: Option<Lag> = block_on(control::ask(&socket, &Question::Lag))?;
+            if json { as_json(&faults, &of_tasks, lag.as_ref())? } else { as_lines(&faults, &of_tasks, lag.as_ref()) }
         }
         FaultCommand::Clear { id } => {
             let cleared: usize = block_on(control::ask(&socket, &Question::ClearFaults(id)))?;
@@ -110,17 +127,18 @@ pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(faults: &[Fault], of_tasks: &[TaskFault]) -> Result<String> {
-    let all = serde_json::json!({ "calls": faults, "tasks": of_tasks });
+fn as_json(faults: &[Fault], of_tasks: &[TaskFault], lag: Option<&Lag>) -> Result<String> {
+    let all = serde_json::json!({ "calls": faults, "tasks": of_tasks, "lag": lag });
     Ok(serde_json::to_string_pretty(&all).context(|| "cannot print the faults".into())? + "\n")
 }
 
-fn as_lines(faults: &[Fault], of_tasks: &[TaskFault]) -> String {
+fn as_lines(faults: &[Fault], of_tasks: &[TaskFault], lag: Option<&Lag>) -> String {
     let call = |fault: &Fault| format!("fault {}: {}; {} calls met it\n", fault.id, describe(fault), fault.turns.met);
     let task = |fault: &TaskFault| {
         format!("fault {}: {}; {} requests met it\n", fault.id, describe_task(fault), fault.turns.met)
     };
-    let lines: String = faults.iter().map(call).chain(of_tasks.iter().map(task)).collect();
+    let lag = lag.map(|lag| format!("fault {}: {}\n", lag.id, describe_lag(lag)));
+    let lines: String = faults.iter().map(call).chain(of_tasks.iter().map(task)).chain(lag).collect();
     if lines.is_empty() { "No faults.\n".to_owned() } else { lines }
 }
 
@@ -193,9 +211,49 @@ fn describe_task(fault: &TaskFault) -> String {
     text + &fault.turns.in_words("requests")
 }
 
+fn describe_lag(lag: &Lag) -> String {
+    match lag.ms {
+        0 => "the load balancer follows changes of listeners and rules at once".to_owned(),
+        ms => format!("the load balancer's last node follows changes of listeners and rules {ms} ms later"),
+    }
+}
+
+/// A whole number with its unit; 0 needs none.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: Option<u64> = number.parse().ok();
+    let ms = number.and_then(|number| match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        "" if number == 0 => Some(0),
+        _ => None,
+    });
+    ms.map(Duration::from_millis).ok_or_else(|| "a time is a whole number with ms, s or m, such as 500ms".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_a_number_with_its_unit() {
+        let ms = |text: &str| time(text).map(|time| time.as_millis());
+        assert_eq!([ms("500ms"), ms("3s"), ms("2m"), ms("0"), ms("0s")], [500, 3000, 120_000, 0, 0].map(Ok));
+        for wrong in ["", "3", "s", "-1s", "1.5s", "3 s", "1h", "99999999999999999999s"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_lag_is_listed_with_the_other_faults() {
+        assert_eq!(as_lines(&[], &[], None), "No faults.\n");
+        let lag = |ms| as_lines(&[], &[], Some(&Lag { id: 4, ms }));
+        let late = "fault 4: the load balancer's last node follows changes of listeners and rules 3000 ms later\n";
+        assert_eq!(lag(3000), late);
+        assert_eq!(lag(0), "fault 4: the load balancer follows changes of listeners and rules at once\n");
+    }
 
     #[test]
     fn a_fault_of_tasks_is_described_by_whom_it_means_and_what_happens() {

@@ -38,7 +38,8 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
             "endpoint": record.endpoint(),
             "region": record.region,
             "forwards": forwards,
-            "connect_to": connect_to(&record.forwards),
+            "nodes": record.nodes,
+            "connect_to": connect_to(&record.nodes, &record.forwards),
             "tasks": engine.tasks,
             "pull_failures": engine.pull_failures,
             "logs": { "daemon": layout.daemon_log(), "ministack": layout.ministack_log() },
@@ -100,6 +101,8 @@ fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) 
             listener_name(*forward)
         ));
     }
+    let nodes: Vec<String> = record.nodes.iter().map(ToString::to_string).collect();
+    lines.push(format!("  nodes         {}  (of the load balancer; each has every forwarded port)", nodes.join(", ")));
     let (failed, live): (Vec<&TaskReport>, Vec<&TaskReport>) =
         engine.tasks.iter().partition(|task| task.state == engine::Phase::Exited);
     if engine.tasks.is_empty() {

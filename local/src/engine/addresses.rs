@@ -1,4 +1,5 @@
-//! A loopback address for every task, as `awsvpc` gives each its own, from a range that no other instance uses.
+//! A loopback address for every task, as `awsvpc` gives each its own, and for the load balancer's second node, from a range
+//! that no other instance uses.
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -8,7 +9,10 @@ use std::net::Ipv4Addr;
 /// Second octets of 127.64.0.0/10; every instance holds one.
 const RANGES: std::ops::RangeInclusive<u8> = 64..=127;
 
-/// The addresses of one instance: 127.X.0.1 to 127.X.255.254.
+/// The last two octets of the first address for tasks.
+const FIRST_TASK: u16 = 2;
+
+/// The addresses of one instance: 127.X.0.1 is the load balancer's, 127.X.0.2 to 127.X.255.254 are for tasks.
 #[derive(Debug)]
 pub(crate) struct AddressPool {
     range: u8,
@@ -35,7 +39,12 @@ impl AddressPool {
     }
 
     fn new(range: u8, lock: Option<File>) -> Self {
-        Self { range, next: 1, taken: BTreeMap::new(), _lock: lock }
+        Self { range, next: FIRST_TASK, taken: BTreeMap::new(), _lock: lock }
+    }
+
+    /// Where the load balancer's second node answers. The first one is where people look: 127.0.0.1.
+    pub(crate) const fn second_node(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.range, 0, 1)
     }
 
     /// The address of a task: the same for all of its containers. A released one comes back last, so that
@@ -46,7 +55,7 @@ impl AddressPool {
         }
         for _ in 0..u16::MAX {
             let [high, low] = self.next.to_be_bytes();
-            self.next = if self.next >= 0xfffe { 1 } else { self.next + 1 };
+            self.next = if self.next >= 0xfffe { FIRST_TASK } else { self.next + 1 };
             let address = Ipv4Addr::new(127, self.range, high, low);
             if !matches!(low, 0 | 255) && !self.taken.values().any(|taken| *taken == address) {
                 self.taken.insert(task.to_owned(), address);
@@ -69,9 +78,9 @@ mod tests {
     #[test]
     fn containers_of_one_task_share_an_address_and_tasks_do_not() {
         let mut pool = AddressPool::new(70, None);
-        assert_eq!(pool.of("a"), Some(Ipv4Addr::new(127, 70, 0, 1)));
+        assert_eq!(pool.of("a"), Some(Ipv4Addr::new(127, 70, 0, 2)));
         assert_eq!(pool.of("a"), pool.of("a"));
-        assert_eq!(pool.of("b"), Some(Ipv4Addr::new(127, 70, 0, 2)));
+        assert_eq!(pool.of("b"), Some(Ipv4Addr::new(127, 70, 0, 3)));
     }
 
     #[test]
@@ -83,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn addresses_never_end_in_0_or_255_and_go_round() {
+    fn addresses_of_tasks_never_end_in_0_or_255_nor_are_the_load_balancers_and_go_round() {
         let mut pool = AddressPool::new(70, None);
         for task in 0..70_000 {
             let name = task.to_string();
             let address = pool.of(&name).unwrap();
-            assert!(!matches!(address.octets()[3], 0 | 255), "{address}");
+            assert!(!matches!(address.octets()[3], 0 | 255) && address != pool.second_node(), "{address}");
             pool.release(&name);
         }
     }

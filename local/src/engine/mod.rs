@@ -15,6 +15,7 @@ pub(crate) mod placement;
 pub(crate) mod probe;
 mod wire;
 
+pub(crate) use addresses::AddressPool;
 pub(crate) use api::{EngineStatus, STATUS_PATH, bind, serve};
 pub(crate) use container::{Phase, TaskReport};
 
@@ -23,7 +24,6 @@ use crate::balancer::Balancer;
 use crate::error::{Context, Error, Result};
 use crate::image::ImageStore;
 use crate::instance::{Layout, ProcessLedger};
-use addresses::AddressPool;
 use backoff::Backoff;
 use container::Container;
 use launch::Isolation;
@@ -77,6 +77,7 @@ impl Engine {
         cloud: Cloud,
         balancer: Arc<Balancer>,
         ledger: Arc<ProcessLedger>,
+        addresses: AddressPool,
     ) -> Result<Self> {
         let containers_dir = layout.containers();
         if containers_dir.exists() {
@@ -88,7 +89,7 @@ impl Engine {
             containers: Mutex::default(),
             failures: Mutex::default(),
             pull_failures: Mutex::default(),
-            addresses: Mutex::new(AddressPool::claim()?),
+            addresses: Mutex::new(addresses),
             backoff: Mutex::default(),
             images: ImageStore::new(&layout.images(), endpoint)?,
             cloud,

@@ -15,7 +15,6 @@ use crate::balancer::remove_hop_by_hop;
 use crate::error::{Error, Result, chain};
 use crate::http_client::{self, Body, HttpClient, full};
 use crate::process::port_owner;
-use crate::task_fault::TaskFaults;
 use bytes::Bytes;
 use call::Protocol;
 use fault::Met;
@@ -39,7 +38,7 @@ pub(crate) struct Gateway {
     /// `127.0.0.1:PORT` of MiniStack.
     upstream: String,
     client: HttpClient,
-    balancer: Arc<Balancer>,
+    pub(crate) balancer: Arc<Balancer>,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
 }
@@ -82,16 +81,6 @@ impl Gateway {
             journal: Journal::default(),
             faults: Faults::default(),
         })
-    }
-
-    /// The DNS name of the load balancer that a listener port belongs to.
-    pub(crate) fn balancer_name(&self, port: u16) -> Option<String> {
-        self.balancer.name(port)
-    }
-
-    /// The faults of tasks.
-    pub(crate) fn task_faults(&self) -> &TaskFaults {
-        self.balancer.faults()
     }
 
     /// Serves the endpoint until the task is dropped.
@@ -193,7 +182,7 @@ impl Gateway {
             }
         };
         if !action.is_empty() && !action.starts_with("Describe") && response.status().is_success() {
-            // Whoever reads the answer finds the change in force.
+            // Whoever reads the answer finds targets as they are now; the nodes follow the rules when they do.
             if let Err(error) = self.balancer.refresh().await {
                 tracing::warn!("the load balancer is behind: {error}");
             }
