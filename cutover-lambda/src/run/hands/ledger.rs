@@ -4,7 +4,7 @@ use super::{Hands, Interrupted};
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
 use crate::idle::is_swap;
-use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError, StoreError, keys};
+use crate::ledger::{Holder, Lease, LeaseError, ObjectStore, Purpose, RecordError, StoreError, keys};
 use crate::machine::{Event, Route, Subject};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
@@ -57,13 +57,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     /// Takes the lease. A reconcile waits for one that is not renewed to expire: its holder may be dead.
     async fn take_lease(&self) -> Result<Lease<S>, LeaseError> {
         let ledger = &self.stack.ledger;
-        let mut seen: Option<Box<LeaseInfo>> = None;
+        let mut seen: Option<Box<Holder>> = None;
         loop {
             let error = match ledger.acquire(Purpose::Cutover, &self.id, LEASE_TTL).await {
                 Err(LeaseError::Held(info)) => info,
                 other => return other,
             };
-            let renewed = seen.as_ref().is_some_and(|seen| **seen != *error);
+            let renewed = seen.as_ref().is_some_and(|seen| seen.version != error.version);
             let left = self.deadline.saturating_duration_since(Instant::now());
             if self.request.op != Op::Reconcile || renewed || left < ROLLBACK_BUDGET + LEASE_PAUSE {
                 return Err(LeaseError::Held(error));
