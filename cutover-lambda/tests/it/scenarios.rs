@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use Color::{Blue, Green};
 
@@ -269,6 +269,29 @@ async fn a_lease_that_a_killed_cutover_left_behind_is_not_free_even_once_it_has_
     let ledger = Ledger::new(Arc::clone(&world.store), world.clock);
     assert!(ledger.holder().await.unwrap().is_none());
     assert!(!ledger.is_free().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_fails_after_the_swap_takes_nothing_back() {
+    for seconds in [10, 30, 60, 240] {
+        for from in [2500, 4000, 9000, 14_000] {
+            let world = World::new();
+            let from = Instant::now() + Duration::from_millis(from);
+            let outage = from..from + Duration::from_secs(seconds);
+            let record = world.invoke_in(json!({"id": "run"}), Some(outage)).await;
+            assert_sound(&world, &record, Outcome::Done, Blue);
+            let stored = world.invoke(json!({"id": "run"})).await;
+            assert_eq!((stored.outcome, stored.recorded), (Some(Outcome::Done), true), "{seconds}");
+            let ledger = Ledger::new(Arc::clone(&world.store), world.clock);
+            assert!(ledger.is_free().await.unwrap(), "{seconds}: the lease was given back");
+        }
+    }
+    // For longer than the function lives: it ends in time, and says that nothing was recorded.
+    let world = World::new();
+    let began = Instant::now();
+    let outage = began + Duration::from_secs(4)..began + Duration::from_hours(1);
+    let record = world.invoke_in(json!({}), Some(outage)).await;
+    assert!(!record.recorded && began.elapsed() < Duration::from_mins(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,12 +4,14 @@ use super::{Hands, Interrupted};
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
 use crate::idle::is_swap;
-use crate::ledger::{Holder, Lease, LeaseError, ObjectStore, Purpose, RecordError, StoreError, keys};
+use crate::ledger::{FAREWELL, Holder, Lease, LeaseError, ObjectStore, Purpose, RecordError, StoreError, keys};
 use crate::machine::{Event, Route, Subject};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
-use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET, SAVE_TIMEOUT, SEARCHED};
+use crate::run::budget::{
+    LEASE_TTL, RELEASE_TIMEOUT, ROLLBACK_BUDGET, SAVE_PAUSE, SAVE_TIMEOUT, SEARCHED, VERIFIED_TIMEOUT,
+};
 use crate::{Record, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -227,6 +229,24 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
+    /// Writes the record, and where listeners were written tries for as long as there is time: what users got does not
+    /// depend on the ledger. Each write names the version that it replaces, so it cannot undo what anybody decided since.
+    async fn save_patiently(&mut self) -> Event {
+        loop {
+            let saved = self.save().await;
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let wrote = self.live.edit(|record| record.wrote);
+            if saved != Event::SaveFailed || !wrote || left < SAVE_TIMEOUT + FAREWELL + RELEASE_TIMEOUT {
+                return saved;
+            }
+            sleep(SAVE_PAUSE).await;
+        }
+    }
+
+    pub(super) async fn save_verified(&mut self) -> Event {
+        timeout(VERIFIED_TIMEOUT, self.save()).await.unwrap_or(Event::SaveFailed)
+    }
+
     pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Event {
         let Some(mut run) = self.interrupted.take() else {
             return Event::Saved;
@@ -266,7 +286,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Event {
         self.live.stop().await;
         self.conclude(outcome);
-        let saved = self.save().await;
+        let saved = self.save_patiently().await;
         if saved != Event::Saved {
             // It is not the outcome as long as the ledger does not hold it.
             self.live.edit(|record| record.outcome = None);
