@@ -18,6 +18,7 @@ pub mod releases;
 pub mod report;
 pub mod status;
 pub mod synth;
+pub mod unlock;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
