@@ -4,6 +4,7 @@
 
 mod lease;
 mod list;
+mod process;
 mod read;
 mod records;
 mod s3;
@@ -11,6 +12,7 @@ mod samples;
 mod store;
 
 pub use lease::{FAREWELL, HEARTBEATS_PER_TTL, Holder, LONGEST_LIFE, Lease, LeaseError, LeaseInfo, MARGIN, Purpose};
+pub use process::Process;
 pub use records::{RecordError, RecordWriter};
 pub use s3::{S3Store, s3_client};
 pub(crate) use samples::SamplesWriter;
@@ -50,11 +52,12 @@ pub mod keys {
 pub struct Ledger<S> {
     store: Arc<S>,
     clock: Clock,
+    process: Option<Process>,
 }
 
 impl<S> Clone for Ledger<S> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), clock: self.clock }
+        Self { store: Arc::clone(&self.store), clock: self.clock, process: self.process.clone() }
     }
 }
 
@@ -71,7 +74,13 @@ impl S3Ledger {
 impl<S: ObjectStore> Ledger<S> {
     /// The ledger in this store; `clock` tells the times that are written for people, and decides nothing.
     pub const fn new(store: Arc<S>, clock: Clock) -> Self {
-        Self { store, clock }
+        Self { store, clock, process: None }
+    }
+
+    /// Whoever takes the lease through this is the given process: others on its machine see that it is gone.
+    #[must_use]
+    pub fn of_process(self, process: Option<Process>) -> Self {
+        Self { process, ..self }
     }
 
     /// The record of one run; none where there is none. One that has not ended and was not written for [`SILENCE`] by the

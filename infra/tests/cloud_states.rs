@@ -140,11 +140,21 @@ fn deployment_that_waits(cloud: &Cloud, function: &Function<'_>, version: &str) 
 }
 
 #[test]
-fn unlock_breaks_a_lock_whose_holder_lives_or_that_nobody_understands() {
+fn the_lock_of_a_killed_deployment_is_taken_over_at_once_on_the_same_machine_and_unlock_breaks_one_that_lives() {
     let cloud = Cloud::start([90, 91]);
     cloud.run_in(&faulty(), &["deploy"]).expect(0);
     let function = Function::of(&cloud);
     let run = |arguments: &[&str]| cloud.run_in(&faulty(), arguments);
+
+    let mut killed = deployment_that_waits(&cloud, &function, "4");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    cloud.local(&["fault", "clear"]).expect(0);
+    let before = function.lease().unwrap();
+    let again = run(&["deploy", "--version", "4"]).expect(0);
+    assert!(again.err.contains("was ended on this machine"), "{}", again.err);
+    assert_eq!(function.lease().unwrap()["released"], true);
+    assert_ne!(function.lease().unwrap()["writer"], before["writer"]);
 
     // One that lives.
     let said = run(&["unlock", "--yes"]).expect(0);

@@ -11,7 +11,7 @@
 //! theirs, a deployment's as if covered, until [`Ledger::expire_abandoned`] sees that nobody renews it.
 
 use super::store::{ObjectStore, StoreError, When};
-use super::{Ledger, RecordError, keys};
+use super::{Ledger, Process, RecordError, keys};
 use crate::clock::{later, millis};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -92,6 +92,9 @@ pub struct LeaseInfo {
     pub interrupted: Vec<String>,
     /// A different text for every acquisition.
     pub writer: String,
+    /// The process that holds it, where that is a command's: others on the same machine see that it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
 }
 
 /// A time that nothing is decided by: one that cannot be is the end of all times.
@@ -256,6 +259,7 @@ impl<S: ObjectStore> Ledger<S> {
             released: false,
             interrupted: interrupted.clone(),
             writer: uuid::Uuid::new_v4().to_string(),
+            process: self.process.clone(),
         };
         let etag = self.write_lease(&info, before.as_ref().map(|old| old.version.as_str())).await?;
         let (good_until, _) = watch::channel(Some(asked + ttl));
@@ -287,6 +291,21 @@ impl<S: ObjectStore> Ledger<S> {
             return Ok(false);
         }
         self.write_lease(&held.info.ended(), Some(&held.version)).await.map(|_| true)
+    }
+
+    /// Lets a lease expire whose holder was a process of this machine and is gone. False if it is not, or if somebody else was
+    /// faster.
+    ///
+    /// Only for a lease that is not covered: what its holder began ended with it.
+    pub async fn expire_gone(&self, held: &Holder) -> Result<bool, LeaseError> {
+        if !held.info.process.as_ref().is_some_and(Process::is_gone) {
+            return Ok(false);
+        }
+        match self.write_lease(&held.info.clone().ended(), Some(&held.version)).await {
+            Ok(_) => Ok(true),
+            Err(LeaseError::Held(_) | LeaseError::Store(StoreError::Conflict { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Watches a lease for so long; true as soon as it is renewed, given back or taken over.
@@ -327,6 +346,7 @@ impl<S: ObjectStore> Ledger<S> {
             released: false,
             interrupted: interrupted.into_iter().rev().collect(),
             writer: uuid::Uuid::new_v4().to_string(),
+            process: None,
         };
         let mended = mended.ended();
         let body = in_json(&mended)?;

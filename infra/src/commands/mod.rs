@@ -179,18 +179,27 @@ impl Context {
         }
     }
 
-    /// Lets the lock of a deployment expire whose command died while CloudFormation changed the stack, once that is over.
-    /// False if there is none such: then the lock is held, or expires by itself soon enough.
+    /// Lets the lock of a deployment expire whose command died: at once where that can be seen on this machine; once
+    /// CloudFormation is done where that changed the stack. False if there is none such: then the lock is held, or expires by
+    /// itself soon enough.
     async fn expire_abandoned(&self, cloud: &Cloud, ledger: &S3Ledger, holder: &Holder) -> Result<bool> {
-        if holder.info.purpose != Purpose::Deployment || holder.info.life() <= LEASE_TTL {
+        if holder.info.purpose != Purpose::Deployment {
             return Ok(false);
+        }
+        let failed = |error| Error::failed("cannot look after the lock").because(error);
+        if holder.info.life() <= LEASE_TTL {
+            let gone = ledger.expire_gone(holder).await.map_err(failed)?;
+            if gone {
+                self.listener
+                    .note(format!("deployment {} was ended on this machine: the lock is free now", holder.info.holder));
+            }
+            return Ok(gone);
         }
         let stack = DeployedStack::find(cloud, &self.stack).await?;
         if stack.is_some_and(|stack| stack.in_progress()) {
             return Ok(false);
         }
-        let expired = ledger.expire_abandoned(LEASE_TTL).await;
-        let expired = expired.map_err(|error| Error::failed("cannot look after the lock").because(error))?;
+        let expired = ledger.expire_abandoned(LEASE_TTL).await.map_err(failed)?;
         if expired {
             self.listener
                 .note(format!("deployment {} renews its lock no more: the lock is free now", holder.info.holder));

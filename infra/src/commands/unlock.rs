@@ -163,6 +163,7 @@ mod tests {
                 released: false,
                 interrupted: Vec::new(),
                 writer: String::new(),
+                process: None,
             },
             age: Duration::from_secs(13),
             version: String::new(),

@@ -173,6 +173,7 @@ mod tests {
                 released: false,
                 interrupted: Vec::new(),
                 writer: String::new(),
+                process: None,
             };
             view.status.iter_mut().for_each(|status| status.lock = Some(lock.clone()));
         });

@@ -337,3 +337,20 @@ async fn a_lease_that_is_broken_is_lost_to_its_holder_and_its_run_is_remembered(
     let next = ledger.acquire(Purpose::Cutover, "next", TTL).await.unwrap();
     assert_eq!(next.interrupted(), ["run"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_process_is_gone_is_free_at_once_for_others_on_its_machine() {
+    let store = Arc::new(MemoryStore::default());
+    let here = Process::current().unwrap();
+    let gone = Process { pid: u32::MAX, ..here.clone() };
+    let elsewhere = Process { place: "elsewhere".to_owned(), ..gone.clone() };
+    let other = Ledger::new(Arc::clone(&store), clock(0));
+    for (process, free) in [(Some(gone), true), (Some(here), false), (Some(elsewhere), false), (None, false)] {
+        let ledger = Ledger::new(Arc::clone(&store), clock(0)).of_process(process.clone());
+        drop(ledger.acquire(Purpose::Deployment, "dead", TTL).await.unwrap());
+        let holder = other.holder().await.unwrap().unwrap();
+        assert_eq!(other.expire_gone(&holder).await.unwrap(), free, "{process:?}");
+        assert_eq!(other.holder().await.unwrap().is_none(), free, "{process:?}");
+        tokio::time::sleep(TTL + MARGIN).await;
+    }
+}
