@@ -4,6 +4,9 @@
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::RuntimeComponents;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId as _;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
@@ -11,6 +14,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +52,35 @@ pub enum AwsConfigError {
 /// The account in an ARN, if it names one (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
 pub fn account_of(arn: &str) -> Option<&str> {
     arn.split(':').nth(4).filter(|account| !account.is_empty())
+}
+
+/// What went wrong with a call, for people: the service's code, message and request id; where no service answered, the
+/// innermost cause. Never Rust's `Debug`, nor a body.
+pub fn in_words<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: StdError + ProvideErrorMetadata + 'static,
+{
+    let answered = error.raw_response().filter(|_| error.as_service_error().is_some());
+    let Some(response) = answered else { return innermost(error) };
+    let meta = error.meta();
+    let code = meta.code().map_or_else(|| format!("HTTP {}", response.status().as_u16()), str::to_owned);
+    let message = meta.message().map_or_else(String::new, |message| format!(": {message}"));
+    let id = meta.request_id().map_or_else(String::new, |id| format!(" (request id {id})"));
+    format!("{code}{message}{id}")
+}
+
+/// The last of an error's causes that says something.
+fn innermost(error: &dyn StdError) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !said.is_empty() {
+            words = said;
+        }
+        next = cause.source();
+    }
+    words
 }
 
 /// Makes rustls with ring the process's TLS. May be called again; the first call wins.

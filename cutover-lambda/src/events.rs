@@ -12,12 +12,12 @@
 //! the process died before it gave the lease back, the next run tells again, and `id` in the detail says that it is the same.
 
 use crate::audience::TIMEOUT;
+use crate::aws::in_words;
 use crate::calls::OnlyListed;
 use crate::request::Op;
 use crate::{Outcome, Record};
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::error::DisplayErrorContext;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_smithy_types::timeout::TimeoutConfig;
 use serde_json::Value;
@@ -61,7 +61,7 @@ impl EventBus {
                 tracing::warn!(id = record.id, refused, "the event bus did not take the event");
             }
             Err(error) => {
-                let error = DisplayErrorContext(error).to_string();
+                let error = in_words(&error);
                 tracing::warn!(id = record.id, error, "the event bus was not told");
             }
         }

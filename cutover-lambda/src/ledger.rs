@@ -3,21 +3,29 @@
 //! cutover or a deployment does while it holds the lease.
 
 mod lease;
+mod list;
+mod process;
+mod read;
 mod records;
 mod s3;
 mod samples;
 mod steering;
 mod store;
 
-pub use lease::{FAREWELL, HEARTBEATS_PER_TTL, Lease, LeaseError, LeaseInfo, Purpose, SKEW};
+pub use lease::{FAREWELL, HEARTBEATS_PER_TTL, Holder, LONGEST_LIFE, Lease, LeaseError, LeaseInfo, MARGIN, Purpose};
+pub use process::Process;
 pub use records::{RecordError, RecordWriter};
 pub use s3::{S3Store, s3_client};
 pub(crate) use samples::SamplesWriter;
-pub use store::{Listed, MemoryStore, Object, ObjectStore, StoreError, When};
+pub use store::{Keys, LARGEST, Listed, MemoryStore, Object, ObjectStore, Read, StoreError, When};
 
 use crate::Record;
 use crate::clock::Clock;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A run that lives writes its record far more often than this.
+pub const SILENCE: Duration = Duration::from_secs(45);
 
 /// Keys in the bucket.
 pub mod keys {
@@ -50,11 +58,12 @@ pub mod keys {
 pub struct Ledger<S> {
     store: Arc<S>,
     clock: Clock,
+    process: Option<Process>,
 }
 
 impl<S> Clone for Ledger<S> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), clock: self.clock }
+        Self { store: Arc::clone(&self.store), clock: self.clock, process: self.process.clone() }
     }
 }
 
@@ -69,35 +78,23 @@ impl S3Ledger {
 }
 
 impl<S: ObjectStore> Ledger<S> {
-    /// The ledger in this store; `clock` tells when a lease expires.
+    /// The ledger in this store; `clock` tells the times that are written for people, and decides nothing.
     pub const fn new(store: Arc<S>, clock: Clock) -> Self {
-        Self { store, clock }
+        Self { store, clock, process: None }
     }
 
-    /// The record of one run; none where there is none.
+    /// Whoever takes the lease through this is the given process: others on its machine see that it is gone.
+    #[must_use]
+    pub fn of_process(self, process: Option<Process>) -> Self {
+        Self { process, ..self }
+    }
+
+    /// The record of one run; none where there is none. One that has not ended and was not written for [`SILENCE`] by the
+    /// store's clock says that it was interrupted.
     pub async fn load(&self, id: &str) -> Result<Option<Record>, RecordError> {
-        Ok(self.load_version(id).await?.map(|(record, _)| record))
-    }
-
-    /// The newest records, newest first, `limit` at most. A record that cannot be read (a newer format) is left out.
-    pub async fn list(&self, limit: usize) -> Result<Vec<Record>, RecordError> {
-        let mut listed = self.store.list(keys::RUNS).await?;
-        listed.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
-        let ids = listed.iter().filter_map(|object| object.key.strip_prefix(keys::RUNS)?.strip_suffix(".json"));
-        let mut records = Vec::new();
-        for id in ids.take(limit) {
-            match self.load(id).await {
-                Ok(record) => records.extend(record),
-                Err(RecordError::Unreadable { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        records.sort_by(|a, b| (b.started, &b.id).cmp(&(a.started, &a.id)));
-        Ok(records)
-    }
-
-    /// The newest record.
-    pub async fn latest(&self) -> Result<Option<Record>, RecordError> {
-        Ok(self.list(1).await?.into_iter().next())
+        let Some(found) = self.find(id).await? else { return Ok(None) };
+        let mut record = found.value;
+        record.interrupted = !record.is_final() && found.age >= SILENCE;
+        Ok(Some(record))
     }
 }

@@ -27,6 +27,7 @@ pub const WHOLE_FAILURES: usize = 20;
 
 /// The record of a run, live and final.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a format for people and programs, in which each has its name")]
 pub struct Record {
     /// Version of this format, [`SCHEMA`].
     pub schema: u32,
@@ -89,6 +90,10 @@ pub struct Record {
     /// The interrupted runs that this one put right first.
     #[serde(default)]
     pub recovered: Vec<String>,
+    /// Whether it has not ended and was not written for longer than a run that lives ever takes. Who reads the ledger finds
+    /// that out: it is never stored.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub interrupted: bool,
     /// The request as it was understood.
     pub request: Request,
     /// Whether the outcome is in the ledger. False only in the answer of a function that lost its lease or its ledger:
@@ -105,6 +110,11 @@ pub struct Record {
 
 const fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_not(value: &bool) -> bool {
+    !*value
 }
 
 /// Versions, as the version header told them.
@@ -206,6 +216,7 @@ impl Record {
             probes: None,
             recovered_by: None,
             recovered: Vec::new(),
+            interrupted: false,
             request,
             recorded: true,
             writer,
@@ -216,5 +227,19 @@ impl Record {
     /// Whether the run has ended.
     pub const fn is_final(&self) -> bool {
         self.outcome.is_some()
+    }
+
+    /// Whether it goes on, as far as the ledger tells.
+    pub const fn is_running(&self) -> bool {
+        !self.is_final() && !self.interrupted
+    }
+
+    /// How it ended, or that it runs, or that it was interrupted, in one word.
+    pub const fn state(&self) -> &'static str {
+        match self.outcome {
+            Some(outcome) => outcome.as_str(),
+            None if self.interrupted => "interrupted",
+            None => "running",
+        }
     }
 }

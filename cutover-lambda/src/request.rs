@@ -146,7 +146,8 @@ pub struct Request {
     /// Who asks, for the record and the history: free text of at most 256 bytes. It is believed, not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Refuse after this time (RFC 3339).
+    /// Refuse after this time (RFC 3339) by the clock of the ledger's store: an event that waited too long in a queue does not
+    /// begin any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
     /// How prod is probed.

@@ -26,7 +26,7 @@ use crate::request::{Op, VersionExpectation, new_id};
 use crate::{Answer, Record, Request};
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
 /// A stack, as a run sees it.
@@ -101,7 +101,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
     }
 
     async fn run(self: &Arc<Self>, request: Request, deadline: Instant) -> Record {
-        if let Some((message, hint)) = self.refusal(&request, deadline) {
+        let refusal = match refusal(&request, deadline) {
+            None => self.lateness(&request).await,
+            refusal => refusal,
+        };
+        if let Some((message, hint)) = refusal {
             return self.refuse(request, message, Some(hint), deadline).await;
         }
         let kind = match request.op {
@@ -125,26 +129,17 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         Box::pin(engine::run(Arc::clone(self), request, asked, deadline)).instrument(span).await
     }
 
-    /// Why a request cannot even begin, and what to do about it.
-    fn refusal(&self, request: &Request, deadline: Instant) -> Option<(String, String)> {
-        if let Err(error) = request.check() {
-            let message = format!("Refused: {error}; nothing was written.");
-            return Some((message, "Correct that field of the request.".to_owned()));
-        }
-        let now = self.clock.now();
-        if let Some(not_after) = request.not_after.filter(|not_after| *not_after < now) {
-            let message = format!("Refused: it is {now:.0}, past its not_after {not_after:.0}; nothing was written.");
-            return Some((message, "Ask again with a later not_after, or without.".to_owned()));
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let needed = budget::needed(request);
-        (needed > left).then(|| {
+    /// Why a request comes too late, and what to do about it. Whoever asks takes the time from the store, and so does this: the
+    /// clocks of their two machines may differ. Where the store does not answer, this machine's has to do.
+    async fn lateness(&self, request: &Request) -> Option<(String, String)> {
+        let not_after = request.not_after?;
+        let now = timeout(budget::READ_TIMEOUT, self.ledger.time()).await;
+        let now = now.ok().and_then(Result::ok).unwrap_or_else(|| self.clock.now());
+        (not_after < now).then(|| {
             let message = format!(
-                "Refused: it would need up to {} s, with the time to roll back, but the function has {} s left; nothing was written.",
-                needed.as_secs_f64().ceil(),
-                left.as_secs()
+                "Refused: it is {now:.0} by the ledger's clock, past its not_after {not_after:.0}; nothing was written."
             );
-            (message, "Send fewer probes, or give the function a longer timeout.".to_owned())
+            (message, "Ask again with a later not_after, or without.".to_owned())
         })
     }
 
@@ -185,6 +180,24 @@ impl<B, S, C> Stack<B, S, C> {
             }
         }
     }
+}
+
+/// Why a request cannot even begin, and what to do about it.
+fn refusal(request: &Request, deadline: Instant) -> Option<(String, String)> {
+    if let Err(error) = request.check() {
+        let message = format!("Refused: {error}; nothing was written.");
+        return Some((message, "Correct that field of the request.".to_owned()));
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let needed = budget::needed(request);
+    (needed > left).then(|| {
+        let message = format!(
+            "Refused: it would need up to {} s, with the time to roll back, but the function has {} s left; nothing was written.",
+            needed.as_secs_f64().ceil(),
+            left.as_secs()
+        );
+        (message, "Send fewer probes, or give the function a longer timeout.".to_owned())
+    })
 }
 
 /// The id of an event that is wrong otherwise, so that whoever follows it finds the refusal.

@@ -36,6 +36,10 @@ pub fn agree(answer: Option<&str>, otherwise: &str) -> Result<()> {
     }
 }
 
+fn nobody_to_ask(question: &str) -> Error {
+    Error::refused("this needs a person's confirmation, and there is no terminal to ask on").because(question)
+}
+
 /// What to do about what is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -54,12 +58,9 @@ impl Person {
         let (question, name) = (target.question(), &target.stack.name);
         if !Keyboard::is_there() {
             let flag = if target.needs_name() { format!("--confirm {name}") } else { "--yes".to_owned() };
-            return Err(Error::refused("this needs a person's confirmation, and there is no terminal to ask on")
-                .because(question)
-                .hint(format!("if it is meant: add {flag} (YES=1 with make)")));
+            return Err(nobody_to_ask(&question).hint(format!("if it is meant: add {flag} (YES=1 with make)")));
         }
-        let lines: Vec<String> = question.lines().map(|line| self.style.wrapped(line, 0)).collect();
-        eprintln!("{}", lines.join("\n"));
+        self.put(&question);
         if target.needs_name() {
             eprint!("Type the name of the stack to delete it: ");
             return match self.keyboard.line().await.as_deref().map(str::trim) {
@@ -69,6 +70,21 @@ impl Person {
         }
         eprint!("Go ahead? [y/N] ");
         agree(self.keyboard.line().await.as_deref(), "nothing was deleted").map(|()| Consent::Yes)
+    }
+
+    /// Asks whether something is meant. An error if it is not, which says `otherwise`, or if nobody can be asked.
+    pub async fn agree_to(&self, question: &str, otherwise: &str) -> Result<()> {
+        if !Keyboard::is_there() {
+            return Err(nobody_to_ask(question).hint("if it is meant: add --yes"));
+        }
+        self.put(question);
+        eprint!("Go ahead? [y/N] ");
+        agree(self.keyboard.line().await.as_deref(), otherwise)
+    }
+
+    fn put(&self, question: &str) {
+        let lines: Vec<String> = question.lines().map(|line| self.style.wrapped(line, 0)).collect();
+        eprintln!("{}", lines.join("\n"));
     }
 
     /// Asks what to do about what is under way, for this reason where there is one.

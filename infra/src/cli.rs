@@ -60,6 +60,12 @@ pub enum Verb {
         #[arg(long)]
         wait: bool,
     },
+    /// Break the lock that a deployment or cutover holds, if its holder is dead or must not go on.
+    Unlock {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Who is prod, who is dev, and what runs there.
     Status {
         /// Look again every two seconds, until interrupted.

@@ -9,7 +9,7 @@ use cutover_lambda::aws::account_of;
 use cutover_lambda::balancer::{Found, Places, Pointing, Rules};
 use cutover_lambda::color::Color;
 use cutover_lambda::connect_to::ConnectTo;
-use cutover_lambda::ledger::S3Ledger;
+use cutover_lambda::ledger::{Process, S3Ledger};
 use serde_json::Value;
 
 use crate::error::{Calling, Doing, Error, Result};
@@ -103,7 +103,7 @@ impl Cloud {
 
     /// The ledger of cutovers in the bucket of the stack that was looked up.
     pub fn ledger(&self, bucket: &str) -> S3Ledger {
-        S3Ledger::in_bucket(&self.config, bucket, self.account().as_deref())
+        S3Ledger::in_bucket(&self.config, bucket, self.account().as_deref()).of_process(Process::current())
     }
 
     /// The records of releases in the bucket of the stack that was looked up.

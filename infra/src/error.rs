@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId as _;
 
 /// What an error means to who ran the command; it becomes the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,9 +170,11 @@ impl<T, E: StdError + ProvideErrorMetadata> Calling<T> for std::result::Result<T
     fn calling(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| {
             let message = format!("cannot {}", what());
-            match error.code() {
-                Some(code) => service_error(message, code, error.message().unwrap_or_default()),
-                None => transport_error(message, &chain(&error)),
+            let text = error.message().unwrap_or_default();
+            match (error.code(), error.meta().request_id()) {
+                (Some(code), Some(id)) => service_error(message, code, &format!("{text} (request id {id})")),
+                (Some(code), None) => service_error(message, code, text),
+                (None, _) => transport_error(message, &chain(&error)),
             }
         })
     }
@@ -290,6 +293,16 @@ mod tests {
         assert!(!expired.is_transient() && expired.hints()[0].contains("aws sso login"));
         let skewed = service_error("x".to_owned(), "RequestTimeTooSkewed", "too large");
         assert!(skewed.hints()[0].contains("clock"), "{:?}", skewed.hints());
+    }
+
+    #[test]
+    fn a_services_error_is_code_message_and_request_id() {
+        use aws_sdk_s3::error::{ErrorMetadata, SdkError};
+        use aws_sdk_s3::operation::get_object::GetObjectError;
+        let meta = ErrorMetadata::builder().code("AccessDenied").message("No.").custom("aws_request_id", "4711");
+        let error: SdkError<_, ()> = SdkError::service_error(GetObjectError::generic(meta.build()), ());
+        let error = Err::<(), _>(error).calling(|| "read it".to_owned()).unwrap_err();
+        assert_eq!(error.causes(), ["AccessDenied: No. (request id 4711)"]);
     }
 
     #[test]

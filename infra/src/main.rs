@@ -17,7 +17,7 @@ use infra::commands::cutover::{Follower, Order};
 use infra::commands::destroy::Consent;
 use infra::commands::{
     Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, graph, history, init, logs, manual, open,
-    rehearse, releases, report, status, synth,
+    rehearse, releases, report, status, synth, unlock,
 };
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
@@ -192,6 +192,7 @@ async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
         Verb::Reconcile { wait } => {
             run_cutover(cli, context, &Order { wait: *wait, ..Order::new(Op::Reconcile) }).await
         }
+        Verb::Unlock { yes } => run_unlock(cli, context, person, *yes).await,
         Verb::Status { watch } => Box::pin(show_status(cli, context, *watch)).await,
         Verb::Logs { source, follow, since } => {
             let request = logs::Request { source: (*source).into(), since: *since, follow: *follow };
@@ -355,6 +356,23 @@ async fn run_rehearsal(cli: &Cli, context: &Context, arguments: &rehearse::Argum
         print_text(&infra::rehearse::text::terminal(&rehearsal, Style::of_stdout()))?;
     }
     infra::rehearse::verdict::error(&rehearsal).map_or(Ok(()), Err)
+}
+
+async fn run_unlock(cli: &Cli, context: &Context, person: &Person, yes: bool) -> Result<()> {
+    let Some(lock) = unlock::look(context).await? else {
+        let stack = context.stack.clone();
+        let free = unlock::Unlocked { stack, holder: None, interrupted: Vec::new() };
+        return if cli.json {
+            print_json(&free)
+        } else {
+            print_text(&format!("nobody holds the lock of stack {}: it is free\n", context.stack))
+        };
+    };
+    if !yes {
+        person.agree_to(&lock.question(), "the lock was not broken").await?;
+    }
+    let unlocked = lock.break_it().await?;
+    if cli.json { print_json(&unlocked) } else { print_text(&unlocked.text()) }
 }
 
 async fn run_destroy(

@@ -2,7 +2,7 @@
 //! stack's bucket. A deployment that failed keeps its number and its record. Must not know how a stack is updated.
 
 use cutover_lambda::color::Color;
-use cutover_lambda::ledger::{ObjectStore, S3Store, StoreError, When};
+use cutover_lambda::ledger::{Keys, ObjectStore, S3Store, StoreError, When};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,7 +106,7 @@ impl<S: ObjectStore> ReleaseLedger<S> {
     /// The first number above `after` that no release has. Whoever holds the lease is the only one who takes it.
     pub async fn next(&self, after: u64) -> Result<u64> {
         for number in after + 1..=after + TRIES {
-            if self.store.get(&key(number)).await.map_err(unusable)?.is_none() {
+            if self.store.get(&key(number)).await.map_err(unusable)?.object.is_none() {
                 return Ok(number);
             }
         }
@@ -149,7 +149,7 @@ impl<S: ObjectStore> ReleaseLedger<S> {
         record.ended = Some(Timestamp::now());
         record.outcome = Some(outcome);
         record.reason = reason;
-        let Some(found) = self.store.get(&key).await.map_err(unusable)? else {
+        let Some(found) = self.store.get(&key).await.map_err(unusable)?.object else {
             return Err(Error::failed(format!("the record of release {} was deleted", record.number)));
         };
         match self.store.put(&key, body(&record)?, When::Unchanged(&found.etag)).await {
@@ -161,7 +161,7 @@ impl<S: ObjectStore> ReleaseLedger<S> {
 
     /// The record of a release, if there is one.
     pub async fn load(&self, number: u64) -> Result<Option<ReleaseRecord>> {
-        let Some(object) = self.store.get(&key(number)).await.map_err(unusable)? else { return Ok(None) };
+        let Some(object) = self.store.get(&key(number)).await.map_err(unusable)?.object else { return Ok(None) };
         serde_json::from_slice(&object.body).map(Some).map_err(|error| {
             Error::failed(format!("cannot read the record of release {number}"))
                 .because(error)
@@ -177,7 +177,7 @@ impl<S: ObjectStore> ReleaseLedger<S> {
 
     /// The newest records, newest first, at most `limit`.
     pub async fn list(&self, limit: usize) -> Result<Vec<ReleaseRecord>> {
-        let listed = self.store.list(PREFIX).await.map_err(unusable)?;
+        let listed = self.store.list(Keys::below(PREFIX)).await.map_err(unusable)?;
         let number = |key: &str| key.strip_prefix(PREFIX)?.strip_suffix(".json")?.parse::<u64>().ok();
         let mut numbers: Vec<u64> = listed.iter().filter_map(|object| number(&object.key)).collect();
         numbers.sort_unstable_by(|one, other| other.cmp(one));

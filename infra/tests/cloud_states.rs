@@ -8,7 +8,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use aws_sdk_cloudformation::types::ChangeSetType;
 use serde_json::json;
@@ -108,10 +108,7 @@ fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dea
     let arguments = ["deploy", "--version", "4"];
     let mut killed = cloud.command(&arguments).current_dir(faulty()).stderr(Stdio::null()).spawn().unwrap();
     let function = Function::of(&cloud);
-    let later = |lock: &serde_json::Value| {
-        let expires: jiff::Timestamp = lock["expires"].as_str().unwrap().parse().unwrap();
-        expires.duration_since(jiff::Timestamp::now()).as_mins() > 20 && lock["released"] == false
-    };
+    let later = |lock: &serde_json::Value| lock["life_ms"] == 30 * 60 * 1000 && lock["released"] == false;
     eventually("the update goes on", || function.lease().filter(later));
     eventually("the update is executed", || {
         let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
@@ -129,6 +126,60 @@ fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dea
     let again = cloud.run_in(&faulty(), &arguments).expect(0);
     assert!(again.err.contains("renews its lock no more"), "{}", again.err);
     assert_eq!(function.lease().unwrap()["released"], true);
+}
+
+/// A deployment that has the lock and waits for CloudFormation's answer to its change set, until all faults are cleared.
+fn deployment_that_waits(cloud: &Cloud, function: &Function<'_>, version: &str) -> Child {
+    cloud.local(&["fault", "add", "hold", "--caller", "client", "--action", "CreateChangeSet"]).expect(0);
+    let mut deployment = cloud.command(&["deploy", "--version", version]);
+    let deployment = deployment.current_dir(faulty()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the deployment has the lock", || {
+        function.lease().filter(|lease| lease["purpose"] == "deployment" && lease["released"] == false)
+    });
+    deployment
+}
+
+#[test]
+fn the_lock_of_a_killed_deployment_is_taken_over_at_once_on_the_same_machine_and_unlock_breaks_one_that_lives() {
+    let cloud = Cloud::start([90, 91]);
+    cloud.run_in(&faulty(), &["deploy"]).expect(0);
+    let function = Function::of(&cloud);
+    let run = |arguments: &[&str]| cloud.run_in(&faulty(), arguments);
+
+    let mut killed = deployment_that_waits(&cloud, &function, "4");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    cloud.local(&["fault", "clear"]).expect(0);
+    let before = function.lease().unwrap();
+    let again = run(&["deploy", "--version", "4"]).expect(0);
+    assert!(again.err.contains("was ended on this machine"), "{}", again.err);
+    assert_eq!(function.lease().unwrap()["released"], true);
+    assert_ne!(function.lease().unwrap()["writer"], before["writer"]);
+
+    // One that lives.
+    let said = run(&["unlock", "--yes"]).expect(0);
+    assert!(said.out.contains("it is free"), "{}", said.out);
+    let mut alive = deployment_that_waits(&cloud, &function, "1");
+    let holder = function.lease().unwrap()["holder"].as_str().unwrap().to_owned();
+    let refused = run(&["unlock"]).expect(3);
+    for word in [holder.as_str(), "a deployment", "since", "its holder lives", "--yes"] {
+        assert!(refused.err.contains(word), "{word}: {}", refused.err);
+    }
+    assert_eq!(function.lease().unwrap()["holder"], holder.as_str());
+    let unlocked = run(&["--json", "unlock", "--yes"]).expect(0).json();
+    assert_eq!(unlocked, json!({ "stack": "bluegreen", "holder": holder, "interrupted": [] }));
+    assert_eq!(run(&["--json", "status"]).expect(0).json()["lock"], serde_json::Value::Null);
+    cloud.local(&["fault", "clear"]).expect(0);
+    assert!(!alive.wait().unwrap().success(), "it has lost its lock");
+
+    // One that nobody understands.
+    function.write_lease(b"{".to_vec());
+    let status = run(&["status"]).expect(0);
+    assert!(status.out.contains("cutover/lock.json") && status.out.contains("bluegreen unlock"), "{}", status.out);
+    let refused = run(&["deploy", "--version", "1"]).expect(1);
+    assert!(refused.err.contains("bluegreen unlock"), "{}", refused.err);
+    run(&["unlock", "--yes"]).expect(0);
+    run(&["deploy", "--version", "1"]).expect(0);
 }
 
 #[test]

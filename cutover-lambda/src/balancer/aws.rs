@@ -51,7 +51,7 @@ impl Balancer for AwsBalancer {
         let group = &self.config.environment(color).target_group;
         let request = self.elb.describe_target_health().target_group_arn(group);
         let doing = format!("read the health of {color}'s targets");
-        let answer = request.send().await.map_err(|error| failed(&doing, error))?;
+        let answer = request.send().await.map_err(|error| not_known(failed(&doing, &error)))?;
         let mut health = Health::default();
         for target in answer.target_health_descriptions() {
             let state = target.target_health().and_then(|health| health.state());
@@ -70,7 +70,7 @@ impl Balancer for AwsBalancer {
         let request = self.ecs.describe_services().cluster(&self.config.cluster).services(arn);
         let request = request.include(ServiceField::Tags);
         let doing = format!("read {color}'s service");
-        let answer = request.send().await.map_err(|error| failed(&doing, error))?;
+        let answer = request.send().await.map_err(|error| not_known(failed(&doing, &error)))?;
         let active = answer.services().iter().find(|service| service.status() == Some("ACTIVE"));
         Ok(active.map_or_else(Service::default, |service| Service {
             deployed: true,
@@ -91,18 +91,23 @@ impl Balancer for AwsBalancer {
         };
         let count = i32::try_from(tasks).unwrap_or(i32::MAX);
         let request = self.ecs.update_service().cluster(&self.config.cluster).service(arn).desired_count(count);
-        request.send().await.map(drop).map_err(|error| failed(&doing, error))
+        request.send().await.map(drop).map_err(|error| failed(&doing, &error))
     }
 
     async fn is_sticky(&self, color: Color) -> Result<bool, BalancerError> {
         let group = &self.config.environment(color).target_group;
         let request = self.elb.describe_target_group_attributes().target_group_arn(group);
         let doing = format!("read the attributes of {color}'s target group");
-        let answer = request.send().await.map_err(|error| failed(&doing, error))?;
+        let answer = request.send().await.map_err(|error| failed(&doing, &error))?;
         let sticky =
             |key: Option<&str>, value: Option<&str>| key == Some("stickiness.enabled") && value == Some("true");
         Ok(answer.attributes().iter().any(|one| sticky(one.key(), one.value())))
     }
+}
+
+/// What was not read is neither well nor ill.
+fn not_known(error: BalancerError) -> BalancerError {
+    BalancerError { cause: format!("{}; so it is not known how it is", error.cause), ..error }
 }
 
 /// Tag of a service: tasks that its release asks for. The number that is running says nothing while it sleeps.

@@ -10,9 +10,11 @@
 
 use super::{BalancerError, Listeners, Pointing, WRITE_TIMEOUT};
 use crate::Color;
+use crate::aws::in_words;
 use crate::route::{Listener, Route};
 use aws_sdk_elasticloadbalancingv2::Client;
-use aws_sdk_elasticloadbalancingv2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
+use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, PathPatternConditionConfig, Rule, RuleCondition, Tag, TagDescription,
     TargetGroupTuple,
@@ -141,7 +143,7 @@ impl Rules {
                 self.forget();
                 return Ok(None);
             }
-            other => other.map_err(|error| failed("read the listeners' rules", error))?,
+            other => other.map_err(|error| failed("read the listeners' rules", &error))?,
         };
         let of = |arn: &String| answer.rules().iter().find(|rule| rule.rule_arn() == Some(arn));
         let (Some(prod), Some(dev)) = (of(prod), of(dev)) else {
@@ -162,7 +164,7 @@ impl Rules {
         let (mut rules, mut marker) = (Vec::new(), None);
         loop {
             let request = self.elb.describe_rules().listener_arn(self.places.listener(listener)).set_marker(marker);
-            let page = request.send().await.map_err(|error| failed(&doing, error))?;
+            let page = request.send().await.map_err(|error| failed(&doing, &error))?;
             rules.extend(page.rules.unwrap_or_default());
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
@@ -180,7 +182,7 @@ impl Rules {
         for some in arns.chunks(TAGS_AT_ONCE) {
             let request = self.elb.describe_tags().set_resource_arns(Some(some.to_vec()));
             let answer =
-                request.send().await.map_err(|error| failed("read the tags of the listeners' rules", error))?;
+                request.send().await.map_err(|error| failed("read the tags of the listeners' rules", &error))?;
             tags.extend(answer.tag_descriptions.unwrap_or_default());
         }
         Ok(tags)
@@ -268,7 +270,7 @@ impl Rules {
                 if error.code().is_some_and(|code| code.starts_with("RuleNotFound")) {
                     self.forget();
                 }
-                failed(doing, error)
+                failed(doing, &error)
             });
         }
         let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
@@ -280,7 +282,7 @@ impl Rules {
             .actions(self.forward(route))
             .tags(tag(STACK_TAG, &self.places.stack))
             .tags(tag(TRAFFIC_TAG, listener.as_str()));
-        request.customize().config_override(config).send().await.map(drop).map_err(|error| failed(doing, error))
+        request.customize().config_override(config).send().await.map(drop).map_err(|error| failed(doing, &error))
     }
 
     /// The action that sends requests there.
@@ -358,12 +360,11 @@ fn route(groups: &[(String, u32)], color_of: impl Fn(&str) -> Option<Color>) -> 
     Ok(Route::share(Color::Blue, u8::try_from(percent).unwrap_or(100)))
 }
 
-pub(super) fn failed<E, R>(doing: &str, error: SdkError<E, R>) -> BalancerError
+pub(super) fn failed<E>(doing: &str, error: &SdkError<E, HttpResponse>) -> BalancerError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
-    R: std::fmt::Debug,
 {
-    let rejected = match &error {
+    let rejected = match error {
         SdkError::ConstructionFailure(_) => true,
         SdkError::ServiceError(service) => service.err().code().is_some_and(|code| {
             let code = code.strip_suffix("Exception").unwrap_or(code);
@@ -371,13 +372,7 @@ where
         }),
         _ => false,
     };
-    let cause = match error.as_service_error().map(ProvideErrorMetadata::meta) {
-        Some(meta) if meta.code().is_some() => {
-            format!("{}: {}", meta.code().unwrap_or_default(), meta.message().unwrap_or_default())
-        }
-        _ => DisplayErrorContext(error).to_string(),
-    };
-    BalancerError { doing: doing.to_owned(), cause, rejected }
+    BalancerError { doing: doing.to_owned(), cause: in_words(error), rejected }
 }
 
 #[cfg(test)]
@@ -474,6 +469,26 @@ mod tests {
 
     fn unavailable() -> Action {
         Action::builder().r#type(ActionTypeEnum::FixedResponse).build()
+    }
+
+    #[tokio::test]
+    async fn a_failed_call_is_told_in_words_and_without_rusts_own() {
+        crate::aws::install_tls();
+        // Port 9 of loopback: nothing listens there.
+        let config = aws_sdk_elasticloadbalancingv2::Config::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(aws_sdk_elasticloadbalancingv2::config::Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_elasticloadbalancingv2::config::Credentials::new(
+                "a", "b", None, None, "test",
+            ))
+            .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url("http://127.0.0.1:9")
+            .build();
+        let error = Client::from_conf(config).describe_target_health().send().await.unwrap_err();
+        let said = failed("read the health", &error).to_string();
+        assert!(said.starts_with("cannot read the health: Connection refused"), "{said}");
+        assert!(!said.contains(['{', '(']) || said.contains("(os error 111)"), "{said}");
     }
 
     #[test]

@@ -1,12 +1,20 @@
-//! The lease: one holder at a time may change the stack or its traffic. It is an object with an expiry, renewed by a
-//! heartbeat in the version that was last written, and free for others once expired. Deployments and cutovers take the
-//! same one. While CloudFormation changes the stack, a deployment covers it: then it outlives a holder that dies. Must not know what the holder does.
+//! The lease: one holder at a time may change the stack or its traffic. It is an object that a heartbeat writes again and
+//! again, in the version that was last written, and free for others once it has not been written for its life. Deployments
+//! and cutovers take the same one. While CloudFormation changes the stack, a deployment covers it: then it outlives a holder
+//! that dies. Must not know what the holder does.
+//!
+//! No two machines' clocks are compared. How long ago it was written says the store, by one clock of its own; how long it
+//! lives is a duration that the holder writes into it; and until when the holder counts on it, its own monotonic clock says.
+//!
+//! Versions before [`LeaseInfo::life_ms`] compared `expires` with their own clock. They find it still, so they neither lock
+//! out nor let in anybody differently. What they wrote is read here with the longest life it can have had: a cutover's with
+//! theirs, a deployment's as if covered, until [`Ledger::expire_abandoned`] sees that nobody renews it.
 
 use super::store::{ObjectStore, StoreError, When};
-use super::{Ledger, keys};
-use crate::clock::later;
+use super::{Ledger, Process, RecordError, keys};
+use crate::clock::{later, millis};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +25,21 @@ use tokio::time::Instant;
 
 /// Renewals in one time to live: a few may fail before the lease is in danger.
 pub const HEARTBEATS_PER_TTL: u32 = 6;
-/// How far two machines' clocks may be apart: a lease is taken over only this long after it expired.
-pub const SKEW: Duration = Duration::from_secs(3);
+/// The longest that a lease lives without a renewal, whatever it says.
+pub const LONGEST_LIFE: Duration = Duration::from_mins(30);
+/// A lease is taken over only this long after its life: the store tells its times in whole seconds, and its servers' clocks
+/// may differ a little.
+pub const MARGIN: Duration = Duration::from_secs(3);
+/// The life of a lease that was written before leases said it.
+const OLD_LIFE: Duration = Duration::from_secs(30);
 /// How long a run that has ended may take to give the lease back: it tells of its outcome first.
 pub const FAREWELL: Duration = crate::audience::TIMEOUT.saturating_add(Duration::from_secs(1));
 /// Pause between two looks whether it has.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(50);
 /// Interrupted holders that a lease remembers.
 const PREDECESSORS: usize = 16;
+/// The newest runs among which those are looked for that have not ended.
+const UNFINISHED: usize = 50;
 /// Pause between two looks whether a lease is renewed.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,13 +72,19 @@ pub struct LeaseInfo {
     pub holder: String,
     /// What it is held for.
     pub purpose: Purpose,
-    /// Since when.
+    /// Since when, by the holder's clock: for people, believed and not compared.
+    #[serde(deserialize_with = "believed")]
     pub since: Timestamp,
     /// Number of this lease: greater than that of every lease before.
     #[serde(default)]
     pub epoch: u64,
-    /// Until when, unless renewed.
+    /// Until when, unless renewed, by the holder's clock: for people and for versions before `life_ms`, believed and not
+    /// compared. Where it was ended by somebody else, the beginning of 1970.
+    #[serde(deserialize_with = "believed")]
     pub expires: Timestamp,
+    /// For how long each renewal holds, in milliseconds; absent where an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_ms: Option<u64>,
     /// Whether the holder has given it back.
     pub released: bool,
     /// Holders before this one that never gave it back, oldest first; their runs may need to be put right.
@@ -71,12 +92,59 @@ pub struct LeaseInfo {
     pub interrupted: Vec<String>,
     /// A different text for every acquisition.
     pub writer: String,
+    /// The process that holds it, where that is a command's: others on the same machine see that it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+}
+
+/// A time that nothing is decided by: one that cannot be is the end of all times.
+fn believed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(text.parse().unwrap_or(Timestamp::MAX))
 }
 
 impl LeaseInfo {
-    /// Whether someone holds it at `now`: neither released nor expired for longer than [`SKEW`].
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.released && now < later(self.expires, SKEW)
+    /// For how long a renewal holds.
+    pub fn life(&self) -> Duration {
+        let life = match (self.life_ms, self.purpose) {
+            (Some(ms), _) => Duration::from_millis(ms),
+            (None, Purpose::Deployment) => LONGEST_LIFE,
+            (None, Purpose::Cutover | Purpose::Sleep) => OLD_LIFE,
+        };
+        life.min(LONGEST_LIFE)
+    }
+
+    /// Whether it was given back, or ended by somebody else.
+    fn is_over(&self) -> bool {
+        self.released || self.expires <= Timestamp::UNIX_EPOCH
+    }
+
+    /// The same, ended without being given back: whoever takes it next has to know of the runs that it remembers.
+    fn ended(self) -> Self {
+        Self { expires: Timestamp::UNIX_EPOCH, life_ms: Some(0), ..self }
+    }
+}
+
+/// The lease as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What it says.
+    pub info: LeaseInfo,
+    /// Time since it was written, by the store's clock.
+    pub age: Duration,
+    /// The version of its object: another one after every renewal.
+    pub version: String,
+}
+
+impl Holder {
+    /// Whether someone holds it.
+    pub fn is_live(&self) -> bool {
+        !self.info.is_over() && self.age < self.info.life().saturating_add(MARGIN)
+    }
+
+    /// How long it holds unless it is renewed.
+    pub fn left(&self) -> Duration {
+        self.info.life().saturating_add(MARGIN).saturating_sub(self.age)
     }
 }
 
@@ -84,8 +152,11 @@ impl LeaseInfo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
     /// Someone else holds it.
-    #[error("a {} holds the lease: {} since {}, until {} unless renewed", .0.purpose, .0.holder, .0.since, .0.expires)]
-    Held(Box<LeaseInfo>),
+    #[error("a {} holds the lease: {} since {}, for {} s more unless renewed", .0.info.purpose, .0.info.holder, .0.info.since, .0.left().as_secs())]
+    Held(Box<Holder>),
+    /// Runs were interrupted while they held it, and only a cutover may take it now, because it puts them right.
+    #[error("run {} was interrupted, and nobody has put it right yet", .0.join(", "))]
+    Interrupted(Vec<String>),
     /// Its object was deleted while it was held.
     #[error("the object of the lease is gone")]
     Gone,
@@ -141,8 +212,9 @@ impl Drop for Heartbeat {
 }
 
 impl<S: ObjectStore> Ledger<S> {
-    /// Takes the lease for `id`, for `ttl` at a time. Fails where someone else holds it: at once, or, where that is a run
-    /// that has ended and is only telling of it, after [`FAREWELL`].
+    /// Takes the lease for `id`, for `ttl` at a time, [`LONGEST_LIFE`] at most. Fails where someone else holds it: at once,
+    /// or, where that is a run that has ended and is only telling of it, after [`FAREWELL`]. For anything but a cutover it also
+    /// fails where a run was interrupted: then nothing is written, and the lease goes on remembering that run.
     pub async fn acquire(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
         let patient_until = Instant::now() + FAREWELL;
         loop {
@@ -156,42 +228,45 @@ impl<S: ObjectStore> Ledger<S> {
     }
 
     /// Whether the holder is a run that has ended. Where that cannot be read, it is held as by any other.
-    async fn has_ended(&self, holder: &LeaseInfo) -> bool {
-        holder.purpose == Purpose::Cutover
-            && matches!(self.load(&holder.holder).await, Ok(Some(record)) if record.is_final())
+    async fn has_ended(&self, holder: &Holder) -> bool {
+        holder.info.purpose == Purpose::Cutover
+            && matches!(self.load(&holder.info.holder).await, Ok(Some(record)) if record.is_final())
     }
 
     async fn acquire_now(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
         let asked = Instant::now();
         let now = self.clock.now();
+        let ttl = ttl.min(LONGEST_LIFE);
         let before = self.read_lease().await?;
         let interrupted = match &before {
             None => Vec::new(),
-            Some((held, _)) if held.is_live(now) => {
-                return Err(LeaseError::Held(Box::new(held.clone())));
-            }
-            Some((old, _)) => remember(old),
+            Some(held) if held.is_live() => return Err(LeaseError::Held(Box::new(held.clone()))),
+            Some(old) => remember(&old.info),
         };
+        if purpose != Purpose::Cutover && !interrupted.is_empty() {
+            return Err(LeaseError::Interrupted(interrupted));
+        }
         // The time, so that it grows even where somebody deleted the object.
         let epoch = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        let epoch = before.as_ref().map_or(epoch, |(old, _)| epoch.max(old.epoch + 1));
+        let epoch = before.as_ref().map_or(epoch, |old| epoch.max(old.info.epoch.saturating_add(1)));
         let info = LeaseInfo {
             holder: id.to_owned(),
             purpose,
             since: now,
             epoch,
             expires: later(now, ttl),
+            life_ms: Some(millis(ttl)),
             released: false,
             interrupted: interrupted.clone(),
             writer: uuid::Uuid::new_v4().to_string(),
+            process: self.process.clone(),
         };
-        let etag = before.as_ref().map(|(_, etag)| etag.as_str());
-        let etag = self.write_lease(&info, etag).await?;
+        let etag = self.write_lease(&info, before.as_ref().map(|old| old.version.as_str())).await?;
         let (good_until, _) = watch::channel(Some(asked + ttl));
         let shared = Arc::new(Shared {
             ledger: self.clone(),
             ttl,
-            life_ms: AtomicU64::new(in_ms(ttl)),
+            life_ms: AtomicU64::new(millis(ttl)),
             stop: Notify::new(),
             current: tokio::sync::Mutex::new((info, etag)),
             good_until,
@@ -201,9 +276,8 @@ impl<S: ObjectStore> Ledger<S> {
     }
 
     /// The live lease, whoever holds it; none where it is free.
-    pub async fn holder(&self) -> Result<Option<LeaseInfo>, StoreError> {
-        let lease = self.read_lease().await?.map(|(info, _)| info);
-        Ok(lease.filter(|info| info.is_live(self.clock.now())))
+    pub async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        Ok(self.read_lease().await?.filter(Holder::is_live))
     }
 
     /// Lets the lease of a deployment expire that nobody renews: its command died while it covered the lease. Watches it
@@ -211,58 +285,102 @@ impl<S: ObjectStore> Ledger<S> {
     ///
     /// Only for a caller who knows that CloudFormation does not change the stack.
     pub async fn expire_abandoned(&self, silence: Duration) -> Result<bool, LeaseError> {
-        let read = async || {
-            let lease = self.read_lease().await?;
-            let of_deployment = |info: &LeaseInfo| info.purpose == Purpose::Deployment;
-            Ok::<_, StoreError>(lease.filter(|(info, _)| of_deployment(info) && info.is_live(self.clock.now())))
-        };
-        let Some((held, etag)) = read().await? else { return Ok(false) };
+        let of_deployment = |held: &Holder| held.info.purpose == Purpose::Deployment;
+        let Some(held) = self.holder().await?.filter(of_deployment) else { return Ok(false) };
+        if self.is_renewed(&held, silence).await? {
+            return Ok(false);
+        }
+        self.write_lease(&held.info.ended(), Some(&held.version)).await.map(|_| true)
+    }
+
+    /// Lets a lease expire whose holder was a process of this machine and is gone. False if it is not, or if somebody else was
+    /// faster.
+    ///
+    /// Only for a lease that is not covered: what its holder began ended with it.
+    pub async fn expire_gone(&self, held: &Holder) -> Result<bool, LeaseError> {
+        if !held.info.process.as_ref().is_some_and(Process::is_gone) {
+            return Ok(false);
+        }
+        match self.write_lease(&held.info.clone().ended(), Some(&held.version)).await {
+            Ok(_) => Ok(true),
+            Err(LeaseError::Held(_) | LeaseError::Store(StoreError::Conflict { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Watches a lease for so long; true as soon as it is renewed, given back or taken over.
+    pub async fn is_renewed(&self, held: &Holder, silence: Duration) -> Result<bool, StoreError> {
         let until = Instant::now() + silence;
         while Instant::now() < until {
             tokio::time::sleep(WATCH_PAUSE).await;
-            match read().await? {
-                Some((_, now)) if now == etag => {}
-                _ => return Ok(false),
+            if self.holder().await?.is_none_or(|now| now.version != held.version) {
+                return Ok(true);
             }
         }
-        // Not released: whoever takes it next has to know of the runs that it remembers.
-        let expired = LeaseInfo { expires: Timestamp::UNIX_EPOCH, ..held };
-        self.write_lease(&expired, Some(&etag)).await.map(|_| true)
+        Ok(false)
+    }
+
+    /// Ends a lease, whoever holds it: the holder loses it at its next renewal. Returns the runs that were interrupted by that
+    /// or before, which whoever takes it next has to know of.
+    pub async fn break_lease(&self, held: &Holder) -> Result<Vec<String>, LeaseError> {
+        // By another writer, so that the holder sees that it is not its own any more.
+        let broken = LeaseInfo { writer: uuid::Uuid::new_v4().to_string(), ..held.info.clone().ended() };
+        self.write_lease(&broken, Some(&held.version)).await?;
+        Ok(remember(&broken))
+    }
+
+    /// Makes a lease anew that cannot be understood, in this version of its object. What it remembered is lost: instead it
+    /// remembers every run that has not ended. Returns those.
+    pub async fn mend_lease(&self, etag: &str) -> Result<Vec<String>, RecordError> {
+        let unfinished = self.list(UNFINISHED).await?.into_iter().filter(|record| !record.is_final());
+        let (interrupted, epochs): (Vec<_>, Vec<_>) = unfinished.map(|record| (record.id, record.epoch)).unzip();
+        let now = self.clock.now();
+        let epoch = u64::try_from(now.as_millisecond()).unwrap_or(0).max(epochs.into_iter().max().unwrap_or(0));
+        let mended = LeaseInfo {
+            holder: "unlock".to_owned(),
+            purpose: Purpose::Deployment,
+            since: now,
+            epoch,
+            expires: now,
+            life_ms: None,
+            released: false,
+            interrupted: interrupted.into_iter().rev().collect(),
+            writer: uuid::Uuid::new_v4().to_string(),
+            process: None,
+        };
+        let mended = mended.ended();
+        let body = in_json(&mended)?;
+        self.store.put(keys::LOCK, body, When::Unchanged(etag)).await?;
+        Ok(remember(&mended))
     }
 
     /// Whether it can be taken now, and nobody who held it left a run behind that has to be put right.
     pub async fn is_free(&self) -> Result<bool, StoreError> {
         let lease = self.read_lease().await?;
-        Ok(lease.is_none_or(|(info, _)| !info.is_live(self.clock.now()) && remember(&info).is_empty()))
+        Ok(lease.is_none_or(|held| !held.is_live() && remember(&held.info).is_empty()))
     }
 
-    async fn read_lease(&self) -> Result<Option<(LeaseInfo, String)>, StoreError> {
-        let Some(object) = self.store.get(keys::LOCK).await? else {
-            return Ok(None);
-        };
-        let info = serde_json::from_slice(&object.body).map_err(|error| StoreError::Unavailable {
-            doing: "understand",
-            key: keys::LOCK.to_owned(),
-            cause: error.to_string(),
+    async fn read_lease(&self) -> Result<Option<Holder>, StoreError> {
+        let found = self.read(keys::LOCK).await.map_err(|error| match error {
+            StoreError::Garbled { key, etag, cause } => {
+                StoreError::Garbled { key, etag, cause: format!("{cause}; bluegreen unlock makes it anew") }
+            }
+            error => error,
         })?;
-        Ok(Some((info, object.etag)))
+        Ok(found.map(|found| Holder { info: found.value, age: found.age, version: found.etag }))
     }
 
     /// Writes the lease where it is still in version `etag`; finds out where the answer was lost.
     async fn write_lease(&self, info: &LeaseInfo, etag: Option<&str>) -> Result<String, LeaseError> {
-        let body = serde_json::to_vec_pretty(info).map_err(|error| StoreError::Unavailable {
-            doing: "write",
-            key: keys::LOCK.to_owned(),
-            cause: error.to_string(),
-        })?;
+        let body = in_json(info)?;
         let when = etag.map_or(When::Absent, When::Unchanged);
         let error = match self.store.put(keys::LOCK, body, when).await {
             Ok(etag) => return Ok(etag),
             Err(error) => error,
         };
         match self.read_lease().await? {
-            Some((stored, etag)) if stored == *info => Ok(etag),
-            Some((stored, _)) if stored.writer != info.writer && stored.is_live(self.clock.now()) => {
+            Some(stored) if stored.info == *info => Ok(stored.version),
+            Some(stored) if stored.info.writer != info.writer && stored.is_live() => {
                 Err(LeaseError::Held(Box::new(stored)))
             }
             _ => Err(error.into()),
@@ -270,8 +388,9 @@ impl<S: ObjectStore> Ledger<S> {
     }
 }
 
-fn in_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn in_json(info: &LeaseInfo) -> Result<Vec<u8>, StoreError> {
+    let (doing, key) = ("write", keys::LOCK.to_owned());
+    serde_json::to_vec_pretty(info).map_err(|error| StoreError::Unavailable { doing, key, cause: error.to_string() })
 }
 
 /// The interrupted holders after `old` is taken over.
@@ -317,7 +436,7 @@ impl<S: ObjectStore> Lease<S> {
     /// Lets this renewal and every one after it hold for `life`, so that the lease outlives a holder that dies while what
     /// it began goes on by itself. An error if the lease is lost or cannot be written.
     pub async fn cover(&self, life: Duration) -> Result<(), LeaseError> {
-        self.shared.life_ms.store(in_ms(life), Ordering::Relaxed);
+        self.shared.life_ms.store(millis(life), Ordering::Relaxed);
         self.shared.renew().await
     }
 
@@ -362,7 +481,9 @@ impl<S: ObjectStore> Shared<S> {
     async fn extend(&self, life: Duration) -> Result<(), LeaseError> {
         let mut current = self.current.lock().await;
         let asked = Instant::now();
-        let renewed = LeaseInfo { expires: later(self.ledger.clock.at(asked), life), ..current.0.clone() };
+        let life = life.min(LONGEST_LIFE);
+        let expires = later(self.ledger.clock.at(asked), life);
+        let renewed = LeaseInfo { expires, life_ms: Some(millis(life)), ..current.0.clone() };
         match self.write(&renewed, &current.1).await {
             Ok(etag) => {
                 *current = (renewed, etag);
@@ -389,10 +510,10 @@ impl<S: ObjectStore> Shared<S> {
     async fn write(&self, info: &LeaseInfo, etag: &str) -> Result<String, LeaseError> {
         match self.ledger.write_lease(info, Some(etag)).await {
             Err(LeaseError::Store(StoreError::Conflict { .. })) => match self.ledger.read_lease().await? {
-                Some((stored, etag)) if stored.writer == info.writer => {
-                    self.ledger.write_lease(info, Some(&etag)).await
+                Some(stored) if stored.info.writer == info.writer => {
+                    self.ledger.write_lease(info, Some(&stored.version)).await
                 }
-                Some((stored, _)) => Err(LeaseError::Held(Box::new(stored))),
+                Some(stored) => Err(LeaseError::Held(Box::new(stored))),
                 None => Err(LeaseError::Gone),
             },
             other => other,

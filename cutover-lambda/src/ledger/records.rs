@@ -2,6 +2,7 @@
 //! names the version that it replaces, so a writer that was thought dead cannot overwrite what was decided since.
 //! Must not know what is in a record but its writer and whether it is final.
 
+use super::read::Found;
 use super::store::{ObjectStore, StoreError, When};
 use super::{Ledger, keys};
 use crate::Record;
@@ -44,13 +45,15 @@ const TRIES: u32 = 3;
 const ADOPTIONS: u32 = 10;
 
 impl<S: ObjectStore> Ledger<S> {
-    pub(super) async fn load_version(&self, id: &str) -> Result<Option<(Record, String)>, RecordError> {
-        let Some(object) = self.store.get(&keys::run(id)).await? else {
-            return Ok(None);
-        };
-        let record = serde_json::from_slice(&object.body)
-            .map_err(|error| RecordError::Unreadable { id: id.to_owned(), cause: error.to_string() })?;
-        Ok(Some((record, object.etag)))
+    async fn load_version(&self, id: &str) -> Result<Option<(Record, String)>, RecordError> {
+        Ok(self.find(id).await?.map(|found| (found.value, found.etag)))
+    }
+
+    pub(super) async fn find(&self, id: &str) -> Result<Option<Found<Record>>, RecordError> {
+        self.read(&keys::run(id)).await.map_err(|error| match error {
+            StoreError::Garbled { cause, .. } => RecordError::Unreadable { id: id.to_owned(), cause },
+            error => error.into(),
+        })
     }
 
     /// A writer of a record that does not exist yet.

@@ -9,17 +9,8 @@ impl<S: ObjectStore> Ledger<S> {
     /// Every probe of one run that has ended so far; none where there is no such object, as with runs that never
     /// probed prod.
     pub async fn samples(&self, id: &str) -> Result<Option<Samples>, StoreError> {
-        let key = keys::samples(id);
-        let Some(object) = self.store.get(&key).await? else {
-            return Ok(None);
-        };
-        let samples = serde_json::from_slice(&object.body);
-        samples.map(Some).map_err(|error| unusable("understand", key, &error))
+        Ok(self.read(&keys::samples(id)).await?.map(|found| found.value))
     }
-}
-
-fn unusable(doing: &'static str, key: String, error: &serde_json::Error) -> StoreError {
-    StoreError::Unavailable { doing, key, cause: error.to_string() }
 }
 
 /// Writes one run's probes, version after version: each write names the one that it replaces, so that one that was not
@@ -38,11 +29,15 @@ impl<S: ObjectStore> SamplesWriter<S> {
     /// Writes the probes. A version that is not known, because an answer was lost, is looked up once.
     pub(crate) async fn save(&mut self, samples: &Samples) -> Result<(), StoreError> {
         let key = keys::samples(&samples.id);
-        let body = serde_json::to_vec(samples).map_err(|error| unusable("write", key.clone(), &error))?;
+        let body = serde_json::to_vec(samples).map_err(|error| StoreError::Unavailable {
+            doing: "write",
+            key: key.clone(),
+            cause: error.to_string(),
+        })?;
         let when = self.etag.as_deref().map_or(When::Absent, When::Unchanged);
         let etag = match self.ledger.store.put(&key, body.clone(), when).await {
             Err(StoreError::Conflict { .. }) => {
-                let found = self.ledger.store.get(&key).await?.map(|object| object.etag);
+                let found = self.ledger.store.get(&key).await?.object.map(|object| object.etag);
                 let when = found.as_deref().map_or(When::Absent, When::Unchanged);
                 self.ledger.store.put(&key, body, when).await?
             }

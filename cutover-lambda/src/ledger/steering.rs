@@ -19,7 +19,7 @@ impl<S: ObjectStore> Ledger<S> {
         let body = serde_json::to_vec(given).map_err(|error| unreadable("write", error))?;
         let mut failed = StoreError::Conflict { key: key.clone() };
         for _ in 0..TRIES {
-            let before = self.store.get(&key).await?;
+            let before = self.store.get(&key).await?.object;
             let aborted = before.as_ref().and_then(|object| serde_json::from_slice::<Given>(&object.body).ok());
             if aborted.is_some_and(|given| given.command == Command::Abort) {
                 return Ok(());
@@ -36,7 +36,7 @@ impl<S: ObjectStore> Ledger<S> {
 
     /// What a run was last told; none if nothing, or nothing that can be understood.
     pub async fn steered(&self, run: &str) -> Result<Option<Given>, StoreError> {
-        let object = self.store.get(&keys::steering(run)).await?;
+        let object = self.store.get(&keys::steering(run)).await?.object;
         Ok(object.and_then(|object| serde_json::from_slice(&object.body).ok()))
     }
 }

@@ -19,6 +19,13 @@ pub(crate) const AFTER_SETTLING: Duration = Duration::from_secs(20);
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest time for writing a record, with all tries.
 pub(crate) const SAVE_TIMEOUT: Duration = Duration::from_secs(12);
+/// Pause between two tries of writing the final record.
+pub(crate) const SAVE_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time for recording that the new side was verified. A run goes on without, because its outcome is recorded soon, so
+/// this is short: the lease of a run whose ledger fails after the swap must outlast its probes and this.
+pub(crate) const VERIFIED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for giving the lease back at the end.
+pub(crate) const RELEASE_TIMEOUT: Duration = READ_TIMEOUT;
 /// Longest time for writing the single probes, which nothing waits for but the end of a run.
 pub(crate) const SAMPLES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for everything that is neither probing nor waiting: reads, records, and two writes.

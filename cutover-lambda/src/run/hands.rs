@@ -199,7 +199,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             Effect::AwaitSettle => self.await_settle().await,
             Effect::AwaitHealthy(route) => self.await_healthy(route).await,
             Effect::AwaitProbes => self.await_probes().await,
-            Effect::SaveVerified => self.save().await,
+            Effect::SaveVerified => self.save_verified().await,
             Effect::StopProbes => self.stop_probes().await,
             Effect::AwaitQuiet => self.await_quiet().await,
             Effect::SaveRecovered(outcome) => self.save_recovered(outcome).await,

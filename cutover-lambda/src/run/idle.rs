@@ -30,12 +30,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             Err(why) => return IdleAnswer::awake(why),
         }
         let lease = match self.ledger.acquire(Purpose::Sleep, &new_id(), LEASE_TTL).await {
-            // Not given back: so it keeps the list of what was interrupted until it ends by itself.
-            Ok(lease) if !lease.interrupted().is_empty() => {
+            Ok(lease) => lease,
+            Err(LeaseError::Interrupted(_)) => {
                 return IdleAnswer::awake("a cutover was interrupted, and nobody has put it right yet");
             }
-            Ok(lease) => lease,
             Err(LeaseError::Held(holder)) => {
+                let holder = holder.info;
                 return IdleAnswer::awake(format!("a {} is under way: {}", holder.purpose, holder.holder));
             }
             Err(error) => return IdleAnswer::awake(error.to_string()),

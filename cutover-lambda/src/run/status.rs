@@ -43,7 +43,7 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
         problems.extend(trouble);
         environments.insert(color, environment);
     }
-    let lease = note(&mut problems, lease).flatten();
+    let lease = note(&mut problems, lease).flatten().map(|holder| holder.info);
     if let Some(split) = split.filter(|_| lease.is_none()) {
         problems.push(format!("prod is split, {split}, and no cutover is under way; run reconcile"));
     }

@@ -20,10 +20,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             return refused(None, format!("{} is nothing that a run can be told", request.op), "");
         };
         let holder = match self.ledger.holder().await {
-            Ok(holder) => holder.filter(|holder| holder.purpose == Purpose::Cutover),
+            Ok(holder) => holder.filter(|holder| holder.info.purpose == Purpose::Cutover),
             Err(error) => return refused(None, error.to_string(), "Ask again when the ledger can be reached."),
         };
-        let Some(run) = holder.map(|holder| holder.holder) else {
+        let Some(run) = holder.map(|holder| holder.info.holder) else {
             return refused(None, "no cutover is under way".to_owned(), "Look at the status.");
         };
         if let Some(named) = request.id.as_ref().filter(|named| **named != run) {

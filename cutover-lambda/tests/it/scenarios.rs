@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use Color::{Blue, Green};
 
@@ -166,8 +166,12 @@ async fn expectation_time_and_deadline_are_checked_first() {
     let world = World::new();
     let record = world.invoke(json!({"expect": "blue"})).await;
     assert!(record.message.contains("prod is green, not blue as expected"), "{}", record.message);
-    let record = world.invoke(json!({"not_after": "2026-01-31T11:59:59Z"})).await;
+    // By the store's clock, which began in 1970: the function's is decades ahead, and nobody minds.
+    sleep(Duration::from_mins(1)).await;
+    let record = world.invoke(json!({"not_after": "1970-01-01T00:00:59Z"})).await;
     assert!(record.message.contains("past its not_after"), "{}", record.message);
+    let record = world.invoke(json!({"op": "plan", "not_after": "1970-01-01T00:01:59Z"})).await;
+    assert_eq!(record.outcome, Some(Outcome::Planned), "{}", record.message);
     let Answer::Run(record) = world.answer(json!({}), Duration::from_secs(20)).await else {
         panic!("not a record");
     };
@@ -266,6 +270,29 @@ async fn a_lease_that_a_killed_cutover_left_behind_is_not_free_even_once_it_has_
     let ledger = Ledger::new(Arc::clone(&world.store), world.clock);
     assert!(ledger.holder().await.unwrap().is_none());
     assert!(!ledger.is_free().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_fails_after_the_swap_takes_nothing_back() {
+    for seconds in [10, 30, 60, 240] {
+        for from in [2500, 4000, 9000, 14_000] {
+            let world = World::new();
+            let from = Instant::now() + Duration::from_millis(from);
+            let outage = from..from + Duration::from_secs(seconds);
+            let record = world.invoke_in(json!({"id": "run"}), Some(outage)).await;
+            assert_sound(&world, &record, Outcome::Done, Blue);
+            let stored = world.invoke(json!({"id": "run"})).await;
+            assert_eq!((stored.outcome, stored.recorded), (Some(Outcome::Done), true), "{seconds}");
+            let ledger = Ledger::new(Arc::clone(&world.store), world.clock);
+            assert!(ledger.is_free().await.unwrap(), "{seconds}: the lease was given back");
+        }
+    }
+    // For longer than the function lives: it ends in time, and says that nothing was recorded.
+    let world = World::new();
+    let began = Instant::now();
+    let outage = began + Duration::from_secs(4)..began + Duration::from_hours(1);
+    let record = world.invoke_in(json!({}), Some(outage)).await;
+    assert!(!record.recorded && began.elapsed() < Duration::from_mins(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use cutover_lambda::audience::{Audience, Telling};
 use cutover_lambda::balancer::{Balancer, BalancerError, Health, LANDING, Listeners, Pointing, Service};
 use cutover_lambda::clock::Clock;
 use cutover_lambda::idle::Idle;
-use cutover_lambda::ledger::{LeaseInfo, Ledger, Listed, MemoryStore, Object, ObjectStore, StoreError, When, keys};
+use cutover_lambda::ledger::{Holder, Keys, Ledger, Listed, MemoryStore, ObjectStore, Read, StoreError, When, keys};
 use cutover_lambda::probe::{Client, Clients, Reply, Site};
 use cutover_lambda::report::{Connection, Failure, Outcome, Samples};
 use cutover_lambda::route::{Listener, Route};
@@ -251,6 +251,11 @@ impl World {
         ledger.list(usize::MAX).await.unwrap()
     }
 
+    /// Who holds the lease.
+    pub async fn holder(&self) -> Option<Holder> {
+        Ledger::new(Arc::clone(&self.store), self.clock).holder().await.unwrap()
+    }
+
     /// The single probes of a run.
     pub async fn samples(&self, id: &str) -> Option<Samples> {
         Ledger::new(Arc::clone(&self.store), self.clock).samples(id).await.unwrap()
@@ -314,11 +319,9 @@ impl View {
 
     /// The invariants of a write, at the moment when it is issued.
     async fn check_write(&self, listener: Listener, route: Route) {
-        let lock = self.world.store.get(keys::LOCK).await.unwrap();
-        let lease: Option<LeaseInfo> = lock.map(|object| serde_json::from_slice(&object.body).unwrap());
-        let now = self.world.clock.now();
+        let lease = self.world.holder().await;
         let mut state = self.world.state();
-        if !lease.as_ref().is_some_and(|lease| lease.holder == self.id && lease.is_live(now)) {
+        if lease.as_ref().is_none_or(|lease| lease.info.holder != self.id) {
             let text = format!("{} wrote {listener:?} without the lease: {lease:?}", self.id);
             state.violations.push(text);
         }
@@ -396,12 +399,10 @@ impl Balancer for View {
     }
 
     async fn scale(&self, color: Color, tasks: u32) -> Result<(), BalancerError> {
-        let lock = self.world.store.get(keys::LOCK).await.unwrap();
-        let lease: Option<LeaseInfo> = lock.map(|object| serde_json::from_slice(&object.body).unwrap());
-        let now = self.world.clock.now();
+        let lease = self.world.holder().await;
         let world = Arc::clone(&self.world);
         let mut state = world.state();
-        if !lease.is_some_and(|lease| lease.is_live(now)) {
+        if lease.is_none() {
             state.violations.push(format!("{color} was scaled to {tasks} without a lease"));
         }
         if tasks == 0 && state.prod.reaches(color) {
@@ -433,7 +434,7 @@ impl Balancer for View {
 }
 
 impl ObjectStore for View {
-    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+    async fn get(&self, key: &str) -> Result<Read, StoreError> {
         let fault = self.store_fault();
         sleep(Duration::from_millis(5)).await;
         match fault {
@@ -466,10 +467,10 @@ impl ObjectStore for View {
         }
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, keys: Keys<'_>) -> Result<Vec<Listed>, StoreError> {
         match self.store_fault() {
-            None | Some(Fault::Slow(_)) => self.world.store.list(prefix).await,
-            Some(_) => Err(unavailable("list", prefix)),
+            None | Some(Fault::Slow(_)) => self.world.store.list(keys).await,
+            Some(_) => Err(unavailable("list", keys.prefix)),
         }
     }
 }

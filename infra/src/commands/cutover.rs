@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
-use cutover_lambda::ledger::{LeaseInfo, S3Ledger};
+use cutover_lambda::ledger::{Holder, S3Ledger, SILENCE};
 use cutover_lambda::request::{Op, Request, limits};
 use cutover_lambda::{Outcome, Record};
 use serde_json::{Map, Value};
@@ -22,9 +22,6 @@ const EVENT_AGE: Duration = Duration::from_mins(1);
 
 /// Longer than any cold start, queue and first write of the record take together.
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(75);
-
-/// A living function writes its record far more often than this.
-pub const SILENCE_LIMIT: Duration = Duration::from_secs(45);
 
 /// Between two looks at the record.
 const LOOK: Duration = Duration::from_millis(200);
@@ -54,7 +51,7 @@ impl Order {
 /// Who is told how a run goes on.
 pub trait Follower {
     /// Somebody else holds the lock, and it is waited for. Called again and again.
-    fn waiting(&mut self, holder: &LeaseInfo);
+    fn waiting(&mut self, holder: &Holder);
 
     /// Takes the record as it is now.
     fn progress(&mut self, record: &Record);
@@ -98,7 +95,7 @@ pub async fn begin(context: &Context, request: Request) -> Result<String> {
 pub(super) struct Nobody;
 
 impl Follower for Nobody {
-    fn waiting(&mut self, _: &LeaseInfo) {}
+    fn waiting(&mut self, _: &Holder) {}
 
     fn progress(&mut self, _: &Record) {}
 }
@@ -124,7 +121,9 @@ async fn ask(
     let (by, free) = tokio::join!(caller(cloud), until_free(context, cloud, &ledger, order, follower));
     free?;
     until_at_rest(cloud, stack, order.wait).await?;
-    let not_after = jiff::Timestamp::now().checked_add(EVENT_AGE).ok();
+    // By the ledger's clock, as the function takes it: this machine's may be off.
+    let now = ledger.time().await.map_err(|error| Error::failed("cannot read the ledger's time").because(error))?;
+    let not_after = now.checked_add(EVENT_AGE).ok();
     let request = Request { id: Some(id.clone()), by: Some(by), not_after, ..order.request.clone() };
     invoke(cloud, &outputs, &request).await?;
     Ok((ledger, id))
@@ -149,14 +148,14 @@ async fn until_free(
     if order.request.op == Op::Plan {
         return Ok(());
     }
-    let mut first: Option<LeaseInfo> = None;
+    let mut first: Option<Holder> = None;
     loop {
         let holder = ledger.holder().await.map_err(|error| Error::failed("cannot read the lock").because(error))?;
         let Some(holder) = holder else { return Ok(()) };
-        let same = first.as_ref().is_none_or(|first| *first == holder);
+        let same = first.as_ref().is_none_or(|first| first.version == holder.version);
         let patient = order.wait || (order.request.op == Op::Reconcile && same);
         // The same run again: the function answers what becomes of it.
-        if order.request.id.as_ref() == Some(&holder.holder) {
+        if order.request.id.as_ref() == Some(&holder.info.holder) {
             return Ok(());
         }
         // Whoever may not write the lock waits until it expires.
@@ -185,12 +184,9 @@ async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> R
     Ok(())
 }
 
-fn busy(holder: &LeaseInfo) -> Error {
-    Error::refused(format!("a {} is under way", holder.purpose))
-        .because(format!(
-            "{} began at {}; its lock ends at {}, unless renewed",
-            holder.holder, holder.since, holder.expires
-        ))
+fn busy(holder: &Holder) -> Error {
+    Error::refused(format!("a {} is under way", holder.info.purpose))
+        .because(super::held(holder))
         .hint("wait for it to end (bluegreen status), or add --wait")
 }
 
@@ -289,7 +285,7 @@ async fn follow(ledger: &S3Ledger, id: &str, follower: &mut dyn Follower) -> Res
                     .hint("nothing was changed; the log of the cutover function says why")
                     .hint("an event this old is not begun any more: run the command again"));
             }
-            Some((_, seen)) if seen.elapsed() > SILENCE_LIMIT => {
+            Some((_, seen)) if seen.elapsed() > SILENCE => {
                 return Err(Error::failed(format!("run {id} has stopped writing its record"))
                     .because("the function was probably ended before it was done")
                     .hint("put the listeners in order: bluegreen reconcile"));

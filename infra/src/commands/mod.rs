@@ -18,12 +18,13 @@ pub mod releases;
 pub mod report;
 pub mod status;
 pub mod synth;
+pub mod unlock;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_lambda::ledger::{Lease, LeaseError, LeaseInfo, Purpose, S3Ledger, S3Store};
+use cutover_lambda::ledger::{Holder, LONGEST_LIFE, Lease, LeaseError, Purpose, S3Ledger, S3Store};
 use cutover_lambda::run::LEASE_TTL;
 use tokio::sync::Mutex;
 
@@ -34,7 +35,17 @@ use crate::stack::Settings;
 
 /// For how long a renewal of the lease holds while CloudFormation changes the stack: it goes on with that by itself if this
 /// command dies, or may not call AWS any more.
-const OPERATION_TTL: Duration = Duration::from_mins(30);
+const OPERATION_TTL: Duration = LONGEST_LIFE;
+
+/// Who holds the lock, and for how long.
+pub(super) fn held(holder: &Holder) -> String {
+    format!(
+        "{} began at {}; its lock ends in {} s, unless renewed",
+        holder.info.holder,
+        holder.info.since,
+        holder.left().as_secs()
+    )
+}
 
 /// Who is asked before something is done that cannot be undone.
 pub trait Confirmation: Send + Sync {
@@ -117,10 +128,10 @@ impl Context {
             let holder = ledger.holder().await;
             let holder = holder.map_err(|error| Error::failed("cannot read the lock").because(error))?;
             if let Some(holder) = holder {
-                if told.as_ref() != Some(&holder.holder) {
-                    self.listener
-                        .note(format!("waiting for the {} that is under way: {}", holder.purpose, holder.holder));
-                    told = Some(holder.holder.clone());
+                if told.as_ref() != Some(&holder.info.holder) {
+                    let (purpose, id) = (holder.info.purpose, &holder.info.holder);
+                    self.listener.note(format!("waiting for the {purpose} that is under way: {id}"));
+                    told = Some(id.clone());
                 }
                 if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
                     continue;
@@ -141,25 +152,22 @@ impl Context {
         let ledger = cloud.ledger(bucket);
         let id = uuid::Uuid::now_v7().to_string();
         match ledger.acquire(Purpose::Deployment, &id, LEASE_TTL).await {
-            // Not given back: so it keeps the list of what was interrupted until it ends by itself.
-            Ok(lease) if !lease.interrupted().is_empty() => {
-                Err(Error::refused("a cutover was interrupted, and its listeners may be half swapped")
-                    .because(format!("nobody has put run {} in order yet", lease.interrupted().join(", ")))
-                    .hint("put the listeners in order first: bluegreen reconcile"))
-            }
             Ok(lease) => {
                 *self.lease.lock().await = Some(lease);
                 Ok(())
+            }
+            // Nothing was written: the lock goes on remembering them.
+            Err(LeaseError::Interrupted(runs)) => {
+                Err(Error::refused("a cutover was interrupted, and its listeners may be half swapped")
+                    .because(format!("nobody has put run {} in order yet", runs.join(", ")))
+                    .hint("put the listeners in order first: bluegreen reconcile"))
             }
             Err(LeaseError::Held(holder)) => {
                 if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
                     return Box::pin(self.lock(cloud, bucket)).await;
                 }
-                Err(Error::refused(format!("a {} is under way on stack {}", holder.purpose, self.stack))
-                    .because(format!(
-                        "{} began at {}; its lock ends at {}",
-                        holder.holder, holder.since, holder.expires
-                    ))
+                Err(Error::refused(format!("a {} is under way on stack {}", holder.info.purpose, self.stack))
+                    .because(held(&holder))
                     .hint(
                         "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the \
                          command again",
@@ -171,21 +179,30 @@ impl Context {
         }
     }
 
-    /// Lets the lock of a deployment expire whose command died while CloudFormation changed the stack, once that is over.
-    /// False if there is none such: then the lock is held, or expires by itself soon enough.
-    async fn expire_abandoned(&self, cloud: &Cloud, ledger: &S3Ledger, holder: &LeaseInfo) -> Result<bool> {
-        let soon = jiff::Timestamp::now().saturating_add(jiff::SignedDuration::try_from(LEASE_TTL).unwrap_or_default());
-        if holder.purpose != Purpose::Deployment || soon.is_ok_and(|soon| holder.expires <= soon) {
+    /// Lets the lock of a deployment expire whose command died: at once where that can be seen on this machine; once
+    /// CloudFormation is done where that changed the stack. False if there is none such: then the lock is held, or expires by
+    /// itself soon enough.
+    async fn expire_abandoned(&self, cloud: &Cloud, ledger: &S3Ledger, holder: &Holder) -> Result<bool> {
+        if holder.info.purpose != Purpose::Deployment {
             return Ok(false);
+        }
+        let failed = |error| Error::failed("cannot look after the lock").because(error);
+        if holder.info.life() <= LEASE_TTL {
+            let gone = ledger.expire_gone(holder).await.map_err(failed)?;
+            if gone {
+                self.listener
+                    .note(format!("deployment {} was ended on this machine: the lock is free now", holder.info.holder));
+            }
+            return Ok(gone);
         }
         let stack = DeployedStack::find(cloud, &self.stack).await?;
         if stack.is_some_and(|stack| stack.in_progress()) {
             return Ok(false);
         }
-        let expired = ledger.expire_abandoned(LEASE_TTL).await;
-        let expired = expired.map_err(|error| Error::failed("cannot look after the lock").because(error))?;
+        let expired = ledger.expire_abandoned(LEASE_TTL).await.map_err(failed)?;
         if expired {
-            self.listener.note(format!("deployment {} renews its lock no more: the lock is free now", holder.holder));
+            self.listener
+                .note(format!("deployment {} renews its lock no more: the lock is free now", holder.info.holder));
         }
         Ok(expired)
     }

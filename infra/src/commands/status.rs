@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Context, history, releases};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{Expected, observe};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::requests::{Meter, Requests};
 use crate::stack::outputs::Outputs;
 use crate::stack::parameter;
@@ -96,7 +96,7 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
         environment(context, &cloud, &stack, &outputs, &traffic, Color::Blue),
         environment(context, &cloud, &stack, &outputs, &traffic, Color::Green),
         history::read(&cloud, &outputs, RUNS),
-        lock(&cloud, &outputs),
+        async { Ok(cloud.ledger(&outputs.bucket).holder().await) },
         async { Ok(meter.read(&cloud, &outputs).await) },
     )?;
     let requests_unknown = match reading {
@@ -106,13 +106,19 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
         }
         Err(why) => Some(why),
     };
+    // A lock that cannot be read keeps nobody from seeing the rest.
+    let unread = lock.as_ref().err().map(|error| format!("it is not known who holds the lock: {error}"));
+    let lock = lock.unwrap_or_default().map(|holder| holder.info);
+    let quiet = lock.is_none() && unread.is_none();
+    let mut warnings = warnings(&stack, &traffic, &runs, quiet);
+    warnings.extend(unread);
     Ok(Status {
         prod_url: cloud.connect_to.display_url(&outputs.prod_url),
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
         region: cloud.region().to_owned(),
         state: stack.status.clone(),
-        drift: drift(&stack, &traffic, &runs, lock.as_ref()),
-        warnings: warnings(&stack, &traffic, &runs, lock.as_ref()),
+        drift: drift(&stack, &traffic, &runs, quiet),
+        warnings,
         environments: vec![blue, green],
         requests_unknown,
         lock,
@@ -153,15 +159,11 @@ async fn environment(
     })
 }
 
-async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {
-    cloud.ledger(&outputs.bucket).holder().await.map_err(|error| Error::failed("cannot read the lock").because(error))
-}
-
 /// What is wrong with the listeners' rules: one is gone, forwards elsewhere, or to another environment than the runs left
-/// it at. Nothing while a run is under way.
-fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<Drift> {
+/// it at. Nothing unless it is quiet: nobody holds the lock.
+fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bool) -> Vec<Drift> {
     const RECONCILE: &str = "run bluegreen reconcile: it makes the rule again from the record of cutovers";
-    if lock.is_some() || !Color::ALL.iter().any(|color| is_released(stack, *color)) {
+    if !quiet || !Color::ALL.iter().any(|color| is_released(stack, *color)) {
         return Vec::new();
     }
     let mut drift = Vec::new();
@@ -192,16 +194,16 @@ fn left_at(runs: &[Record]) -> Option<Color> {
     runs.iter().find(decided)?.prod
 }
 
-fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], lock: Option<&LeaseInfo>) -> Vec<String> {
+fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if let (Some(prod), Some(dev)) = (traffic.prod_color(), traffic.dev_color())
         && prod == dev
-        && lock.is_none()
+        && quiet
     {
         warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
     }
     if let Some(split) = traffic.prod.route().filter(|route| route.whole().is_none()) {
-        let todo = if lock.is_some() { "a cutover is under way" } else { "bluegreen reconcile brings it to one side" };
+        let todo = if quiet { "bluegreen reconcile brings it to one side" } else { "a cutover is under way" };
         warnings.push(format!("prod is split: {split}; {todo}"));
     }
     if !traffic.by_rules && traffic.prod_color().is_some() {
@@ -214,7 +216,7 @@ fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], lock: Opt
         let reason = stack.reason.as_deref().unwrap_or("no reason given");
         warnings.push(format!("stack {} is in {}: {reason}", stack.name, stack.status));
     }
-    if lock.is_none() && runs.first().is_some_and(|run| !run.is_final()) {
+    if runs.first().is_some_and(|run| run.interrupted || (quiet && !run.is_final())) {
         warnings.push("the last run was interrupted: bluegreen reconcile puts the listeners in order".to_owned());
     }
     warnings
@@ -241,7 +243,7 @@ mod tests {
         let mut stack = DeployedStack::with_status("s", "UPDATE_COMPLETE");
         stack.parameters.insert("GreenImage".to_owned(), "app@1".to_owned());
         let traffic = Traffic { prod, dev, by_rules: true };
-        drift(&stack, &traffic, runs, None).into_iter().map(|it| (it.listener, it.problem)).collect()
+        drift(&stack, &traffic, runs, true).into_iter().map(|it| (it.listener, it.problem)).collect()
     }
 
     #[test]
@@ -265,6 +267,6 @@ mod tests {
     fn before_the_first_release_nothing_has_drifted() {
         let stack = DeployedStack::with_status("s", "CREATE_COMPLETE");
         let traffic = Traffic { prod: Pointing::Absent, dev: Pointing::Absent, by_rules: false };
-        assert_eq!(drift(&stack, &traffic, &[], None), []);
+        assert_eq!(drift(&stack, &traffic, &[], true), []);
     }
 }

@@ -64,7 +64,7 @@ fn blocked(view: &View, status: &Status, to: Color) -> Option<String> {
     if view.problem.is_some() {
         return Some("the stack cannot be read at the moment".to_owned());
     }
-    if view.asked.is_some() || view.run.as_ref().is_some_and(|run| !run.record.is_final()) {
+    if view.asked.is_some() || view.run.as_ref().is_some_and(|run| run.record.is_running()) {
         return Some("a run is under way".to_owned());
     }
     if let Some(lock) = &status.lock {
@@ -169,9 +169,11 @@ mod tests {
                 since: jiff::Timestamp::UNIX_EPOCH,
                 epoch: 1,
                 expires: jiff::Timestamp::UNIX_EPOCH,
+                life_ms: None,
                 released: false,
                 interrupted: Vec::new(),
                 writer: String::new(),
+                process: None,
             };
             view.status.iter_mut().for_each(|status| status.lock = Some(lock.clone()));
         });

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::Frame;
 use super::view::{Problem, View};
-use crate::commands::cutover::{BEGIN_LIMIT, SILENCE_LIMIT};
+use crate::commands::cutover::BEGIN_LIMIT;
 use crate::commands::status::Status;
 use crate::error::{Error, Result};
 use crate::report::{self, Format, Place, Run};
@@ -178,10 +178,9 @@ impl<S: Source> Poller<S> {
     fn take_run(&mut self, result: Result<Option<Run>>, since: Instant) {
         match result {
             Ok(Some(run)) => {
-                let silence = Duration::try_from(jiff::Timestamp::now().duration_since(run.record.updated));
                 if run.record.is_final() {
                     self.unfollow();
-                } else if silence.is_ok_and(|silence| silence > SILENCE_LIMIT) {
+                } else if run.record.interrupted {
                     // It was ended before it was done; the status says so once its lock has expired.
                     self.followed = None;
                 }

@@ -1,7 +1,7 @@
 //! The parts of the page as HTML, from what is known at one moment. Pure. All text from outside is escaped where it is
 //! put in, and an address from outside becomes a link only where it is one of the web.
 
-use cutover_lambda::{Color, Outcome, Phase, Record};
+use cutover_lambda::{Color, Phase, Record};
 use maud::{Markup, html};
 use serde::Serialize;
 
@@ -65,7 +65,7 @@ pub fn parts(view: &View) -> Vec<(&'static str, Markup)> {
 
 /// The page's title: the state in a tab's few letters.
 pub fn title(view: &View) -> String {
-    let running = view.run.as_ref().map(|run| &run.record).filter(|record| !record.is_final());
+    let running = view.run.as_ref().map(|run| &run.record).filter(|record| record.is_running());
     let state = match (&view.problem, running, live(view)) {
         (Some(_), ..) => "not reachable".to_owned(),
         (None, Some(run), _) => run.phase.as_str().replace('_', " "),
@@ -81,7 +81,7 @@ pub fn announcement(view: &View) -> String {
         return problem.message.clone();
     }
     let Some(Run { record: run, .. }) = &view.run else { return String::new() };
-    if run.is_final() {
+    if !run.is_running() {
         return verdict::of(run).headline;
     }
     let failed = run.probes.as_ref().map_or(0, |probes| probes.counts.failed);
@@ -240,7 +240,7 @@ fn stages(run: &Record) -> Markup {
 }
 
 fn run(view: &View) -> Markup {
-    if let (Some(wish), true) = (view.asked, view.run.as_ref().is_none_or(|run| run.record.is_final())) {
+    if let (Some(wish), true) = (view.asked, view.run.as_ref().is_none_or(|run| !run.record.is_running())) {
         return html! { h2 { "The " (wish.op) " to " (wish.to) " was asked for" } p { "Waiting for the function to begin …" } };
     }
     let Some(whole) = &view.run else {
@@ -253,7 +253,7 @@ fn run(view: &View) -> Markup {
             div class="sign" aria-hidden="true" { (verdict.sign) }
             div {
                 h2 { (verdict.headline) }
-                @if run.is_final() { p { (verdict.safety) } } @else {
+                @if !run.is_running() { p { (verdict.safety) } } @else {
                     p { strong { (words(run.phase)) } " · " (offset(run.duration_ms)) }
                     (stages(run))
                 }
@@ -266,7 +266,7 @@ fn run(view: &View) -> Markup {
             (chart::render(&timeline, Layout::Narrow, "run-narrow"))
             figcaption { (chart::legend(&timeline)) }
         }
-        @if run.is_final() { p { (report_link(&run.id, "The whole report of this run")) } }
+        @if !run.is_running() { p { (report_link(&run.id, "The whole report of this run")) } }
     }
 }
 
@@ -318,7 +318,7 @@ fn row(run: &Record) -> Markup {
             td { (report_link(&run.id, &run.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())) }
             td { (run.op) }
             td { (name(run.from)) " → " (name(run.to)) }
-            td class={ "outcome " (verdict.tone.as_str()) } { (verdict.sign) " " (run.outcome.map_or("running", Outcome::as_str)) }
+            td class={ "outcome " (verdict.tone.as_str()) } { (verdict.sign) " " (run.state()) }
             td class="number" { (counts.due) }
             td class="number" { (counts.failed) }
             td class="number" { (ms_or_dash(p99)) }

@@ -262,3 +262,13 @@ fn a_failed_probe_is_never_called_safe() {
     assert_eq!(verdict.tone, verdict::Tone::Caution);
     assert!(verdict.safety.starts_with("1 of 24 probes failed (4.2 %)"), "{}", verdict.safety);
 }
+
+#[test]
+fn a_run_that_was_interrupted_says_so_and_what_to_do() {
+    let mut record = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::UNIX_EPOCH, String::new());
+    record.interrupted = true;
+    let verdict = verdict::of(&record);
+    assert!(verdict.headline.contains("was interrupted"), "{}", verdict.headline);
+    assert!(verdict.next.is_some_and(|next| next.contains("bluegreen reconcile")));
+    assert!(!Timeline::of(&record.into()).running);
+}

@@ -98,7 +98,7 @@ impl Timeline {
             bands: bands(record),
             old: Side { color: record.from, version: record.versions.old.clone() },
             new: Side { color: record.to, version: record.versions.new.clone() },
-            running: !record.is_final(),
+            running: record.is_running(),
             points,
             whole,
         }

@@ -45,6 +45,7 @@ pub struct Verdict {
 /// The verdict of a run.
 pub fn of(record: &Record) -> Verdict {
     let (tone, sign) = match record.outcome {
+        None if record.interrupted => (Tone::Bad, "✕"),
         None => (Tone::Caution, "…"),
         Some(Outcome::Done) if failed(record) > 0 => (Tone::Caution, "!"),
         Some(Outcome::Done | Outcome::Noop | Outcome::Planned) => (Tone::Good, "✓"),
@@ -52,7 +53,11 @@ pub fn of(record: &Record) -> Verdict {
         Some(Outcome::RolledBack) => (Tone::Bad, "↩"),
         Some(Outcome::Held | Outcome::Failed) => (Tone::Bad, "✕"),
     };
-    Verdict { tone, sign, headline: headline(record), safety: safety(record), next: record.hint.as_deref().map(clean) }
+    let next = match &record.hint {
+        None if record.interrupted => Some("bluegreen reconcile puts the listeners in order".to_owned()),
+        hint => hint.as_deref().map(clean),
+    };
+    Verdict { tone, sign, headline: headline(record), safety: safety(record), next }
 }
 
 fn failed(record: &Record) -> u32 {
@@ -77,6 +82,7 @@ fn headline(record: &Record) -> String {
         _ => "The cutover",
     };
     match record.outcome {
+        None if record.interrupted => format!("{what} from {from} to {to} was interrupted"),
         None => format!("{what} from {from} to {to} is under way"),
         Some(Outcome::Done) if record.op == Op::Reconcile => "The listeners are in order".to_owned(),
         Some(Outcome::Done) => format!("Prod moved from {from} to {to}"),

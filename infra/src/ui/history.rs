@@ -132,6 +132,15 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_writes_no_more_is_not_shown_as_running() {
+        let mut silent = run(Op::Cutover, None, 0);
+        assert!(history(std::slice::from_ref(&silent), Style::PLAIN).contains("  running  "));
+        silent.interrupted = true;
+        let text = history(&[silent], Style::PLAIN);
+        assert!(text.contains("  interrupted  ") && !text.contains("running"), "{text}");
+    }
+
+    #[test]
     fn the_verdict_says_how_sure_it_is() {
         insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::Done), 0)), @r"
           sure to 95 %: fewer than 2.0 % of requests failed (0 of 150 probes did; rule of three)

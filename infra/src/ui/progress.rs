@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use cutover_lambda::ledger::LeaseInfo;
+use cutover_lambda::ledger::Holder;
 use cutover_lambda::{Color, Phase, Record};
 use serde_json::{Value, json};
 
@@ -97,11 +97,14 @@ impl CutoverProgress {
 }
 
 impl Follower for CutoverProgress {
-    fn waiting(&mut self, holder: &LeaseInfo) {
-        let left = until(holder).as_secs();
+    fn waiting(&mut self, holder: &Holder) {
+        let left = holder.left().as_secs();
         let line = |style: Style| {
             let waiting = style.strong("waiting   ");
-            format!("  {waiting} for {} {}: its lock ends in {left} s, unless renewed", holder.purpose, holder.holder)
+            format!(
+                "  {waiting} for {} {}: its lock ends in {left} s, unless renewed",
+                holder.info.purpose, holder.info.holder
+            )
         };
         let line = fitting(line(self.style), &line(Style::PLAIN), self.width());
         let first = !std::mem::replace(&mut self.waited, true);
@@ -133,11 +136,11 @@ impl JsonProgress {
 }
 
 impl Follower for JsonProgress {
-    fn waiting(&mut self, holder: &LeaseInfo) {
+    fn waiting(&mut self, holder: &Holder) {
         let due = self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1));
         if due {
             self.told = Some(Instant::now());
-            eprintln!("{}", json!({ "event": "waiting", "for": holder }));
+            eprintln!("{}", json!({ "event": "waiting", "for": holder.info }));
         }
     }
 
@@ -147,10 +150,6 @@ impl Follower for JsonProgress {
             eprintln!("{}", Self::object(record));
         }
     }
-}
-
-fn until(holder: &LeaseInfo) -> Duration {
-    Duration::try_from(holder.expires.duration_since(jiff::Timestamp::now())).unwrap_or_default()
 }
 
 /// Text as it is, where it fits; without its colors and cut off, where it does not.

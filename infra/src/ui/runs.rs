@@ -16,11 +16,11 @@ pub(super) fn heads() -> String {
 /// The columns of a run.
 pub(super) fn columns(run: &Record, style: Style) -> String {
     let color = |color: Option<Color>| color.map_or("-", |color| color.as_str());
-    let outcome = run.outcome.map_or("running", |outcome| outcome.as_str());
-    let outcome = format!("{outcome:<11}");
+    let outcome = format!("{:<11}", run.state());
     let outcome = match run.outcome {
         Some(end) if end.is_success() => style.good(&outcome),
         Some(_) => style.bad(&outcome),
+        None if run.interrupted => style.bad(&outcome),
         None => style.warn(&outcome),
     };
     let counts = run.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();

@@ -94,8 +94,11 @@ fn exchange(connection: &TcpStream, answer: &(dyn Fn(&Call) -> Answer + Send + S
         ),
     };
     let kind = if json { "application/x-amz-json-1.1" } else { "text/xml" };
+    // Every object was just written.
+    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     let head = format!(
-        "HTTP/1.1 {status} X\r\netag: \"1\"\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 {status} X\r\netag: \"1\"\r\ndate: {date}\r\nlast-modified: {date}\r\ncontent-type: \
+         {kind}\r\ncontent-length: {}\r\n\r\n",
         content.len()
     );
     let mut writer = connection;

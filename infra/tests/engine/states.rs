@@ -92,6 +92,22 @@ fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment
 }
 
 #[test]
+fn a_command_that_refuses_because_of_an_interrupted_cutover_leaves_the_lock_as_it_is() {
+    let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
+    world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone")];
+    let lock = r#"{"holder": "killed", "purpose": "cutover", "since": "2026-01-31T12:00:00Z", "epoch": 1,
+        "expires": "1970-01-01T00:00:00Z", "released": false, "interrupted": [], "writer": "w"}"#;
+    world.lock = Some(lock.to_owned());
+    let aws = Aws::of(world);
+    let said = run(&aws, &["deploy"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("nobody has put run killed in order yet"), "{}", said.err);
+    assert!(said.err.contains("bluegreen reconcile"), "{}", said.err);
+    assert_eq!(aws.world().lock.as_deref(), Some(lock));
+    assert!(!aws.called("ContinueUpdateRollback"));
+}
+
+#[test]
 fn a_command_whose_credentials_end_while_the_stack_changes_leaves_a_lock_that_lasts() {
     let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
     world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone")];

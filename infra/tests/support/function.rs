@@ -134,9 +134,15 @@ impl<'a> Function<'a> {
     /// Lets the time pass in which a lease that nobody renews any more blocks others.
     pub fn let_the_lease_expire(&self) {
         let Some(mut lease) = self.lease() else { return };
-        lease["expires"] = json!("2020-01-01T00:00:00Z");
+        // The mark of one that somebody else has ended.
+        lease["expires"] = json!("1970-01-01T00:00:00Z");
+        self.write_lease(lease.to_string().into_bytes());
+    }
+
+    /// Writes this in place of the lease.
+    pub fn write_lease(&self, body: Vec<u8>) {
         let put = self.s3.put_object().bucket(&self.outputs["BucketName"]).key(LOCK);
-        self.runtime.block_on(put.body(ByteStream::from(lease.to_string().into_bytes())).send()).unwrap();
+        self.runtime.block_on(put.body(ByteStream::from(body)).send()).unwrap();
     }
 
     fn object(&self, key: &str) -> Option<Value> {

@@ -4,12 +4,14 @@ use super::{Hands, Interrupted, Steering};
 use crate::Color;
 use crate::balancer::Balancer;
 use crate::clock::{between, millis};
-use crate::ledger::{Lease, LeaseError, LeaseInfo, ObjectStore, Purpose, RecordError, StoreError, keys};
+use crate::ledger::{FAREWELL, Holder, Lease, LeaseError, ObjectStore, Purpose, RecordError, StoreError, keys};
 use crate::machine::{Event, Route, Subject, WayBack};
 use crate::probe::Clients;
 use crate::report::{Outcome, Phase};
 use crate::request::Op;
-use crate::run::budget::{LEASE_TTL, ROLLBACK_BUDGET, SAVE_TIMEOUT, SEARCHED};
+use crate::run::budget::{
+    LEASE_TTL, RELEASE_TIMEOUT, ROLLBACK_BUDGET, SAVE_PAUSE, SAVE_TIMEOUT, SEARCHED, VERIFIED_TIMEOUT,
+};
 use crate::{Record, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -57,13 +59,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     /// Takes the lease. A reconcile waits for one that is not renewed to expire: its holder may be dead.
     async fn take_lease(&self) -> Result<Lease<S>, LeaseError> {
         let ledger = &self.stack.ledger;
-        let mut seen: Option<Box<LeaseInfo>> = None;
+        let mut seen: Option<Box<Holder>> = None;
         loop {
             let error = match ledger.acquire(Purpose::Cutover, &self.id, LEASE_TTL).await {
                 Err(LeaseError::Held(info)) => info,
                 other => return other,
             };
-            let renewed = seen.as_ref().is_some_and(|seen| **seen != *error);
+            let renewed = seen.as_ref().is_some_and(|seen| seen.version != error.version);
             let left = self.deadline.saturating_duration_since(Instant::now());
             if self.request.op != Op::Reconcile || renewed || left < ROLLBACK_BUDGET + LEASE_PAUSE {
                 return Err(LeaseError::Held(error));
@@ -253,6 +255,24 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
+    /// Writes the record, and where listeners were written tries for as long as there is time: what users got does not
+    /// depend on the ledger. Each write names the version that it replaces, so it cannot undo what anybody decided since.
+    async fn save_patiently(&mut self) -> Event {
+        loop {
+            let saved = self.save().await;
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let wrote = self.live.edit(|record| record.wrote);
+            if saved != Event::SaveFailed || !wrote || left < SAVE_TIMEOUT + FAREWELL + RELEASE_TIMEOUT {
+                return saved;
+            }
+            sleep(SAVE_PAUSE).await;
+        }
+    }
+
+    pub(super) async fn save_verified(&mut self) -> Event {
+        timeout(VERIFIED_TIMEOUT, self.save()).await.unwrap_or(Event::SaveFailed)
+    }
+
     pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Event {
         let Some(mut run) = self.interrupted.take() else {
             return Event::Saved;
@@ -292,7 +312,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Event {
         self.live.stop().await;
         self.conclude(outcome);
-        let saved = self.save().await;
+        let saved = self.save_patiently().await;
         if saved != Event::Saved {
             // It is not the outcome as long as the ledger does not hold it.
             self.live.edit(|record| record.outcome = None);

@@ -247,7 +247,7 @@ async fn lease(cloud: &Cloud, outputs: &Outputs) -> Check {
     match cloud.ledger(&outputs.bucket).holder().await {
         Ok(None) => Check::good(WHAT, "free"),
         Ok(Some(holder)) => {
-            Check::new(WHAT, Health::Warning, format!("a {} holds it since {}", holder.purpose, holder.since))
+            Check::new(WHAT, Health::Warning, format!("a {} holds it since {}", holder.info.purpose, holder.info.since))
                 .todo("wait for it, or add --wait to bluegreen deploy")
         }
         Err(error) => Check::bad(WHAT, &Error::failed("cannot read the lock").because(error)),

@@ -1,0 +1,191 @@
+//! `bluegreen unlock`: breaks the lock of a stack, for when whoever holds it is dead or must not go on.
+
+use std::time::Duration;
+
+use cutover_lambda::ledger::{HEARTBEATS_PER_TTL, Holder, LeaseError, Purpose, S3Ledger, StoreError};
+use cutover_lambda::run::LEASE_TTL;
+use serde::Serialize;
+
+use super::Context;
+use crate::cloud::{Cloud, DeployedStack};
+use crate::error::{Error, Result};
+
+/// For how long it is watched whether somebody renews the lock: somebody who lives does it twice meanwhile.
+const WATCH: Duration = Duration::from_secs(2 + 2 * LEASE_TTL.as_secs() / HEARTBEATS_PER_TTL as u64);
+/// Tries of breaking a lock that is renewed at the same moment.
+const TRIES: u32 = 5;
+
+/// A lock that may be broken.
+#[derive(Debug)]
+pub struct Lock {
+    ledger: S3Ledger,
+    stack: DeployedStack,
+    found: Found,
+}
+
+#[derive(Debug)]
+enum Found {
+    Held { holder: Box<Holder>, renewed: bool },
+    Garbled { etag: String, why: String },
+}
+
+/// What was broken. Stable: fields are added, never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unlocked {
+    /// The stack.
+    pub stack: String,
+    /// Who held its lock; null where nobody did, or where that could not be read.
+    pub holder: Option<String>,
+    /// Runs that `bluegreen reconcile` has to put in order.
+    pub interrupted: Vec<String>,
+}
+
+impl Unlocked {
+    /// What it means, in lines.
+    pub fn text(&self) -> String {
+        let mut text = format!("the lock of stack {} is free now\n", self.stack);
+        for run in &self.interrupted {
+            text.push_str(&format!("run {run} was interrupted: bluegreen reconcile puts the listeners in order\n"));
+        }
+        text
+    }
+}
+
+/// Looks who holds the lock, and watches whether it is renewed; nothing where it is free.
+pub async fn look(context: &Context) -> Result<Option<Lock>> {
+    let cloud = Cloud::connect(&context.settings).await?;
+    let stack = DeployedStack::require(&cloud, &context.stack).await?;
+    let ledger = cloud.ledger(stack.bucket()?);
+    let found = match ledger.holder().await {
+        Ok(None) => return Ok(None),
+        Ok(Some(holder)) => {
+            context.listener.note(format!("watching for {} s whether the lock is renewed", WATCH.as_secs()));
+            let renewed = ledger.is_renewed(&holder, WATCH).await.map_err(unreadable)?;
+            let Some(now) = ledger.holder().await.map_err(unreadable)? else { return Ok(None) };
+            Found::Held { holder: Box::new(now), renewed }
+        }
+        Err(StoreError::Garbled { etag, cause, .. }) => Found::Garbled { etag, why: cause },
+        Err(error) => return Err(unreadable(error)),
+    };
+    Ok(Some(Lock { ledger, stack, found }))
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Error {
+    Error::failed("cannot read the lock").because(error)
+}
+
+impl Lock {
+    /// What breaking it means, in lines.
+    pub fn question(&self) -> String {
+        let mut text = match &self.found {
+            Found::Held { holder, renewed } => question(&self.stack.name, holder, *renewed),
+            Found::Garbled { why, .. } => {
+                format!("What the lock of stack {} says cannot be understood: {why}.", self.stack.name)
+            }
+        };
+        if self.stack.in_progress() {
+            let status = &self.stack.status;
+            text.push_str(&format!("\nCloudFormation changes the stack at this moment ({status})."));
+        }
+        text
+    }
+
+    /// Breaks it. An error where somebody else has taken it since.
+    pub async fn break_it(self) -> Result<Unlocked> {
+        let stack = self.stack.name;
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::failed(format!("cannot break the lock of stack {stack}"))
+                .because(error)
+                .hint("run the command again")
+        };
+        let (holder, interrupted) = match self.found {
+            Found::Garbled { etag, .. } => (None, self.ledger.mend_lease(&etag).await.map_err(|error| failed(&error))?),
+            Found::Held { holder, .. } => {
+                let interrupted = break_held(&self.ledger, &holder).await.map_err(|error| failed(&error))?;
+                (Some(holder.info.holder), interrupted)
+            }
+        };
+        Ok(Unlocked { stack, holder, interrupted })
+    }
+}
+
+/// Breaks the lock of this holder, even if it renews it at the same moment.
+async fn break_held(ledger: &S3Ledger, held: &Holder) -> Result<Vec<String>, LeaseError> {
+    let (mut holder, mut tries) = (held.clone(), 0);
+    loop {
+        tries += 1;
+        let error = match ledger.break_lease(&holder).await {
+            Err(error) if tries < TRIES => error,
+            other => return other,
+        };
+        match ledger.holder().await? {
+            Some(now) if now.info.writer == held.info.writer => holder = now,
+            Some(now) => return Err(LeaseError::Held(Box::new(now))),
+            None => return Err(error),
+        }
+    }
+}
+
+fn question(stack: &str, holder: &Holder, renewed: bool) -> String {
+    let info = &holder.info;
+    let mut text = format!(
+        "The lock of stack {stack} is held by a {}: {}, since {} by its own clock.",
+        info.purpose, info.holder, info.since
+    );
+    text.push_str(&if renewed {
+        "\nIt is renewed: its holder lives, and loses it in the middle of its work.".to_owned()
+    } else {
+        let (age, left) = (holder.age.as_secs(), holder.left().as_secs());
+        format!("\nNobody has renewed it for {age} s: its holder is probably dead. By itself it ends in {left} s.")
+    });
+    if info.purpose == Purpose::Cutover {
+        text.push_str("\nThe cutover counts as interrupted then: bluegreen reconcile puts the listeners in order.");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_lambda::ledger::LeaseInfo;
+
+    use super::*;
+
+    #[test]
+    fn the_question_names_the_holder_its_purpose_since_when_and_whether_it_lives() {
+        let holder = |purpose| Holder {
+            info: LeaseInfo {
+                holder: "0199".to_owned(),
+                purpose,
+                since: "2026-11-23T10:00:00Z".parse().unwrap(),
+                epoch: 1,
+                expires: jiff::Timestamp::MAX,
+                life_ms: Some(30_000),
+                released: false,
+                interrupted: Vec::new(),
+                writer: String::new(),
+                process: None,
+            },
+            age: Duration::from_secs(13),
+            version: String::new(),
+        };
+        insta::assert_snapshot!(question("shop", &holder(Purpose::Deployment), false), @r"
+        The lock of stack shop is held by a deployment: 0199, since 2026-11-23T10:00:00Z by its own clock.
+        Nobody has renewed it for 13 s: its holder is probably dead. By itself it ends in 20 s.
+        ");
+        insta::assert_snapshot!(question("shop", &holder(Purpose::Cutover), true), @r"
+        The lock of stack shop is held by a cutover: 0199, since 2026-11-23T10:00:00Z by its own clock.
+        It is renewed: its holder lives, and loses it in the middle of its work.
+        The cutover counts as interrupted then: bluegreen reconcile puts the listeners in order.
+        ");
+    }
+
+    #[test]
+    fn what_was_broken_is_said_and_what_is_left_to_do() {
+        let unlocked =
+            Unlocked { stack: "shop".to_owned(), holder: Some("a".to_owned()), interrupted: vec!["b".to_owned()] };
+        insta::assert_snapshot!(unlocked.text(), @r"
+        the lock of stack shop is free now
+        run b was interrupted: bluegreen reconcile puts the listeners in order
+        ");
+    }
+}
