@@ -12,7 +12,7 @@ use crate::deploy::{Expected, observe};
 use crate::error::{Error, Result};
 use crate::requests::{Meter, Requests};
 use crate::stack::outputs::Outputs;
-use crate::stack::parameter;
+use crate::stack::{IDLE_SCHEDULE, parameter};
 
 /// Runs shown.
 const RUNS: usize = 5;
@@ -93,8 +93,8 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
     let outputs = stack.outputs()?;
     let traffic = cloud.traffic(&stack.name, &outputs).await?;
     let (mut blue, mut green, runs, lock, reading) = tokio::try_join!(
-        environment(context, &cloud, &stack, &outputs, &traffic, Color::Blue),
-        environment(context, &cloud, &stack, &outputs, &traffic, Color::Green),
+        environment(&cloud, &stack, &outputs, &traffic, Color::Blue),
+        environment(&cloud, &stack, &outputs, &traffic, Color::Green),
         history::read(&cloud, &outputs, RUNS),
         lock(&cloud, &outputs),
         async { Ok(meter.read(&cloud, &outputs).await) },
@@ -122,7 +122,6 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
 }
 
 async fn environment(
-    context: &Context,
     cloud: &Cloud,
     stack: &DeployedStack,
     outputs: &Outputs,
@@ -134,8 +133,8 @@ async fn environment(
     let expected = Expected { color, image: image.clone() };
     let (observed, changed) =
         tokio::try_join!(observe(cloud, outputs, &expected), releases::changed(cloud, &outputs.bucket, number))?;
-    let may_sleep = context.settings.idle_sleeps() && !traffic.prod.route().is_some_and(|route| route.reaches(color));
-    let asleep = may_sleep && observed.asleep;
+    // The stack is asked, not the settings: those may describe the next one.
+    let asleep = observed.asleep && traffic.share(color) == 0 && may_sleep(cloud, stack).await?;
     Ok(Environment {
         color,
         asleep,
@@ -151,6 +150,10 @@ async fn environment(
         fault: observed.fault.filter(|_| !asleep),
         requests: None,
     })
+}
+
+async fn may_sleep(cloud: &Cloud, stack: &DeployedStack) -> Result<bool> {
+    Ok(stack.template(cloud).await?["Resources"][IDLE_SCHEDULE].is_object())
 }
 
 async fn lock(cloud: &Cloud, outputs: &Outputs) -> Result<Option<LeaseInfo>> {
