@@ -126,13 +126,22 @@ fn the_release_workflow_deploys_then_waits_for_an_environment_then_cuts_over_and
     });
     for (script, commands) in scripts.iter().zip([
         &["bluegreen diff --version", "bluegreen deploy --version", "bluegreen status", "gh pr comment"][..],
-        &["bluegreen cutover", "bluegreen report --out report.html", "gh pr comment"],
+        &[
+            "bluegreen cutover --id \"$RUN\"",
+            "bluegreen report \"$RUN\" --out report.html",
+            "did not start",
+            "gh pr comment",
+        ],
     ]) {
         let places: Vec<_> = commands.iter().map(|command| script.find(command)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{commands:?}: {places:?}\n{script}");
         let checked = Command::new("bash").args(["-n", "-c", script]).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
+    assert!(scripts[1].contains("RUN=$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT"));
+    // Of every run by its id: the latest one may be somebody else's.
+    let reports = scripts[1].lines().filter(|line| line.contains("bluegreen report"));
+    assert!(reports.clone().count() > 1 && reports.into_iter().all(|line| line.contains("RUN")), "{}", scripts[1]);
     let report = jobs[1]["steps"].as_array().unwrap().iter().filter(|step| step["if"] == "always()").count();
     assert_eq!(report, 2, "the report comes whichever way it ended");
 }
