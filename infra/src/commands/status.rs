@@ -1,10 +1,14 @@
 //! `bluegreen status`: who is prod, who is dev, what runs there and how well, and the last runs.
 
+mod unresolved;
+
 use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
 use cutover_lambda::ledger::LeaseInfo;
 use cutover_lambda::{Outcome, Record};
 use serde::Serialize;
+
+pub use unresolved::Unresolved;
 
 use super::{Context, history, releases};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
@@ -38,6 +42,8 @@ pub struct Status {
     pub requests_unknown: Option<String>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
+    /// The run that ended badly and that no later one has made good; null if there is none.
+    pub unresolved: Option<Unresolved>,
     /// Who changes the stack or its traffic at the moment.
     pub lock: Option<LeaseInfo>,
     /// The last runs, the newest first.
@@ -106,19 +112,32 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
         }
         Err(why) => Some(why),
     };
+    let environments = vec![blue, green];
+    let bad = unresolved::find(&cloud, &outputs, &runs).await?;
     Ok(Status {
+        unresolved: bad.map(|run| Unresolved::of(&run, &environments)),
         prod_url: cloud.connect_to.display_url(&outputs.prod_url),
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
         region: cloud.region().to_owned(),
         state: stack.status.clone(),
         drift: drift(&stack, &traffic, &runs, lock.as_ref()),
         warnings: warnings(&stack, &traffic, &runs, lock.as_ref()),
-        environments: vec![blue, green],
+        environments,
         requests_unknown,
         lock,
         runs,
         stack: stack.name,
     })
+}
+
+/// The run that ended badly and that no later one has made good, for who wants to know nothing else.
+pub(super) async fn unresolved(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Result<Option<Unresolved>> {
+    let runs = history::read(cloud, outputs, RUNS).await?;
+    let Some(run) = unresolved::find(cloud, outputs, &runs).await? else { return Ok(None) };
+    let traffic = cloud.traffic(&stack.name, outputs).await?;
+    let environment = |color| environment(cloud, stack, outputs, &traffic, color);
+    let (blue, green) = tokio::try_join!(environment(Color::Blue), environment(Color::Green))?;
+    Ok(Some(Unresolved::of(&run, &[blue, green])))
 }
 
 async fn environment(
@@ -203,9 +222,10 @@ fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], lock: Opt
     {
         warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
     }
-    if let Some(split) = traffic.prod.route().filter(|route| route.whole().is_none()) {
-        let todo = if lock.is_some() { "a cutover is under way" } else { "bluegreen reconcile brings it to one side" };
-        warnings.push(format!("prod is split: {split}; {todo}"));
+    let split = traffic.prod.route().filter(|route| route.whole().is_none());
+    if let (Some(split), None) = (split, lock) {
+        let todo = "bluegreen reconcile brings it to one side";
+        warnings.push(format!("prod is split, and no cutover is under way: {split}; {todo}"));
     }
     if !traffic.by_rules && traffic.prod_color().is_some() {
         warnings.push(
