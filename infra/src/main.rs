@@ -181,10 +181,18 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
 
 async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
     match &cli.verb {
-        Verb::Synth | Verb::Graph(_) | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
-        // These were begun before, with their own meaning of Ctrl-C.
-        Verb::Cutover(_) | Verb::Rollback(_) | Verb::Reconcile { .. } => Ok(()),
-        Verb::Abort(_) | Verb::Pause(_) | Verb::Promote(_) => Ok(()),
+        // Done before, without a cloud, or with their own meaning of Ctrl-C.
+        Verb::Synth
+        | Verb::Graph(_)
+        | Verb::Init(_)
+        | Verb::Completions { .. }
+        | Verb::Man(_)
+        | Verb::Cutover(_)
+        | Verb::Rollback(_)
+        | Verb::Reconcile { .. }
+        | Verb::Abort(_)
+        | Verb::Pause(_)
+        | Verb::Promote(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
         Verb::Function(arguments) => function::run(context, arguments).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,

@@ -23,7 +23,6 @@ use crate::resources::sns::Topic;
 /// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
 const TIMEOUT: u16 = 900;
 /// The same, for whoever follows a run.
-#[expect(clippy::cast_lossless, reason = "it is a constant")]
 pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT as u64);
 
 /// The bus that is told of every cutover: the account's own, which costs next to nothing and needs no resource.

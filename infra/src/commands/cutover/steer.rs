@@ -47,6 +47,7 @@ pub async fn abort(
 
 async fn tell_function(cloud: &Cloud, outputs: &Outputs, op: Op, id: Option<String>) -> Result<SteeringAnswer> {
     let request = Request { op, id, by: Some(caller(cloud).await), ..Request::default() };
+    request.check().map_err(|error| Error::usage(format!("this {op} cannot be asked for")).because(error))?;
     // Told twice, a run turns back or stays as it does told once, but it would go on two steps.
     let repeatable = op != Op::Promote;
     let began = Instant::now();
