@@ -376,6 +376,8 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     browser.wait_for("#confirm-problem", "Refused: no.");
     browser.click("#confirm-no");
     assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort), told(Op::Promote)]);
+    // Whoever stands on a button that goes away stands on the verdict then.
+    browser.eval("document.querySelector('#steering button[data-key=abort]').focus()");
 
     let mut back = probed(Phase::RolledBack, Some(Outcome::RolledBack), 40, &[30, 31]);
     back.record.message = "Rolled back: green is prod again.".to_owned();
@@ -386,6 +388,7 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     served.held.0.lock().unwrap().run = Some(back);
     browser.wait_for("#run", "Rolled back: green is prod again.");
     browser.wait("document.getElementById('steering').innerText === ''");
+    browser.wait("document.activeElement.dataset.key === 'verdict'");
     // The reason, and no rate: the run did not send what was planned.
     let panel = browser.text("#run");
     for words in ["2 failed probes", "192.0.2.1:80", "bad status", "The first failure came"] {

@@ -187,6 +187,8 @@ fn a_run_that_was_held_stays_in_sight_until_a_later_one_succeeds() {
     cloud.run_in(&faulty, &["cutover", "--expect", "green"]).expect(3);
     let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
     assert_eq!(status["unresolved"]["run"], "held", "{status:#}");
+    let repair = ["deploy", "--version", "1", "--color", "blue", "--force", "--yes", "--allow-live-changes"];
+    cloud.run_in(&faulty, &repair).expect(0);
     cloud.run_in(&faulty, &["cutover", "--to", "green"]).expect(0);
     let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
     assert_eq!(status["unresolved"], Value::Null, "{status:#}");

@@ -96,11 +96,10 @@ fn the_move(view: &View, status: &Status, expect: Color, now: Timestamp) -> Acti
             let retry = action(Op::Cutover, format!("Retry the cutover to {to}"), &format!("{note} {gate}"));
             Action { weight: Weight::Quiet, note: Some(note), ..retry }
         }
-        Some(Outcome::Held) if last.from == Some(to) => action(
-            Op::Cutover,
-            format!("Send users back to {to}"),
-            &format!("{was} failed, and prod was left on it. {gate}"),
-        ),
+        // A rollback goes ahead though prod fails; a cutover would not.
+        Some(Outcome::Held) if last.from == Some(to) => {
+            action(Op::Rollback, format!("Roll back to {to}"), &format!("{was} failed, and prod was left on it."))
+        }
         _ => action(Op::Cutover, format!("Cut over to {to}"), &gate),
     }
 }
@@ -333,7 +332,7 @@ mod tests {
 
         // Left on green, which failed: the way back is offered.
         let held = offered(run(Op::Cutover, Some(Outcome::Held)), |_| {});
-        assert_eq!((held.op, held.to, held.label.as_str()), (Op::Cutover, Color::Blue, "Send users back to blue"));
+        assert_eq!((held.op, held.to, held.label.as_str()), (Op::Rollback, Color::Blue, "Roll back to blue"));
     }
 
     #[test]

@@ -46,6 +46,10 @@ function placeButtons(part, list) {
     if (action.note !== null) part.append(paragraph(`${part.id}-note`, action.note));
     if (action.op === focused) button.focus({ preventScroll: true });
   }
+  // The button is gone: whoever stood on it is told what came of it.
+  if (focused && !list.some((action) => action.op === focused)) {
+    element("run").querySelector("h2")?.focus({ preventScroll: true });
+  }
   const blocked = list.find((action) => action.blocked !== null);
   if (blocked) part.append(paragraph(`${part.id}-blocked`, `Not now: ${blocked.blocked}.`));
 }

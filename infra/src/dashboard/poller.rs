@@ -218,7 +218,7 @@ impl<S: Source> Poller<S> {
                     self.unfollow();
                 } else if silence.is_ok_and(|silence| silence > SILENCE_LIMIT) {
                     // It was ended before it was done; the status says so once its lock has expired.
-                    self.followed = None;
+                    (self.followed, self.view.told) = (None, None);
                 }
                 self.view.asked = None;
                 self.view.run = Some(run);

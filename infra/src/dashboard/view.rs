@@ -269,7 +269,7 @@ fn run(view: &View) -> Markup {
         div class={ "verdict " (verdict.tone.as_str()) } {
             div class="sign" aria-hidden="true" { (verdict.sign) }
             div {
-                h2 { (verdict.headline) }
+                h2 tabindex="-1" data-key="verdict" { (verdict.headline) }
                 @if run.is_final() {
                     @if !run.outcome.is_some_and(Outcome::is_success) { p { (clean(&run.message)) } }
                     p { (verdict.safety) }

@@ -36,7 +36,7 @@ impl Unresolved {
     pub fn of(run: &Record, environments: &[Environment]) -> Self {
         let outcome = run.outcome.unwrap_or(Outcome::Failed);
         let otherwise = match outcome {
-            Outcome::Held => "Deploy a version that works to the other environment, and cut over to it.",
+            Outcome::Held => "Run bluegreen rollback, or repair the version that users have.",
             _ => "Run bluegreen reconcile.",
         };
         Self {
@@ -173,7 +173,7 @@ mod tests {
         let said = Unresolved::of(&run(Op::Cutover, Some(Outcome::Held)), &environments);
         assert_eq!(said.message, "Held: prod is on blue v2 and answers HTTP 500.");
         assert_eq!(said.now, "Prod is on blue now: version 2, 2 of 2 tasks healthy.");
-        assert!(said.todo.contains("cut over"), "{}", said.todo);
+        assert!(said.todo.contains("bluegreen rollback"), "{}", said.todo);
         let hint = Record { hint: Some("Do that.".to_owned()), ..run(Op::Cutover, Some(Outcome::Failed)) };
         let split = [environment(Color::Blue, 10, 2), environment(Color::Green, 90, 1)];
         let said = Unresolved::of(&hint, &split);
