@@ -66,6 +66,12 @@ pub enum Verb {
         #[arg(long)]
         yes: bool,
     },
+    /// Stop the run that moves traffic, and send users back to where they were.
+    Abort(Steering),
+    /// Keep a shift at its step, until it is promoted or aborted.
+    Pause(Steering),
+    /// Go on with the next step of a shift at once.
+    Promote(Steering),
     /// Who is prod, who is dev, and what runs there.
     Status {
         /// Look again every two seconds, until interrupted.
@@ -130,6 +136,33 @@ pub enum Verb {
         #[arg(long, value_name = "ID")]
         retain: Vec<String>,
     },
+}
+
+impl Verb {
+    /// Whether it depends on what the file with the settings says beside the stack's name and region. Whoever looks at a stack
+    /// or undoes a release must not be kept from it by the file that describes the next one.
+    pub const fn needs_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::Synth
+                | Self::Graph(_)
+                | Self::Build
+                | Self::Function(_)
+                | Self::Deploy(_)
+                | Self::Diff(_)
+                | Self::Cutover(_)
+                | Self::Doctor
+                | Self::Rehearse(_)
+        )
+    }
+}
+
+/// Which run is told something.
+#[derive(Debug, Args)]
+pub struct Steering {
+    /// Id of the run; the one that is under way if none is named.
+    #[arg(long, value_name = "RUN")]
+    pub id: Option<String>,
 }
 
 /// What is deployed where.

@@ -172,7 +172,8 @@ impl Traffic {
             (Pointing::Absent, _) => Ok(None),
             (Pointing::At(route), _) => Err(Error::refused(format!("prod is split: {route}"))
                 .because("a cutover shifts traffic step by step, or was interrupted while it did")
-                .hint("wait for it to end (bluegreen status), or bring prod to one side: bluegreen reconcile")),
+                .hint("wait for it to end: bluegreen status, or bluegreen deploy --wait")
+                .hint("if none is under way, bring prod to one side: bluegreen reconcile")),
             (Pointing::NotUnderstood(problem), _) => {
                 Err(Error::refused("prod does not forward to one of this stack's environments").because(problem).hint(
                     "delete the listener rule that does not belong there, then run bluegreen reconcile: it makes the \

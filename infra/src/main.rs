@@ -3,6 +3,8 @@
 mod ask;
 mod cli;
 mod cutover_args;
+mod interrupt;
+mod traffic;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -12,12 +14,10 @@ use std::time::Duration;
 use ask::{Choice, Person};
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Deploy, Target, Verb};
-use cutover_lambda::request::Op;
-use infra::commands::cutover::{Follower, Order};
 use infra::commands::destroy::Consent;
 use infra::commands::{
-    Agreed, Context, cutover, dashboard, deploy, destroy, doctor, function, graph, history, init, logs, manual, open,
-    rehearse, releases, report, status, synth, unlock,
+    Agreed, Context, dashboard, deploy, destroy, doctor, function, graph, history, init, logs, manual, open, rehearse,
+    releases, report, status, synth, unlock,
 };
 use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
@@ -25,12 +25,10 @@ use infra::report::Format;
 use infra::requests::Meter;
 use infra::stack::Settings;
 use infra::ui::{
-    CutoverProgress, JsonLines, JsonProgress, Keyboard, Lines, Screen, Style, render_checks, render_error,
-    render_evidence, render_history, render_plan, render_releases, render_status,
+    JsonLines, Keyboard, Lines, Screen, Style, render_checks, render_error, render_history, render_plan,
+    render_releases, render_status,
 };
-
-/// The exit code of a program that SIGINT ended.
-const INTERRUPTED: u8 = 130;
+use interrupt::{INTERRUPTED, Signal, Signals};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -56,7 +54,11 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         print_text(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut settings = Settings::load(cli.config.as_deref())?;
+    let (mut settings, problem) = if cli.verb.needs_settings() {
+        (Settings::load(cli.config.as_deref())?, None)
+    } else {
+        Settings::load_identity(cli.config.as_deref())
+    };
     if let Verb::Diff(target) | Verb::Deploy(Deploy { target, .. }) = &cli.verb
         && let Some(image) = &target.image
     {
@@ -82,7 +84,11 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
         Some(screen) => Arc::<Screen>::clone(screen),
         None => Arc::new(Lines::new(style)),
     };
-    let mut context = Context::new(cli.stack.clone().unwrap_or_else(|| settings.stack_name()), settings, listener);
+    let stack = cli.stack.clone().unwrap_or_else(|| settings.stack_name());
+    if let Some(problem) = problem {
+        listener.warn(format!("{}; it works on stack {stack} all the same", in_a_line(&problem)));
+    }
+    let mut context = Context::new(stack, settings, listener);
     let person = Person { keyboard: Arc::default(), screen, style };
     if let Verb::Deploy(deploy) = &cli.verb {
         let on_failure = if Keyboard::is_there() { OnFailure::Ask } else { OnFailure::Cancel };
@@ -105,14 +111,26 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
     result
 }
 
+/// What is wrong with the file with the settings: where, and why.
+fn in_a_line(problem: &Error) -> String {
+    let lines: Vec<&str> = problem.causes().first().map_or(Vec::new(), |cause| cause.lines().collect());
+    let (place, why) = (lines.first().copied().unwrap_or_default(), lines.last().copied().unwrap_or_default());
+    let told = if place == why { place.to_owned() } else { format!("{place}: {}", why.trim()) };
+    format!("{}: {told}", problem.message())
+}
+
 /// Runs the verb to its end, or until somebody leaves it to itself.
 async fn to_the_end(cli: &Cli, context: &Context, person: &Person) -> Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    if let Some(moves) = traffic::Moves::of(&cli.verb) {
+        return Box::pin(traffic::run(moves, cli.json, context, &mut signals)).await;
+    }
     let mut work = std::pin::pin!(dispatch(cli, context, person));
     let mut asked = false;
     loop {
         let why = tokio::select! {
             result = &mut work => return result.map(|()| ExitCode::SUCCESS),
-            signal = interrupted() => {
+            signal = signals.next() => {
                 let stage = context.control.stage();
                 if signal == Signal::Terminate || stage == Stage::Before || !Keyboard::is_there() {
                     return Ok(leave(cli, context, person).await);
@@ -126,7 +144,7 @@ async fn to_the_end(cli: &Cli, context: &Context, person: &Person) -> Result<Exi
             result = &mut work => return result.map(|()| ExitCode::SUCCESS),
             choice = person.choose(context.control.stage(), why.as_deref()) => choice,
             // Whoever presses it twice wants to be gone.
-            _ = interrupted() => Choice::Detach,
+            _ = signals.next() => Choice::Detach,
         };
         match choice {
             Choice::Cancel => context.control.cancel(),
@@ -146,22 +164,6 @@ async fn leave(cli: &Cli, context: &Context, person: &Person) -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
-    Interrupt,
-    Terminate,
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() -> Signal {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => Signal::Interrupt,
-        _ = terminate.recv() => Signal::Terminate,
-    }
-}
-
 /// What an interruption leaves behind.
 fn farewell(verb: &Verb, state: Option<&str>) -> String {
     let state = state.map_or_else(String::new, |state| format!(" The stack is in {state}."));
@@ -170,9 +172,6 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
             "interrupted.{state} What CloudFormation has begun it finishes by itself; run the same command again to \
              follow it and go on from there. No traffic was moved."
         ),
-        Verb::Cutover(_) | Verb::Rollback(_) | Verb::Reconcile { .. } => {
-            "interrupted. The cutover goes on without this command: bluegreen status shows how it ends.".to_owned()
-        }
         Verb::Rehearse(_) => {
             "interrupted. The rehearsal's local cloud ends with it; nothing else was touched.".to_owned()
         }
@@ -182,16 +181,22 @@ fn farewell(verb: &Verb, state: Option<&str>) -> String {
 
 async fn dispatch(cli: &Cli, context: &Context, person: &Person) -> Result<()> {
     match &cli.verb {
-        Verb::Synth | Verb::Graph(_) | Verb::Init(_) | Verb::Completions { .. } | Verb::Man(_) => Ok(()),
+        // Done before, without a cloud, or with their own meaning of Ctrl-C.
+        Verb::Synth
+        | Verb::Graph(_)
+        | Verb::Init(_)
+        | Verb::Completions { .. }
+        | Verb::Man(_)
+        | Verb::Cutover(_)
+        | Verb::Rollback(_)
+        | Verb::Reconcile { .. }
+        | Verb::Abort(_)
+        | Verb::Pause(_)
+        | Verb::Promote(_) => Ok(()),
         Verb::Build => deploy::build(context).await,
         Verb::Function(arguments) => function::run(context, arguments).await,
         Verb::Deploy(arguments) => Box::pin(run_deploy(cli, context, arguments)).await,
         Verb::Diff(target) => Box::pin(run_diff(cli, context, target)).await,
-        Verb::Cutover(arguments) => run_cutover(cli, context, &arguments.order()).await,
-        Verb::Rollback(arguments) => run_cutover(cli, context, &arguments.order(Op::Rollback)).await,
-        Verb::Reconcile { wait } => {
-            run_cutover(cli, context, &Order { wait: *wait, ..Order::new(Op::Reconcile) }).await
-        }
         Verb::Unlock { yes } => run_unlock(cli, context, person, *yes).await,
         Verb::Status { watch } => Box::pin(show_status(cli, context, *watch)).await,
         Verb::Logs { source, follow, since } => {
@@ -324,27 +329,6 @@ async fn run_deploy(cli: &Cli, context: &Context, arguments: &Deploy) -> Result<
         text.push_str(&format!("{name:<5} {what}{url}\n"));
     }
     print_text(&text)
-}
-
-async fn run_cutover(cli: &Cli, context: &Context, order: &Order) -> Result<()> {
-    let mut progress: Box<dyn Follower> =
-        if cli.json { Box::new(JsonProgress::default()) } else { Box::new(CutoverProgress::new(Style::of_stderr())) };
-    let record = Box::pin(cutover::run(context, order, progress.as_mut())).await?;
-    if cli.json {
-        print_json(&record)?;
-    }
-    match cutover::verdict(&record) {
-        Some(error) => Err(error),
-        None if cli.json => Ok(()),
-        None => {
-            let style = Style::of_stdout();
-            let mut text = style.wrapped(&record.message, 0) + "\n";
-            for line in render_evidence(&record).lines() {
-                text.push_str(&format!("  {}\n", style.wrapped(line.trim_start(), 2)));
-            }
-            print_text(&text)
-        }
-    }
 }
 
 async fn run_rehearsal(cli: &Cli, context: &Context, arguments: &rehearse::Arguments) -> Result<()> {

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use browser::Browser;
 use cutover_lambda::probe::Tally;
 use cutover_lambda::report::{Connection, Failure, ListenerWrite, Sample, Samples, Step, WriteResult};
-use cutover_lambda::request::{Op, Request};
+use cutover_lambda::request::{Op, Request, ShiftStep};
+use cutover_lambda::steering::SteeringAnswer;
 use cutover_lambda::{Color, Listener, Outcome, Phase, Record};
-use infra::commands::status::{Environment, Status};
-use infra::dashboard::{Dashboard, Source, Wish};
+use infra::commands::status::{Environment, Status, Unresolved};
+use infra::dashboard::{Dashboard, Source, Told, Wish};
 use infra::error::{Error, Result};
 use infra::report::{Place, Run};
 use infra::requests::{Minute, Requests};
@@ -31,6 +32,7 @@ struct State {
     status: Option<Status>,
     run: Option<Run>,
     wishes: Vec<Wish>,
+    told: Vec<Told>,
     looks: usize,
 }
 
@@ -50,6 +52,13 @@ impl Source for Held {
         let mut state = self.0.lock().unwrap();
         state.wishes.push(wish);
         ready(Ok("run-1".to_owned()))
+    }
+
+    fn tell(&self, told: Told) -> impl Future<Output = Result<SteeringAnswer>> {
+        let (accepted, run) = (told.op != Op::Promote, told.run.clone());
+        let message = if accepted { format!("Run {run} is told to {}.", told.op) } else { "Refused: no.".to_owned() };
+        self.0.lock().unwrap().told.push(told);
+        ready(Ok(SteeringAnswer { run: Some(run), accepted, message, hint: None }))
     }
 }
 
@@ -109,6 +118,7 @@ fn status() -> Status {
         drift: Vec::new(),
         requests_unknown: None,
         warnings: Vec::new(),
+        unresolved: None,
         lock: None,
         runs: Vec::new(),
     }
@@ -319,12 +329,98 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
 
     served.held.0.lock().unwrap().run = Some(run(Phase::Gate, None).into());
     browser.wait_for("#run .stages .current", "gate");
-    browser.wait_for("#blocked", "a run is under way");
+    browser.wait_for("#actions-blocked", "a run is under way");
     served.held.0.lock().unwrap().run = Some(run(Phase::RollBack, None).into());
     browser.wait_for("#run .stages .current", "way back");
     served.held.0.lock().unwrap().run = Some(run(Phase::RolledBack, Some(Outcome::RolledBack)).into());
     browser.wait_for("#run h2", "Taken back: prod is green (version 1) again");
     browser.wait_for("#announcement", "Taken back");
+}
+
+#[test]
+fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
+    let mut shift = probed(Phase::Shift, None, 40, &[]);
+    shift.record.request.shift = vec![ShiftStep { weight: 10, hold: ShiftStep::HOLD }];
+    let mut status = status();
+    status.environments[0] = Environment { prod_percent: 10, ..environment(Color::Blue, "prod 10 %", "2") };
+    status.environments[1] = Environment { prod_percent: 90, ..environment(Color::Green, "prod 90 %+dev", "1") };
+    status.runs = vec![shift.record.clone()];
+    let served = serve(Some(status));
+    served.held.0.lock().unwrap().run = Some(shift);
+    let browser = Browser::start();
+    browser.size(1280, 1100);
+    browser.open(&served.url);
+    browser.wait_for("#steering", "Abort");
+    assert!(browser.text("article.green").contains("PROD 90 % + DEV") && browser.text("#notices").is_empty());
+    assert!(browser.text("article.blue").contains("PROD 10 %"));
+    browser.screenshot("held-shift");
+    browser.click("#steering button[data-key=abort]");
+    let consequence = browser.text("#confirm-text");
+    assert!(
+        consequence.contains("all users of http://prod.example are served by green (version 1) again"),
+        "{consequence}"
+    );
+    assert_eq!(browser.text("#confirm-no"), "Let the run go on");
+    browser.press("\u{e00c}"); // Escape
+    browser.wait("!document.getElementById('confirm').open");
+    assert!(served.held.0.lock().unwrap().told.is_empty());
+    browser.click("#steering button[data-key=abort]");
+    browser.click("#confirm-yes");
+    browser.wait_for("#run", "Run run-1 is told to abort.");
+    let told = |op| Told { op, run: "run-1".to_owned() };
+    assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort)]);
+
+    // What the function refuses is said in the dialog.
+    browser.click("#steering button[data-key=promote]");
+    browser.click("#confirm-yes");
+    browser.wait_for("#confirm-problem", "Refused: no.");
+    browser.click("#confirm-no");
+    assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort), told(Op::Promote)]);
+    // Whoever stands on a button that goes away stands on the verdict then.
+    browser.eval("document.querySelector('#steering button[data-key=abort]').focus()");
+
+    let mut back = probed(Phase::RolledBack, Some(Outcome::RolledBack), 40, &[30, 31]);
+    back.record.message = "Rolled back: green is prod again.".to_owned();
+    let mut status = served.held.0.lock().unwrap().status.clone().unwrap();
+    status.environments = vec![environment(Color::Blue, "dev", "2"), environment(Color::Green, "prod", "1")];
+    status.runs = vec![back.record.clone()];
+    served.held.0.lock().unwrap().status = Some(status);
+    served.held.0.lock().unwrap().run = Some(back);
+    browser.wait_for("#run", "Rolled back: green is prod again.");
+    browser.wait("document.getElementById('steering').innerText === ''");
+    browser.wait("document.activeElement.dataset.key === 'verdict'");
+    // The reason, and no rate: the run did not send what was planned.
+    let panel = browser.text("#run");
+    for words in ["2 failed probes", "192.0.2.1:80", "bad status", "The first failure came"] {
+        assert!(panel.contains(words), "{words}: {panel}");
+    }
+    assert!(!panel.contains("95 %"), "{panel}");
+    browser.wait_for("#actions", "Retry the cutover to blue");
+    assert!(browser.text("#actions-note").contains("Deploy a fix first: blue (version 2) failed"));
+    browser.screenshot("held-rolled-back");
+}
+
+#[test]
+fn a_run_that_was_held_keeps_a_banner_that_says_what_users_get_now() {
+    let mut status = status();
+    status.unresolved = Some(Unresolved {
+        run: "run-1".to_owned(),
+        outcome: Outcome::Held,
+        message: "Held: prod is on blue v2 and answers HTTP 500.".to_owned(),
+        now: "Prod is on blue now: version 2, 2 of 2 tasks healthy.".to_owned(),
+        todo: "Deploy a fix.".to_owned(),
+    });
+    let served = serve(Some(status.clone()));
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("#unresolved", "Held: prod is on blue v2 and answers HTTP 500.");
+    let banner = browser.text("#unresolved");
+    assert!(banner.contains("Prod is on blue now") && banner.contains("→ Deploy a fix."), "{banner}");
+    browser.wait("document.title.startsWith('✕ held, prod is green')");
+    browser.screenshot("held-banner");
+    status.unresolved = None;
+    served.held.0.lock().unwrap().status = Some(status);
+    browser.wait("document.getElementById('unresolved') === null");
 }
 
 #[test]
@@ -364,7 +460,7 @@ fn a_cloud_that_cannot_be_reached_is_said_and_comes_back_by_itself() {
     browser.wait("document.getElementById('notices').innerText === ''");
     served.held.0.lock().unwrap().status = None;
     browser.wait_for("#notices", "was read before");
-    browser.wait_for("#blocked", "the stack cannot be read");
+    browser.wait_for("#actions-blocked", "the stack cannot be read");
     assert!(browser.text("#environments").contains("version 2"), "what was known stays on the page");
 }
 

@@ -132,3 +132,72 @@ fn the_manual_has_a_page_for_every_verb() {
         assert!(folder.path().join(page).is_file(), "{page}");
     }
 }
+
+/// A folder with a file that cannot be used, of which the first lines can be read.
+fn with_a_broken_file() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bluegreen.toml"), "name = \"shop\"\n[app]\nimage = \"a b\"\n").unwrap();
+    folder
+}
+
+/// As `run`, in that folder, against an endpoint that is down: how far a verb comes.
+fn run_with_a_broken_file(arguments: &[&str]) -> Said {
+    let folder = with_a_broken_file();
+    let mut command = Command::new(BLUEGREEN);
+    command.args(arguments).current_dir(folder.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.envs([REGION, NO_METADATA, KEY[0], KEY[1], ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
+    Said::of(command.output().unwrap())
+}
+
+#[test]
+fn whoever_looks_at_a_stack_or_undoes_a_release_does_not_need_a_valid_file() {
+    let verbs: [&[&str]; 13] = [
+        &["rollback"],
+        &["reconcile"],
+        &["abort"],
+        &["pause"],
+        &["promote"],
+        &["status"],
+        &["history"],
+        &["releases"],
+        &["logs", "prod"],
+        &["report"],
+        &["open", "prod"],
+        &["destroy", "--yes"],
+        &["--stack", "other", "rollback"],
+    ];
+    std::thread::scope(|scope| {
+        for verb in verbs {
+            scope.spawn(move || {
+                let said = run_with_a_broken_file(verb).expect(1);
+                let warnings: Vec<_> = said.err.lines().filter(|line| line.starts_with("warning: ")).collect();
+                assert_eq!(warnings.len(), 1, "{verb:?}: {}", said.err);
+                let stack = if verb[0] == "--stack" { "stack other" } else { "stack shop" };
+                for words in ["bluegreen.toml cannot be understood: ", "line 3", stack] {
+                    assert!(warnings[0].contains(words), "{verb:?}: {}", warnings[0]);
+                }
+                assert!(said.err.contains(&format!("cannot look up {stack}")), "{verb:?}: {}", said.err);
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_made_from_the_file_is_refused_with_an_invalid_one() {
+    for verb in [&["deploy"][..], &["diff"], &["synth"], &["doctor"], &["cutover"]] {
+        let said = run_with_a_broken_file(verb).expect(2);
+        assert!(said.err.starts_with("error: bluegreen.toml cannot be understood"), "{verb:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_warning_where_it_is_not_needed() {
+    let variables = [REGION, KEY[0], KEY[1], ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
+    let said = run(&["--config", "nope.toml", "rollback"], &variables).expect(1);
+    assert!(
+        said.err.contains("warning: cannot read nope.toml: ") && said.err.contains("stack bluegreen"),
+        "{}",
+        said.err
+    );
+    run(&["--config", "nope.toml", "deploy"], &variables).expect(1);
+}

@@ -43,7 +43,10 @@ const NOT_HERE: [(&str, &str); 8] = [
 const CHANGED: [(&str, &str, &str); 1] = [("10:30s,50:30s", "10:1s,50:1s", "nobody looks at it meanwhile")];
 
 /// What ends otherwise than with 0, and why.
-const ENDS: [(&str, i32, &str); 1] = [("bluegreen destroy", 3, "it asks a person, and there is none")];
+const ENDS: [(&str, i32, &str); 2] = [
+    ("bluegreen destroy", 3, "it asks a person, and there is none"),
+    ("bluegreen abort", 3, "no run is under way; `cloud_follow` aborts one"),
+];
 
 #[test]
 fn every_command_of_the_documentation_does_what_it_says() {

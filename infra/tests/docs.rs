@@ -126,15 +126,47 @@ fn the_release_workflow_deploys_then_waits_for_an_environment_then_cuts_over_and
     });
     for (script, commands) in scripts.iter().zip([
         &["bluegreen diff --version", "bluegreen deploy --version", "bluegreen status", "gh pr comment"][..],
-        &["bluegreen cutover", "bluegreen report --out report.html", "gh pr comment"],
+        &[
+            "bluegreen cutover --id \"$RUN\"",
+            "bluegreen report \"${RUN:-none}\" --out report.html",
+            "did not start",
+            "gh pr comment",
+            "exit $code",
+        ],
     ]) {
         let places: Vec<_> = commands.iter().map(|command| script.find(command)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{commands:?}: {places:?}\n{script}");
         let checked = Command::new("bash").args(["-n", "-c", script]).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
+    assert!(scripts[1].contains("RUN=$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT"));
+    // Of every run by its id: the latest one may be somebody else's.
+    let reports = scripts[1].lines().filter(|line| line.contains("bluegreen report"));
+    assert!(reports.clone().count() > 1 && reports.into_iter().all(|line| line.contains("RUN")), "{}", scripts[1]);
     let report = jobs[1]["steps"].as_array().unwrap().iter().filter(|step| step["if"] == "always()").count();
     assert_eq!(report, 2, "the report comes whichever way it ended");
+}
+
+#[test]
+fn the_report_of_a_cutover_that_did_not_start_says_so_and_is_not_green() {
+    let Some(workflow) = yaml(&project().join(".github/workflows/release.yml")) else { return };
+    let steps = workflow["jobs"]["cutover"]["steps"].as_array().unwrap();
+    let script = steps.iter().find_map(|step| step["run"].as_str().filter(|run| run.contains("report.html"))).unwrap();
+    for (code, says) in [(0, "a report of 17-1"), (2, "did not start"), (1, "could not be made")] {
+        let folder = tempfile::tempdir().unwrap();
+        let bluegreen = folder.path().join("target/debug/bluegreen");
+        std::fs::create_dir_all(bluegreen.parent().unwrap()).unwrap();
+        let stub = format!("#!/bin/sh\n[ {code} = 0 ] && echo \"a report of $2\" > \"$4\"\nexit {code}\n");
+        std::fs::write(&bluegreen, stub).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&bluegreen, executable).unwrap();
+        let mut shell = Command::new("bash");
+        shell.args(["-e", "-c", script]).current_dir(folder.path()).env("RUN", "17-1").env("PULL_REQUEST", "");
+        let said = shell.env("GITHUB_STEP_SUMMARY", "summary.md").output().unwrap();
+        assert_eq!(said.status.code(), Some(code), "{}", String::from_utf8_lossy(&said.stderr));
+        let summary = std::fs::read_to_string(folder.path().join("summary.md")).unwrap();
+        assert!(summary.contains(says), "{summary}");
+    }
 }
 
 #[test]

@@ -3,28 +3,34 @@
 //! The function is invoked asynchronously under an id, and the record is read from the ledger: a lost connection, or a
 //! closed terminal, never repeats or stops a cutover.
 
-use std::time::{Duration, Instant};
+mod follow;
+pub mod steer;
+
+use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
-use cutover_lambda::ledger::{Holder, S3Ledger, SILENCE};
+use cutover_lambda::ledger::{Holder, S3Ledger};
 use cutover_lambda::request::{Op, Request, limits};
 use cutover_lambda::{Outcome, Record};
 use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep};
+
+pub use follow::{BEGIN_LIMIT, verdict};
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
-use crate::error::{Calling, Error, Kind, Result};
+use crate::error::{Calling, Error, Result};
 use crate::stack::outputs::Outputs;
 
 /// An event older than this is not begun any more. Lambda itself drops it at the same age.
 const EVENT_AGE: Duration = Duration::from_mins(1);
 
-/// Longer than any cold start, queue and first write of the record take together.
-pub const BEGIN_LIMIT: Duration = Duration::from_secs(75);
+/// Between two tries to invoke the function.
+const INVOKE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Between two looks at the record.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the function may find the lock held, and this command nobody who holds it, before that is believed.
+const LOST_RACES: u32 = 3;
 
 /// Between two looks at the lock that somebody else holds.
 const LOOK_AT_LOCK: Duration = Duration::from_millis(500);
@@ -53,6 +59,12 @@ pub trait Follower {
     /// Somebody else holds the lock, and it is waited for. Called again and again.
     fn waiting(&mut self, holder: &Holder);
 
+    /// The function is about to be asked for the run of this id.
+    fn asked(&mut self, _id: &str) {}
+
+    /// AWS is out of reach, and the run goes on meanwhile. Called once each time.
+    fn reconnecting(&mut self);
+
     /// Takes the record as it is now.
     fn progress(&mut self, record: &Record);
 }
@@ -60,12 +72,36 @@ pub trait Follower {
 /// Asks the function for what is ordered and follows the run to its end.
 pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) -> Result<Record> {
     let cloud = Cloud::connect(&context.settings).await?;
-    let (ledger, id) = ask(context, &cloud, order, follower).await?;
-    let record = follow(&ledger, &id, follower).await?;
+    let mut lost = 0;
+    let record = loop {
+        let (ledger, id) = ask(context, &cloud, order, follower).await?;
+        let record = follow::follow(&id, async || ledger.load(&id).await, follower).await?;
+        if !(order.wait && found_the_lock_held(&record)) {
+            break record;
+        }
+        if order.request.id.is_some() {
+            context
+                .listener
+                .warn("an id stands for one outcome: to wait, run it again with another id, or without one");
+            break record;
+        }
+        // Somebody took the lock between the look at it and the function's. The next run has an id of its own.
+        lost += u32::from(!ledger.holder().await.is_ok_and(|holder| holder.is_some()));
+        if lost > LOST_RACES {
+            break record;
+        }
+    };
     if moved_prod(&record) {
         protect_from_now_on(context, &cloud).await;
     }
     Ok(record)
+}
+
+/// Whether a run was refused because somebody else held the lock: taking it was the last thing that it did, and it never
+/// had it.
+fn found_the_lock_held(record: &Record) -> bool {
+    let last = record.steps.last().is_some_and(|step| step.name == "take the lease");
+    record.outcome == Some(Outcome::Refused) && record.epoch == 0 && last
 }
 
 /// Whether a run moved the users of prod for good.
@@ -97,6 +133,8 @@ pub(super) struct Nobody;
 impl Follower for Nobody {
     fn waiting(&mut self, _: &Holder) {}
 
+    fn reconnecting(&mut self) {}
+
     fn progress(&mut self, _: &Record) {}
 }
 
@@ -116,6 +154,7 @@ async fn ask(
     let ledger = cloud.ledger(&outputs.bucket);
     let id = order.request.id_or_new();
     if order.request.id.is_some() && ledger.load(&id).await.map_err(|error| unreadable(&id, error))?.is_some() {
+        follower.asked(&id);
         return Ok((ledger, id));
     }
     let (by, free) = tokio::join!(caller(cloud), until_free(context, cloud, &ledger, order, follower));
@@ -125,7 +164,8 @@ async fn ask(
     let now = ledger.time().await.map_err(|error| Error::failed("cannot read the ledger's time").because(error))?;
     let not_after = now.checked_add(EVENT_AGE).ok();
     let request = Request { id: Some(id.clone()), by: Some(by), not_after, ..order.request.clone() };
-    invoke(cloud, &outputs, &request).await?;
+    follower.asked(&id);
+    invoke(cloud, &outputs, &request, &ledger, follower).await?;
     Ok((ledger, id))
 }
 
@@ -167,7 +207,7 @@ async fn until_free(
         }
         follower.waiting(&holder);
         first.get_or_insert(holder);
-        tokio::time::sleep(LOOK_AT_LOCK).await;
+        sleep(LOOK_AT_LOCK).await;
     }
 }
 
@@ -178,7 +218,7 @@ async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> R
             let meanwhile = format!("stack {} is in {}: traffic is not moved meanwhile", stack.name, stack.status);
             return Err(Error::refused(meanwhile).hint("wait for the deployment to end, or add --wait"));
         }
-        tokio::time::sleep(LOOK_AT_STACK).await;
+        sleep(LOOK_AT_STACK).await;
         stack = DeployedStack::require(cloud, &stack.name).await?;
     }
     Ok(())
@@ -217,23 +257,45 @@ fn bounded(text: &str) -> String {
     bounded
 }
 
-async fn invoke(cloud: &Cloud, outputs: &Outputs, request: &Request) -> Result<()> {
-    let Some(function) = &outputs.function else {
-        return Err(
-            Error::refused("the stack has no cutover function yet").hint("finish its deployment: bluegreen deploy")
-        );
-    };
+/// Invokes the function, again and again while AWS is out of reach and the event is young enough to be begun. Its id makes
+/// one run of however many arrive.
+async fn invoke(
+    cloud: &Cloud,
+    outputs: &Outputs,
+    request: &Request,
+    ledger: &S3Ledger,
+    follower: &mut dyn Follower,
+) -> Result<()> {
+    let function = function_of(outputs)?;
+    let id = request.id.as_deref().unwrap_or_default();
     let event = event(request)?;
-    cloud
-        .lambda
-        .invoke()
-        .function_name(function)
-        .invocation_type(InvocationType::Event)
-        .payload(Blob::new(event))
-        .send()
-        .await
-        .calling(|| format!("invoke {function}"))?;
-    Ok(())
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let call = cloud.lambda.invoke().function_name(function).invocation_type(InvocationType::Event);
+        let invoked = call.payload(Blob::new(event.clone())).send().await.calling(|| format!("invoke {function}"));
+        let Err(error) = invoked else { return Ok(()) };
+        if !error.is_transient() {
+            return Err(error);
+        }
+        // Its answer alone may have been lost.
+        if ledger.load(id).await.is_ok_and(|record| record.is_some()) {
+            return Ok(());
+        }
+        if began.elapsed() > EVENT_AGE {
+            return Err(error.hint(format!("whether it has begun is not known: bluegreen report {id}")));
+        }
+        if !std::mem::replace(&mut told, true) {
+            follower.reconnecting();
+        }
+        sleep(INVOKE_AGAIN).await;
+    }
+}
+
+fn function_of(outputs: &Outputs) -> Result<&str> {
+    outputs.function.as_deref().ok_or_else(|| {
+        Error::refused("the stack has no cutover function yet").hint("finish its deployment: bluegreen deploy")
+    })
 }
 
 /// The event of a request: only what differs from the defaults, so the function's own settings stay in force.
@@ -264,66 +326,10 @@ fn differing(value: Value, default: &Value) -> Option<Value> {
     }
 }
 
-async fn follow(ledger: &S3Ledger, id: &str, follower: &mut dyn Follower) -> Result<Record> {
-    let began = Instant::now();
-    let mut last: Option<(jiff::Timestamp, Instant)> = None;
-    loop {
-        let record = ledger.load(id).await.map_err(|error| unreadable(id, error))?;
-        if let Some(record) = record {
-            follower.progress(&record);
-            if record.is_final() {
-                return Ok(record);
-            }
-            if last.is_none_or(|(updated, _)| updated != record.updated) {
-                last = Some((record.updated, Instant::now()));
-            }
-        }
-        match last {
-            None if began.elapsed() > BEGIN_LIMIT => {
-                return Err(Error::failed(format!("run {id} has not begun"))
-                    .because("the function was invoked and has written no record")
-                    .hint("nothing was changed; the log of the cutover function says why")
-                    .hint("an event this old is not begun any more: run the command again"));
-            }
-            Some((_, seen)) if seen.elapsed() > SILENCE => {
-                return Err(Error::failed(format!("run {id} has stopped writing its record"))
-                    .because("the function was probably ended before it was done")
-                    .hint("put the listeners in order: bluegreen reconcile"));
-            }
-            _ => tokio::time::sleep(LOOK).await,
-        }
-    }
-}
-
-/// What the end of a run means for the exit code; `None` where what was asked for is so.
-pub fn verdict(record: &Record) -> Option<Error> {
-    let outcome = record.outcome?;
-    let kind = match outcome {
-        Outcome::Done | Outcome::Noop | Outcome::Planned => return None,
-        Outcome::Refused => Kind::Refused,
-        Outcome::RolledBack => Kind::RolledBack,
-        Outcome::Held | Outcome::Failed => Kind::Failed,
-    };
-    let mut error = Error::new(kind, record.message.clone());
-    if let Some(probes) = &record.probes {
-        for failure in probes.failures.iter().take(3) {
-            let why = failure.failure.map_or_else(String::new, |failure| failure.to_string());
-            let detail = failure.detail.as_deref().unwrap_or_default();
-            error = error.because(format!("probe {} in {}: {why} {detail}", failure.sequence, failure.phase));
-        }
-    }
-    if !matches!(outcome, Outcome::Refused) {
-        error = error.because(format!("run {} holds every probe: bluegreen history", record.id));
-    }
-    Some(match &record.hint {
-        Some(hint) => error.hint(hint.clone()),
-        None => error,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use cutover_lambda::color::Color;
+    use cutover_lambda::report::Step;
     use cutover_lambda::request::ShiftStep;
 
     use super::*;
@@ -351,18 +357,16 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_have_their_exit_codes() {
+    fn a_run_that_lost_the_race_for_the_lock_is_told_from_one_that_was_refused_for_a_reason() {
         let mut record = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
-        for (outcome, code) in [
-            (Outcome::Done, None),
-            (Outcome::Noop, None),
-            (Outcome::Refused, Some(3)),
-            (Outcome::RolledBack, Some(4)),
-            (Outcome::Held, Some(1)),
-            (Outcome::Failed, Some(1)),
-        ] {
-            record.outcome = Some(outcome);
-            assert_eq!(verdict(&record).map(|error| error.kind().exit_code()), code);
-        }
+        record.outcome = Some(Outcome::Refused);
+        assert!(!found_the_lock_held(&record), "its event was refused");
+        let step = |name: &str| Step { name: name.to_owned(), start_ms: 0, end_ms: Some(1), note: None };
+        record.steps.push(step("take the lease"));
+        assert!(found_the_lock_held(&record));
+        record.epoch = 7;
+        assert!(!found_the_lock_held(&record), "it held the lock");
+        (record.epoch, record.outcome) = (0, Some(Outcome::Done));
+        assert!(!found_the_lock_held(&record));
     }
 }

@@ -2,11 +2,12 @@
 
 use cutover_lambda::ledger::S3Ledger;
 use cutover_lambda::request::Request;
+use cutover_lambda::steering::SteeringAnswer;
 use tokio::sync::Mutex;
 
 use super::{Context, cutover, report, status};
 use crate::cloud::{Cloud, DeployedStack};
-use crate::dashboard::{Dashboard, Source, Wish};
+use crate::dashboard::{Dashboard, Source, Told, Wish};
 use crate::error::Result;
 use crate::report::{Place, Run};
 use crate::requests::Meter;
@@ -61,5 +62,9 @@ impl Source for Live<'_> {
     async fn begin(&self, wish: Wish) -> Result<String> {
         let request = Request { op: wish.op, to: Some(wish.to), expect: Some(wish.expect), ..Request::default() };
         Box::pin(cutover::begin(self.context, request)).await
+    }
+
+    async fn tell(&self, told: Told) -> Result<SteeringAnswer> {
+        Box::pin(cutover::steer::tell(self.context, told.op, Some(told.run))).await
     }
 }

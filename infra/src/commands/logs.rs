@@ -23,7 +23,7 @@ const OVERLAP: Duration = Duration::from_secs(10);
 pub enum Source {
     /// An environment's.
     Environment(Color),
-    /// That of whichever environment users see.
+    /// That of whichever environment users see; of both while a cutover splits prod.
     Prod,
     /// That of whichever environment is tried.
     Dev,
@@ -47,7 +47,7 @@ pub struct Request {
 pub struct Line {
     /// When it was written.
     pub time: jiff::Timestamp,
-    /// The task's short id, or the stream's name.
+    /// The task's short id, or the stream's name; with the environment before it where the lines are those of both.
     pub stream: String,
     /// What was written.
     pub text: String,
@@ -60,20 +60,20 @@ pub async fn run(
     sink: &mut (dyn FnMut(&Line) -> Result<()> + Send),
 ) -> Result<()> {
     let cloud = Cloud::connect(&context.settings).await?;
-    let group = log_group(context, &cloud, request.source).await?;
+    let groups = log_groups(context, &cloud, request.source).await?;
     let now = jiff::Timestamp::now().as_millisecond();
     let mut from = now - i64::try_from(request.since.as_millis()).unwrap_or(i64::MAX);
     let overlap = i64::try_from(OVERLAP.as_millis()).unwrap_or_default();
     let mut seen = HashSet::new();
     loop {
-        match read(&cloud, &group, from).await {
+        match read_all(&cloud, &groups, from).await {
             Ok(events) => {
-                for event in &events {
+                for (of, event) in &events {
                     if seen.insert(event.event_id().unwrap_or_default().to_owned()) {
-                        sink(&line(event))?;
+                        sink(&line(*of, event))?;
                     }
                 }
-                if let Some(newest) = events.iter().filter_map(FilteredLogEvent::timestamp).max() {
+                if let Some(newest) = events.iter().filter_map(|(_, event)| event.timestamp()).max() {
                     from = from.max(newest - overlap);
                 }
             }
@@ -88,21 +88,31 @@ pub async fn run(
     }
 }
 
-async fn log_group(context: &Context, cloud: &Cloud, source: Source) -> Result<String> {
+/// A log group, and whose it is where there are several.
+type Group = (Option<Color>, String);
+
+async fn log_groups(context: &Context, cloud: &Cloud, source: Source) -> Result<Vec<Group>> {
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
-    let color = match source {
-        Source::Environment(color) => Some(color),
-        Source::Prod => Some(cloud.traffic(&stack.name, &outputs).await?.require_live()?),
-        Source::Dev => Some(cloud.traffic(&stack.name, &outputs).await?.dev_color().ok_or_else(|| {
+    let of = |color| Ok(vec![(None, outputs.log_group(color).to_owned())]);
+    match source {
+        Source::Environment(color) => of(color),
+        Source::Prod => {
+            let traffic = cloud.traffic(&stack.name, &outputs).await?;
+            let split = traffic.prod.route().filter(|route| route.whole().is_none());
+            let Some(split) = split else { return of(traffic.require_live()?) };
+            context.listener.note(format!("prod is split: {split}; these are the lines of both"));
+            Ok(Color::ALL.into_iter().map(|color| (Some(color), outputs.log_group(color).to_owned())).collect())
+        }
+        Source::Dev => of(cloud.traffic(&stack.name, &outputs).await?.dev_color().ok_or_else(|| {
             Error::refused("dev does not forward to one of this stack's environments")
                 .hint("name one: bluegreen logs blue")
         })?),
-        Source::Cutover => None,
-    };
-    if let Some(color) = color {
-        return Ok(outputs.log_group(color).to_owned());
+        Source::Cutover => Ok(vec![(None, function_log_group(cloud, &stack).await?)]),
     }
+}
+
+async fn function_log_group(cloud: &Cloud, stack: &DeployedStack) -> Result<String> {
     let answer = cloud
         .cloudformation
         .describe_stack_resource()
@@ -116,7 +126,18 @@ async fn log_group(context: &Context, cloud: &Cloud, source: Source) -> Result<S
     })
 }
 
-/// The events since `from` (milliseconds), in the order of their times.
+/// The events of all groups since `from` (milliseconds), in the order of their times.
+async fn read_all(cloud: &Cloud, groups: &[Group], from: i64) -> Result<Vec<(Option<Color>, FilteredLogEvent)>> {
+    let reads = groups.iter().map(|(of, group)| async move {
+        let events = read(cloud, group, from).await?;
+        Ok::<_, Error>(events.into_iter().map(|event| (*of, event)).collect::<Vec<_>>())
+    });
+    let mut events = futures_util::future::try_join_all(reads).await?.concat();
+    events.sort_by_key(|(_, event)| event.timestamp());
+    Ok(events)
+}
+
+/// The events of a group since `from` (milliseconds).
 async fn read(cloud: &Cloud, group: &str, from: i64) -> Result<Vec<FilteredLogEvent>> {
     let mut pages =
         cloud.logs.filter_log_events().log_group_name(group).start_time(from.max(0)).into_paginator().send();
@@ -129,11 +150,10 @@ async fn read(cloud: &Cloud, group: &str, from: i64) -> Result<Vec<FilteredLogEv
             Err(error) => return Err(error).calling(|| format!("read log {group}")),
         }
     }
-    events.sort_by_key(FilteredLogEvent::timestamp);
     Ok(events)
 }
 
-fn line(event: &FilteredLogEvent) -> Line {
+fn line(of: Option<Color>, event: &FilteredLogEvent) -> Line {
     let time = event.timestamp().and_then(|at| jiff::Timestamp::from_millisecond(at).ok()).unwrap_or_default();
     let stream = event.log_stream_name().unwrap_or_default();
     // `app/app/<task id>`: the beginning of the id tells tasks apart.
@@ -141,6 +161,7 @@ fn line(event: &FilteredLogEvent) -> Line {
         Some(task) => task.chars().take(8).collect(),
         None => stream.to_owned(),
     };
+    let stream = of.map_or(stream.clone(), |color| format!("{color}/{stream}"));
     Line { time, stream, text: event.message().unwrap_or_default().trim_end().to_owned() }
 }
 
@@ -155,7 +176,8 @@ mod tests {
             .log_stream_name("app/app/3f2a9c0d1e5b4a6f8c7d9e0b1a2c3d4e")
             .message("listening\n")
             .build();
-        let line = line(&event);
+        assert_eq!(line(Some(Color::Blue), &event).stream, "blue/3f2a9c0d");
+        let line = line(None, &event);
         assert_eq!((line.stream.as_str(), line.text.as_str()), ("3f2a9c0d", "listening"));
         assert_eq!(line.time.to_string(), "2025-11-23T10:00:00.123Z");
     }

@@ -1,10 +1,14 @@
 //! `bluegreen status`: who is prod, who is dev, what runs there and how well, and the last runs.
 
+mod unresolved;
+
 use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
 use cutover_lambda::ledger::LeaseInfo;
 use cutover_lambda::{Outcome, Record};
 use serde::Serialize;
+
+pub use unresolved::Unresolved;
 
 use super::{Context, history, releases};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
@@ -12,7 +16,7 @@ use crate::deploy::{Expected, observe};
 use crate::error::Result;
 use crate::requests::{Meter, Requests};
 use crate::stack::outputs::Outputs;
-use crate::stack::parameter;
+use crate::stack::{IDLE_SCHEDULE, parameter};
 
 /// Runs shown.
 const RUNS: usize = 5;
@@ -38,6 +42,8 @@ pub struct Status {
     pub requests_unknown: Option<String>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
+    /// The run that ended badly and that no later one has made good; null if there is none.
+    pub unresolved: Option<Unresolved>,
     /// Who changes the stack or its traffic at the moment.
     pub lock: Option<LeaseInfo>,
     /// The last runs, the newest first.
@@ -93,8 +99,8 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
     let outputs = stack.outputs()?;
     let traffic = cloud.traffic(&stack.name, &outputs).await?;
     let (mut blue, mut green, runs, lock, reading) = tokio::try_join!(
-        environment(context, &cloud, &stack, &outputs, &traffic, Color::Blue),
-        environment(context, &cloud, &stack, &outputs, &traffic, Color::Green),
+        environment(&cloud, &stack, &outputs, &traffic, Color::Blue),
+        environment(&cloud, &stack, &outputs, &traffic, Color::Green),
         history::read(&cloud, &outputs, RUNS),
         async { Ok(cloud.ledger(&outputs.bucket).holder().await) },
         async { Ok(meter.read(&cloud, &outputs).await) },
@@ -112,14 +118,17 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
     let quiet = lock.is_none() && unread.is_none();
     let mut warnings = warnings(&stack, &traffic, &runs, quiet);
     warnings.extend(unread);
+    let environments = vec![blue, green];
+    let bad = unresolved::find(&cloud, &outputs, &runs).await?;
     Ok(Status {
+        unresolved: bad.map(|run| Unresolved::of(&run, &environments)),
         prod_url: cloud.connect_to.display_url(&outputs.prod_url),
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
         region: cloud.region().to_owned(),
         state: stack.status.clone(),
         drift: drift(&stack, &traffic, &runs, quiet),
         warnings,
-        environments: vec![blue, green],
+        environments,
         requests_unknown,
         lock,
         runs,
@@ -127,8 +136,17 @@ pub async fn run(context: &Context, meter: &mut Meter) -> Result<Status> {
     })
 }
 
+/// The run that ended badly and that no later one has made good, for who wants to know nothing else.
+pub(super) async fn unresolved(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Result<Option<Unresolved>> {
+    let runs = history::read(cloud, outputs, RUNS).await?;
+    let Some(run) = unresolved::find(cloud, outputs, &runs).await? else { return Ok(None) };
+    let traffic = cloud.traffic(&stack.name, outputs).await?;
+    let environment = |color| environment(cloud, stack, outputs, &traffic, color);
+    let (blue, green) = tokio::try_join!(environment(Color::Blue), environment(Color::Green))?;
+    Ok(Some(Unresolved::of(&run, &[blue, green])))
+}
+
 async fn environment(
-    context: &Context,
     cloud: &Cloud,
     stack: &DeployedStack,
     outputs: &Outputs,
@@ -140,8 +158,8 @@ async fn environment(
     let expected = Expected { color, image: image.clone() };
     let (observed, changed) =
         tokio::try_join!(observe(cloud, outputs, &expected), releases::changed(cloud, &outputs.bucket, number))?;
-    let may_sleep = context.settings.idle_sleeps() && !traffic.prod.route().is_some_and(|route| route.reaches(color));
-    let asleep = may_sleep && observed.asleep;
+    // The stack is asked, not the settings: those may describe the next one.
+    let asleep = observed.asleep && traffic.share(color) == 0 && may_sleep(cloud, stack).await?;
     Ok(Environment {
         color,
         asleep,
@@ -157,6 +175,10 @@ async fn environment(
         fault: observed.fault.filter(|_| !asleep),
         requests: None,
     })
+}
+
+async fn may_sleep(cloud: &Cloud, stack: &DeployedStack) -> Result<bool> {
+    Ok(stack.template(cloud).await?["Resources"][IDLE_SCHEDULE].is_object())
 }
 
 /// What is wrong with the listeners' rules: one is gone, forwards elsewhere, or to another environment than the runs left
@@ -202,9 +224,9 @@ fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bo
     {
         warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
     }
-    if let Some(split) = traffic.prod.route().filter(|route| route.whole().is_none()) {
-        let todo = if quiet { "bluegreen reconcile brings it to one side" } else { "a cutover is under way" };
-        warnings.push(format!("prod is split: {split}; {todo}"));
+    if let Some(split) = traffic.prod.route().filter(|route| quiet && route.whole().is_none()) {
+        let todo = "bluegreen reconcile brings it to one side";
+        warnings.push(format!("prod is split, and no cutover is under way: {split}; {todo}"));
     }
     if !traffic.by_rules && traffic.prod_color().is_some() {
         warnings.push(

@@ -19,33 +19,46 @@ function place(id, html) {
   if (scrolled) part.querySelector(".scroll")?.scrollTo({ left: scrolled });
 }
 
+// The buttons: those that tell the run under way something stand with it, the others above.
 function placeActions(list) {
   const json = JSON.stringify(list);
   if (json === actions) return;
   actions = json;
-  const part = element("actions");
+  placeButtons(element("steering"), list.filter((action) => action.run !== null));
+  placeButtons(element("actions"), list.filter((action) => action.run === null));
+}
+
+function placeButtons(part, list) {
   const focused = part.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   part.replaceChildren();
   for (const action of list) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = `${action.label} …`;
-    button.className = action.to;
+    button.className = action.weight === "primary" ? action.to : action.weight;
     button.dataset.key = action.op;
     // Not "disabled": a screen reader still finds the button, and what it says beside it.
     button.setAttribute("aria-disabled", String(action.blocked !== null));
-    if (action.blocked !== null) button.setAttribute("aria-describedby", "blocked");
+    const blocked = `${part.id}-blocked`;
+    if (action.blocked !== null) button.setAttribute("aria-describedby", blocked);
     button.addEventListener("click", () => action.blocked === null && confirmAction(action));
     part.append(button);
+    if (action.note !== null) part.append(paragraph(`${part.id}-note`, action.note));
     if (action.op === focused) button.focus({ preventScroll: true });
   }
-  const blocked = list.find((action) => action.blocked !== null);
-  if (blocked) {
-    const reason = document.createElement("p");
-    reason.id = "blocked";
-    reason.textContent = `Not now: ${blocked.blocked}.`;
-    part.append(reason);
+  // The button is gone: whoever stood on it is told what came of it.
+  if (focused && !list.some((action) => action.op === focused)) {
+    element("run").querySelector("h2")?.focus({ preventScroll: true });
   }
+  const blocked = list.find((action) => action.blocked !== null);
+  if (blocked) part.append(paragraph(`${part.id}-blocked`, `Not now: ${blocked.blocked}.`));
+}
+
+function paragraph(id, text) {
+  const part = document.createElement("p");
+  part.id = id;
+  part.textContent = text;
+  return part;
 }
 
 function confirmAction(action) {
@@ -55,10 +68,12 @@ function confirmAction(action) {
   element("confirm-problem").textContent = "";
   const yes = element("confirm-yes");
   yes.textContent = action.label;
+  yes.className = action.weight === "danger" ? "danger" : "certain";
+  element("confirm-no").textContent = action.otherwise;
   yes.disabled = false;
   yes.onclick = async () => {
     yes.disabled = true;
-    const problem = await begin(action);
+    const problem = await ask(action);
     if (problem === null) dialog.close();
     else {
       element("confirm-problem").textContent = problem;
@@ -69,13 +84,15 @@ function confirmAction(action) {
   element("confirm-no").focus();
 }
 
-// Asks for a run. The state that the person saw goes with it: where that has changed, the run is refused.
-async function begin({ op, to, expect }) {
+// Asks for a run, or tells the one under way something. The state that the person saw goes with it: if that has changed, it
+// is refused.
+async function ask({ op, to, expect, run }) {
+  const [path, body] = run === null ? ["/runs", { op, to, expect }] : ["/told", { op, run }];
   try {
-    const answer = await fetch("/runs", {
+    const answer = await fetch(path, {
       method: "POST",
       headers: { "content-type": "application/json", "x-bluegreen-token": token },
-      body: JSON.stringify({ op, to, expect }),
+      body: JSON.stringify(body),
     });
     if (answer.ok) return null;
     const text = await answer.text();

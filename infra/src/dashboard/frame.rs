@@ -32,7 +32,7 @@ impl Frame {
         Arc::new(Self {
             parts: view::parts(view).into_iter().map(|(id, html)| (id, html.into_string())).collect(),
             announcement: view::announcement(view),
-            actions: actions::actions(view),
+            actions: actions::actions(view, jiff::Timestamp::now()),
             title: view::title(view),
         })
     }

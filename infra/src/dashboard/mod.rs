@@ -11,7 +11,7 @@ mod requests;
 mod server;
 mod view;
 
-pub use poller::{Source, Wish};
+pub use poller::{Source, Told, Wish};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -5,15 +5,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_lambda::Color;
 use cutover_lambda::request::Op;
+use cutover_lambda::steering::SteeringAnswer;
+use cutover_lambda::{Color, steering};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::Frame;
 use super::view::{Problem, View};
-use crate::commands::cutover::BEGIN_LIMIT;
+use crate::commands::cutover::{BEGIN_LIMIT, steer};
 use crate::commands::status::Status;
 use crate::error::{Error, Result};
 use crate::report::{self, Format, Place, Run};
@@ -39,6 +40,16 @@ pub struct Wish {
     pub expect: Color,
 }
 
+/// What a person tells a run that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// Abort, pause or promote.
+    pub op: Op,
+    /// The run that they saw.
+    pub run: String,
+}
+
 /// Where the poller reads, and what it can ask for.
 pub trait Source {
     /// What `bluegreen status` tells.
@@ -47,6 +58,8 @@ pub trait Source {
     fn run(&self, id: &str) -> impl Future<Output = Result<Option<Run>>>;
     /// Begins a run; returns its id.
     fn begin(&self, wish: Wish) -> impl Future<Output = Result<String>>;
+    /// Tells a run something; returns what the function answered.
+    fn tell(&self, told: Told) -> impl Future<Output = Result<SteeringAnswer>>;
 }
 
 /// What the server asks of the poller.
@@ -56,6 +69,8 @@ pub enum Command {
     Look,
     /// Somebody wants a run.
     Begin(Wish, oneshot::Sender<Result<String>>),
+    /// Somebody tells a run something.
+    Tell(Told, oneshot::Sender<Result<String>>),
     /// Somebody wants a run's report.
     Report(String, oneshot::Sender<Result<String>>),
 }
@@ -104,6 +119,11 @@ impl<S: Source> Poller<S> {
                 let _ = answer.send(result);
                 self.look().await;
             }
+            Command::Tell(told, answer) => {
+                let result = self.tell(told).await;
+                let _ = answer.send(result);
+                self.look().await;
+            }
             Command::Report(id, answer) => {
                 let result = self.report(&id).await;
                 let _ = answer.send(result);
@@ -122,6 +142,21 @@ impl<S: Source> Poller<S> {
         self.followed = Some((id.clone(), Instant::now()));
         self.view.asked = Some(wish);
         Ok(id)
+    }
+
+    async fn tell(&mut self, told: Told) -> Result<String> {
+        if steering::Command::of(told.op).is_none() {
+            return Err(Error::usage(format!("{} is nothing that a run can be told", told.op)));
+        }
+        if self.followed.as_ref().is_none_or(|(id, _)| *id != told.run) {
+            return Err(Error::refused("that run is not under way any more"));
+        }
+        let answer = within(self.source.tell(told)).await?;
+        if let Some(error) = steer::refusal(&answer) {
+            return Err(error);
+        }
+        self.view.told = Some(answer.message.clone());
+        Ok(answer.message)
     }
 
     async fn report(&self, id: &str) -> Result<String> {
@@ -182,7 +217,7 @@ impl<S: Source> Poller<S> {
                     self.unfollow();
                 } else if run.record.interrupted {
                     // It was ended before it was done; the status says so once its lock has expired.
-                    self.followed = None;
+                    (self.followed, self.view.told) = (None, None);
                 }
                 self.view.asked = None;
                 self.view.run = Some(run);
@@ -204,6 +239,7 @@ impl<S: Source> Poller<S> {
     fn unfollow(&mut self) {
         self.followed = None;
         self.view.asked = None;
+        self.view.told = None;
         self.next_status = Instant::now();
     }
 }

@@ -1,4 +1,4 @@
-//! The dashboard's HTTP: the page, its events, a run's report, and the one request that changes something.
+//! The dashboard's HTTP: the page, its events, a run's report, and the two requests that change something.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::frame::Frame;
 use super::guard::{Guard, Refusal};
-use super::poller::{Command, Wish};
+use super::poller::{Command, Told, Wish};
 use super::view::Problem;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::report::STYLE;
@@ -65,6 +65,7 @@ pub fn start(listener: TcpListener, shared: Shared) -> Result<Server> {
             .route("/events", web::get().to(events))
             .route("/runs/{id}", web::get().to(report))
             .route("/runs", web::post().to(begin))
+            .route("/told", web::post().to(tell))
     });
     let server = server.workers(1).disable_signals().listen(listener).doing(|| "serve the dashboard".to_owned())?;
     Ok(server.run())
@@ -161,6 +162,16 @@ async fn begin(request: HttpRequest, shared: Data<Shared>, wish: Json<Wish>) -> 
     }
 }
 
+async fn tell(request: HttpRequest, shared: Data<Shared>, told: Json<Told>) -> HttpResponse {
+    if let Err(refusal) = shared.guard.check_change(&request) {
+        return refuse(refusal);
+    }
+    match ask(&shared, |answer| Command::Tell(told.into_inner(), answer)).await {
+        Ok(message) => HttpResponse::Accepted().json(serde_json::json!({ "message": message })),
+        Err(error) => problem(&error),
+    }
+}
+
 /// Asks the poller and waits for its answer.
 async fn ask<T>(shared: &Shared, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
     let (answer, answered) = oneshot::channel();
@@ -209,6 +220,7 @@ fn document(frame: &Frame, token: &str) -> Markup {
                     div id="notices" { (part("notices")) }
                     section id="environments" aria-label="Environments" tabindex="-1" { (part("environments")) }
                     section id="actions" aria-label="Actions" {}
+                    section id="steering" aria-label="The run that is under way" {}
                     section id="run" aria-label="Cutover" { (part("run")) }
                     section id="history" aria-label="Last runs" { (part("history")) }
                 }
@@ -218,7 +230,7 @@ fn document(frame: &Frame, token: &str) -> Markup {
                     p id="confirm-problem" class="fault" role="alert" {}
                     div class="buttons" {
                         button type="button" id="confirm-no" { "Leave traffic where it is" }
-                        button type="button" id="confirm-yes" class="danger" {}
+                        button type="button" id="confirm-yes" class="certain" {}
                     }
                 }
                 footer { "bluegreen dashboard · only this machine can open this page" }

@@ -1,7 +1,7 @@
 //! The parts of the page as HTML, from what is known at one moment. Pure. All text from outside is escaped where it is
 //! put in, and an address from outside becomes a link only where it is one of the web.
 
-use cutover_lambda::{Color, Phase, Record};
+use cutover_lambda::{Color, Outcome, Phase, Record};
 use maud::{Markup, html};
 use serde::Serialize;
 
@@ -13,7 +13,10 @@ use crate::report::chart;
 use crate::report::drawing::Layout;
 use crate::report::text::{clean, count, ms_or_dash, offset};
 use crate::report::timeline::Timeline;
-use crate::report::{Run, verdict};
+use crate::report::{Run, facts, verdict};
+
+/// Failed probes that are shown.
+const FAILURES: usize = 5;
 
 /// What is known.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,8 @@ pub struct View {
     pub run: Option<Run>,
     /// What was asked for here and has not begun yet.
     pub asked: Option<Wish>,
+    /// What the run that is under way was told here.
+    pub told: Option<String>,
 }
 
 /// An error in words.
@@ -66,10 +71,14 @@ pub fn parts(view: &View) -> Vec<(&'static str, Markup)> {
 /// The page's title: the state in a tab's few letters.
 pub fn title(view: &View) -> String {
     let running = view.run.as_ref().map(|run| &run.record).filter(|record| record.is_running());
+    let unresolved = view.status.as_ref().and_then(|status| status.unresolved.as_ref());
     let state = match (&view.problem, running, live(view)) {
         (Some(_), ..) => "not reachable".to_owned(),
         (None, Some(run), _) => run.phase.as_str().replace('_', " "),
-        (None, None, Some(color)) => format!("prod is {color}"),
+        (None, None, Some(color)) => {
+            let bad = unresolved.map_or_else(String::new, |it| format!("✕ {}, ", it.outcome.as_str()));
+            format!("{bad}prod is {color}")
+        }
         _ => "prod unknown".to_owned(),
     };
     format!("{state} · {}", view.stack)
@@ -107,7 +116,15 @@ fn about(view: &View) -> Markup {
 
 fn notices(view: &View) -> Markup {
     let warnings = view.status.as_ref().map_or(&[][..], |status| &status.warnings);
+    let unresolved = view.status.as_ref().and_then(|status| status.unresolved.as_ref());
     html! {
+        @if let Some(it) = unresolved {
+            div class="notice bad" id="unresolved" {
+                p { strong { "✕ " (it.message) } }
+                p { (it.now) }
+                p { "→ " (it.todo) }
+            }
+        }
         @if let Some(problem) = &view.problem {
             div class="notice bad" {
                 p { strong { "✕ " (problem.message) } }
@@ -252,9 +269,13 @@ fn run(view: &View) -> Markup {
         div class={ "verdict " (verdict.tone.as_str()) } {
             div class="sign" aria-hidden="true" { (verdict.sign) }
             div {
-                h2 { (verdict.headline) }
-                @if !run.is_running() { p { (verdict.safety) } } @else {
+                h2 tabindex="-1" data-key="verdict" { (verdict.headline) }
+                @if !run.is_running() {
+                    @if !run.outcome.is_some_and(Outcome::is_success) { p { (clean(&run.message)) } }
+                    p { (verdict.safety) }
+                } @else {
                     p { strong { (words(run.phase)) } " · " (offset(run.duration_ms)) }
+                    @if let Some(told) = &view.told { p { strong { (clean(told)) } } }
                     (stages(run))
                 }
                 @if let Some(next) = &verdict.next { p { strong { "Next: " } (next) } }
@@ -266,7 +287,25 @@ fn run(view: &View) -> Markup {
             (chart::render(&timeline, Layout::Narrow, "run-narrow"))
             figcaption { (chart::legend(&timeline)) }
         }
+        (failures(run))
         @if !run.is_running() { p { (report_link(&run.id, "The whole report of this run")) } }
+    }
+}
+
+/// The first failed probes: what the chart can only hint at.
+fn failures(run: &Record) -> Markup {
+    let rows = facts::failures(run);
+    let all = run.probes.as_ref().map_or(0, |probes| probes.counts.failed);
+    html! {
+        @if !rows.is_empty() {
+            h3 { (count(all, "failed probe")) @if rows.len() > FAILURES { ", the first " (FAILURES) } }
+            div class="scroll" tabindex="0" role="region" aria-label="Failed probes" {
+                table {
+                    thead { tr { @for name in facts::FAILURE { th scope="col" { (name) } } } }
+                    tbody { @for row in rows.iter().take(FAILURES) { tr { @for cell in row { td { (cell) } } } } }
+                }
+            }
+        }
     }
 }
 

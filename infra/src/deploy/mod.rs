@@ -29,6 +29,6 @@ pub use idle::{sleeps, wake};
 pub use outcome::why_it_failed;
 pub use plan::Plan;
 pub use poll::Poll;
-pub use silence::until_answered;
+pub use silence::{LASTING, until_answered};
 pub use steady::{Expected, Observed, observe, wait_until_steady};
 pub use version::{Answer, Sites};

@@ -11,7 +11,7 @@ use crate::error::Error;
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Error codes that no waiting changes: who asks has to do something first.
-const LASTING: [&str; 11] = [
+pub const LASTING: [&str; 11] = [
     "AccessDenied",
     "AccessDeniedException",
     "UnauthorizedOperation",

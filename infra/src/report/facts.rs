@@ -34,13 +34,21 @@ pub fn steps(record: &Record) -> Vec<[String; 4]> {
     record.steps.iter().map(row).collect()
 }
 
-/// The failed probes that the record holds whole: number, when, how long, connection, answer, why.
-pub fn failures(record: &Record) -> Vec<[String; 6]> {
+/// The heads of the columns of failed probes.
+pub const FAILURE: [&str; 7] = ["number", "at", "took", "connection", "address", "answer", "why"];
+
+/// The failed probes that the record holds whole, in the columns of [`FAILURE`].
+pub fn failures(record: &Record) -> Vec<[String; 7]> {
     let Some(probes) = &record.probes else { return Vec::new() };
-    probes.failures.iter().map(failure).collect()
+    let row = |sample: &Sample| {
+        let [number, at, took, connection, answer, why] = failure(sample);
+        [number, at, took, connection, clean(&sample.address), answer, why]
+    };
+    probes.failures.iter().map(row).collect()
 }
 
-fn failure(sample: &Sample) -> [String; 6] {
+/// A failed probe: number, when, how long, connection, answer, why.
+pub fn failure(sample: &Sample) -> [String; 6] {
     let latency_us = sample.done_us.saturating_sub(sample.scheduled_us);
     let status = sample.status.map(|status| status.to_string());
     let version = sample.version.as_deref().map(|version| format!("version {}", clean(version)));

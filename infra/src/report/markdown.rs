@@ -40,10 +40,11 @@ fn failures(record: &Record, text: &mut String) {
     if failures.is_empty() {
         return;
     }
-    text.push_str("\n| failed probe | at | took | connection | answer | why |\n|--:|--:|--:|---|---|---|\n");
+    text.push_str(
+        "\n| failed probe | at | took | connection | address | answer | why |\n|--:|--:|--:|---|---|---|---|\n",
+    );
     for row in failures {
-        let [number, at, took, connection, answer, why] = row.map(|cell| sentence(&cell));
-        let _ = writeln!(text, "| {number} | {at} | {took} | {connection} | {answer} | {why} |");
+        let _ = writeln!(text, "| {} |", row.map(|cell| sentence(&cell)).join(" | "));
     }
 }
 

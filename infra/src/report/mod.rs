@@ -3,7 +3,7 @@
 
 pub mod chart;
 pub mod drawing;
-mod facts;
+pub(crate) mod facts;
 mod markdown;
 mod page;
 pub mod text;

@@ -130,7 +130,7 @@ fn failures(record: &Record) -> Markup {
             section {
                 h2 { "Failed probes" }
                 @if u32::try_from(rows.len()) != Ok(all) { p { "The first " (rows.len()) " of " (all) "." } }
-                (table(&["number", "at", "took", "connection", "answer", "why"], &rows))
+                (table(&facts::FAILURE, &rows))
             }
         }
     }

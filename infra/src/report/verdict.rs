@@ -1,9 +1,9 @@
 //! What a run means for the people who asked for it: what happened, whether it is safe, and how sure that is.
 
 use cutover_lambda::request::Op;
-use cutover_lambda::{Color, Outcome, Record};
+use cutover_lambda::{Color, Listener, Outcome, Record};
 
-use super::text::{clean, count, percent_up};
+use super::text::{clean, count, offset, percent_up};
 
 /// How good the news is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,10 @@ fn headline(record: &Record) -> String {
         Some(Outcome::Noop) => "Nothing had to be done".to_owned(),
         Some(Outcome::Planned) => format!("A cutover from {from} to {to} would go ahead"),
         Some(Outcome::RolledBack) => format!("Taken back: prod is {from} again, not {to}"),
-        Some(Outcome::Held) => format!("{what} failed, and prod was left on {}", side(record.prod, None)),
+        Some(Outcome::Held) => {
+            let left = if record.prod == record.from { from } else { to };
+            format!("Held: {} failed, and prod was left on {left}", what.to_lowercase())
+        }
         Some(Outcome::Refused) => format!("{what} was not begun"),
         Some(Outcome::Failed) => format!("{what} could not be brought to an end"),
     }
@@ -104,21 +107,47 @@ fn safety(record: &Record) -> String {
         };
     };
     let counts = probes.counts;
-    if counts.failed > 0 {
-        let share = f64::from(counts.failed) / f64::from(counts.due.max(1));
-        let sure = probes.bound95.map_or_else(String::new, |bound| {
-            format!(" With 95 % confidence, fewer than {} of users' requests failed.", percent_up(bound))
-        });
-        let probes = count(counts.due, "probe");
-        return format!("{} of {probes} failed ({}){}.{sure}", counts.failed, percent_up(share), window(record));
-    }
     if counts.due == 0 {
         return "No probe was sent yet.".to_owned();
+    }
+    let all = count(counts.due, "probe");
+    if !is_whole(record) {
+        // A run that stops at its first failure shows no rate: what comes after that was not looked at.
+        return first_failure(record).unwrap_or_else(|| format!("Prod answered every one of {all} so far."));
     }
     let sure = probes.bound95.map_or_else(String::new, |bound| {
         format!(" With 95 % confidence, fewer than {} of users' requests failed.", percent_up(bound))
     });
-    format!("Prod answered every one of {}.{sure}", count(counts.due, "probe"))
+    if counts.failed > 0 {
+        let share = f64::from(counts.failed) / f64::from(counts.due);
+        return format!("{} of {all} failed ({}){}.{sure}", counts.failed, percent_up(share), window(record));
+    }
+    format!("Prod answered every one of {all}.{sure}")
+}
+
+/// Whether every probe that was planned was sent: only then does their number say how sure the verdict is.
+pub fn is_whole(record: &Record) -> bool {
+    matches!(record.outcome, Some(Outcome::Done | Outcome::Planned))
+}
+
+/// When prod first did not answer a probe as it should, and how.
+fn first_failure(record: &Record) -> Option<String> {
+    let probes = record.probes.as_ref()?;
+    let first = probes.failures.iter().min_by_key(|sample| sample.scheduled_us);
+    let Some(first) = first else {
+        return (probes.counts.failed > 0).then(|| format!("Of the probes, {} failed.", probes.counts.failed));
+    };
+    let swapped = record.writes.iter().filter(|write| write.listener == Listener::Prod);
+    let swapped = swapped.map(|write| write.start_us).find(|at| *at <= first.scheduled_us);
+    let (when, since) = match swapped {
+        Some(at) => (first.scheduled_us - at, "after the first change of prod"),
+        None => (first.scheduled_us, "after the begin of the run"),
+    };
+    let [_, _, _, connection, answer, why] = super::facts::failure(first);
+    let answer = first.status.map_or_else(String::new, |_| format!(" ({answer})"));
+    let address = clean(&first.address);
+    let when = offset(when / 1000);
+    Some(format!("The first failure came {when} {since}: {why}{answer}, on a {connection} connection to {address}."))
 }
 
 /// Between which moments probes failed, where all failures are known.
@@ -131,7 +160,7 @@ fn window(record: &Record) -> String {
     let last = probes.failures.iter().map(|sample| sample.done_us).max();
     match (first, last) {
         (Some(first), Some(last)) => {
-            format!(", from {} to {} of the run", super::text::offset(first / 1000), super::text::offset(last / 1000))
+            format!(", from {} to {} of the run", offset(first / 1000), offset(last / 1000))
         }
         _ => String::new(),
     }

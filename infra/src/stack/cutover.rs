@@ -1,6 +1,7 @@
 //! The cutover function with its role: what may move traffic.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cutover_lambda::calls::{self, On};
 
@@ -21,6 +22,8 @@ use crate::resources::sns::Topic;
 
 /// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
 const TIMEOUT: u16 = 900;
+/// The same, for whoever follows a run.
+pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT as u64);
 
 /// The bus that is told of every cutover: the account's own, which costs next to nothing and needs no resource.
 const EVENT_BUS: &str = "default";

@@ -10,6 +10,9 @@ use crate::resources::lambda::Permission;
 /// How often the function is asked: the environment sleeps so much later than it may, at most.
 const SCHEDULE: &str = "rate(5 minutes)";
 
+/// The logical id of the schedule: a stack that has it lets its idle environment sleep.
+pub const ID: &str = "IdleSchedule";
+
 /// Adds the schedule, where the settings let the idle environment sleep.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
     if !settings.idle_sleeps() {
@@ -17,7 +20,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
     }
     let stack = &mut stack.serving(Serves::Nobody);
     let rule = stack.add(
-        "IdleSchedule",
+        ID,
         Rule {
             description: "Ends the tasks of the idle environment when it is not needed".to_owned(),
             event_pattern: None,

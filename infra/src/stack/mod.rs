@@ -35,7 +35,9 @@ use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Templa
 use crate::resources::ecs::ImageByDigest;
 use crate::resources::s3::Bucket;
 
+pub use cutover::FUNCTION_TIMEOUT;
 pub use environment::{Environment, Fleet, Foundation, Parts};
+pub use idle::ID as IDLE_SCHEDULE;
 pub use kept::Kept;
 pub use load_balancer::{LoadBalancing, title};
 pub use network::Network;

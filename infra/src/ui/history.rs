@@ -7,6 +7,7 @@ use cutover_lambda::Record;
 use cutover_lambda::report::ProbeReport;
 
 use super::{Style, runs};
+use crate::report::verdict::is_whole;
 
 /// Runs, one a line: when, from where to where, how it ended, what the probes say, under which id, and who.
 pub fn history(runs: &[Record], style: Style) -> String {
@@ -15,7 +16,7 @@ pub fn history(runs: &[Record], style: Style) -> String {
     let mut text = format!("{}\n", style.dim(head.trim_end()));
     for run in runs {
         let latency = runs::latency(run);
-        let bound = run.probes.as_ref().and_then(|probes| probes.bound95);
+        let bound = run.probes.as_ref().filter(|_| is_whole(run)).and_then(|probes| probes.bound95);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -41,7 +42,7 @@ pub fn history(runs: &[Record], style: Style) -> String {
 pub fn evidence(record: &Record) -> String {
     let Some(probes) = &record.probes else { return String::new() };
     let mut text = String::new();
-    if let Some(bound) = probes.bound95 {
+    if let Some(bound) = probes.bound95.filter(|_| is_whole(record)) {
         let counts = probes.counts;
         let rule = if counts.failed == 0 { "rule of three" } else { "Clopper-Pearson" };
         let _ = writeln!(
@@ -141,14 +142,19 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_says_how_sure_it_is() {
+    fn the_verdict_says_how_sure_it_is_where_every_probe_was_sent() {
         insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::Done), 0)), @r"
           sure to 95 %: fewer than 2.0 % of requests failed (0 of 150 probes did; rule of three)
           latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
           the new version first answered 2.1 s after the begin; no answer of the old version after one of the new
         ");
-        insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::RolledBack), 3)), @r"
+        insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::Done), 3)), @r"
           sure to 95 %: fewer than 5.1 % of requests failed (3 of 150 probes did; Clopper-Pearson)
+          latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
+          3 probes were sent more than 10 ms late
+        ");
+        // A run that stopped at a failure knows no rate.
+        insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::RolledBack), 3)), @r"
           latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
           3 probes were sent more than 10 ms late
         ");

@@ -111,6 +111,11 @@ impl Follower for CutoverProgress {
         self.show(&line, first, false);
     }
 
+    fn reconnecting(&mut self) {
+        let line = |style: Style| format!("  {} ... the run goes on meanwhile", style.strong("reconnecting"));
+        self.show(&fitting(line(self.style), &line(Style::PLAIN), self.width()), true, false);
+    }
+
     fn progress(&mut self, record: &Record) {
         let stage = stage(record);
         let worth = self.stage.replace(stage) != Some(stage);
@@ -142,6 +147,10 @@ impl Follower for JsonProgress {
             self.told = Some(Instant::now());
             eprintln!("{}", json!({ "event": "waiting", "for": holder.info }));
         }
+    }
+
+    fn reconnecting(&mut self) {
+        eprintln!("{}", json!({ "event": "reconnecting" }));
     }
 
     fn progress(&mut self, record: &Record) {

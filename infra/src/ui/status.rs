@@ -13,6 +13,9 @@ const REQUESTS: &str = "requests not known: ";
 /// What stands before how listeners differ from what the last cutover left.
 const DRIFT: &str = "drift: ";
 
+/// Width of the column of roles, which a share of prod makes wider.
+const ROLE: usize = 10;
+
 /// What stands before a line below an environment.
 const INDENT: &str = "             ";
 
@@ -23,9 +26,16 @@ pub fn render(status: &Status, style: Style) -> String {
     let _ = writeln!(text, "stack {} in {}: {}", style.strong(&status.stack), status.region, status.state);
     let _ = writeln!(text, "prod  {}", status.prod_url);
     let _ = writeln!(text, "dev   {}\n", status.dev_url);
-    let _ = writeln!(text, "{}", style.dim("environment  role        version  tasks  healthy  image"));
+    if let Some(it) = &status.unresolved {
+        let said = style.wrapped(&format!("{} {}", it.message, it.now), 2);
+        let _ = writeln!(text, "{} {}", style.bad("✕"), style.bad(&said));
+        let _ = writeln!(text, "  {} {}\n", style.good("do:"), style.wrapped(&it.todo, 6));
+    }
+    let roles = status.environments.iter().map(|it| it.role.chars().count()).max().unwrap_or_default().max(ROLE);
+    let heads = format!("environment  {:<roles$}  version  tasks  healthy  image", "role");
+    let _ = writeln!(text, "{}", style.dim(&heads));
     for environment in &status.environments {
-        text.push_str(&row(environment, style));
+        text.push_str(&row(environment, roles, style));
     }
     if let Some(why) = &status.requests_unknown {
         let why = style.wrapped(&clean(why), REQUESTS.len());
@@ -55,14 +65,16 @@ fn drift(listeners: &[Drift], style: Style) -> String {
     text
 }
 
-fn row(environment: &Environment, style: Style) -> String {
+fn row(environment: &Environment, roles: usize, style: Style) -> String {
     let color = style.environment(environment.color, &format!("{:<11}", environment.color.as_str()));
     let version = if environment.version.is_empty() { "-" } else { &environment.version };
     let tasks = format!("{}/{}", environment.running, environment.desired);
     // A digest's first twelve digits tell images apart.
     let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
-    let mut row =
-        format!("{color}  {:<10}  {version:<7}  {tasks:<5}  {:<7}  {image}\n", environment.role, environment.healthy);
+    let mut row = format!(
+        "{color}  {:<roles$}  {version:<7}  {tasks:<5}  {:<7}  {image}\n",
+        environment.role, environment.healthy
+    );
     if let Some(release) = environment.release {
         let what = match environment.changed.as_deref() {
             Some([]) | None => format!("release {release}"),
@@ -98,6 +110,7 @@ mod tests {
     use cutover_lambda::{Outcome, Phase};
 
     use super::*;
+    use crate::commands::status::Unresolved;
     use crate::requests::tests::requests;
 
     #[test]
@@ -140,6 +153,7 @@ mod tests {
             }],
             requests_unknown: None,
             warnings: vec!["prod and dev both forward to blue".to_owned()],
+            unresolved: None,
             lock: None,
             runs: vec![run],
         };
@@ -149,5 +163,22 @@ mod tests {
         let unknown = render(&status, Style::PLAIN);
         assert!(unknown.contains("\nrequests not known: CloudWatch did not answer within 3 s\n"), "{unknown}");
         assert!(!unknown.contains("5xx"), "{unknown}");
+
+        (status.environments[0].role, status.environments[1].role) =
+            ("prod 10 %".to_owned(), "prod 90 %+dev".to_owned());
+        let split = render(&status, Style::PLAIN);
+        assert!(split.contains("\ngreen        prod 90 %+dev  1        2/2    2  "), "{split}");
+        assert!(split.contains("\nblue         prod 10 %      2        2/2    2  "), "{split}");
+        status.unresolved = Some(Unresolved {
+            run: "x".to_owned(),
+            outcome: Outcome::Held,
+            message: "Held: prod is on blue v2 and answers HTTP 500.".to_owned(),
+            now: "Prod is on blue now: version 2, 2 of 2 tasks healthy.".to_owned(),
+            todo: "Deploy a fix.".to_owned(),
+        });
+        let held = render(&status, Style::PLAIN);
+        let said = "\n✕ Held: prod is on blue v2 and answers HTTP 500. Prod is on blue now: version 2, 2 of 2 tasks \
+                    healthy.\n  do: Deploy a fix.\n\nenvironment ";
+        assert!(held.contains(said), "{held}");
     }
 }

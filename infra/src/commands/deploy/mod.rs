@@ -19,7 +19,7 @@ use super::{Context, synth};
 use crate::build::Workspace;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::Plan;
-use crate::deploy::{ChangeSet, Source};
+use crate::deploy::{ChangeSet, Poll, Source};
 use crate::error::{Doing, Error, Result};
 use crate::stack::outputs::Outputs;
 use crate::stack::{Both, parameter};
@@ -80,6 +80,9 @@ impl Deployed {
 pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     let look = Box::pin(async {
         let cloud = Cloud::connect(&context.settings).await?;
+        if request.wait {
+            until_prod_is_whole(context, &cloud).await?;
+        }
         let found = Box::pin(already::look(context, &cloud, request)).await?;
         Ok((cloud, found))
     });
@@ -117,6 +120,27 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
     let confirmed = plan.concerns();
     context.confirm(&plan, confirmed.clone()).await?;
     Box::pin(update::update(context, &cloud, wanted, Some(&confirmed))).await
+}
+
+/// Waits while a cutover splits prod: until it ends, it is open which environment is idle.
+async fn until_prod_is_whole(context: &Context, cloud: &Cloud) -> Result<()> {
+    let mut poll = Poll::default();
+    let mut told = false;
+    loop {
+        let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(()) };
+        let Ok(outputs) = stack.outputs() else { return Ok(()) };
+        let traffic = cloud.traffic(&stack.name, &outputs).await?;
+        let Some(split) = traffic.prod.route().filter(|route| route.whole().is_none()) else { return Ok(()) };
+        // A split that nobody works on ends by nobody's work.
+        let holder = cloud.ledger(&outputs.bucket).holder().await;
+        if holder.map_err(|error| Error::failed("cannot read the lock").because(error))?.is_none() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut told, true) {
+            context.listener.note(format!("waiting for the cutover that is under way: prod sends {split}"));
+        }
+        poll.wait().await;
+    }
 }
 
 /// What is deployed from, and what of it was built before.

@@ -70,7 +70,7 @@ impl Target {
             text.push_str(&format!(": {} ({count} resources)", there.join(", ")));
         }
         text.push('.');
-        let live = self.traffic.as_ref().and_then(Traffic::prod_color);
+        let live = self.traffic.as_ref().and_then(|traffic| traffic.prod.route());
         if let (Some(url), Some(live), true) = (&self.prod_url, live, self.serves) {
             text.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
         }

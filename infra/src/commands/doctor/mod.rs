@@ -7,11 +7,13 @@ use std::process::Stdio;
 use aws_credential_types::provider::ProvideCredentials as _;
 use cutover_lambda::balancer::Pointing;
 use cutover_lambda::color::Color;
+use cutover_lambda::ledger::Holder;
 use serde::Serialize;
 
+use super::status::unresolved;
 use super::{Context, synth};
 use crate::build::{FunctionSource, Workspace};
-use crate::cloud::{Cloud, DeployedStack};
+use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::template::{BUCKET_LIMIT, CALL_LIMIT, Given, fits_into_a_call};
 use crate::deploy::{Expected, observe};
 use crate::error::{Calling, Error, Result};
@@ -233,33 +235,55 @@ fn state(stack: &DeployedStack) -> Check {
 
 /// Lock, listeners and environments.
 async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec<Check> {
-    let (lease, listeners, blue, green) = tokio::join!(
-        lease(cloud, outputs),
-        listeners(cloud, stack, outputs),
+    let ledger = cloud.ledger(&outputs.bucket);
+    let (holder, traffic, last_run, blue, green) = tokio::join!(
+        ledger.holder(),
+        cloud.traffic(&stack.name, outputs),
+        last_run(cloud, stack, outputs),
         environment(cloud, stack, outputs, Color::Blue),
         environment(cloud, stack, outputs, Color::Green)
     );
-    vec![lease, listeners, blue, green]
+    let under_way = matches!(&holder, Ok(Some(_)));
+    let listeners = match traffic {
+        Ok(traffic) => listeners(&traffic, under_way),
+        Err(error) => Check::bad(LISTENERS, &error),
+    };
+    vec![
+        lease(holder.map_err(|error| Error::failed("cannot read the lock").because(error))),
+        listeners,
+        last_run,
+        blue,
+        green,
+    ]
 }
 
-async fn lease(cloud: &Cloud, outputs: &Outputs) -> Check {
+fn lease(holder: Result<Option<Holder>>) -> Check {
     const WHAT: &str = "lock";
-    match cloud.ledger(&outputs.bucket).holder().await {
+    match holder {
         Ok(None) => Check::good(WHAT, "free"),
         Ok(Some(holder)) => {
             Check::new(WHAT, Health::Warning, format!("a {} holds it since {}", holder.info.purpose, holder.info.since))
                 .todo("wait for it, or add --wait to bluegreen deploy")
         }
-        Err(error) => Check::bad(WHAT, &Error::failed("cannot read the lock").because(error)),
+        Err(error) => Check::bad(WHAT, &error),
     }
 }
 
-async fn listeners(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Check {
-    const WHAT: &str = "listeners";
-    let traffic = match cloud.traffic(&stack.name, outputs).await {
-        Ok(traffic) => traffic,
-        Err(error) => return Check::bad(WHAT, &error),
-    };
+/// The run that ended badly and that no later one has made good.
+async fn last_run(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Check {
+    const WHAT: &str = "last run";
+    match Box::pin(unresolved(cloud, stack, outputs)).await {
+        Ok(None) => Check::good(WHAT, "nothing is left to put right"),
+        Ok(Some(it)) => Check::new(WHAT, Health::Bad, format!("{} {}", it.message, it.now)).todo(it.todo),
+        Err(error) => Check::bad(WHAT, &error),
+    }
+}
+
+const LISTENERS: &str = "listeners";
+
+/// Where the listeners send requests. While a run is under way, it may split them.
+fn listeners(traffic: &Traffic, under_way: bool) -> Check {
+    const WHAT: &str = LISTENERS;
     let bad = |found: String, todo: &'static str| Check::new(WHAT, Health::Bad, found).todo(todo);
     for (name, pointing) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
         match pointing {
@@ -280,9 +304,15 @@ async fn listeners(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> C
     }
     let (Some(prod), Some(dev)) = (traffic.prod_color(), traffic.dev_color()) else {
         let shares = traffic.prod.route().map_or_else(String::new, |route| route.to_string());
-        return Check::new(WHAT, Health::Warning, format!("prod is split: {shares}"))
-            .todo("wait for the cutover to end; if none is under way, bluegreen reconcile brings prod to one side");
+        if under_way {
+            return Check::good(WHAT, format!("prod sends {shares}: a cutover shifts it"));
+        }
+        return Check::new(WHAT, Health::Warning, format!("prod is split, and no cutover is under way: {shares}"))
+            .todo("bring it to one side: bluegreen reconcile");
     };
+    if prod == dev && under_way {
+        return Check::good(WHAT, format!("prod and dev forward to {prod} while a cutover is under way"));
+    }
     if prod == dev {
         return bad(format!("prod and dev both forward to {prod}"), "bluegreen reconcile");
     }
@@ -314,6 +344,8 @@ async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, co
 
 #[cfg(test)]
 mod tests {
+    use cutover_lambda::route::Route;
+
     use super::*;
 
     #[test]
@@ -333,6 +365,21 @@ mod tests {
             assert!(check.todo.is_some(), "{status}");
         }
         assert_eq!(state(&DeployedStack::with_status("s", "UPDATE_COMPLETE")).health, Health::Good);
+    }
+
+    #[test]
+    fn a_split_is_what_a_cutover_under_way_does_and_something_to_put_right_without_one() {
+        let split = Traffic {
+            prod: Pointing::At(Route::Split { blue: 10 }),
+            dev: Pointing::At(Route::All(Color::Green)),
+            by_rules: true,
+        };
+        let shift = listeners(&split, true);
+        assert_eq!((shift.health, shift.todo), (Health::Good, None));
+        assert!(shift.found.contains("10 % blue and 90 % green"), "{}", shift.found);
+        let left = listeners(&split, false);
+        assert_eq!(left.health, Health::Warning);
+        assert!(left.todo.is_some_and(|todo| todo.contains("bluegreen reconcile")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
 use crate::error::{Doing, Error, Result};
 use crate::resources::values::{Cidr, Port, RegionName, SecretReference, StackName, TagKey, TagValue, VariableName};
@@ -75,6 +76,28 @@ impl Settings {
         }
         let text = std::fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
         Self::parse(&text).map_err(|error| error.while_doing(format!("{} cannot be understood", file.display())))
+    }
+
+    /// What the file says of the stack's name and region, for verbs that need no more of it, and what is wrong with the file
+    /// if anything is: whoever undoes a release must not depend on the file that describes the next one.
+    pub fn load_identity(path: Option<&Path>) -> (Self, Option<Error>) {
+        let error = match Self::load(path) {
+            Ok(settings) => return (settings, None),
+            Err(error) => error,
+        };
+        let text = std::fs::read_to_string(path.unwrap_or(Path::new(FILE))).unwrap_or_default();
+        (Self::identity(&text), Some(error))
+    }
+
+    /// Name and region, however broken the rest is.
+    fn identity(text: &str) -> Self {
+        let (table, _) = DeTable::parse_recoverable(text);
+        let value = |key: &str| table.get_ref().get(key).and_then(|value| value.get_ref().as_str());
+        Self {
+            name: value("name").and_then(|name| StackName::try_from(name).ok()),
+            region: value("region").and_then(|region| RegionName::try_from(region).ok()),
+            ..Self::default()
+        }
     }
 
     /// Reads settings from TOML. An error shows the line and points at the key or the value.

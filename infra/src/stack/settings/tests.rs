@@ -91,3 +91,20 @@ fn every_table_and_key_is_documented() {
         }
     }
 }
+
+#[test]
+fn name_and_region_are_read_however_broken_the_rest_is() {
+    let identity = |text: &str| {
+        let settings = Settings::identity(text);
+        (settings.name.map(|it| it.to_string()), settings.region.map(|it| it.to_string()))
+    };
+    let both = (Some("shop".to_owned()), Some("eu-central-1".to_owned()));
+    let head = "name = \"shop\"\nregion = \"eu-central-1\"\n";
+    for rest in
+        ["", "[app]\nimage = \"a b\"\n", "[app\nport = 1\n", "x = = 3\n", "colour = \"x\"\n[app]\nport = \"eighty\"\n"]
+    {
+        assert_eq!(identity(&format!("{head}{rest}")), both, "{rest}");
+    }
+    assert_eq!(identity("name = \"9 lives\"\nregion = 3\n"), (None, None));
+    assert_eq!(identity(""), (None, None));
+}

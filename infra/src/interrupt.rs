@@ -1,0 +1,34 @@
+//! Ctrl-C and SIGTERM. None is lost between two waits for one.
+
+use infra::error::{Doing as _, Result};
+use tokio::signal::unix::{self, SignalKind};
+
+/// The exit code of a program that a signal ended.
+pub const INTERRUPTED: u8 = 130;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Interrupt,
+    Terminate,
+}
+
+/// The signals that reach this command from now on.
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    pub fn listen() -> Result<Self> {
+        let listen = |kind| unix::signal(kind).doing(|| "listen to signals".to_owned());
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
