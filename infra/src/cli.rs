@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cutover_args::{CutoverArgs, RunArgs};
+use crate::cutover_args::{CutoverArgs, RollbackArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cutover_lambda::Color;
 use infra::commands::{dashboard, function, graph, init, logs, manual, open, rehearse, report};
@@ -52,7 +52,7 @@ pub enum Verb {
     /// Swap prod and dev, under probes.
     Cutover(Box<CutoverArgs>),
     /// Swap back to where the last cutover came from, under probes.
-    Rollback(Box<RunArgs>),
+    Rollback(Box<RollbackArgs>),
     /// Put the listeners in order after a cutover that was interrupted.
     Reconcile {
         /// Wait while a deployment or another cutover is under way, instead of refusing. One that is dead is waited for

@@ -61,6 +61,15 @@ pub struct RunArgs {
     /// Time from the swap until only the new version may answer, up to 60s [default: 1s].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     settle: Option<Duration>,
+    /// Longest time that the load balancer may take to follow, 1s to 10m [default: `settle_limit` of `bluegreen.toml`].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    settle_limit: Option<Duration>,
+    /// Go back if 99 % of the new side's answers take longer than this, 1ms to 10s.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    max_p99: Option<Duration>,
+    /// Go back if the new side's median latency is more than this many times prod's before, such as 1.5.
+    #[arg(long, value_name = "TIMES", value_parser = times)]
+    max_slowdown: Option<u32>,
     /// Give the new side its share of prod step by step: percentage and time, such as 10:30s,50:30s.
     #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = step)]
     shift: Vec<ShiftStep>,
@@ -94,11 +103,30 @@ impl RunArgs {
         probe.baseline = probe.baseline.min(probe.count / 2);
         probe.interval = self.interval.unwrap_or(probe.interval);
         probe.timeout = self.timeout.unwrap_or(probe.timeout);
+        (probe.max_p99, probe.max_slowdown) = (self.max_p99, self.max_slowdown);
         probe.max_failures = self.max_failures.unwrap_or(probe.max_failures);
         if let Some(ok) = &self.ok {
             probe.ok.clone_from(ok);
         }
-        Order { request, wait: self.wait }
+        Order { request, settle_limit: self.settle_limit, wait: self.wait }
+    }
+}
+
+/// The arguments of a rollback.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Go back to the other environment even if it runs another release than the one that was live.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl RollbackArgs {
+    /// What is ordered.
+    pub fn order(&self) -> Order {
+        let order = self.run.order(Op::Rollback);
+        Order { request: Request { force: self.force, ..order.request }, ..order }
     }
 }
 
@@ -163,6 +191,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     total.map(Duration::from_millis).ok_or_else(|| "a time is a whole number with ms, s or m, such as 250ms".to_owned())
 }
 
+/// How many times, in percent.
+fn times(text: &str) -> Result<u32, String> {
+    let wrong = || "it is how many times, from 1 to 100, such as 1.5".to_owned();
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || part.len() > 2 || !digits(whole) || !digits(part) {
+        return Err(wrong());
+    }
+    let percent: u32 = format!("{whole}{part:0<2}").parse().map_err(|_| wrong())?;
+    (100..=10_000).contains(&percent).then_some(percent).ok_or_else(wrong)
+}
+
 fn step(text: &str) -> Result<ShiftStep, String> {
     let (weight, hold) = text.split_once(':').map_or((text, None), |(weight, hold)| (weight, Some(hold)));
     let weight = weight.trim().trim_end_matches('%').parse().ok();
@@ -175,6 +215,16 @@ fn step(text: &str) -> Result<ShiftStep, String> {
 mod tests {
     use super::*;
     use clap::Parser;
+
+    #[test]
+    fn how_many_times_is_read_to_the_percent() {
+        for (text, percent) in [("1", 100), ("1.5", 150), ("2.05", 205), ("100", 10_000)] {
+            assert_eq!(times(text), Ok(percent), "{text}");
+        }
+        for text in ["", "0.9", "1.555", "-1", "1,5", "x", ".5", "101", "99999999999"] {
+            assert!(times(text).is_err(), "{text}");
+        }
+    }
 
     #[derive(Debug, Parser)]
     struct Line {

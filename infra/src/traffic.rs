@@ -38,7 +38,7 @@ impl Moves {
     pub fn of(verb: &Verb) -> Option<Self> {
         Some(match verb {
             Verb::Cutover(arguments) => Self::Run(Box::new(arguments.order())),
-            Verb::Rollback(arguments) => Self::Run(Box::new(arguments.order(Op::Rollback))),
+            Verb::Rollback(arguments) => Self::Run(Box::new(arguments.order())),
             Verb::Reconcile { wait } => Self::Run(Box::new(Order { wait: *wait, ..Order::new(Op::Reconcile) })),
             Verb::Abort(steering) => Self::Abort(steering.id.clone()),
             Verb::Pause(steering) => Self::Tell(Op::Pause, steering.id.clone()),

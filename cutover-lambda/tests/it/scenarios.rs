@@ -139,7 +139,7 @@ async fn what_is_not_fit_is_refused_before_anything_is_written() {
         (|state| state.statuses.extend([(Blue, 500)]), "blue failed its gate"),
         (|state| state.statuses.extend([(Green, 500)]), "prod is failing already"),
         (|state| state.statuses.extend([(Green, 0)]), "prod is failing already"),
-        (|state| state.read_faults.extend((0..9).map(|call| (call, Fault::Lost))), "not understood"),
+        (|state| state.read_faults.extend((0..9).map(|call| (call, Fault::Lost))), "AWS did not answer"),
     ];
     for (breaks, reason) in cases {
         let world = World::new();

@@ -1,6 +1,7 @@
 //! The cutover function's zip, and where it comes from: one that was named, the one that this command carries, or the
 //! project, where it is built. What was built before from the same sources is taken again.
 
+use std::fs::File;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -149,6 +150,8 @@ impl Project {
     async fn build(&self, architecture: Architecture) -> Result<FunctionZip> {
         let target = target(architecture);
         let (built, zip) = self.built();
+        // cargo-lambda copies its program byte by byte over the one that is there, which nobody may read meanwhile.
+        let _alone = self.alone().await?;
         let sources = self.sources(&target)?;
         let bootstrap = if let Some(bytes) = sources.as_deref().and_then(|sources| built.of(sources)) {
             bytes
@@ -171,6 +174,19 @@ impl Project {
         let (built, zip) = self.built();
         let bootstrap = self.sources(&target(architecture))?.and_then(|sources| built.of(&sources));
         bootstrap.map(|bootstrap| pack_once(&bootstrap, &zip)).transpose()
+    }
+
+    /// Waits until no other command builds the function here; no other does until the file is closed.
+    async fn alone(&self) -> Result<File> {
+        let path = self.0.target_directory.join("lambda.lock");
+        let locked = tokio::task::spawn_blocking(move || {
+            let locking = || format!("lock {}", path.display());
+            std::fs::create_dir_all(path.parent().unwrap_or(&path)).doing(locking)?;
+            let file = File::create(&path).doing(locking)?;
+            file.lock().doing(locking)?;
+            Ok(file)
+        });
+        locked.await.doing(|| "wait for another build of the cutover function".to_owned())?
     }
 
     /// The program and its zip.

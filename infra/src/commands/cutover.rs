@@ -43,6 +43,8 @@ const LOOK_AT_STACK: Duration = Duration::from_secs(2);
 pub struct Order {
     /// What the function is asked for. An id and who asks are added.
     pub request: Request,
+    /// Longest time that the load balancer may take to follow; if absent, what the settings say.
+    pub settle_limit: Option<Duration>,
     /// Whether to wait while a deployment or another cutover is under way.
     pub wait: bool,
 }
@@ -50,7 +52,7 @@ pub struct Order {
 impl Order {
     /// The plain operation.
     pub fn new(op: Op) -> Self {
-        Self { request: Request { op, ..Request::default() }, wait: false }
+        Self { request: Request { op, ..Request::default() }, settle_limit: None, wait: false }
     }
 }
 
@@ -124,7 +126,7 @@ async fn protect_from_now_on(context: &Context, cloud: &Cloud) {
 /// Asks the function for a run and leaves it to itself; returns its id.
 pub async fn begin(context: &Context, request: Request) -> Result<String> {
     let cloud = Cloud::connect(&context.settings).await?;
-    Ok(ask(context, &cloud, &Order { request, wait: false }, &mut Nobody).await?.1)
+    Ok(ask(context, &cloud, &Order { request, settle_limit: None, wait: false }, &mut Nobody).await?.1)
 }
 
 /// Nobody is told.
@@ -147,6 +149,11 @@ async fn ask(
     follower: &mut dyn Follower,
 ) -> Result<(S3Ledger, String)> {
     let op = order.request.op;
+    let settings = Duration::from_secs(context.settings.cutover.settle_limit.get().into());
+    let order = &Order {
+        request: Request { settle_limit: order.settle_limit.unwrap_or(settings), ..order.request.clone() },
+        ..order.clone()
+    };
     // The function would refuse it too, but only after a while.
     order.request.check().map_err(|error| Error::usage(format!("this {op} cannot be asked for")).because(error))?;
     let stack = DeployedStack::require(cloud, &context.stack).await?;

@@ -99,6 +99,26 @@ impl Sites {
         }
     }
 
+    /// Waits until every address answers as this version, or without one: a load balancer that has just been told where to
+    /// send requests is one address after the other on the way. What still answers otherwise in the end, if anything does.
+    pub async fn behind(&self, site: Site, expected: &str) -> Option<String> {
+        let began = Instant::now();
+        let mut poll = Poll::default();
+        loop {
+            let behind = match self.look(site, expected).await {
+                Look::Answer(Answer::Unknown(why)) if began.elapsed() >= REACHED_WITHIN => return Some(why),
+                Look::Answer(Answer::Unknown(why)) => why,
+                Look::Answer(_) => return None,
+                Look::Other(found, address) => format!("{address} answers version {found}"),
+                Look::Failing(status) => format!("the load balancer answers {status}"),
+            };
+            if began.elapsed() >= self.follows_within {
+                return Some(behind);
+            }
+            poll.wait().await;
+        }
+    }
+
     async fn look(&self, site: Site, expected: &str) -> Look {
         let unknown = |why: String| Look::Answer(Answer::Unknown(why));
         let header = Some(self.header.as_str()).filter(|header| !header.is_empty());
@@ -124,11 +144,15 @@ fn judge(replies: &[(SocketAddr, Option<Reply>)], expected: &str) -> Look {
     if let Some((address, other)) = told().find(|(_, version)| *version != expected) {
         return Look::Other(other.to_owned(), *address);
     }
+    // One address that has nobody to ask is enough: users reach it too.
+    let alone = |reply: &Reply| reply.status.filter(|status| *status >= 500 && reply.version.is_none());
+    if let Some(status) = answered().find_map(|(_, reply)| alone(reply)) {
+        return Look::Failing(status);
+    }
     if told().next().is_some() {
         return Look::Answer(Answer::Expected);
     }
     match answered().filter_map(|(_, reply)| reply.status).min() {
-        Some(status) if status >= 500 => Look::Failing(status),
         Some(_) => Look::Answer(Answer::Untold),
         None => {
             let failure = answered().find_map(|(_, reply)| reply.failure.as_ref());
@@ -192,6 +216,27 @@ mod tests {
         let (sites, asks) = balancer(&["503 Unavailable", "200 OK\r\nx-app-version: 1", "200 OK\r\nx-app-version: 2"]);
         assert_eq!(sites.require(Site::Environment(Color::Blue), "2").await.unwrap(), Answer::Expected);
         assert!(asks.recv().unwrap().contains("x-bluegreen-env: blue"));
+    }
+
+    #[tokio::test]
+    async fn what_is_behind_is_waited_for_and_named() {
+        let (sites, _asks) = balancer(&["503 Unavailable", "200 OK\r\nx-app-version: 1", "200 OK\r\nx-app-version: 2"]);
+        assert_eq!(sites.behind(Site::Prod, "2").await, None);
+        let (sites, _asks) = balancer(&["503 Unavailable"]);
+        assert_eq!(sites.behind(Site::Prod, "2").await.unwrap(), "the load balancer answers 503");
+    }
+
+    #[test]
+    fn one_address_without_anybody_to_ask_is_enough() {
+        let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 80));
+        let reply = |status, version: Option<&str>| {
+            Some(Reply { status: Some(status), version: version.map(str::to_owned), ..Reply::default() })
+        };
+        let replies = [(address(1), reply(200, Some("2"))), (address(2), reply(503, None))];
+        assert_eq!(judge(&replies, "2"), Look::Failing(503));
+        assert_eq!(judge(&replies[..1], "2"), Look::Answer(Answer::Expected));
+        // Its own status, whatever that is, tells its version.
+        assert_eq!(judge(&[(address(1), reply(500, Some("2")))], "2"), Look::Answer(Answer::Expected));
     }
 
     #[tokio::test]

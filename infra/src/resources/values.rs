@@ -82,6 +82,8 @@ numbers! {
     pub struct Count(u16): 1..=1000;
     /// Seconds that a replaced task may take to finish its requests.
     pub struct DrainSeconds(u16): 0..=3600;
+    /// Seconds that the load balancer may take to follow a cutover.
+    pub struct SettleSeconds(u16): 1..=600;
     /// Seconds between two health checks of a target.
     pub struct CheckInterval(u16): 5..=300;
     /// Seconds within which a health check must be answered.

@@ -100,7 +100,12 @@ impl<'a> Function<'a> {
     }
 
     async fn send(&self, event: &Value, kind: InvocationType) -> aws_sdk_lambda::operation::invoke::InvokeOutput {
-        let payload = Blob::new(serde_json::to_vec(event).unwrap());
+        let mut event = event.clone();
+        // Most tests are of a cutover.
+        if let Some(event) = event.as_object_mut().filter(|event| !event.contains_key("to")) {
+            event.entry("op").or_insert_with(|| "cutover".into());
+        }
+        let payload = Blob::new(serde_json::to_vec(&event).unwrap());
         let request = self.lambda.invoke().function_name(&self.outputs["CutoverFunctionName"]);
         request.invocation_type(kind).payload(payload).send().await.unwrap()
     }

@@ -79,8 +79,21 @@ async fn first_release(context: &Context, cloud: &Cloud, deployed: Deployed, out
         return Err(error.hint("run the same command again"));
     }
     let traffic = traffic_now(context, cloud, outputs).await?;
+    until_served(context, cloud, outputs, &deployed).await?;
     timer.finish(&*context.listener, record.message);
     Ok(Deployed { traffic, ..deployed })
+}
+
+/// Waits until every address of the load balancer sends prod and dev where they belong.
+async fn until_served(context: &Context, cloud: &Cloud, outputs: &Outputs, deployed: &Deployed) -> Result<()> {
+    let sites = Sites::of(cloud, outputs, &context.settings).await?;
+    let both = [(Site::Prod, "prod", FIRST_PROD), (Site::Dev, "dev", FIRST_PROD.other())];
+    for (site, name, color) in both {
+        if let Some(behind) = sites.behind(site, deployed.versions.of(color)).await {
+            context.listener.warn(format!("whether {name} answers already is not known: {behind}"));
+        }
+    }
+    Ok(())
 }
 
 /// Takes the lock that deployments and cutovers share, or waits for it where that is asked for.

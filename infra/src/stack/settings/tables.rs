@@ -8,8 +8,8 @@ use crate::resources::lambda::Architecture;
 use crate::resources::values::{
     Amount, BucketName, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName,
     DrainSeconds, Email, GraceSeconds, ImageName, IssuerName, PackageName, Percent, Port, ProviderArn, RefName,
-    RepositoryName, RetentionDays, SubnetId, TokenSubject, UrlPath, UserId, VersionHeader, VersionLabel, VpcId,
-    ZoneName,
+    RepositoryName, RetentionDays, SettleSeconds, SubnetId, TokenSubject, UrlPath, UserId, VersionHeader, VersionLabel,
+    VpcId, ZoneName,
 };
 
 table! {
@@ -81,6 +81,8 @@ table! {
     pub struct Cutover {
         /// Path that a cutover probes.
         probe_path: UrlPath = known("/"),
+        /// Most seconds that the load balancer may take to follow a cutover. Until an address follows, an answer of the old version is no failure.
+        settle_limit: SettleSeconds = SettleSeconds::of(60),
         /// Invocations of the function that are reserved from the account's; new accounts have none to spare.
         reserved_concurrency: Option<Amount> = None,
         /// Minutes after a cutover until the tasks of the idle environment are ended, to save what they cost. A deployment to it starts them again, and so does a cutover or rollback, which then takes as long as tasks need to come up.

@@ -31,7 +31,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     let function = runtime.block_on(Function::of(&cloud))?;
     bench.say("cutovers, one after the other ...");
     // The defaults of a cutover, but for what comes after both listeners are written.
-    let event = json!({ "probe": { "count": 20 }, "settle_ms": 100 });
+    let event = json!({ "op": "cutover", "probe": { "count": 20 }, "settle_ms": 100 });
     let mut seconds = Vec::new();
     for _ in 0..2 * bench.options.rounds {
         seconds.push(runtime.block_on(function.cut_over(&event))?);
@@ -44,7 +44,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     let mut users = Player::start(bench, &["load", &cloud.prod()?, &RATE.to_string()])?;
     users.line()?;
     // As many probes as a short cutover needs: what matters is how often the listeners are swapped.
-    let event = json!({ "probe": { "count": 20, "interval_ms": 20 }, "settle_ms": 100 });
+    let event = json!({ "op": "cutover", "probe": { "count": 20, "interval_ms": 20 }, "settle_ms": 100 });
     for _ in 0..cutovers {
         runtime.block_on(function.cut_over(&event))?;
     }
