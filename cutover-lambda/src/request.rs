@@ -553,6 +553,7 @@ fn is_default_limit(limit: &Duration) -> bool {
     *limit == Request::default().settle_limit
 }
 
+#[expect(clippy::ref_option, reason = "serde calls it so")]
 fn as_ms_if_any<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(whole_ms).serialize(serializer)
 }

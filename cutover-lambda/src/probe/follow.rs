@@ -169,7 +169,7 @@ pub(super) fn judge_either(versions: &Versions, told: Option<&str>) -> Verdict {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
 
     fn write(back: bool, away: bool) -> Follow {
         let versions = Versions { new: "2".to_owned(), old: Some("1".to_owned()) };

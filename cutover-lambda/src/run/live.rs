@@ -181,7 +181,7 @@ impl<S: ObjectStore> Shared<S> {
                 // Where a failure ended it, the number of probes says nothing of a rate.
                 let whole = matches!(record.outcome, None | Some(Outcome::Done | Outcome::Planned));
                 let bound95 = report.bound95.filter(|_| whole);
-                record.probes = Some(ProbeReport { samples, bound95, ..report });
+                record.probes = Some(ProbeReport { bound95, samples, ..report });
                 record.versions.seen = tally.seen().map(str::to_owned);
             });
         }

@@ -74,7 +74,7 @@ async fn a_paused_shift_stays_until_it_is_promoted() {
     let steered = async {
         sleep(Duration::from_secs(4)).await;
         assert!(tell(&world, json!({"op": "pause", "id": "run"})).await.accepted);
-        sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_mins(1)).await;
         assert_eq!(world.state().prod, Route::share(Blue, 10));
         let live = world.records().await.into_iter().find(|record| record.id == "run").unwrap();
         assert_eq!((live.phase, live.weight), (Phase::Shift, Some(10)));

@@ -152,14 +152,12 @@ fn judge(replies: &[(SocketAddr, Option<Reply>)], expected: &str) -> Look {
     if told().next().is_some() {
         return Look::Answer(Answer::Expected);
     }
-    match answered().filter_map(|(_, reply)| reply.status).min() {
-        Some(_) => Look::Answer(Answer::Untold),
-        None => {
-            let failure = answered().find_map(|(_, reply)| reply.failure.as_ref());
-            let why = failure.map_or_else(|| "no answer in time".to_owned(), |(_, why)| why.clone());
-            Look::Answer(Answer::Unknown(why))
-        }
+    if answered().any(|(_, reply)| reply.status.is_some()) {
+        return Look::Answer(Answer::Untold);
     }
+    let failure = answered().find_map(|(_, reply)| reply.failure.as_ref());
+    let why = failure.map_or_else(|| "no answer in time".to_owned(), |(_, why)| why.clone());
+    Look::Answer(Answer::Unknown(why))
 }
 
 /// The name of the load balancer that a listener belongs to.
