@@ -194,15 +194,6 @@ fn a_run_that_was_held_stays_in_sight_until_a_later_one_succeeds() {
     assert_eq!(status["unresolved"], Value::Null, "{status:#}");
 }
 
-/// The exit code that belongs to how a run ended.
-fn code_of(outcome: &Value, rolled_back: i32) -> i32 {
-    match outcome.as_str().unwrap() {
-        "rolled_back" => rolled_back,
-        "done" => i32::from(rolled_back == 0),
-        other => panic!("{other}"),
-    }
-}
-
 #[test]
 fn an_abort_tells_the_run_and_follows_it_to_its_end() {
     let cloud = with_two_versions();
@@ -216,14 +207,30 @@ fn an_abort_tells_the_run_and_follows_it_to_its_end() {
     function.wait_for_phase("aborted", "verify");
     let pause = cloud.run(&["pause", "--id", "aborted"]).expect(3);
     assert!(pause.err.contains("in no steps") && pause.err.contains("It can be aborted"), "{}", pause.err);
-    let abort = cloud.run(&["--json", "abort", "--id", "aborted"]);
-    let outcome = abort.json()["outcome"].clone();
-    assert_eq!(abort.code, code_of(&outcome, 0), "{}", abort.err);
-    assert_eq!(function.record("aborted").unwrap()["outcome"], outcome);
-    let said = cutover.end();
-    assert_eq!(said.code, code_of(&outcome, 4), "{}", said.err);
+    let abort = cloud.run(&["--json", "abort", "--id", "aborted"]).expect(0).json();
+    assert_eq!(abort["outcome"], "rolled_back", "{abort:#}");
+    assert!(abort["message"].as_str().unwrap().starts_with("it was aborted; traffic is back on green"), "{abort:#}");
+    assert_eq!(function.sides(), ("green".to_owned(), "blue".to_owned()));
+    cutover.end().expect(4);
     let late = cloud.run(&["abort", "--id", "aborted"]).expect(3);
     assert!(late.err.contains("no cutover is under way"), "{}", late.err);
+}
+
+#[test]
+fn a_paused_shift_waits_for_its_promotion() {
+    let cloud = with_two_versions();
+    let function = Function::of(&cloud);
+    let shift = Beside::start(&cloud, &["cutover", "--id", "paused", "--shift", "50:3s", "--probes", "20"]);
+    function.wait_for_phase("paused", "shift");
+    cloud.run(&["pause"]).expect(0);
+    let paused = eventually("it is paused", || {
+        let record = function.record("paused")?;
+        record["message"].as_str()?.contains("paused").then_some(record)
+    });
+    assert_eq!(paused["weight"], 50, "{paused:#}");
+    cloud.run(&["promote"]).expect(0);
+    shift.end().expect(0);
+    assert_eq!(function.sides(), ("blue".to_owned(), "green".to_owned()));
 }
 
 #[test]
@@ -245,7 +252,6 @@ fn ctrl_c_leaves_a_cutover_to_itself_and_twice_stops_it() {
     cutover.shows("Ctrl-C again within 5 s");
     cutover.types(CTRL_C);
     cutover.shows("Run stopped is told to abort.");
-    let code = cutover.end();
-    let outcome = function.record("stopped").unwrap()["outcome"].clone();
-    assert_eq!(code, code_of(&outcome, 4), "{}", terminal.written());
+    assert_eq!(cutover.end(), 4, "{}", terminal.written());
+    assert_eq!(function.record("stopped").unwrap()["outcome"], "rolled_back");
 }
