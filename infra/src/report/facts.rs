@@ -1,7 +1,7 @@
 //! What a report says in rows, the same for every format. Must not know a format.
 
 use cutover_lambda::Record;
-use cutover_lambda::report::{Connection, Percentiles, Sample};
+use cutover_lambda::report::{AddressLag, Connection, Percentiles, Sample};
 use cutover_lambda::request::OnFail;
 
 use super::text::{clean, count, ms, offset};
@@ -100,7 +100,28 @@ pub fn probing(record: &Record) -> Vec<Fact> {
     if !probes.addresses.is_empty() {
         facts.push(("addresses probed", clean(&probes.addresses.join(", "))));
     }
+    let lag = [("lag of the load balancer", &probes.lag), ("lag on the way back", &probes.lag_back)];
+    facts.extend(lag.into_iter().filter(|(_, lag)| !lag.is_empty()).map(|(name, lag)| (name, lag_in_words(lag))));
     facts
+}
+
+/// How long each address of the load balancer took to follow a write of prod.
+pub fn lag_in_words(lag: &[AddressLag]) -> String {
+    let each = lag.iter().map(|lag| {
+        let address = clean(&lag.address);
+        match (lag.followed_ms, lag.last_old_ms) {
+            (Some(followed), None) => format!("{address} followed within {}", offset(followed)),
+            (Some(followed), Some(last)) => {
+                format!(
+                    "{address} followed within {}, its last old answer came after {}",
+                    offset(followed),
+                    offset(last)
+                )
+            }
+            (None, _) => format!("{address} did not follow"),
+        }
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// The run: who, when, where.
@@ -150,7 +171,10 @@ pub fn request(record: &Record) -> Vec<Fact> {
         ("failures put up with", probe.max_failures.to_string()),
         ("expected version", value),
         ("gate", count(request.gate.count, "probe")),
-        ("settling", format!("{} ms", request.settle.as_millis())),
+        (
+            "settling",
+            format!("{} ms at least, {} s at most", request.settle.as_millis(), request.settle_limit.as_secs()),
+        ),
         (
             "on failure",
             match request.on_fail {

@@ -1,8 +1,8 @@
 //! Whole reports of constructed runs, as snapshots, and what hostile records cannot do.
 
 use cutover_lambda::report::{
-    Connection, Failure, ListenerWrite, Percentiles, ProbeCounts, ProbeReport, Sample, Samples, Step, Versions,
-    WriteResult,
+    AddressLag, Connection, Failure, ListenerWrite, Percentiles, ProbeCounts, ProbeReport, Sample, Samples, Step,
+    Versions, WriteResult,
 };
 use cutover_lambda::request::Request;
 use cutover_lambda::route::Listener;
@@ -63,6 +63,7 @@ pub(crate) fn done() -> Record {
         first_new_ms: Some(1180),
         last_old_ms: Some(1090),
         bound95: Some(0.02),
+        lag: vec![AddressLag { address: "10.0.0.1:80".to_owned(), last_old_ms: Some(90), followed_ms: Some(3100) }],
         ..ProbeReport::default()
     });
     record

@@ -4,10 +4,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use cutover_lambda::Record;
-use cutover_lambda::report::ProbeReport;
+use cutover_lambda::report::{AddressLag, ProbeReport};
 
 use super::{Style, runs};
+use crate::report::facts::lag_in_words;
 use crate::report::verdict::is_whole;
+
+/// A load balancer that follows faster than this is what everybody expects.
+const NOTEWORTHY_LAG_MS: u64 = 2000;
 
 /// Runs, one a line: when, from where to where, how it ended, what the probes say, under which id, and who.
 pub fn history(runs: &[Record], style: Style) -> String {
@@ -60,6 +64,12 @@ pub fn evidence(record: &Record) -> String {
             flips => format!("{flips} answers of the old version after one of the new"),
         };
         let _ = writeln!(text, "  the new version first answered {:.1} s after the begin; {flips}", seconds(first));
+    }
+    let slow = |lag: &&AddressLag| lag.followed_ms.is_none_or(|ms| ms > NOTEWORTHY_LAG_MS);
+    for (way, lag) in [("", &probes.lag), (" back", &probes.lag_back)] {
+        if lag.iter().any(|lag| slow(&lag)) {
+            let _ = writeln!(text, "  the load balancer was late{way}: {}", lag_in_words(lag));
+        }
     }
     if probes.counts.late > 0 {
         let _ = writeln!(text, "  {} probes were sent more than 10 ms late", probes.counts.late);
