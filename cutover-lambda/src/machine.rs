@@ -54,7 +54,8 @@ pub struct Asked {
     pub on_fail: OnFail,
     /// The shares of prod that the new side gets before it gets all.
     pub shift: Shift,
-    /// Whether a rollback may go to another release than the one that was live.
+    /// Whether a rollback may go to another release than the one that was live, and a reconcile believes `to` and not the
+    /// ledger.
     pub force: bool,
 }
 

@@ -163,7 +163,8 @@ pub struct Request {
     /// go back waits as long for the old side to become healthy.
     #[serde(rename = "settle_limit_ms", serialize_with = "as_ms", skip_serializing_if = "is_default_limit")]
     pub settle_limit: Duration,
-    /// Let a rollback go to another release than the one that was live.
+    /// Let a rollback go to another release than the one that was live, and a reconcile take `to` for where prod is meant to
+    /// be, whatever the ledger says.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
     /// What to do when probes fail after all of prod was moved. While a shift is on its way, it always goes back.

@@ -55,6 +55,9 @@ pub enum Verb {
     Rollback(Box<RollbackArgs>),
     /// Put the listeners in order after a cutover that was interrupted.
     Reconcile {
+        /// The environment that prod is meant to be, if somebody moved it by hand; else what the record of cutovers says.
+        #[arg(long, value_parser = color)]
+        to: Option<Color>,
         /// Wait while a deployment or another cutover is under way, instead of refusing. One that is dead is waited for
         /// anyway.
         #[arg(long)]

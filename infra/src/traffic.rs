@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cutover_lambda::Record;
 use cutover_lambda::ledger::Holder;
-use cutover_lambda::request::Op;
+use cutover_lambda::request::{Op, Request};
 use infra::commands::cutover::{Follower, Order, steer};
 use infra::commands::{Context, cutover};
 use infra::error::{Error, Result};
@@ -39,7 +39,11 @@ impl Moves {
         Some(match verb {
             Verb::Cutover(arguments) => Self::Run(Box::new(arguments.order())),
             Verb::Rollback(arguments) => Self::Run(Box::new(arguments.order())),
-            Verb::Reconcile { wait } => Self::Run(Box::new(Order { wait: *wait, ..Order::new(Op::Reconcile) })),
+            Verb::Reconcile { to, wait } => {
+                let order = Order::new(Op::Reconcile);
+                let request = Request { to: *to, force: to.is_some(), ..order.request };
+                Self::Run(Box::new(Order { request, wait: *wait, ..order }))
+            }
             Verb::Abort(steering) => Self::Abort(steering.id.clone()),
             Verb::Pause(steering) => Self::Tell(Op::Pause, steering.id.clone()),
             Verb::Promote(steering) => Self::Tell(Op::Promote, steering.id.clone()),

@@ -129,7 +129,9 @@ impl State {
         match event {
             Event::LastProd(last) => {
                 if let Some(prod) = self.prod.at().and_then(Route::whole) {
-                    return self.reconcile_with(last.unwrap_or(prod), prod);
+                    // A person who moved it by hand says so.
+                    let meant = self.asked.to.filter(|_| self.asked.force).or(last);
+                    return self.reconcile_with(meant.unwrap_or(prod), prod);
                 }
                 let Some(side) = last.or(self.asked.to) else { return self.refuse(Reason::NoRule) };
                 self.refuge = Some(side);
@@ -174,6 +176,8 @@ impl State {
         self.save_outcome(match self.recovered {
             _ if held => Outcome::Held,
             Some(_) if self.is_reconcile() => Outcome::Done,
+            // So that the ledger says so from now on.
+            None if self.is_reconcile() && self.asked.force => Outcome::Done,
             _ => Outcome::Noop,
         })
     }

@@ -110,10 +110,20 @@ async fn a_reconcile_undoes_what_landed_after_the_end() {
     world.state().prod = Route::All(Green);
     let record = world.invoke(json!({"op": "reconcile"})).await;
     assert_ended(&world, &record, Outcome::Done, Blue);
+    // A person did that, and says so.
     world.state().prod = Route::All(Green);
-    world.state().healthy.insert(Blue, 0);
+    let record = world.invoke(json!({"op": "reconcile", "to": "green", "force": true})).await;
+    assert_ended(&world, &record, Outcome::Done, Green);
     let record = world.invoke(json!({"op": "reconcile"})).await;
-    assert_ended(&world, &record, Outcome::Held, Green);
+    assert_ended(&world, &record, Outcome::Noop, Green);
+    // Without that, only a side that can take users gets them.
+    world.state().prod = Route::All(Blue);
+    let record = world.invoke(json!({"op": "reconcile"})).await;
+    assert_ended(&world, &record, Outcome::Done, Green);
+    world.state().prod = Route::All(Blue);
+    world.state().healthy.insert(Green, 0);
+    let record = world.invoke(json!({"op": "reconcile"})).await;
+    assert_ended(&world, &record, Outcome::Held, Blue);
 }
 
 #[tokio::test(start_paused = true)]

@@ -200,7 +200,8 @@ fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bool)
         && left != prod
     {
         let problem = format!("it forwards to {prod}; the last cutover left it at {left}");
-        let todo = "find out who changed the rule; bluegreen cutover moves users under probes";
+        let todo = "find out who changed the rule; bluegreen reconcile sends users back there, and with --to COLOR leaves \
+                    them where they are";
         drift.push(Drift { listener: "prod", problem, todo });
     }
     drift
