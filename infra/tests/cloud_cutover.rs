@@ -47,7 +47,7 @@ fn writes_of_prod(function: &Function<'_>) -> Vec<Value> {
 fn thirty_cutovers_back_and_forth_fail_no_request_of_a_client_outside() {
     let cloud = with_two_versions();
     let function = Function::of(&cloud);
-    let outside = Outside::start(&cloud.address(0), "outside_client");
+    let outside = Outside::mixed(&cloud.address(0), "outside_client");
     for round in 0..30 {
         let event = json!({ "probe": { "count": 30, "interval_ms": 20 }, "settle_ms": 100 });
         let record = function.invoke(&event);

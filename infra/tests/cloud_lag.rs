@@ -31,7 +31,7 @@ fn whatever_is_asked_for_waits_for_a_load_balancer_that_is_late() {
     run(&["deploy"]).expect(0);
     run(&["deploy", "--version", "2"]).expect(0);
     let function = Function::of(&cloud);
-    let outside = Outside::start(&cloud.address(0), "outside_client");
+    let outside = Outside::mixed(&cloud.address(0), "outside_client");
     let probes = ["--probes", "40"];
     let record = |arguments: &[&str]| run(&[&["--json"], arguments, &probes].concat()).expect(0).json();
 

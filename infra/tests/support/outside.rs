@@ -2,7 +2,8 @@
 //! and half on new ones. It is this test program started again, and shares no code with the probes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use super::Client;
 
 /// Where the client process finds whom to ask.
 const ADDRESS: &str = "OUTSIDE_CLIENT_ADDRESS";
+/// Set if it uploads and asks by HEAD too.
+const MIXED: &str = "OUTSIDE_CLIENT_MIXED";
 /// What the line begins with on which it says what it saw.
 const SAID: &str = "outside client: ";
 /// Each of so many threads asks in this interval: together 160 times a second.
@@ -37,7 +40,17 @@ pub struct Outside(Child);
 impl Outside {
     /// Starts the client. `test` is the name of the test in this program that calls [`be_the_client`].
     pub fn start(address: &str, test: &str) -> Self {
+        Self::begin(address, test, &[])
+    }
+
+    /// The same, of the sample app: it also asks by HEAD, and uploads slowly.
+    pub fn mixed(address: &str, test: &str) -> Self {
+        Self::begin(address, test, &[(MIXED, "1")])
+    }
+
+    fn begin(address: &str, test: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
+        command.envs(settings.iter().copied());
         command.args(["--exact", test, "--ignored", "--nocapture"]).env(ADDRESS, address);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // Its first line of its own says that it has begun to ask.
@@ -73,11 +86,17 @@ pub fn be_the_client() {
             std::thread::spawn(move || ask(&address, &stop, number % 2 == 0))
         })
         .collect();
+    let others = [(upload as fn(&str) -> io::Result<u16>, 405), (head, 200)];
+    let others = others.into_iter().filter(|_| std::env::var_os(MIXED).is_some()).map(|(ask, expected)| {
+        let (address, stop) = (address.clone(), Arc::clone(&stop));
+        std::thread::spawn(move || ask_otherwise(&address, &stop, ask, expected))
+    });
+    let others: Vec<_> = others.collect();
     println!("outside client asks");
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     stop.store(true, Ordering::Relaxed);
     let mut report = Report::default();
-    for thread in threads {
+    for thread in threads.into_iter().chain(others) {
         let seen = thread.join().unwrap();
         report.requests += seen.requests;
         report.failures.extend(seen.failures);
@@ -113,4 +132,54 @@ fn ask(address: &str, stop: &AtomicBool, keep: bool) -> Report {
         std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
     }
     seen
+}
+
+/// Asks in another way than by GET, one request after the other. The sample apps refuse an upload once they have read it.
+fn ask_otherwise(address: &str, stop: &AtomicBool, ask: fn(&str) -> io::Result<u16>, expected: u16) -> Report {
+    let mut seen = Report::default();
+    while !stop.load(Ordering::Relaxed) {
+        seen.requests += 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let failure = match ask(address) {
+            Ok(status) if status == expected => None,
+            Ok(status) => Some(format!("status {status} in place of {expected}")),
+            Err(error) => Some(error.to_string()),
+        };
+        seen.failures.extend(failure.map(|why| (u64::try_from(now.as_micros()).unwrap(), why)));
+        // A pace, not a condition.
+        std::thread::sleep(INTERVAL);
+    }
+    seen
+}
+
+/// Uploads a body piece by piece, which takes longer than a swap.
+fn upload(address: &str) -> io::Result<u16> {
+    const PIECE: [u8; 512] = [b'x'; 512];
+    let mut stream = connect(address)?;
+    write!(stream, "POST / HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", 8 * PIECE.len())?;
+    for _ in 0..8 {
+        stream.write_all(&PIECE)?;
+        // A pace, not a condition.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    status(stream)
+}
+
+fn head(address: &str) -> io::Result<u16> {
+    let mut stream = connect(address)?;
+    write!(stream, "HEAD / HTTP/1.1\r\nhost: {address}\r\n\r\n")?;
+    status(stream)
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    Ok(stream)
+}
+
+fn status(stream: TcpStream) -> io::Result<u16> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    status.ok_or_else(|| io::Error::other(format!("not HTTP: {line:?}")))
 }
