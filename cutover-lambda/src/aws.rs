@@ -101,6 +101,23 @@ fn named_bundle() -> Option<PathBuf> {
     std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from)
 }
 
+/// How long a call may take where its client does not say.
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build()
+}
+
+/// How often a call is tried, and how long it waits in between.
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(MAX_ATTEMPTS)
+        .with_initial_backoff(Duration::from_millis(200))
+        .with_max_backoff(Duration::from_secs(1))
+}
+
 /// Loads the standard AWS configuration.
 pub async fn sdk_config() -> Result<SdkConfig, AwsConfigError> {
     install_tls();
@@ -115,19 +132,10 @@ pub async fn sdk_config() -> Result<SdkConfig, AwsConfigError> {
             .tls_context(context.clone())
             .build()
     });
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(CALL_TIMEOUT)
-        .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(MAX_ATTEMPTS)
-        .with_initial_backoff(Duration::from_millis(200))
-        .with_max_backoff(Duration::from_secs(1));
     Ok(aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http)
-        .timeout_config(timeouts)
-        .retry_config(retries)
+        .timeout_config(timeouts())
+        .retry_config(retries())
         .load()
         .await)
 }

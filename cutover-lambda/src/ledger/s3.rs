@@ -28,6 +28,9 @@ const READS: u32 = 3;
 const WRITES: u32 = 5;
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
+/// What is wrong with an answer that S3 cannot have given: it says the version in each
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
+const NO_VERSION: &str = "the answer does not say the object's version (ETag)";
 /// Pages of a list that are read, each of at most 1,000 keys
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
 const PAGES: u32 = 100;
@@ -123,7 +126,7 @@ impl S3Store {
         let Some(modified) = answer.last_modified.and_then(time) else {
             return Err(Trouble::Lasting("the answer does not say when it was written (Last-Modified)".to_owned()));
         };
-        let etag = answer.e_tag.unwrap_or_default();
+        let Some(etag) = answer.e_tag else { return Err(Trouble::Lasting(NO_VERSION.to_owned())) };
         let body = timeout(ATTEMPT_TIMEOUT, whole(answer.body)).await;
         match body.unwrap_or(Err("its body did not arrive in time")) {
             Ok(Some(body)) => read(Some(Object { body, etag, modified })),
@@ -182,7 +185,11 @@ impl ObjectStore for S3Store {
             };
             let request = request.content_type("application/json").body(ByteStream::from(body.clone()));
             let error = match request.send().await {
-                Ok(answer) => return Ok(answer.e_tag.unwrap_or_default()),
+                // Without a version it is not S3's answer, and perhaps nothing was written: whoever wrote reads it back.
+                Ok(answer) => {
+                    let no_version = || self.unavailable("write", key, NO_VERSION.to_owned());
+                    return answer.e_tag.ok_or_else(no_version);
+                }
                 Err(error) => error,
             };
             // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html

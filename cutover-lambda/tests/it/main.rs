@@ -6,6 +6,7 @@
 mod faults;
 mod idle;
 mod lag;
+mod matrix;
 mod model;
 mod probes;
 mod rollback;

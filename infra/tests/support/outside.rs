@@ -93,7 +93,7 @@ pub fn be_the_client() {
     });
     let others: Vec<_> = others.collect();
     println!("outside client asks");
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let _ = io::stdin().read_to_end(&mut Vec::new());
     stop.store(true, Ordering::Relaxed);
     let mut report = Report::default();
     for thread in threads.into_iter().chain(others) {

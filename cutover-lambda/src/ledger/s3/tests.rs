@@ -116,6 +116,16 @@ async fn a_write_beside_another_conditional_one_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_write_whose_answer_names_no_version_may_not_have_happened() {
+    let nameless = ok("").replace("ETag", "X-Other");
+    let (store, served) = serve(vec![nameless.clone(), nameless]);
+    let said = store.put("key", b"x".to_vec(), When::Absent).await.unwrap_err().to_string();
+    assert_eq!(said, "cannot write s3://bucket/key: the answer does not say the object's version (ETag)");
+    assert!(store.get("key").await.is_err());
+    served.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_list_ends_where_it_should_and_never_goes_on_for_ever() {
     let page = |keys: &[&str], next: usize| {
         let object =
