@@ -71,6 +71,12 @@ impl Balancer for AwsBalancer {
         let request = request.include(ServiceField::Tags);
         let doing = format!("read {color}'s service");
         let answer = request.send().await.map_err(|error| not_known(failed(&doing, &error)))?;
+        if answer.services().is_empty() && answer.failures().is_empty() {
+            // One that is gone is among the failures:
+            // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
+            let cause = "the answer names neither a service nor a failure".to_owned();
+            return Err(not_known(BalancerError { doing, cause, rejected: false }));
+        }
         let active = answer.services().iter().find(|service| service.status() == Some("ACTIVE"));
         Ok(active.map_or_else(Service::default, |service| Service {
             deployed: true,

@@ -34,6 +34,8 @@ pub const MARGIN: Duration = Duration::from_secs(3);
 const OLD_LIFE: Duration = Duration::from_secs(30);
 /// How long a run that has ended may take to give the lease back: it tells of its outcome first.
 pub const FAREWELL: Duration = crate::audience::TIMEOUT.saturating_add(Duration::from_secs(1));
+/// How often a lease that was found free may be another one by the time of the write, before that is told.
+const CONFLICTS: u32 = 3;
 /// Pause between two looks whether it has.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(50);
 /// Interrupted holders that a lease remembers.
@@ -217,8 +219,11 @@ impl<S: ObjectStore> Ledger<S> {
     /// fails where a run was interrupted: then nothing is written, and the lease goes on remembering that run.
     pub async fn acquire(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
         let patient_until = Instant::now() + FAREWELL;
+        let mut conflicts = 0;
         loop {
             match self.acquire_now(purpose, id, ttl).await {
+                // Somebody took it and gave it back in between, or the store was wrong: it is free.
+                Err(LeaseError::Store(StoreError::Conflict { .. })) if conflicts < CONFLICTS => conflicts += 1,
                 Err(LeaseError::Held(holder)) if Instant::now() < patient_until && self.has_ended(&holder).await => {
                     tokio::time::sleep(FAREWELL_PAUSE).await;
                 }

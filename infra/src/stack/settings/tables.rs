@@ -83,7 +83,7 @@ table! {
         probe_path: UrlPath = known("/"),
         /// Most seconds that the load balancer may take to follow a cutover. Until an address follows, an answer of the old version is no failure.
         settle_limit: SettleSeconds = SettleSeconds::of(60),
-        /// Invocations of the function that are reserved from the account's; new accounts have none to spare.
+        /// Invocations of the function that are reserved from the account's; new accounts have none to spare. With 1, a run that is under way cannot be aborted: that takes a second one.
         reserved_concurrency: Option<Amount> = None,
         /// Minutes after a cutover until the tasks of the idle environment are ended, to save what they cost. A deployment to it starts them again, and so does a cutover or rollback, which then takes as long as tasks need to come up.
         idle_sleeps_after: Option<Amount> = None,
