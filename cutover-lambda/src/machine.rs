@@ -477,11 +477,6 @@ impl State {
         matches!(self.step, Step::Paused)
     }
 
-    /// Whether it waits for the old side to become healthy, to go back to it.
-    pub const fn awaits_old_side(&self) -> bool {
-        matches!(self.step, Step::AwaitHealthy)
-    }
-
     /// How it ended.
     pub const fn finish(&self) -> Option<Finish> {
         match self.step {

@@ -112,13 +112,7 @@ impl State {
     }
 
     pub(super) fn save_outcome(&mut self, outcome: Outcome) -> Effects {
-        self.phase = match outcome {
-            Outcome::Done | Outcome::Noop | Outcome::Planned => Phase::Done,
-            Outcome::RolledBack => Phase::RolledBack,
-            Outcome::Held => Phase::Held,
-            Outcome::Refused => Phase::Refused,
-            Outcome::Failed => Phase::Failed,
-        };
+        self.phase = outcome.into();
         let mut effects = self.stop_probes();
         effects.extend(self.ask(Step::SaveOutcome(outcome), Effect::SaveOutcome(outcome)));
         effects

@@ -274,7 +274,7 @@ impl<C: Client> Series<C> {
                 failure: Some((Failure::NotSent, format!("{} were under way", spec.max_in_flight))),
                 ..Reply::default()
             };
-            let ended = judge.sample(&due, None, (address, connection), reply);
+            let ended = judge.sample(due, None, (address, connection), reply);
             return self.note(Ok(ended));
         };
         let client = Arc::clone(&self.client);
@@ -286,7 +286,7 @@ impl<C: Client> Series<C> {
                 failure: Some((Failure::Timeout, format!("none within {} ms", judge.timeout.as_millis()))),
                 ..Reply::default()
             });
-            judge.sample(&due, Some(sent), (address, connection), reply)
+            judge.sample(due, Some(sent), (address, connection), reply)
         });
     }
 
@@ -301,25 +301,32 @@ impl<C: Client> Series<C> {
         let counts = {
             let mut tally = lock(&self.tally);
             tally.add(sample, late);
-            if let Expect::Follow(follow) = &due.control.expect {
-                tally.follows(follow.back, self.following.lag());
-            }
             tally.counts()
         };
-        let addresses: Vec<String> = self.client.addresses().iter().map(ToString::to_string).collect();
-        let followed = self.following.followed(addresses.iter().map(String::as_str));
+        if let Expect::Follow(follow) = &due.control.expect {
+            self.note_lag(follow.back);
+        }
         let baseline_done = self.baseline_ended >= self.spec.baseline;
         self.progress.send_modify(|progress| {
             progress.counts = counts;
             progress.baseline_done = baseline_done;
-            progress.followed = followed;
             progress.baseline_failures += if in_baseline { failed } else { 0 };
             progress.counted_failures += if counting { failed } else { 0 };
         });
     }
-}
 
-impl<C: Client> Series<C> {
+    /// Says how far the addresses follow the last write.
+    fn note_lag(&self, back: bool) {
+        lock(&self.tally).follows(back, self.following.lag());
+        let addresses: Vec<String> = self.client.addresses().iter().map(ToString::to_string).collect();
+        let followed = self.following.followed(addresses.iter().map(String::as_str));
+        self.progress.send_if_modified(|progress| {
+            let changed = progress.followed != followed;
+            progress.followed = followed;
+            changed
+        });
+    }
+
     /// Judges the version of an answer; whether it is a late one of the side where prod was, which counts for nothing.
     fn is_late_answer(&mut self, sample: &mut Sample, due: &Due) -> bool {
         let (told, failed) = (sample.version.as_deref(), sample.failure.is_some());
@@ -354,7 +361,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn sample(&self, due: &Due, sent: Option<Instant>, to: (String, Connection), reply: Reply) -> Ended {
+    fn sample(&self, due: Due, sent: Option<Instant>, to: (String, Connection), reply: Reply) -> Ended {
         let failure = self.failure(&due.control, &reply);
         let (failure, detail) = failure.map_or((None, None), |(failure, text)| (Some(failure), Some(text)));
         let us = |instant: Instant| {
@@ -376,7 +383,7 @@ impl Judge {
             failure,
             detail,
         };
-        Ended { sample, late: sent.is_some_and(|sent| sent.saturating_duration_since(due.at) > LATE), due: due.clone() }
+        Ended { sample, late: sent.is_some_and(|sent| sent.saturating_duration_since(due.at) > LATE), due }
     }
 
     fn failure(&self, control: &Control, reply: &Reply) -> Option<(Failure, String)> {

@@ -93,6 +93,19 @@ pub enum Phase {
     Failed,
 }
 
+// The phase of a run that has ended so.
+impl From<Outcome> for Phase {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done | Outcome::Noop | Outcome::Planned => Self::Done,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Held => Self::Held,
+            Outcome::Refused => Self::Refused,
+            Outcome::Failed => Self::Failed,
+        }
+    }
+}
+
 impl Phase {
     /// The name in records.
     pub const fn as_str(self) -> &'static str {

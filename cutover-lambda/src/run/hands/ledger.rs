@@ -7,7 +7,7 @@ use crate::clock::{between, millis};
 use crate::ledger::{FAREWELL, Holder, Lease, LeaseError, ObjectStore, Purpose, RecordError, StoreError, keys};
 use crate::machine::{Event, Route, Subject, WayBack};
 use crate::probe::Clients;
-use crate::report::{Outcome, Phase};
+use crate::report::Outcome;
 use crate::request::Op;
 use crate::run::budget::{
     LEASE_TTL, RELEASE_TIMEOUT, ROLLBACK_BUDGET, SAVE_PAUSE, SAVE_TIMEOUT, SEARCHED, VERIFIED_TIMEOUT,
@@ -144,13 +144,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let now = self.stack.clock.now();
         let record = &mut run.record;
         record.outcome = Some(outcome);
-        record.phase = match outcome {
-            Outcome::Done | Outcome::Noop | Outcome::Planned => Phase::Done,
-            Outcome::RolledBack => Phase::RolledBack,
-            Outcome::Held => Phase::Held,
-            Outcome::Refused => Phase::Refused,
-            Outcome::Failed => Phase::Failed,
-        };
+        record.phase = outcome.into();
         message.clone_into(&mut record.message);
         record.finished = Some(now);
         record.updated = now;
