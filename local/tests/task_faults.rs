@@ -48,9 +48,12 @@ impl World {
     }
 
     async fn until_two_serve(&self) {
+        // ECS counts a task as running a moment after it is healthy; until then a deployment replaces it.
         eventually("two tasks serve", LIMIT, || async {
             let tasks = self.tasks("healthy");
-            if tasks.len() == 2 && self.get().await == 200 { Ok(()) } else { Err(format!("{tasks:?}")) }
+            let running = self.aws.describe("web").await.running_count();
+            let serve = tasks.len() == 2 && running == 2 && self.get().await == 200;
+            if serve { Ok(()) } else { Err(format!("{running} running, {tasks:?}")) }
         })
         .await;
     }
