@@ -1,18 +1,18 @@
 //! The Lambda function: reads its configuration once, hands every event to the library, and tells of what ended. Must not
 //! decide anything.
 
-use cutover_lambda::audience::{Audience, Telling};
-use cutover_lambda::aws::{account_of, ca_bundle, install_tls, sdk_config};
-use cutover_lambda::balancer::AwsBalancer;
-use cutover_lambda::clock::Clock;
-use cutover_lambda::config::Config;
-use cutover_lambda::events::EventBus;
-use cutover_lambda::ledger::{Ledger, S3Store};
-use cutover_lambda::metrics::log_line;
-use cutover_lambda::probe::{HttpClients, HttpOptions};
-use cutover_lambda::run::Stack;
-use cutover_lambda::{Answer, Record};
+use aws::clock::Clock;
+use aws::{account_of, ca_bundle, install_tls, sdk_config};
+use cutover::audience::{Audience, Telling};
+use cutover::balancer::AwsBalancer;
+use cutover::config::Config;
+use cutover::events::EventBus;
+use cutover::metrics::log_line;
+use cutover::probe::{HttpClients, HttpOptions};
+use cutover::run::Stack;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use ledger::{Ledger, S3Store};
+use model::{Answer, Record};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::cutover_args::{CutoverArgs, RollbackArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cutover_lambda::Color;
 use infra::commands::{dashboard, function, graph, init, logs, manual, open, rehearse, report};
 use infra::deploy;
 use infra::error::Result;
 use infra::resources::values::{ImageName, StackName};
+use model::Color;
 
 /// Blue/green deployment for Amazon ECS Fargate.
 ///
@@ -279,7 +279,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn color(text: &str) -> Result<Color, String> {
-    text.parse().map_err(|error: cutover_lambda::color::UnknownColor| error.to_string())
+    text.parse().map_err(|error: model::color::UnknownColor| error.to_string())
 }
 
 fn image(text: &str) -> Result<ImageName, String> {

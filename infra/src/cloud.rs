@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use aws::account_of;
+use aws::connect_to::ConnectTo;
+use aws::rules::{Found, Places, Rules};
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::{StackResourceSummary, TemplateStage};
-use cutover_lambda::aws::account_of;
-use cutover_lambda::balancer::{Found, Places, Pointing, Rules};
-use cutover_lambda::color::Color;
-use cutover_lambda::connect_to::ConnectTo;
-use cutover_lambda::ledger::{Process, S3Ledger};
+use ledger::S3Ledger;
+use model::Process;
+use model::color::Color;
+use model::listener::Pointing;
 use serde_json::Value;
 
 use crate::error::{Calling, Doing, Error, Result};
@@ -59,7 +61,7 @@ impl Cloud {
                 .because(error)
                 .hint("write it as curl's --connect-to, HOST1:PORT1:HOST2:PORT2, several separated by commas; several HOST2 by |")
         })?;
-        let mut config = cutover_lambda::aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
+        let mut config = aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
         if config.region().is_none() {
             let Some(region) = &settings.region else {
                 return Err(Error::usage("no AWS region is set").hint(
@@ -82,7 +84,7 @@ impl Cloud {
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
             quotas: aws_sdk_servicequotas::Client::new(&config),
-            s3: cutover_lambda::ledger::s3_client(&config),
+            s3: ledger::s3_client(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             config,
             connect_to,

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use cutover_lambda::Color;
-use cutover_lambda::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 use infra::commands::cutover::Order;
 use infra::error::Error;
+use model::Color;
+use model::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 
 /// The arguments of a cutover.
 #[derive(Debug, Args)]
@@ -154,7 +154,7 @@ pub fn of_rehearsal(arguments: &[String]) -> infra::error::Result<Order> {
 }
 
 fn color(text: &str) -> Result<Color, String> {
-    text.parse().map_err(|error: cutover_lambda::color::UnknownColor| error.to_string())
+    text.parse().map_err(|error: model::color::UnknownColor| error.to_string())
 }
 
 fn on_fail(text: &str) -> Result<OnFail, String> {

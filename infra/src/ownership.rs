@@ -3,7 +3,7 @@
 //! digest.
 
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use cutover_lambda::balancer::STACK_TAG;
+use model::names::STACK_TAG;
 
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};

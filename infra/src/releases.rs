@@ -1,9 +1,9 @@
 //! Releases: what was deployed to an environment, image and configuration, under one number, with one record each in the
 //! stack's bucket. A deployment that failed keeps its number and its record. Must not know how a stack is updated.
 
-use cutover_lambda::color::Color;
-use cutover_lambda::ledger::{Keys, ObjectStore, S3Store, StoreError, When};
 use jiff::Timestamp;
+use ledger::{Keys, ObjectStore, S3Store, StoreError, When};
+use model::color::Color;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -225,7 +225,7 @@ pub fn changed_settings(before: &Value, after: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::ledger::MemoryStore;
+    use ledger::MemoryStore;
     use serde_json::json;
 
     use super::*;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricDataResult, MetricStat, StatusCode};
-use cutover_lambda::Color;
 use jiff::Timestamp;
+use model::Color;
 use serde::Serialize;
 use tokio::time::Instant;
 

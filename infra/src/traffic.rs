@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cutover_lambda::Record;
-use cutover_lambda::ledger::Holder;
-use cutover_lambda::request::{Op, Request};
 use infra::commands::cutover::{Follower, Order, steer};
 use infra::commands::{Context, cutover};
 use infra::error::{Error, Result};
 use infra::ui::{CutoverProgress, JsonProgress, Style, render_evidence};
+use ledger::Holder;
+use model::Record;
+use model::request::{Op, Request};
 use tokio::time::sleep;
 
 use crate::cli::Verb;

@@ -4,13 +4,13 @@
 
 mod profiles;
 
-use cutover_lambda::color::Color;
 use infra::cdk::assertions::Checked;
 use infra::resources::schema::{Replaces, replaces};
 use infra::stack::assembly::{AssemblyError, assemble};
 use infra::stack::render::{RenderError, recorded_release, render_release, render_stack, waiting};
 use infra::stack::settings::App;
 use infra::stack::{Both, Kept, Serves, Settings, synthesize, synthesize_over};
+use model::color::Color;
 use profiles::{profile, profiles};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use browser::Browser;
-use cutover_lambda::probe::Tally;
-use cutover_lambda::report::{Connection, Failure, ListenerWrite, Sample, Samples, Step, WriteResult};
-use cutover_lambda::request::{Op, Request, ShiftStep};
-use cutover_lambda::steering::SteeringAnswer;
-use cutover_lambda::{Color, Listener, Outcome, Phase, Record};
+use cutover::probe::Tally;
 use infra::commands::status::{Environment, Status, Unresolved};
 use infra::dashboard::{Dashboard, Source, Told, Wish};
 use infra::error::{Error, Result};
 use infra::report::{Place, Run};
 use infra::requests::{Minute, Requests};
 use jiff::Timestamp;
+use model::record::{Connection, Failure, ListenerWrite, Sample, Samples, Step, WriteResult};
+use model::request::{Op, Request, ShiftStep};
+use model::steering::SteeringAnswer;
+use model::{Color, Listener, Outcome, Phase, Record};
 
 /// A stack in the test's hands.
 #[derive(Clone, Default)]

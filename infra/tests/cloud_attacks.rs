@@ -128,7 +128,7 @@ fn a_template_that_is_replaced_in_the_bucket_is_not_the_one_that_is_executed() {
     let attacked = Attacked::new(&cloud, &format!("[environment]\n{variables}"));
     let function = Function::of(&cloud);
     let bucket = &function.outputs["BucketName"];
-    let s3 = cutover_lambda::ledger::s3_client(&attacked.runtime.block_on(cloud.sdk_config()));
+    let s3 = ledger::s3_client(&attacked.runtime.block_on(cloud.sdk_config()));
 
     let asked = || {
         let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();

@@ -7,7 +7,7 @@ mod support;
 
 use aws_sdk_cloudformation::types::{ChangeSetType, OnFailure};
 use aws_sdk_s3::types::{Tag, Tagging};
-use cutover_lambda::ledger::S3Ledger;
+use ledger::S3Ledger;
 use serde_json::{Value, json};
 use support::function::{Function, eventually};
 use support::{Cloud, project};
@@ -45,7 +45,7 @@ fn a_stack_that_somebody_else_made_is_refused_by_every_verb_and_not_touched() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = runtime.block_on(cloud.sdk_config());
     let cloudformation = aws_sdk_cloudformation::Client::new(&config);
-    let s3 = cutover_lambda::ledger::s3_client(&config);
+    let s3 = ledger::s3_client(&config);
     let status = |stack: &str| {
         let described = runtime.block_on(cloudformation.describe_stacks().stack_name(stack).send()).unwrap();
         described.stacks()[0].stack_status().unwrap().as_str().to_owned()
@@ -123,7 +123,7 @@ impl<'a> Marked<'a> {
         let outputs = Function::of(cloud).outputs.clone();
         let describe = ecr.describe_repositories().repository_names(&outputs["RegistryName"]).send();
         let registry = runtime.block_on(describe).unwrap().repositories()[0].repository_arn().unwrap().to_owned();
-        let s3 = cutover_lambda::ledger::s3_client(&config);
+        let s3 = ledger::s3_client(&config);
         Self { cloud, runtime, config, s3, ecr, bucket: outputs["BucketName"].clone(), registry }
     }
 

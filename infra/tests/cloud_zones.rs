@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use cutover_lambda::connect_to::ConnectTo;
+use aws::connect_to::ConnectTo;
 use infra::cloud::DeployedStack;
 use infra::stack::{DESCRIPTION, Settings};
 use infra::zones;

@@ -251,9 +251,9 @@ fn snake_case(name: &str) -> String {
 #[test]
 fn every_field_of_a_record_is_in_the_reference() {
     let text = std::fs::read_to_string(project().join("docs/reference/record.md")).unwrap();
-    let request = cutover_lambda::Request::default();
-    let mut record = cutover_lambda::Record::begin("x".to_owned(), request, jiff::Timestamp::now(), String::new());
-    record.probes = Some(cutover_lambda::report::ProbeReport::default());
+    let request = model::Request::default();
+    let mut record = model::Record::begin("x".to_owned(), request, jiff::Timestamp::now(), String::new());
+    record.probes = Some(model::record::ProbeReport::default());
     let record = serde_json::to_value(record).unwrap();
     for part in
         [&record, &record["probes"], &record["versions"], &record["probes"]["counts"], &record["probes"]["before"]]

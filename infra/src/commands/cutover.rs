@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
-use cutover_lambda::ledger::{Holder, S3Ledger};
-use cutover_lambda::request::{Op, Request, limits};
-use cutover_lambda::{Outcome, Record};
+use ledger::{Holder, S3Ledger};
+use model::request::{Op, Request, limits};
+use model::{Outcome, Record};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
@@ -335,9 +335,9 @@ fn differing(value: Value, default: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::color::Color;
-    use cutover_lambda::report::Step;
-    use cutover_lambda::request::ShiftStep;
+    use model::color::Color;
+    use model::record::Step;
+    use model::request::ShiftStep;
 
     use super::*;
 

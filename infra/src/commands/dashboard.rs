@@ -1,8 +1,8 @@
 //! `bluegreen dashboard`: a page on loopback, fed with what `status`, `cutover` and the ledger tell.
 
-use cutover_lambda::ledger::S3Ledger;
-use cutover_lambda::request::Request;
-use cutover_lambda::steering::SteeringAnswer;
+use ledger::S3Ledger;
+use model::request::Request;
+use model::steering::SteeringAnswer;
 use tokio::sync::Mutex;
 
 use super::{Context, cutover, report, status};

@@ -1,6 +1,6 @@
 //! `bluegreen history`: the runs in the ledger, the newest first.
 
-use cutover_lambda::Record;
+use model::Record;
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde::Serialize;
 
 use super::Context;

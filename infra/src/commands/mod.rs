@@ -24,8 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_lambda::ledger::{Holder, LONGEST_LIFE, Lease, LeaseError, Purpose, S3Ledger, S3Store};
-use cutover_lambda::run::LEASE_TTL;
+use ::cutover::run::LEASE_TTL;
+use ledger::{Holder, Lease, LeaseError, S3Ledger, S3Store};
+use model::lease::{LONGEST_LIFE, Purpose};
 use tokio::sync::Mutex;
 
 use crate::cloud::{Cloud, DeployedStack};

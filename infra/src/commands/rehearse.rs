@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cutover_lambda::Request;
+use model::Request;
 
 use super::Context;
 use super::report::in_format;

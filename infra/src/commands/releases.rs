@@ -7,7 +7,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::error::Result;
 use crate::releases::{ReleaseRecord, changed_settings};
 use crate::stack::parameter;
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 /// A release as it is listed.
 #[derive(Clone, Debug, Serialize)]

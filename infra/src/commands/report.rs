@@ -3,8 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use cutover_lambda::Record;
-use cutover_lambda::ledger::S3Ledger;
+use ledger::S3Ledger;
+use model::Record;
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};

@@ -2,10 +2,10 @@
 
 mod unresolved;
 
-use cutover_lambda::balancer::Pointing;
-use cutover_lambda::color::Color;
-use cutover_lambda::ledger::LeaseInfo;
-use cutover_lambda::{Outcome, Record};
+use model::color::Color;
+use model::lease::LeaseInfo;
+use model::listener::Pointing;
+use model::{Outcome, Record};
 use serde::Serialize;
 
 pub use unresolved::Unresolved;
@@ -247,8 +247,8 @@ fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bo
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::request::Request;
-    use cutover_lambda::route::Route;
+    use model::request::Request;
+    use model::route::Route;
 
     use super::*;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use cutover_lambda::ledger::{HEARTBEATS_PER_TTL, Holder, LeaseError, Purpose, S3Ledger, StoreError};
-use cutover_lambda::run::LEASE_TTL;
+use cutover::run::LEASE_TTL;
+use ledger::{HEARTBEATS_PER_TTL, Holder, LeaseError, S3Ledger, StoreError};
+use model::lease::Purpose;
 use serde::Serialize;
 
 use super::Context;
@@ -146,7 +147,7 @@ fn question(stack: &str, holder: &Holder, renewed: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::ledger::LeaseInfo;
+    use model::lease::LeaseInfo;
 
     use super::*;
 

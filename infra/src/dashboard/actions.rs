@@ -1,8 +1,8 @@
 //! What a person may ask for on the page, why not at the moment, and what it would mean for users. Pure.
 
-use cutover_lambda::request::Op;
-use cutover_lambda::{Color, Outcome, Phase, Record};
 use jiff::Timestamp;
+use model::request::Op;
+use model::{Color, Outcome, Phase, Record};
 use serde::Serialize;
 
 use super::view::{View, live};
@@ -196,9 +196,9 @@ fn named(environment: Option<&Environment>, color: Color) -> String {
 mod tests {
     use super::*;
     use crate::dashboard::view::Problem;
-    use cutover_lambda::ledger::{LeaseInfo, Purpose};
-    use cutover_lambda::report::{ProbeCounts, ProbeReport, Releases};
-    use cutover_lambda::request::{Request, ShiftStep};
+    use model::lease::{LeaseInfo, Purpose};
+    use model::record::{ProbeCounts, ProbeReport, Releases};
+    use model::request::{Request, ShiftStep};
 
     fn environment(color: Color, role: &str) -> Environment {
         let (version, image) = ("2".to_owned(), "app@sha256:0".to_owned());

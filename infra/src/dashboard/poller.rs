@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_lambda::request::Op;
-use cutover_lambda::steering::SteeringAnswer;
-use cutover_lambda::{Color, steering};
+use model::request::Op;
+use model::steering::SteeringAnswer;
+use model::{Color, steering};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};

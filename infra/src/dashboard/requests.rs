@@ -1,7 +1,7 @@
 //! The requests of an environment as a few words and a row of bars, one a minute. Pure.
 
-use cutover_lambda::Color;
 use maud::{Markup, html};
+use model::Color;
 
 use crate::commands::status::Status;
 use crate::report::drawing::round;

@@ -1,8 +1,8 @@
 //! The parts of the page as HTML, from what is known at one moment. Pure. All text from outside is escaped where it is
 //! put in, and an address from outside becomes a link only where it is one of the web.
 
-use cutover_lambda::{Color, Outcome, Phase, Record};
 use maud::{Markup, html};
+use model::{Color, Outcome, Phase, Record};
 use serde::Serialize;
 
 use super::poller::Wish;

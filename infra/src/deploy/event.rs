@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde::Serialize;
 
 /// Something that happened.

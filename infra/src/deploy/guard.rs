@@ -1,7 +1,7 @@
 //! Refuses changes that would move or interrupt users: traffic is moved by a cutover, never by a deployment. What is not
 //! known counts as the worst.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::plan::{Difference, Effect, Marks, Plan, Serves};
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Environments that sleep: a stack may end the tasks of the idle one some time after a cutover.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::service::describe;
 use crate::cloud::Cloud;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_ecs::types::{DeploymentRolloutState, DesiredStatus, Service, Task, TaskStopCode};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use crate::cloud::Cloud;
 use crate::error::{Calling, Result};

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::control::{Control, Stage};
 use super::event::{Event, Listener};

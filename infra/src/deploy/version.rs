@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use cutover_lambda::aws::ca_bundle;
-use cutover_lambda::connect_to::ConnectTo;
-use cutover_lambda::probe::{Client as _, Clients as _, HttpClients, HttpOptions, Reply, Site};
-use cutover_lambda::report::Connection;
+use aws::ca_bundle;
+use aws::connect_to::ConnectTo;
+use cutover::probe::{Client as _, Clients as _, HttpClients, HttpOptions, Reply, Site};
 use futures_util::future::join_all;
+use model::record::Connection;
 
 use super::poll::Poll;
 use crate::cloud::Cloud;
@@ -176,7 +176,7 @@ mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
-    use cutover_lambda::Color;
+    use model::Color;
 
     use super::*;
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn sites(url: &str) -> Sites {
-        cutover_lambda::aws::install_tls();
+        aws::install_tls();
         let (prod_url, dev_url) = (url.to_owned(), url.to_owned());
         let options = HttpOptions { prod_url, dev_url, connect_to: ConnectTo::default(), roots: Vec::new() };
         Sites {

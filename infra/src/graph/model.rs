@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_lambda::Color;
+use model::Color;
 use serde_json::Value;
 
 use super::roles::{BALANCER, CLUSTER, FUNCTION, KEY, LISTENER, NAT, Role, SERVICE, VPC, is_silent, role};

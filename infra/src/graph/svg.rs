@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cutover_lambda::Color;
+use model::Color;
 
 use super::layout::{Area, Layout, TEXT, Way};
 use super::model::{Drawing, Node, Place};

@@ -42,7 +42,7 @@ impl Origin {
     /// Logs in where the image is.
     pub async fn connect(reference: &Reference) -> Result<Arc<Self>> {
         // Whoever pulls may not have talked to AWS before.
-        cutover_lambda::aws::install_tls();
+        aws::install_tls();
         let auth = credentials(reference).await?;
         Self::connect_as(reference, auth, TRIES).await
     }

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use cutover_lambda::Color;
 use maud::{Markup, html};
+use model::Color;
 
 use super::drawing::{BELOW, LEFT, Layout, RIGHT, round, width_of};
 use super::text::{clean, count, ms, offset};

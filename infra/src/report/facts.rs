@@ -1,8 +1,8 @@
 //! What a report says in rows, the same for every format. Must not know a format.
 
-use cutover_lambda::Record;
-use cutover_lambda::report::{AddressLag, Connection, Percentiles, Sample};
-use cutover_lambda::request::OnFail;
+use model::Record;
+use model::record::{AddressLag, Connection, Percentiles, Sample};
+use model::request::OnFail;
 
 use super::text::{clean, count, ms, offset};
 use super::{Place, Run};
@@ -21,7 +21,7 @@ pub fn latencies(record: &Record) -> Vec<(&'static str, Percentiles)> {
 
 /// What was done: when, for how long, what, and what came of it.
 pub fn steps(record: &Record) -> Vec<[String; 4]> {
-    let row = |step: &cutover_lambda::report::Step| {
+    let row = |step: &model::record::Step| {
         #[expect(clippy::cast_precision_loss, reason = "a run lasts minutes")]
         let took = |end: u64| ms(end.saturating_sub(step.start_ms) as f64);
         [
@@ -127,9 +127,9 @@ pub fn lag_in_words(lag: &[AddressLag]) -> String {
 /// The run: who, when, where.
 pub fn run(run: &Run, place: &Place) -> Vec<Fact> {
     let record = &run.record;
-    let color = |color: Option<cutover_lambda::Color>| color.map_or("–", |color| color.as_str());
+    let color = |color: Option<model::Color>| color.map_or("–", |color| color.as_str());
     let version = |version: &Option<String>| version.as_deref().map_or_else(|| "–".to_owned(), clean);
-    let side = |of: Option<cutover_lambda::Color>, label: &Option<String>, release: Option<u64>| {
+    let side = |of: Option<model::Color>, label: &Option<String>, release: Option<u64>| {
         let release = release.map_or_else(String::new, |number| format!(", release {number}"));
         format!("{}, version {}{release}", color(of), version(label))
     };

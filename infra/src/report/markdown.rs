@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cutover_lambda::Record;
+use model::Record;
 
 use super::text::{ms_or_dash, sentence};
 use super::verdict::{self, Tone};

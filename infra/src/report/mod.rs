@@ -10,8 +10,8 @@ pub mod text;
 pub mod timeline;
 pub mod verdict;
 
-use cutover_lambda::Record;
-use cutover_lambda::report::Samples;
+use model::Record;
+use model::record::Samples;
 use serde::{Deserialize, Serialize};
 
 pub use page::{document, sections};

@@ -1,7 +1,7 @@
 //! The report as one self-contained page: no script, nothing loaded, so it can be kept, mailed and attached.
 
-use cutover_lambda::Record;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use model::Record;
 
 use super::chart;
 use super::drawing::Layout;

@@ -1,12 +1,12 @@
 //! Whole reports of constructed runs, as snapshots, and what hostile records cannot do.
 
-use cutover_lambda::report::{
+use model::record::{
     AddressLag, Connection, Failure, ListenerWrite, Percentiles, ProbeCounts, ProbeReport, Sample, Samples, Step,
     Versions, WriteResult,
 };
-use cutover_lambda::request::Request;
-use cutover_lambda::route::Listener;
-use cutover_lambda::{Color, Outcome, Phase, Record};
+use model::request::Request;
+use model::route::Listener;
+use model::{Color, Outcome, Phase, Record};
 
 use super::drawing::Layout;
 use super::timeline::Timeline;

@@ -1,8 +1,8 @@
 //! A run as a picture needs it: points, marks and bands on one axis of time. Must not know how it is drawn.
 
-use cutover_lambda::report::{Failure, ListenerWrite, Sample};
-use cutover_lambda::route::Listener;
-use cutover_lambda::{Color, Phase, Record};
+use model::record::{Failure, ListenerWrite, Sample};
+use model::route::Listener;
+use model::{Color, Phase, Record};
 
 use super::Run;
 

@@ -1,7 +1,7 @@
 //! What a run means for the people who asked for it: what happened, whether it is safe, and how sure that is.
 
-use cutover_lambda::request::Op;
-use cutover_lambda::{Color, Listener, Outcome, Record};
+use model::request::Op;
+use model::{Color, Listener, Outcome, Record};
 
 use super::text::{clean, count, offset, percent_up};
 

@@ -1,6 +1,6 @@
 //! Alarms, the topic they tell, and a dashboard.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde_json::{Value, json};
 
 use super::keys::Keys;
@@ -211,7 +211,7 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
         Rule {
             description: "Tells of every finished cutover".to_owned(),
             event_pattern: Some(EventPattern {
-                source: vec!["bluegreen"],
+                source: vec![model::names::EVENT_SOURCE],
                 detail: DetailPattern { stack: vec![Expr::stack_name()] },
             }),
             schedule_expression: None,

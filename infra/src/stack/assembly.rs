@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde_json::{Map, Value};
 
 use super::Both;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cutover_lambda::calls::{self, On};
+use model::permissions::{self, On};
+use model::variables;
 
 use super::environment::{Environment, Fleet};
 use super::keys::Keys;
@@ -134,7 +135,7 @@ fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>
 
 /// The calls that the function makes on something; those on the ledger are the storage's to permit.
 fn grant(settings: &Settings, parts: &Parts<'_>, on: On) -> Option<Statement> {
-    let actions = calls::actions(on);
+    let actions = permissions::actions(on);
     match on {
         On::Listeners => Some(parts.balancer.grant_make_rules(&actions)),
         On::Rules => Some(parts.balancer.grant_move(&actions)),
@@ -173,29 +174,29 @@ fn network_interfaces() -> [Statement; 2] {
     ]
 }
 
-/// The function's configuration, as `cutover_lambda::config` reads it.
+/// The function's configuration, as `cutover::config` reads it.
 fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, Expr<String>> {
     let balancer = parts.balancer;
-    let mut variables = BTreeMap::from([
-        ("BLUEGREEN_STACK_NAME", Expr::stack_name()),
-        ("BLUEGREEN_PROD_LISTENER", balancer.prod.arn().text()),
-        ("BLUEGREEN_DEV_LISTENER", balancer.dev.arn().text()),
-        ("BLUEGREEN_BLUE_TARGET_GROUP", balancer.target_groups.blue.arn().text()),
-        ("BLUEGREEN_GREEN_TARGET_GROUP", balancer.target_groups.green.arn().text()),
-        ("BLUEGREEN_CLUSTER", parts.fleet.cluster.name().text()),
-        ("BLUEGREEN_BLUE_SERVICE", parts.environments.blue.service_arn().text()),
-        ("BLUEGREEN_GREEN_SERVICE", parts.environments.green.service_arn().text()),
-        ("BLUEGREEN_EVENT_BUS", EVENT_BUS.into()),
-        ("BLUEGREEN_BUCKET", parts.storage.bucket.name().text()),
-        ("BLUEGREEN_PROD_URL", balancer.prod_url.clone()),
-        ("BLUEGREEN_DEV_URL", balancer.dev_url.clone()),
-        ("BLUEGREEN_PROBE_PATH", settings.cutover.probe_path.as_str().into()),
+    let mut values = BTreeMap::from([
+        (variables::STACK, Expr::stack_name()),
+        (variables::PROD_LISTENER, balancer.prod.arn().text()),
+        (variables::DEV_LISTENER, balancer.dev.arn().text()),
+        (variables::BLUE_TARGET_GROUP, balancer.target_groups.blue.arn().text()),
+        (variables::GREEN_TARGET_GROUP, balancer.target_groups.green.arn().text()),
+        (variables::CLUSTER, parts.fleet.cluster.name().text()),
+        (variables::BLUE_SERVICE, parts.environments.blue.service_arn().text()),
+        (variables::GREEN_SERVICE, parts.environments.green.service_arn().text()),
+        (variables::EVENT_BUS, EVENT_BUS.into()),
+        (variables::BUCKET, parts.storage.bucket.name().text()),
+        (variables::PROD_URL, balancer.prod_url.clone()),
+        (variables::DEV_URL, balancer.dev_url.clone()),
+        (variables::PROBE_PATH, settings.cutover.probe_path.as_str().into()),
     ]);
     if let Some(minutes) = settings.cutover.idle_sleeps_after {
-        variables.insert("BLUEGREEN_IDLE_SLEEPS_AFTER", minutes.to_string().into());
+        values.insert(variables::IDLE_SLEEPS_AFTER, minutes.to_string().into());
     }
     let header = settings.app.version_header.as_str();
-    variables.extend((!header.is_empty()).then(|| ("BLUEGREEN_VERSION_HEADER", header.into())));
-    variables.extend(balancer.connect_to.clone().map(|names| ("BLUEGREEN_CONNECT_TO", names)));
-    variables
+    values.extend((!header.is_empty()).then(|| (variables::VERSION_HEADER, header.into())));
+    values.extend(balancer.connect_to.clone().map(|names| (variables::CONNECT_TO, names)));
+    values
 }

@@ -1,7 +1,7 @@
 //! An environment: the service that runs one version, used twice, as blue and as green.
 
-use cutover_lambda::balancer::{RELEASE_TAG, TASKS_TAG};
-use cutover_lambda::color::Color;
+use model::color::Color;
+use model::names::{RELEASE_TAG, TASKS_TAG};
 
 use super::keys::Keys;
 use super::load_balancer::{LoadBalancing, title};

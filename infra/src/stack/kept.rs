@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde_json::Value;
 
 use super::part::Serves;

@@ -4,7 +4,7 @@
 //! changes. A rule wins over the listener's default action, which here says that there is no release yet. So no update of
 //! the stack, and no rollback of one, moves traffic.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::access_log::AccessLog;
 use super::network::Network;
@@ -17,9 +17,7 @@ use crate::resources::elbv2::{
     SslPolicy, TargetGroup,
 };
 use crate::resources::values::Port;
-
-/// The request header that addresses an environment on the dev listener, whoever is dev.
-pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
+use model::names::ENVIRONMENT_HEADER;
 
 /// What a listener answers as long as it has no rule of the cutover function's.
 const NO_RELEASE: &str = "There is no release yet.";

@@ -27,7 +27,7 @@ pub mod settings;
 mod side;
 pub mod storage;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use part::Marking;
 
@@ -52,7 +52,7 @@ pub const DESCRIPTION: &str = "Blue/green deployment of one web service on Amazo
 
 /// Names of the template's parameters.
 pub mod parameter {
-    use cutover_lambda::color::Color;
+    use model::color::Color;
 
     /// The SHA-256 of the cutover function's zip, or empty.
     pub const CUTOVER_CODE: &str = "CutoverCode";

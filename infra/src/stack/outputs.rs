@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::Both;
 use super::cutover::Cutover;

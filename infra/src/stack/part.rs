@@ -4,7 +4,7 @@
 //! resource's metadata. What reads a deployed template (the guard of live resources, the assembly of halves) asks
 //! [`Serves::of`] and knows no logical ids.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde_json::{Value, json};
 
 use super::load_balancer::title;

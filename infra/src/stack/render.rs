@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde_json::{Map, Value, json};
 
 use super::assembly::{AssemblyError, Half, Lacking, join};

@@ -3,7 +3,7 @@
 //! Each environment is scaled as if it served everything: what both do together, per task of its own. So the idle one
 //! is always large enough to take over, and to take back, within a second.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::load_balancer::title;
 use super::part::Marking;

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 /// A color as a type.
 pub trait Side: Sized {

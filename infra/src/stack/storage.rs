@@ -1,8 +1,8 @@
 //! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
 
-use cutover_lambda::balancer::STACK_TAG;
-use cutover_lambda::calls::{On, actions};
-use cutover_lambda::ledger::keys;
+use model::keys;
+use model::names::STACK_TAG;
+use model::permissions::{On, actions};
 
 use super::access_log::AccessLog;
 use super::keys::Keys;
@@ -15,9 +15,6 @@ use crate::resources::s3::{
     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
 };
 use crate::resources::values::RetentionDays;
-
-/// Key prefix of everything the cutover engine keeps in the bucket.
-pub const LEDGER_PREFIX: &str = "cutover/";
 
 /// Key prefix of the function's code.
 const CODE_PREFIX: &str = "code/";
@@ -162,9 +159,9 @@ impl Storage {
 
     /// Lets its holder read the ledger and what was released, and write neither.
     pub fn grant_read_ledger(&self) -> Vec<Statement> {
-        let read = [LEDGER_PREFIX, RELEASE_PREFIX].map(|prefix| objects(&self.bucket.arn(), prefix));
+        let read = [keys::LEDGER, RELEASE_PREFIX].map(|prefix| objects(&self.bucket.arn(), prefix));
         let list = Statement::allow("LedgerList", &["s3:ListBucket"], vec![self.bucket.arn().text()]);
-        let prefixes = [LEDGER_PREFIX, RELEASE_PREFIX].map(|prefix| format!("{prefix}*"));
+        let prefixes = [keys::LEDGER, RELEASE_PREFIX].map(|prefix| format!("{prefix}*"));
         vec![
             Statement::allow("ReadLedger", &["s3:GetObject"], read.to_vec()),
             // "IfExists": as for the ledger's own list.
@@ -186,7 +183,7 @@ impl Storage {
 
     /// Lets its holder read and write the objects of the ledger.
     fn grant_ledger_objects(&self, actions: &[&'static str]) -> Statement {
-        Statement::allow("LedgerObjects", actions, vec![objects(&self.bucket.arn(), LEDGER_PREFIX)])
+        Statement::allow("LedgerObjects", actions, vec![objects(&self.bucket.arn(), keys::LEDGER)])
     }
 
     /// Lets its holder list the ledger.
@@ -196,7 +193,7 @@ impl Storage {
         Statement::allow("LedgerList", actions, vec![self.bucket.arn().text()]).only_if(
             "StringLikeIfExists",
             "s3:prefix",
-            format!("{LEDGER_PREFIX}*"),
+            format!("{}*", keys::LEDGER),
         )
     }
 }

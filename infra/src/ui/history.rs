@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use cutover_lambda::Record;
-use cutover_lambda::report::{AddressLag, ProbeReport};
+use model::Record;
+use model::record::{AddressLag, ProbeReport};
 
 use super::{Style, runs};
 use crate::report::facts::lag_in_words;
@@ -106,10 +106,10 @@ fn seconds(ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::Color;
-    use cutover_lambda::report::{Percentiles, ProbeCounts};
-    use cutover_lambda::request::{Op, Request};
-    use cutover_lambda::{Outcome, Phase};
+    use model::Color;
+    use model::record::{Percentiles, ProbeCounts};
+    use model::request::{Op, Request};
+    use model::{Outcome, Phase};
 
     use super::*;
 

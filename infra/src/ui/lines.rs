@@ -120,7 +120,7 @@ pub fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::color::Color;
+    use model::color::Color;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::Style;
 use crate::deploy::plan::{Action, Difference, Plan, Property, Traffic, Version};

@@ -4,8 +4,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use cutover_lambda::ledger::Holder;
-use cutover_lambda::{Color, Phase, Record};
+use ledger::Holder;
+use model::{Color, Phase, Record};
 use serde_json::{Value, json};
 
 use super::Style;
@@ -181,8 +181,8 @@ fn sparkline(latencies: &[f64], bars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::report::{ProbeCounts, ProbeReport};
-    use cutover_lambda::request::Request;
+    use model::record::{ProbeCounts, ProbeReport};
+    use model::request::Request;
 
     use super::*;
 

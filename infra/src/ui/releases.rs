@@ -64,8 +64,8 @@ fn shortened(version: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::color::Color;
     use jiff::Timestamp;
+    use model::color::Color;
 
     use super::*;
     use crate::releases::ReleaseRecord;

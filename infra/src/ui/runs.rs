@@ -1,7 +1,7 @@
 //! What every table of runs begins with: when, what, from where to where, how it ended, and how many probes failed.
 
-use cutover_lambda::report::Percentiles;
-use cutover_lambda::{Color, Record};
+use model::record::Percentiles;
+use model::{Color, Record};
 
 use super::Style;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cutover_lambda::Record;
+use model::Record;
 
 use super::{Style, runs};
 use crate::commands::status::{Drift, Environment, Status};
@@ -105,9 +105,9 @@ fn last_runs(records: &[Record], style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::color::Color;
-    use cutover_lambda::request::Request;
-    use cutover_lambda::{Outcome, Phase};
+    use model::color::Color;
+    use model::request::Request;
+    use model::{Outcome, Phase};
 
     use super::*;
     use crate::commands::status::Unresolved;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 /// A terminal that says it is narrower than this is not believed.
 const NARROWEST: usize = 20;

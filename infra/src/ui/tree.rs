@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::lines::{rollout, seconds};
 use super::style::{Paint, Style};

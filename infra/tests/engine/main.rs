@@ -11,10 +11,10 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cutover_lambda::Color;
 use infra::cloud::DeployedStack;
 use infra::deploy::{Control, Event, Expected, OnFailure, Operation, follow_operation, settle, wait_until_steady};
 use infra::error::{Kind, Result};
+use model::Color;
 use world::{Aws, Heard, NEW_IMAGE, Refusal, World};
 
 /// Longer than anything here takes.

@@ -102,7 +102,7 @@ impl Aws {
 
 /// The clients of what is served at this endpoint.
 pub async fn cloud(endpoint: &str) -> Cloud {
-    let config = cutover_lambda::aws::sdk_config().await.unwrap();
+    let config = aws::sdk_config().await.unwrap();
     let config = config
         .into_builder()
         .endpoint_url(endpoint)

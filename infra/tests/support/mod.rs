@@ -157,7 +157,7 @@ impl Cloud {
 
     /// The AWS configuration of its clients.
     pub async fn sdk_config(&self) -> aws_config::SdkConfig {
-        let shared = cutover_lambda::aws::sdk_config().await.unwrap().into_builder();
+        let shared = aws::sdk_config().await.unwrap().into_builder();
         shared
             .endpoint_url(self.endpoint())
             .region(Region::new(self.status["region"].as_str().unwrap().to_owned()))

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use aws::connect_to::ConnectTo;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use cutover_lambda::connect_to::ConnectTo;
 use infra::cloud::{Cloud, DeployedStack};
 use infra::error::{Calling as _, Doing as _, Error, Result};
 use serde_json::Value;
@@ -106,7 +106,7 @@ impl LocalCloud {
 
     /// The AWS configuration of its clients.
     pub async fn sdk_config(&self) -> Result<SdkConfig> {
-        let shared = cutover_lambda::aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?;
+        let shared = aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?;
         let region = self.status["region"].as_str().unwrap_or_default().to_owned();
         let credentials = Credentials::new("test", "test", None, None, "bench");
         Ok(shared

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use cutover_lambda::ledger::SILENCE;
-use cutover_lambda::{Outcome, Record};
+use ledger::SILENCE;
+use model::{Outcome, Record};
 use tokio::time::{Instant, sleep};
 
 use super::Follower;
@@ -117,8 +117,8 @@ pub fn verdict(record: &Record) -> Option<Error> {
 mod tests {
     use std::cell::Cell;
 
-    use cutover_lambda::ledger::Holder;
-    use cutover_lambda::request::Request;
+    use ledger::Holder;
+    use model::request::Request;
 
     use super::*;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use aws_sdk_lambda::config::Builder;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::primitives::Blob;
-use cutover_lambda::request::{Op, Request};
-use cutover_lambda::steering::SteeringAnswer;
-use cutover_lambda::{Outcome, Record};
+use model::request::{Op, Request};
+use model::steering::SteeringAnswer;
+use model::{Outcome, Record};
 use tokio::time::{Instant, sleep};
 
 use super::{Follower, caller, event, follow, function_of};

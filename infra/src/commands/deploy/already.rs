@@ -1,7 +1,7 @@
 //! Whether a deployment has anything to do: all that it would look at is read at once, and without the lease. If the
 //! least thing is not as wanted, the deployment takes its usual way.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::super::Context;
 use super::super::publish::{is_pushed, is_uploaded};

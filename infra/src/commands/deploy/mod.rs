@@ -12,7 +12,7 @@ mod states;
 mod update;
 mod wanted;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::publish::{Kept, app, function};
 use super::{Context, synth};

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cutover_lambda::color::Color;
-use cutover_lambda::probe::Site;
-use cutover_lambda::request::Op;
-use cutover_lambda::route::Listener;
+use ::cutover::probe::Site;
+use model::color::Color;
+use model::request::Op;
+use model::route::Listener;
 use serde_json::Value;
 
 use super::super::Context;

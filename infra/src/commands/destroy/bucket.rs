@@ -2,8 +2,9 @@
 //! written after it. Must not know why the bucket is emptied.
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use cutover_lambda::ledger::{LeaseError, keys};
-use cutover_lambda::run::LEASE_TTL;
+use cutover::run::LEASE_TTL;
+use ledger::LeaseError;
+use model::keys;
 
 use super::Context;
 use crate::cloud::Cloud;

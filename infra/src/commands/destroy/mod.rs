@@ -7,7 +7,7 @@ mod protection;
 
 use std::collections::BTreeMap;
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
@@ -251,8 +251,8 @@ async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<Resource>
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::balancer::Pointing;
-    use cutover_lambda::route::Route;
+    use model::listener::Pointing;
+    use model::route::Route;
 
     use super::*;
 

@@ -5,9 +5,9 @@ mod quotas;
 use std::process::Stdio;
 
 use aws_credential_types::provider::ProvideCredentials as _;
-use cutover_lambda::balancer::Pointing;
-use cutover_lambda::color::Color;
-use cutover_lambda::ledger::Holder;
+use ledger::Holder;
+use model::color::Color;
+use model::listener::Pointing;
 use serde::Serialize;
 
 use super::status::unresolved;
@@ -344,7 +344,7 @@ async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, co
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::route::Route;
+    use model::route::Route;
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! A run that was held or failed, and that no later one has made good: it stays in sight until one has. Says where users are
 //! now, which the run's record cannot know.
 
-use cutover_lambda::request::Op;
-use cutover_lambda::{Outcome, Record};
+use model::request::Op;
+use model::{Outcome, Record};
 use serde::Serialize;
 
 use super::{Environment, RUNS};
@@ -119,8 +119,8 @@ fn among(runs: &[Record]) -> Found<'_> {
 
 #[cfg(test)]
 mod tests {
-    use cutover_lambda::Color;
-    use cutover_lambda::request::Request;
+    use model::Color;
+    use model::request::Request;
 
     use super::*;
 

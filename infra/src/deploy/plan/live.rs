@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde_json::Value;
 
 use super::REVISIONS;

@@ -13,7 +13,7 @@ use std::fmt;
 use aws_sdk_cloudformation::types::{
     ChangeAction, ChangeSource, Replacement, ResourceAttribute, ResourceChange, ResourceChangeDetail,
 };
-use cutover_lambda::color::Color;
+use model::color::Color;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -16,7 +16,7 @@ fn image(architecture: Architecture) -> Image {
 
 /// A registry that has the image for two processors under the tag `1`.
 fn registry() -> (FakeRegistry, Image) {
-    cutover_lambda::aws::install_tls();
+    aws::install_tls();
     let fake = FakeRegistry::start();
     let images = [image(Architecture::Arm64), image(Architecture::Amd64)];
     let entries = images.each_ref().map(|image| {

@@ -14,7 +14,7 @@ fn image(content: &str) -> Image {
 }
 
 async fn push(fake: &FakeRegistry, image: &Image, tag: &str) -> Result<Pushed> {
-    cutover_lambda::aws::install_tls();
+    aws::install_tls();
     push_with(image, &fake.registry("secret"), tag, Tries::AT_ONCE).await
 }
 
@@ -93,7 +93,7 @@ async fn a_failure_that_stays_is_given_up() {
 #[tokio::test]
 async fn wrong_credentials_are_explained_and_not_tried_again() {
     let fake = FakeRegistry::start();
-    cutover_lambda::aws::install_tls();
+    aws::install_tls();
     let error = push_with(&image(""), &fake.registry("wrong"), "v1", Tries::AT_ONCE).await.unwrap_err();
     let (cause, hint) = only_cause_and_hint(&error);
     assert!(cause.contains("does not accept the credentials"), "{error:?}");
@@ -142,7 +142,7 @@ async fn a_registry_that_names_the_image_otherwise_is_not_trusted() {
 
 #[tokio::test]
 async fn a_registry_that_nobody_runs_is_explained_at_once() {
-    cutover_lambda::aws::install_tls();
+    aws::install_tls();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let registry = Registry::new("registry.example/test", Credentials::new("AWS", "secret"))
         .unwrap()

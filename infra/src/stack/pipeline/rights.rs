@@ -3,7 +3,7 @@
 //! Which actions accept narrower resources than `*`, and which conditions:
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>.
 
-use cutover_lambda::color::Color;
+use model::color::Color;
 
 use super::Parts;
 use crate::cdk::{Expr, Ref, Statement, own_arn, sub};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
-use cutover_lambda::report::{Outcome, Record};
 use infra::cloud::DeployedStack;
 use infra::error::{Calling as _, Doing as _, Error, Result};
+use model::record::{Outcome, Record};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Findings};

@@ -31,7 +31,7 @@ pub(super) fn ask(schedule: &Schedule) -> Result<Kept> {
             sequence += 1;
         }
     }
-    let on_time = lags.iter().filter(|lag| **lag <= cutover_lambda::probe::LATE.as_secs_f64()).count();
+    let on_time = lags.iter().filter(|lag| **lag <= cutover::probe::LATE.as_secs_f64()).count();
     Ok(Kept {
         due: schedule.count,
         late: schedule.count - u32::try_from(on_time).unwrap_or(schedule.count),

@@ -1,10 +1,10 @@
 //! Probes a server with the prober of the cutover function, and tells how it kept its schedule.
 
-use cutover_lambda::connect_to::ConnectTo;
-use cutover_lambda::probe::{Clients as _, Control, HttpClients, HttpOptions, Session, Site, Spec};
-use cutover_lambda::report::Sample;
-use cutover_lambda::request::ProbeOptions;
+use aws::connect_to::ConnectTo;
+use cutover::probe::{Clients as _, Control, HttpClients, HttpOptions, Session, Site, Spec};
 use infra::error::{Error, Result};
+use model::record::Sample;
+use model::request::ProbeOptions;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ pub struct Kept {
 
 /// Sends all probes of a schedule.
 pub(super) async fn probe(schedule: &Schedule) -> Result<Kept> {
-    cutover_lambda::aws::install_tls();
+    aws::install_tls();
     let url = format!("http://{}", schedule.address);
     let options =
         HttpOptions { prod_url: url.clone(), dev_url: url, connect_to: ConnectTo::default(), roots: Vec::new() };

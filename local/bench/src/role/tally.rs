@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use cutover_lambda::probe::Tally;
-use cutover_lambda::report::{Connection, Record, Sample, Samples};
-use cutover_lambda::{Phase, Request};
+use cutover::probe::Tally;
 use infra::error::{Doing as _, Result};
+use model::record::{Connection, Record, Sample, Samples};
+use model::{Phase, Request};
 use serde::{Deserialize, Serialize};
 
 /// What so many probes take.

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_cloudformation::types::{Capability, Parameter};
-use cutover_lambda::Color;
 use infra::cloud::{Cloud, DeployedStack};
 use infra::error::{Calling as _, Error, Result};
 use infra::stack::parameter;
 use infra::stack::storage::code_key;
+use model::Color;
 
 use super::contender::Content;
 

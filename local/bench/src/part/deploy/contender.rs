@@ -40,7 +40,7 @@ pub(super) struct Content<'a> {
 impl<'a> Content<'a> {
     /// What this stack was deployed with.
     pub(super) fn of(stack: &DeployedStack, zip: &'a [u8]) -> Result<Self> {
-        let image = stack.parameter(parameter::image(cutover_lambda::Color::Green)).to_owned();
+        let image = stack.parameter(parameter::image(model::Color::Green)).to_owned();
         let hash = stack.parameter(parameter::CUTOVER_CODE).to_owned();
         if image.is_empty() || hash.is_empty() {
             return Err(Error::failed(format!("stack {} was deployed without an image or without code", stack.name)));

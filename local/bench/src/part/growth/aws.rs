@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws::connect_to::ConnectTo;
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
-use cutover_lambda::connect_to::ConnectTo;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -68,7 +68,7 @@ impl FakeAws {
     }
 
     pub(super) async fn clients(&self) -> Result<Cloud> {
-        let config = cutover_lambda::aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?.into_builder();
+        let config = aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?.into_builder();
         let credentials = SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "bench"));
         let config = config.endpoint_url(&self.url).region(Region::new("us-east-1")).credentials_provider(credentials);
         Ok(Cloud::new(config.build(), ConnectTo::default()))

@@ -1,0 +1,130 @@
+//! Where the listeners have to point, and in which order they are written. Must not know how far a run is.
+
+use super::{Listener, Place, Route};
+use model::Color;
+
+/// What a run is working towards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// Dev to the old side, then prod to the new side, in steps where that was asked for. The last prod write is the
+    /// commit point: a crash before it is put right by sending everybody to where all were.
+    Forward,
+    /// Prod to the old side, then dev to the new side.
+    Back,
+    /// Prod stays where it is; dev to the other side. A prod that is split, or has no rule, goes to its refuge.
+    Hold,
+}
+
+/// What to do next for a goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It is not known where the listeners point.
+    Read,
+    /// Make this listener send its requests there.
+    Write(Listener, Route),
+    /// They are as they should be.
+    Reached,
+}
+
+/// What a goal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aim {
+    /// From which side to which; none where traffic is not moved.
+    pub swap: Option<(Color, Color)>,
+    /// The percentage of prod that the new side should get now, on the way forward.
+    pub share: u8,
+    /// Where a prod goes that is to be held, and is split or has no rule.
+    pub refuge: Color,
+}
+
+impl Goal {
+    pub(crate) fn next(self, aim: Aim, prod: Place<Route>, dev: Place<Color>) -> Next {
+        let dev = dev.at().map(Route::All);
+        match (self, aim.swap) {
+            (Self::Forward, Some((from, to))) => {
+                let share = Route::share(to, aim.share);
+                first([(Listener::Dev, dev, Route::All(from)), (Listener::Prod, prod.at(), share)])
+            }
+            (Self::Back, Some((from, to))) => {
+                first([(Listener::Prod, prod.at(), Route::All(from)), (Listener::Dev, dev, Route::All(to))])
+            }
+            // Without a swap there is nothing to go forward or back to.
+            (Self::Hold | Self::Forward | Self::Back, _) if prod == Place::Unknown => Next::Read,
+            (Self::Hold | Self::Forward | Self::Back, _) => {
+                let side = prod.at().and_then(Route::whole).unwrap_or(aim.refuge);
+                let other = Route::All(side.other());
+                first([(Listener::Prod, prod.at(), Route::All(side)), (Listener::Dev, dev, other)])
+            }
+        }
+    }
+}
+
+fn first(wanted: [(Listener, Option<Route>, Route); 2]) -> Next {
+    let missing = wanted.iter().find(|(_, is, should)| *is != Some(*should));
+    missing.map_or(Next::Reached, |(listener, _, should)| Next::Write(*listener, *should))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Color::{Blue, Green};
+
+    const AIM: Aim = Aim { swap: Some((Green, Blue)), share: 100, refuge: Green };
+
+    const fn write(listener: Listener, color: Color) -> Next {
+        Next::Write(listener, Route::All(color))
+    }
+
+    #[test]
+    fn forward_writes_dev_first() {
+        let next = |prod, dev| Goal::Forward.next(AIM, Place::At(Route::All(prod)), Place::At(dev));
+        assert_eq!(next(Green, Blue), write(Listener::Dev, Green));
+        assert_eq!(next(Green, Green), write(Listener::Prod, Blue));
+        assert_eq!(next(Blue, Green), Next::Reached);
+    }
+
+    #[test]
+    fn back_writes_prod_first() {
+        let next = |prod, dev| Goal::Back.next(AIM, Place::At(Route::All(prod)), Place::At(dev));
+        assert_eq!(next(Blue, Green), write(Listener::Prod, Green));
+        assert_eq!(next(Green, Green), write(Listener::Dev, Blue));
+        assert_eq!(next(Green, Blue), Next::Reached);
+    }
+
+    #[test]
+    fn hold_never_writes_a_prod_that_is_whole() {
+        assert_eq!(Goal::Hold.next(AIM, Place::At(Route::All(Blue)), Place::At(Blue)), write(Listener::Dev, Green));
+        assert_eq!(Goal::Hold.next(AIM, Place::At(Route::All(Blue)), Place::At(Green)), Next::Reached);
+        let nowhere = Aim { swap: None, ..AIM };
+        assert_eq!(Goal::Hold.next(nowhere, Place::Unknown, Place::At(Green)), Next::Read);
+    }
+
+    #[test]
+    fn what_is_not_known_is_written() {
+        assert_eq!(Goal::Back.next(AIM, Place::Unknown, Place::Unknown), write(Listener::Prod, Green));
+    }
+
+    #[test]
+    fn a_prod_without_a_rule_gets_one_to_its_refuge_and_then_dev() {
+        let nowhere = Aim { swap: None, refuge: Blue, ..AIM };
+        assert_eq!(Goal::Hold.next(nowhere, Place::Absent, Place::Absent), write(Listener::Prod, Blue));
+        let made = Place::At(Route::All(Blue));
+        assert_eq!(Goal::Hold.next(nowhere, made, Place::Absent), write(Listener::Dev, Green));
+    }
+
+    #[test]
+    fn a_step_of_a_shift_is_reached_by_its_share_alone() {
+        let step = Aim { share: 10, ..AIM };
+        let next = |prod| Goal::Forward.next(step, Place::At(prod), Place::At(Green));
+        assert_eq!(next(Route::All(Green)), Next::Write(Listener::Prod, Route::share(Blue, 10)));
+        assert_eq!(next(Route::share(Blue, 10)), Next::Reached);
+    }
+
+    #[test]
+    fn a_split_is_never_left() {
+        let split = Place::At(Route::share(Blue, 10));
+        assert_eq!(Goal::Back.next(AIM, split, Place::At(Green)), write(Listener::Prod, Green));
+        assert_eq!(Goal::Hold.next(Aim { refuge: Blue, ..AIM }, split, Place::At(Green)), write(Listener::Prod, Blue));
+        assert_eq!(Goal::Hold.next(Aim { swap: None, ..AIM }, split, Place::At(Green)), write(Listener::Prod, Green));
+    }
+}

@@ -1,0 +1,251 @@
+//! Whether the addresses of a load balancer follow a write of prod. A load balancer applies one address by address, some time
+//! after the call, and AWS names no bound; the answers' versions tell. Must not know what a run does about it.
+
+use model::record::AddressLag;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Answers in a row by which an address follows, if the limit leaves the time for so many.
+const IN_A_ROW: u32 = 5;
+
+/// What probes due now may answer, beside that their status has to be good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Any version.
+    #[default]
+    Anything,
+    /// The version of either side: prod is split, or is just being written.
+    Either(Versions),
+    /// The version of the side that prod was sent to; until an address follows, the other one too.
+    Follow(Follow),
+}
+
+/// The versions of two sides that differ, as the version header tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// Of the side that prod is sent to.
+    pub new: String,
+    /// Of the side where it was; none if that side tells none.
+    pub old: Option<String>,
+}
+
+/// A write of prod that the load balancer has to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// The versions of both sides.
+    pub versions: Versions,
+    /// When the write was done.
+    pub since: Instant,
+    /// For how long an answer as before the write is no failure, at an address that does not follow yet.
+    pub limit: Duration,
+    /// Whether prod goes back: to the side where it was before.
+    pub back: bool,
+    /// Whether a person wants to get away from the old side: then nothing that it answers is a failure of this run, and until
+    /// an address follows, neither is a bad answer that may be the old side's.
+    pub away: bool,
+}
+
+/// How a probe was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    /// The address that answered.
+    pub(super) from: &'a str,
+    /// When the probe was due.
+    pub(super) due: Instant,
+    /// The version that it told.
+    pub(super) told: Option<&'a str>,
+    /// Whether it has failed already: by its status, or because it never came.
+    pub(super) failed: bool,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is as it should be, or tells nothing of who answered.
+    Good,
+    /// It is a late one of the old side, which is no failure of the new one.
+    Late,
+    /// It is wrong; why.
+    Wrong(String),
+}
+
+impl Versions {
+    fn strange(&self, told: Option<&str>) -> Option<String> {
+        let known = told == Some(self.new.as_str()) || told == self.old.as_deref();
+        let (new, old) = (&self.new, self.old.as_deref().unwrap_or("none"));
+        (!known).then(|| format!("version {}, neither {new} nor {old}", told.unwrap_or("none")))
+    }
+}
+
+/// How far each address follows the last write.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    write: Option<Instant>,
+    addresses: BTreeMap<String, Address>,
+}
+
+#[derive(Debug, Default)]
+struct Address {
+    in_a_row: u32,
+    followed: Option<Instant>,
+    last_old: Option<Instant>,
+}
+
+impl Following {
+    /// Judges an answer. That a failed one is good says that it stays a failure.
+    pub(super) fn judge(&mut self, follow: &Follow, answer: &Answer<'_>, needed: u32) -> Verdict {
+        let Answer { from, due, told, failed } = *answer;
+        if self.write != Some(follow.since) {
+            (self.write, self.addresses) = (Some(follow.since), BTreeMap::new());
+        }
+        let address = self.addresses.entry(from.to_owned()).or_default();
+        if told == Some(follow.versions.new.as_str()) && !failed {
+            address.in_a_row += 1;
+            if address.in_a_row >= needed && address.followed.is_none() {
+                address.followed = Some(Instant::now());
+            }
+            return Verdict::Good;
+        }
+        address.in_a_row = 0;
+        if failed {
+            // A bad answer often comes from what stands before the service, and tells no version.
+            let of_new = told == Some(follow.versions.new.as_str());
+            let may_be_old = address.followed.is_none() && due <= follow.since + follow.limit && !of_new;
+            return if follow.away && may_be_old { Verdict::Late } else { Verdict::Good };
+        }
+        if told != follow.versions.old.as_deref() {
+            return follow.versions.strange(told).map_or(Verdict::Good, Verdict::Wrong);
+        }
+        address.last_old = address.last_old.max(Some(due));
+        let old = told.map_or_else(|| "none".to_owned(), |told| format!("version {told}"));
+        match address.followed {
+            _ if follow.away => Verdict::Late,
+            // Answers overtake each other: what was due before is not too late.
+            Some(followed) if due > followed => {
+                Verdict::Wrong(format!("{old} again, after {from} had answered {}", follow.versions.new))
+            }
+            None if due > follow.since + follow.limit => {
+                let seconds = (due - follow.since).as_secs();
+                Verdict::Wrong(format!("{old} still from {from}, {seconds} s after the write"))
+            }
+            _ => Verdict::Late,
+        }
+    }
+
+    /// The write that all these addresses follow; none while one does not.
+    pub(super) fn followed<'a>(&self, mut addresses: impl Iterator<Item = &'a str>) -> Option<Instant> {
+        let followed = |address: &str| self.addresses.get(address).is_some_and(|it| it.followed.is_some());
+        addresses.all(followed).then_some(self.write).flatten()
+    }
+
+    /// What the report says of it.
+    pub(super) fn lag(&self) -> Vec<AddressLag> {
+        let Some(write) = self.write else { return Vec::new() };
+        let since = |instant: Instant| model::time::millis(instant.saturating_duration_since(write));
+        let lag = |(address, it): (&String, &Address)| AddressLag {
+            address: address.clone(),
+            last_old_ms: it.last_old.map(since),
+            followed_ms: it.followed.map(since),
+        };
+        self.addresses.iter().map(lag).collect()
+    }
+}
+
+/// How many answers in a row an address needs to follow: fewer if probes are so rare that the limit would pass before.
+pub(super) fn in_a_row(limit: Duration, interval: Duration, addresses: usize) -> u32 {
+    let round =
+        interval.saturating_mul(u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)).max(Duration::from_millis(1));
+    let fit = limit.as_millis() / 4 / round.as_millis();
+    u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, IN_A_ROW)
+}
+
+/// An answer while either side may answer.
+pub(super) fn judge_either(versions: &Versions, told: Option<&str>) -> Verdict {
+    versions.strange(told).map_or(Verdict::Good, Verdict::Wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    fn write(back: bool, away: bool) -> Follow {
+        let versions = Versions { new: "2".to_owned(), old: Some("1".to_owned()) };
+        Follow { versions, since: Instant::now(), limit: LIMIT, back, away }
+    }
+
+    fn good<'a>(from: &'a str, due: Instant, told: &'a str) -> Answer<'a> {
+        Answer { from, due, told: Some(told), failed: false }
+    }
+
+    fn at(follow: &Follow, seconds: u64) -> Instant {
+        follow.since + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_answer_is_late_until_its_address_follows_and_wrong_afterwards() {
+        let (follow, mut following) = (write(false, false), Following::default());
+        let mut judge =
+            |from: &str, second: u64, told: &str| following.judge(&follow, &good(from, at(&follow, second), told), 3);
+        assert_eq!(judge("a", 1, "1"), Verdict::Late);
+        for second in 2..5 {
+            assert_eq!(judge("a", second, "2"), Verdict::Good);
+        }
+        // Due before the address followed, and answered after: overtaken.
+        assert_eq!(judge("a", 0, "1"), Verdict::Late);
+        assert_eq!(judge("b", 9, "1"), Verdict::Late);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let Verdict::Wrong(why) = judge("a", 11, "1") else { panic!("not wrong") };
+        assert!(why.contains("again") && why.contains('a'), "{why}");
+        assert_eq!(judge("b", 60, "1"), Verdict::Late);
+        let Verdict::Wrong(why) = judge("b", 61, "1") else { panic!("not wrong") };
+        assert_eq!(why, "version 1 still from b, 61 s after the write");
+        let Verdict::Wrong(why) = judge("b", 2, "3") else { panic!("not wrong") };
+        assert_eq!(why, "version 3, neither 2 nor 1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_followed_when_every_address_follows_it() {
+        let (first, mut following) = (write(false, false), Following::default());
+        for _ in 0..2 {
+            following.judge(&first, &good("a", at(&first, 1), "2"), 2);
+            assert_eq!(following.followed(["a", "b"].into_iter()), None);
+        }
+        tokio::time::advance(Duration::from_secs(3)).await;
+        for told in ["2", "1", "2", "2"] {
+            assert_eq!(following.followed(["a", "b"].into_iter()), None);
+            following.judge(&first, &good("b", at(&first, 2), told), 2);
+        }
+        assert_eq!(following.followed(["a", "b"].into_iter()), Some(first.since));
+        let lag = following.lag();
+        assert_eq!((lag[0].last_old_ms, lag[0].followed_ms), (None, Some(0)));
+        assert_eq!((lag[1].last_old_ms, lag[1].followed_ms), (Some(2000), Some(3000)));
+        // The next write begins anew.
+        let second = write(true, false);
+        following.judge(&second, &good("a", at(&second, 1), "2"), 2);
+        assert_eq!(following.followed(["a"].into_iter()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn away_from_a_side_nothing_that_it_answers_is_wrong() {
+        let (follow, mut following) = (write(false, true), Following::default());
+        for second in [0, 61, 600] {
+            assert_eq!(following.judge(&follow, &good("a", at(&follow, second), "1"), 3), Verdict::Late);
+        }
+        let bad = |from, told| Answer { from, due: at(&follow, 1), told, failed: true };
+        assert_eq!(following.judge(&follow, &bad("a", None), 1), Verdict::Late);
+        assert_eq!(following.judge(&follow, &bad("a", Some("2")), 1), Verdict::Good);
+        following.judge(&follow, &good("a", at(&follow, 1), "2"), 1);
+        assert_eq!(following.judge(&follow, &bad("a", None), 1), Verdict::Good);
+    }
+
+    #[test]
+    fn rare_probes_need_fewer_in_a_row() {
+        let often = Duration::from_millis(100);
+        assert_eq!(in_a_row(LIMIT, often, 2), 5);
+        assert_eq!(in_a_row(LIMIT, Duration::from_secs(5), 2), 1);
+        assert_eq!(in_a_row(Duration::from_secs(1), often, 2), 1);
+    }
+}

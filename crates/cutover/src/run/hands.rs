@@ -1,0 +1,315 @@
+//! Does the effects of the machine, one at a time, and turns what comes of them into events. Must not decide what
+//! follows.
+
+mod ledger;
+mod probes;
+mod steering;
+mod traffic;
+
+pub(super) use probes::in_words;
+use steering::Steering;
+
+use super::live::Live;
+use super::{Stack, budget, words};
+use crate::balancer::Balancer;
+use crate::machine::{Effect, Event, Finish, Route, State, Subject};
+use crate::probe::{Clients, Control, Expect, Progress, Session};
+use ::ledger::{Lease, ObjectStore, RecordWriter};
+use model::record::{Outcome, Phase};
+use model::request::new_id;
+use model::steering::Given;
+use model::{Record, Request};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What a run holds in its hands.
+pub(super) struct Hands<B, S: ObjectStore, C> {
+    stack: Arc<Stack<B, S, C>>,
+    request: Request,
+    id: String,
+    began: Instant,
+    deadline: Instant,
+    live: Live<S>,
+    lease: Option<Lease<S>>,
+    session: Option<Session>,
+    /// The interrupted run that has to be put right.
+    interrupted: Option<Interrupted<S>>,
+    /// What the id's record said before this run.
+    stored: Option<Record>,
+    /// The version that must answer once settled.
+    expected: Option<String>,
+    /// What probes due now may answer.
+    expect: Expect,
+    /// When prod was last sent to one side, and whether that was the way back.
+    sent: Option<(bool, Instant)>,
+    /// The addresses that did not follow when they should have, and whether on the way back.
+    behind: Option<(bool, Vec<String>)>,
+    /// What runs where a rollback would go, if that was never live.
+    replaced: Option<String>,
+    /// Why the side that prod was to be sent to could not take it, the last time.
+    unhealthy: Option<String>,
+    /// What people tell this run.
+    steering: Option<Steering>,
+    /// When the last write ended whose fate is not known.
+    doubt: Option<Instant>,
+    /// The latest thing that went wrong, in words.
+    trouble: Option<String>,
+    /// Why prod cannot be probed at all.
+    cannot_probe: Option<String>,
+    /// The state of the machine as last noted.
+    state: Option<State>,
+    /// What had gone wrong when the machine last gave a reason.
+    cause: Option<String>,
+    /// Other runs that have ended, of which nobody may have been told.
+    ended: Vec<Record>,
+    /// Whether this one was told of.
+    told: bool,
+}
+
+/// An interrupted run. Without a writer where its record is final: it failed, and that stays in the record.
+struct Interrupted<S> {
+    record: Record,
+    writer: Option<RecordWriter<S>>,
+}
+
+impl<S> Interrupted<S> {
+    fn subject(&self) -> Option<Subject> {
+        Some(Subject { from: self.record.from?, to: self.record.to?, verified: self.record.verified })
+    }
+}
+
+impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+    pub(super) fn new(stack: Arc<Stack<B, S, C>>, mut request: Request, deadline: Instant) -> Self {
+        let id = request.id_or_new();
+        request.id = Some(id.clone());
+        let record = Record::begin(id.clone(), request.clone(), stack.clock.now(), new_id());
+        let live = Live::new(&stack.ledger, stack.clock, record);
+        Self {
+            stack,
+            request,
+            id,
+            began: Instant::now(),
+            deadline,
+            live,
+            lease: None,
+            session: None,
+            interrupted: None,
+            stored: None,
+            expected: None,
+            expect: Expect::default(),
+            sent: None,
+            behind: None,
+            replaced: None,
+            unhealthy: None,
+            steering: None,
+            doubt: None,
+            trouble: None,
+            cannot_probe: None,
+            state: None,
+            cause: None,
+            ended: Vec::new(),
+            told: false,
+        }
+    }
+
+    /// How far the probes are, where there are any.
+    pub(super) fn progress(&self) -> Option<watch::Receiver<Progress>> {
+        self.session.as_ref().map(Session::progress)
+    }
+
+    /// Until when the lease holds, where there is one.
+    pub(super) fn lease_watch(&self) -> Option<watch::Receiver<Option<Instant>>> {
+        self.lease.as_ref().map(Lease::watch)
+    }
+
+    /// What people tell this run, once it has a record.
+    pub(super) fn steering_watch(&self) -> Option<watch::Receiver<Option<Given>>> {
+        self.steering.as_ref().map(Steering::watch)
+    }
+
+    /// Notes in record and probes where the machine is.
+    pub(super) fn note(&mut self, state: &State) {
+        if self.state.and_then(|before| before.reason()) != state.reason() {
+            self.cause.clone_from(&self.trouble);
+        }
+        let paused = self.state.is_some_and(|before| before.is_paused()) != state.is_paused();
+        self.state = Some(*state);
+        let (prod, dev) = state.listeners();
+        let (from, to) = state.swap();
+        let phase = state.phase();
+        let changed = self.live.edit(|record| {
+            let before = (record.phase, record.prod, record.dev, record.weight);
+            record.phase = phase;
+            record.from = from.or(record.from);
+            record.to = to.or(record.to);
+            record.prod = prod.and_then(Route::whole).or(record.prod);
+            record.weight =
+                prod.filter(|prod| prod.whole().is_none()).zip(record.to).map(|(prod, to)| prod.percent(to));
+            record.dev = dev.or(record.dev);
+            record.wrote = state.wrote();
+            record.verified = state.verified();
+            if phase != before.0 || paused {
+                record.message = words::progress(state);
+            }
+            paused || before != (record.phase, record.prod, record.dev, record.weight)
+        });
+        if changed {
+            self.live.transition();
+        }
+        self.expect = self.expected_of_probes(phase);
+        if let Some(session) = &self.session {
+            session.steer(Control {
+                phase,
+                counting: state.heeds_probes(),
+                verifying: phase == Phase::Verify,
+                expect: self.expect.clone(),
+                stop: false,
+            });
+        }
+    }
+
+    /// Does an effect. For one that nothing answers, the returned event means nothing.
+    pub(super) async fn perform(&mut self, effect: Effect) -> Event {
+        let step = step_name(effect).map(|name| self.live.began(name));
+        if step.is_some() {
+            self.trouble = None;
+        }
+        let event = match effect {
+            Effect::LoadRun => self.load_run().await,
+            Effect::AcquireLease => self.acquire_lease().await,
+            Effect::Claim => self.claim().await,
+            Effect::FindWayBack(side) => self.find_way_back(side).await,
+            Effect::FindLastProd => self.find_last_prod().await,
+            Effect::ReadListeners => self.read_listeners().await,
+            Effect::Inspect(color) => self.inspect(color).await,
+            Effect::Gate(color) => self.gate(color).await,
+            Effect::StartProbes => self.start_probes().await,
+            Effect::AwaitBaseline => self.await_baseline().await,
+            Effect::SaveIntent => {
+                self.live.edit(|record| record.wrote = true);
+                let saved = self.save().await;
+                self.live.edit(|record| record.wrote = saved == Event::Saved);
+                saved
+            }
+            Effect::CheckHealth(route) => self.check_health(route).await,
+            Effect::Write(listener, route) => self.write(listener, route).await,
+            Effect::AwaitHold(step) => self.await_hold(step).await,
+            Effect::AwaitPromotion => std::future::pending().await,
+            Effect::AwaitSettle => self.await_settle().await,
+            Effect::AwaitHealthy(route) => self.await_healthy(route).await,
+            Effect::AwaitProbes => self.await_probes().await,
+            Effect::SaveVerified => self.save_verified().await,
+            Effect::StopProbes => self.stop_probes().await,
+            Effect::AwaitQuiet => self.await_quiet().await,
+            Effect::SaveRecovered(outcome) => self.save_recovered(outcome).await,
+            Effect::SaveOutcome(outcome) => self.save_outcome(outcome).await,
+            Effect::Release => self.release().await,
+            Effect::Finish(_) => Event::Released,
+        };
+        if let Some(number) = step {
+            self.live.ended(number, self.trouble.clone());
+        }
+        event
+    }
+
+    /// The answer of a run that has ended.
+    pub(super) async fn finish(mut self, state: &State) -> Record {
+        self.live.stop().await;
+        if let Some(session) = self.session.take() {
+            session.end().await;
+        }
+        match state.finish() {
+            Some(Finish::Recorded(_)) => {
+                self.tell().await;
+                self.live.snapshot()
+            }
+            Some(Finish::Stored) => self.stored_answer(state).await,
+            Some(Finish::Abandoned) | None => match self.read(self.stack.ledger.load(&self.id)).await {
+                Some(Some(record)) if record.is_final() => record,
+                _ => self.unrecorded(state),
+            },
+        }
+    }
+
+    /// Tells of every run that this one brought to its end, once. While the lease is held, so that the next run knows
+    /// whether it came to that.
+    async fn tell(&mut self) {
+        let mut ended = std::mem::take(&mut self.ended);
+        let own = self.live.snapshot();
+        if own.outcome.is_some() && !std::mem::replace(&mut self.told, true) {
+            ended.push(own);
+        }
+        self.stack.tell(&ended, self.deadline).await;
+    }
+
+    async fn stored_answer(&mut self, state: &State) -> Record {
+        let loaded = self.read(self.stack.ledger.load(&self.id)).await.flatten();
+        loaded.or_else(|| self.stored.take()).unwrap_or_else(|| self.unrecorded(state))
+    }
+
+    /// The answer where no outcome could be recorded.
+    fn unrecorded(&self, state: &State) -> Record {
+        let outcome = if state.wrote() { Outcome::Failed } else { Outcome::Refused };
+        self.conclude(outcome);
+        self.live.edit(|record| record.recorded = false);
+        self.live.snapshot()
+    }
+
+    /// Puts an outcome into the record in memory.
+    fn conclude(&self, outcome: Outcome) {
+        let Some(state) = &self.state else { return };
+        let now = self.stack.clock.now();
+        let snapshot = self.live.snapshot();
+        let seen = words::Seen {
+            cause: self.cause.as_deref(),
+            replaced: self.replaced.as_deref(),
+            behind: self.behind.as_ref(),
+            unhealthy: self.unhealthy.as_deref(),
+            now: self.live.newest_probe(),
+        };
+        let (message, hint) = words::verdict(state, outcome, &seen, &snapshot);
+        self.live.edit(|record| {
+            record.outcome = Some(outcome);
+            record.finished = Some(now);
+            record.message = message;
+            record.hint = hint;
+        });
+    }
+
+    /// Waits for a read, but not for ever; none where it failed.
+    async fn read<T, E: std::fmt::Display>(&self, reading: impl Future<Output = Result<T, E>>) -> Option<T> {
+        match tokio::time::timeout(budget::READ_TIMEOUT, reading).await {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a read failed");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// What the record calls an effect; none for what is not worth a line.
+fn step_name(effect: Effect) -> Option<String> {
+    Some(match effect {
+        Effect::AcquireLease => "take the lease".to_owned(),
+        Effect::FindWayBack(_) => "find the way back".to_owned(),
+        Effect::FindLastProd => "find where prod was".to_owned(),
+        Effect::ReadListeners => "read the listeners".to_owned(),
+        Effect::Inspect(color) => format!("inspect {color}"),
+        Effect::Gate(color) => format!("probe {color} through dev"),
+        Effect::AwaitBaseline => "probe prod before".to_owned(),
+        Effect::CheckHealth(Route::All(color)) => format!("read the health of {color}"),
+        Effect::CheckHealth(Route::Split { .. }) => "read the health of both".to_owned(),
+        Effect::Write(listener, route) => format!("write {} {route}", listener.as_str()),
+        Effect::AwaitHold(_) => "hold".to_owned(),
+        Effect::AwaitPromotion => "wait for promotion".to_owned(),
+        Effect::AwaitHealthy(route) => format!("wait until {route} is healthy"),
+        Effect::AwaitSettle => "settle".to_owned(),
+        Effect::AwaitProbes => "verify".to_owned(),
+        Effect::AwaitQuiet => "wait for late writes".to_owned(),
+        Effect::SaveRecovered(_) => "record the interrupted run".to_owned(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,251 @@
+//! Effects on the probes.
+
+use super::Hands;
+use crate::balancer::Balancer;
+use crate::machine::Event;
+use crate::probe::{Clients, Control, Expect, Follow, Progress, Session, Site, Spec, Tally, Versions, is_plausible};
+use crate::run::budget;
+use ledger::ObjectStore;
+use model::Color;
+use model::record::{Phase, Sample};
+use model::request::Op;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+    async fn open(&mut self, site: Site) -> Option<C::Client> {
+        let stack = self.stack.clone();
+        let probe = &self.request.probe;
+        let path = probe.path.as_ref().unwrap_or(&stack.probe_path);
+        let opened = match stack.version_header(&probe.version) {
+            Ok(header) => stack.clients.open(site, path, header).await,
+            Err(problem) => Err(problem),
+        };
+        match opened {
+            Ok(client) => Some(client),
+            Err(problem) => {
+                self.trouble = Some(problem);
+                None
+            }
+        }
+    }
+
+    fn spec(&self, count: u32, interval: Duration) -> Spec {
+        let probe = &self.request.probe;
+        Spec {
+            count,
+            verify_at_least: 0,
+            interval,
+            timeout: probe.timeout,
+            baseline: 0,
+            max_in_flight: probe.max_in_flight,
+            ok: probe.ok.clone(),
+            expected: self.expected.clone(),
+            origin: self.began,
+        }
+    }
+
+    /// All probes of the gate have to succeed, and to tell one version.
+    pub(super) async fn gate(&mut self, color: Color) -> Event {
+        self.expected.clone_from(&self.request.probe.version.value);
+        let count = self.request.gate.count;
+        if count > 0 {
+            let Some(client) = self.open(Site::Environment(color)).await else {
+                return Event::GateFailed;
+            };
+            let spec = self.spec(count, budget::gate_interval(&self.request));
+            let control = Control { phase: Phase::Gate, verifying: true, ..Control::default() };
+            let session = Session::start(client, spec, control);
+            let mut progress = session.progress();
+            // An error would say that the series is gone, but the session holds it.
+            let _ = progress.wait_for(|progress| progress.complete).await;
+            let tally = session.end().await;
+            self.live.edit(|record| record.gate = Some(tally.counts()));
+            if let Some(problem) = gate_problem(&tally) {
+                self.trouble = Some(format!("{color} through the dev listener: {problem}"));
+                return Event::GateFailed;
+            }
+            if self.expected.is_none() {
+                self.expected = tally.seen().map(str::to_owned);
+            }
+        }
+        let expected = self.expected.clone();
+        self.live.edit(|record| record.versions.new = expected);
+        Event::GatePassed
+    }
+
+    /// Begins to probe prod; the baseline fails where that cannot be done.
+    pub(super) async fn start_probes(&mut self) -> Event {
+        self.trouble = None;
+        if let Some(client) = self.open(Site::Prod).await {
+            let probe = &self.request.probe;
+            let spec = Spec {
+                baseline: probe.baseline,
+                verify_at_least: budget::verify_at_least(&self.request),
+                ..self.spec(probe.count, probe.interval)
+            };
+            let control = Control { phase: Phase::Baseline, ..Control::default() };
+            let session = Session::start(client, spec, control);
+            self.live.follow(session.live());
+            self.session = Some(session);
+        }
+        self.cannot_probe.clone_from(&self.trouble);
+        Event::Saved
+    }
+
+    async fn wait_for(&self, is_so: impl FnMut(&Progress) -> bool) -> Option<Progress> {
+        let mut progress = self.session.as_ref()?.progress();
+        let reached = progress.wait_for(is_so).await.ok()?;
+        Some(*reached)
+    }
+
+    pub(super) async fn await_baseline(&mut self) -> Event {
+        let most = self.request.probe.max_failures;
+        let reached = self.wait_for(|progress| progress.baseline_done || progress.baseline_failures > most).await;
+        let Some(session) = &self.session else {
+            self.trouble = self.cannot_probe.take();
+            return Event::BaselineFailed;
+        };
+        let tally = session.tally();
+        let old = tally.version(Phase::Baseline).map(str::to_owned);
+        self.live.edit(|record| record.versions.old.clone_from(&old));
+        let is_looked_at = matches!(self.request.op, Op::Cutover | Op::Plan) && self.request.gate.count > 0;
+        if let Some(old) = old.filter(|_| is_looked_at && self.expected.is_none()) {
+            self.trouble = Some(format!("prod answers version {old}"));
+            return Event::NoVersion;
+        }
+        if reached.is_some_and(|progress| progress.baseline_failures <= most) {
+            return Event::BaselinePassed;
+        }
+        self.trouble = tally.first_failure().map(in_words);
+        Event::BaselineFailed
+    }
+
+    /// What probes may answer in a phase: nothing can be said if both sides tell the same version, or the new one none.
+    pub(super) fn expected_of_probes(&mut self, phase: Phase) -> Expect {
+        let (new, old) = (self.expected.clone(), self.live.edit(|record| record.versions.old.clone()));
+        let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Expect::Anything };
+        let back = match phase {
+            Phase::SwapDev | Phase::Shift | Phase::SwapProd => return Expect::Either(Versions { new, old }),
+            Phase::Settle | Phase::Verify => false,
+            Phase::RollBack => true,
+            _ => return Expect::Anything,
+        };
+        let versions = match old {
+            Some(old) if back => Versions { new: old, old: Some(new) },
+            None if back => return Expect::Anything,
+            old => Versions { new, old },
+        };
+        let since = match self.sent {
+            Some((way, since)) if way == back => since,
+            _ => {
+                let now = Instant::now();
+                self.sent = Some((back, now));
+                now
+            }
+        };
+        let away = !back && self.request.op == Op::Rollback;
+        Expect::Follow(Follow { versions, since, limit: self.request.settle_limit, back, away })
+    }
+
+    /// Waits until every address of the load balancer follows the last write, or should have.
+    pub(super) async fn await_settle(&mut self) -> Event {
+        sleep(self.request.settle).await;
+        let Expect::Follow(Follow { since, limit, back, .. }) = self.expect else { return Event::SettleElapsed };
+        let until = if back {
+            // Traffic is on its way back already: what is left is to say so.
+            let end = self.deadline.checked_sub(budget::AFTER_SETTLING).unwrap_or(self.deadline);
+            end.min(since + limit)
+        } else {
+            // So that the probes that do not follow by then fail.
+            let probe = &self.request.probe;
+            since + limit + probe.timeout + 2 * probe.interval
+        };
+        let followed = timeout_at(until, self.wait_for(|progress| progress.followed == Some(since))).await;
+        if followed.is_err()
+            && let Some(session) = &self.session
+        {
+            let tally = session.tally();
+            let behind: Vec<String> = tally.behind(back).into_iter().map(str::to_owned).collect();
+            self.trouble = Some(format!("{} did not follow within {} s", behind.join(", "), limit.as_secs()));
+            self.behind = Some((back, behind));
+        }
+        Event::SettleElapsed
+    }
+
+    /// Waits for the time of a step of the shift, and until the answers show its share.
+    pub(super) async fn await_hold(&mut self, step: u8) -> Event {
+        let Some(step) = self.request.shift.get(usize::from(step)).copied() else { return Event::HoldElapsed };
+        let began = Instant::now();
+        sleep(step.hold).await;
+        let Expect::Either(Versions { new, .. }) = &self.expect else { return Event::HoldElapsed };
+        let (new, until) = (new.clone(), began + self.request.settle_limit.max(step.hold));
+        let begin_us = u64::try_from((began - self.began).as_micros()).unwrap_or(u64::MAX);
+        loop {
+            let Some(session) = &self.session else { return Event::HoldElapsed };
+            let (hits, count) = session.live().look(|tally| tally.share(&new, begin_us));
+            if is_plausible(hits, count, f64::from(step.weight) / 100.0) {
+                return Event::HoldElapsed;
+            }
+            if Instant::now() >= until {
+                self.trouble =
+                    Some(format!("{hits} of the last {count} answers come from it, {} % should", step.weight));
+                return Event::NotSettled;
+            }
+            sleep(self.request.probe.interval).await;
+        }
+    }
+
+    /// Waits for the end of the series. Where too many failed that is never: the alarm comes instead.
+    pub(super) async fn await_probes(&mut self) -> Event {
+        let most = self.request.probe.max_failures;
+        let passed = |progress: &Progress| progress.complete && progress.counted_failures <= most;
+        if self.wait_for(passed).await.is_none() {
+            return Event::ProbesFailed;
+        }
+        let Some(problem) = self.slowness() else { return Event::ProbesPassed };
+        self.trouble = Some(problem);
+        Event::TooSlow
+    }
+
+    /// Why the new side is too slow, if that was asked.
+    fn slowness(&self) -> Option<String> {
+        let report = self.session.as_ref()?.tally().report(None);
+        let (before, after) = (report.before, report.after);
+        let limit = self.request.probe.max_p99.map(|limit| limit.as_secs_f64() * 1000.0);
+        if let Some((p99, limit)) = after.p99.zip(limit).filter(|(p99, limit)| p99 > limit) {
+            return Some(format!("99 % of its answers came within {p99:.0} ms, {limit:.0} ms are allowed"));
+        }
+        let percent = self.request.probe.max_slowdown.map(f64::from)?;
+        let (old, new) = before.p50.zip(after.p50)?;
+        (new * 100.0 > old * percent).then(|| {
+            format!("its median is {new:.1} ms, prod's was {old:.1} ms, and {percent:.0} % of that are allowed")
+        })
+    }
+
+    pub(super) async fn stop_probes(&mut self) -> Event {
+        if let Some(session) = self.session.take() {
+            session.end().await;
+        }
+        Event::Saved
+    }
+}
+
+fn gate_problem(tally: &Tally) -> Option<String> {
+    if let Some(failed) = tally.first_failure() {
+        let counts = tally.counts();
+        return Some(format!("{} of {} probes failed, first {}", counts.failed, counts.due, in_words(failed)));
+    }
+    let versions = tally.versions();
+    (versions.len() > 1).then(|| {
+        let versions: Vec<_> = versions.into_iter().collect();
+        format!("more than one version answers: {}", versions.join(", "))
+    })
+}
+
+/// A failed probe in a few words.
+pub(in crate::run) fn in_words(sample: &Sample) -> String {
+    let failure = sample.failure.map(|failure| failure.to_string()).unwrap_or_default();
+    let detail = sample.detail.as_deref().unwrap_or_default();
+    format!("#{} to {}: {failure} ({detail})", sample.sequence, sample.address)
+}

@@ -1,0 +1,439 @@
+//! The modelled system: listeners, health, ledger, and the invocations. What may happen next, and what comes of it.
+
+use super::{checks, effects};
+use cutover::machine::{Asked, Effect, Event, Finish, Kind, Listener, Route, State, Subject};
+use model::Color;
+use model::record::Outcome;
+use stateright::{Model, Property};
+
+/// What to explore.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub asked: [Asked; 2],
+    pub same_id: bool,
+    pub budget: Budget,
+    pub mutant: Option<Mutant>,
+}
+
+/// How often things go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Invocations that are killed.
+    pub crashes: u8,
+    /// Calls that fail, in every way that they can.
+    pub faults: u8,
+    /// Changes of a side's health.
+    pub flips: u8,
+    /// Failing probes, a deadline that comes near.
+    pub alarms: u8,
+    /// Leases that are not renewed in time though their holder lives.
+    pub losses: u8,
+    /// Rules that somebody deletes by hand.
+    pub deletions: u8,
+    /// Writes of prod that the load balancer follows late.
+    pub lags: u8,
+    /// Persons who tell a run to abort.
+    pub aborts: u8,
+}
+
+impl Budget {
+    pub const NONE: Self =
+        Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0, deletions: 0, lags: 0, aborts: 0 };
+
+    pub const EXPLORED: [Self; 8] = [
+        Self { crashes: 2, flips: 1, alarms: 1, ..Self::NONE },
+        Self { crashes: 1, faults: 1, alarms: 1, ..Self::NONE },
+        Self { faults: 2, alarms: 1, ..Self::NONE },
+        Self { faults: 1, flips: 2, alarms: 1, ..Self::NONE },
+        Self { faults: 1, alarms: 1, losses: 1, ..Self::NONE },
+        Self { crashes: 1, alarms: 1, deletions: 1, ..Self::NONE },
+        Self { crashes: 1, alarms: 1, lags: 2, ..Self::NONE },
+        Self { flips: 1, faults: 1, aborts: 1, ..Self::NONE },
+    ];
+}
+
+/// An error in what surrounds the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    /// Health is not read: every side counts as healthy.
+    NoHealthGuard,
+    /// The lease may expire while a write can still land.
+    LeaseShorterThanWrite,
+    /// The lease is taken though someone holds it.
+    NoLease,
+    /// A write that was not answered counts as done.
+    UnknownIsDone,
+    /// The end does not wait for late writes.
+    NoQuiet,
+    /// The intent is not written before the first write.
+    NoIntent,
+    /// Interrupted runs are not looked after.
+    NoRecovery,
+    /// The new side counts as verified before it was.
+    VerifiedTooEarly,
+    /// A record is written over though it is final.
+    NoConditionalRecord,
+    /// An interrupted run is put right without taking over its record first.
+    NoTakeOver,
+    /// A record is taken over though it was written under a later lease.
+    NoEpoch,
+    /// A split prod is read as if green, which all of it was before, still had all.
+    SplitIsWhole,
+    /// A step of a shift looks at the health of the new side alone.
+    HalfHealthGuard,
+    /// The ledger is asked where dev was instead of where prod was.
+    LastProdIsDev,
+    /// Settling does not wait for the load balancer.
+    NoSettling,
+    /// An interrupted run is read with its sides exchanged.
+    SubjectTurned,
+    /// What a person says is not heard.
+    DeafToAborts,
+}
+
+impl Mutant {
+    /// Each with a property that it violates, and where: the pair and the budget, by position.
+    pub const ALL: [(Self, &'static str, usize, usize); 17] = [
+        (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
+        (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),
+        (Self::NoLease, checks::ONE_WRITER, 0, 0),
+        (Self::UnknownIsDone, checks::CONSISTENT, 0, 1),
+        (Self::NoQuiet, checks::CONSISTENT, 0, 1),
+        (Self::NoIntent, checks::RECOVERABLE, 0, 0),
+        (Self::NoRecovery, checks::AWAY, 4, 0),
+        (Self::VerifiedTooEarly, checks::RECOVERABLE, 0, 0),
+        (Self::NoConditionalRecord, checks::ONE_OUTCOME, 0, 4),
+        (Self::NoTakeOver, checks::CONSISTENT, 0, 4),
+        (Self::NoEpoch, checks::RECOVERABLE, 6, 4),
+        (Self::SplitIsWhole, checks::UNSPLIT, 6, 0),
+        (Self::HalfHealthGuard, checks::HEALTHY, 6, 0),
+        (Self::LastProdIsDev, checks::RECOVERABLE, 0, 5),
+        (Self::NoSettling, checks::FOLLOWED, 0, 6),
+        (Self::SubjectTurned, checks::RECOVERABLE, 4, 0),
+        (Self::DeafToAborts, checks::ABORTED, 0, 7),
+    ];
+}
+
+/// A run's record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Record {
+    pub exists: bool,
+    /// The lease under which it was last written.
+    pub epoch: u8,
+    pub outcome: Option<Outcome>,
+    /// What it was about to write, once it was.
+    pub intent: Option<Subject>,
+}
+
+/// The lease's object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lock {
+    /// The invocation that holds it, and its id.
+    pub holder: Option<(usize, usize)>,
+    /// Whether nobody may take it over yet.
+    pub live: bool,
+    /// How often it was taken.
+    pub epoch: u8,
+    /// Ids of holders before that never gave it back.
+    pub interrupted: Vec<usize>,
+}
+
+/// An invocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub id: usize,
+    pub state: State,
+    /// The lease that it took.
+    pub epoch: u8,
+    /// What is being done.
+    pub pending: Option<Effect>,
+    pub crashed: bool,
+    /// It knows that its lease is lost, and has not told the machine yet.
+    pub lost: bool,
+    /// Its writes that may still land.
+    pub late: Vec<(Listener, Route)>,
+    /// The route all of whose sides it saw healthy, if it did nothing since.
+    pub fresh: Option<Route>,
+    /// The id of the interrupted run that it puts right.
+    pub subject: Option<usize>,
+    /// Where prod was before the run that was interrupted when this one took the lease, and had not verified the new side.
+    pub unfinished_from: Option<Color>,
+    /// It was told to abort before the new side was verified.
+    pub aborted: bool,
+}
+
+/// The state of everything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct System {
+    /// Where prod's rule sends requests; none if there is no rule.
+    pub prod: Option<Route>,
+    /// Where dev's rule sends them.
+    pub dev: Option<Color>,
+    pub healthy: [bool; 2],
+    /// A part of the load balancer still answers as before the last write of prod.
+    pub lagging: bool,
+    pub lock: Lock,
+    /// Records by id; the last is for the reconcile that the checks try.
+    pub records: [Record; 3],
+    pub processes: Vec<Process>,
+    pub budget: Budget,
+    /// The id whose intent was recorded last.
+    pub last_intent: Option<usize>,
+    /// Where the last cutover came from.
+    pub way_back: Option<Color>,
+    /// Where prod was when a run last decided that.
+    pub last_prod: Option<Color>,
+    /// The sides that prod may be at when all is quiet: verified, or where it was.
+    pub legitimate: [bool; 2],
+    /// A property that an effect has just violated.
+    pub violated: Option<&'static str>,
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// An invocation begins.
+    Start(usize),
+    /// The pending effect comes to this; see [`effects::outcomes`].
+    Do(usize, effects::Way),
+    /// Something that nobody asked for.
+    Alarm(usize, Event),
+    /// The invocation is killed.
+    Crash(usize),
+    /// A late write lands.
+    Land(usize, usize),
+    /// A late write is lost for good.
+    Vanish(usize, usize),
+    /// A side's health changes.
+    Flip(Color),
+    /// The holder could not renew the lease in time.
+    Lose(usize),
+    /// The lease is free for others.
+    Expire,
+    /// Somebody deletes a listener's rule by hand.
+    Delete(Listener),
+    /// All of the load balancer follows.
+    Follow,
+}
+
+pub fn index(color: Color) -> usize {
+    usize::from(color == Color::Green)
+}
+
+impl Process {
+    pub fn is_active(&self) -> bool {
+        self.pending.is_some() && !self.crashed
+    }
+
+    pub fn new(id: usize, asked: Asked) -> Self {
+        Self {
+            id,
+            state: State::new(asked),
+            epoch: 0,
+            pending: None,
+            crashed: false,
+            lost: false,
+            late: Vec::new(),
+            fresh: None,
+            subject: None,
+            unfinished_from: None,
+            aborted: false,
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.pending.is_some() || self.crashed || self.state.finish().is_some()
+    }
+
+    /// Tells the machine, and takes up what it asks for next.
+    pub fn tell(&mut self, event: Event) {
+        let (state, effects) = self.state.step(event);
+        self.state = state;
+        // Between an answer and the next effect there is at most one that is answered.
+        match effects.iter().find(|effect| effect.answers()) {
+            Some(effect) => self.pending = Some(*effect),
+            None if state.finish().is_some() => self.pending = None,
+            None => {}
+        }
+    }
+}
+
+impl System {
+    /// An action in words, for a counterexample.
+    pub fn describe(&self, action: Action) -> String {
+        let System { prod, dev, .. } = self;
+        let what = match action {
+            Action::Do(number, way) => format!("{number}: {:?} {way:?}", self.processes[number].pending),
+            other => format!("{other:?}"),
+        };
+        format!("prod {prod:?}, dev {dev:?}, {:?}: {what}", self.lock)
+    }
+}
+
+impl Setup {
+    /// Whether nothing was released yet: a first release names the environment that becomes prod.
+    pub fn is_first_release(&self) -> Option<Color> {
+        self.asked[0].to.filter(|_| self.asked[0].kind == Kind::Reconcile)
+    }
+
+    pub fn initial(&self) -> System {
+        let process = |number: usize| Process::new(if self.same_id { 0 } else { number }, self.asked[number]);
+        let first = self.is_first_release().is_some();
+        System {
+            prod: (!first).then_some(Route::All(Color::Green)),
+            dev: (!first).then_some(Color::Blue),
+            healthy: [true; 2],
+            lagging: false,
+            lock: Lock::default(),
+            records: [Record::default(); 3],
+            processes: vec![process(0), process(1)],
+            budget: self.budget,
+            last_intent: None,
+            way_back: (!first).then_some(Color::Blue),
+            last_prod: (!first).then_some(Color::Green),
+            legitimate: [false, true],
+            violated: None,
+        }
+    }
+
+    /// Whether the lease may become free for others: its holder is gone or knows that it is lost, and no write of its
+    /// can land any more.
+    fn may_expire(&self, system: &System) -> bool {
+        let Some((holder, _)) = system.lock.holder.filter(|_| system.lock.live) else {
+            return false;
+        };
+        let holder = &system.processes[holder];
+        let gone = !holder.is_active() || holder.lost;
+        gone && (holder.late.is_empty() || self.mutant == Some(Mutant::LeaseShorterThanWrite))
+    }
+
+    fn process_actions(system: &System, number: usize, actions: &mut Vec<Action>) {
+        let process = &system.processes[number];
+        for position in 0..process.late.len() {
+            actions.push(Action::Land(number, position));
+            actions.push(Action::Vanish(number, position));
+        }
+        if !process.has_begun() {
+            actions.push(Action::Start(number));
+        }
+        if !process.is_active() {
+            return;
+        }
+        if system.budget.crashes > 0 {
+            actions.push(Action::Crash(number));
+        }
+        if process.lost {
+            actions.push(Action::Alarm(number, Event::LeaseLost));
+        } else if system.budget.losses > 0 && system.lock.holder.is_some_and(|(holder, _)| holder == number) {
+            actions.push(Action::Lose(number));
+        }
+        if system.budget.alarms > 0 {
+            if process.state.heeds_probes() {
+                actions.push(Action::Alarm(number, Event::ProbesFailed));
+            }
+            actions.push(Action::Alarm(number, Event::DeadlineNear));
+        }
+        if system.budget.aborts > 0 {
+            actions.push(Action::Alarm(number, Event::Aborted));
+        }
+    }
+
+    pub fn after(&self, system: &System, action: Action) -> Option<System> {
+        let mut next = system.clone();
+        match action {
+            Action::Start(number) => next.processes[number].tell(Event::Start),
+            Action::Do(number, way) => effects::perform(self, &mut next, number, way)?,
+            Action::Alarm(number, event) => {
+                let process = &mut next.processes[number];
+                match event {
+                    Event::LeaseLost => process.lost = false,
+                    Event::Aborted => {
+                        next.budget.aborts -= 1;
+                        process.aborted = !process.state.verified();
+                        if self.mutant == Some(Mutant::DeafToAborts) {
+                            return Some(next);
+                        }
+                    }
+                    _ => next.budget.alarms -= 1,
+                }
+                process.tell(event);
+            }
+            Action::Crash(number) => {
+                next.budget.crashes -= 1;
+                next.processes[number].crashed = true;
+            }
+            Action::Land(number, position) => {
+                let (listener, route) = next.processes[number].late.remove(position);
+                effects::land(&mut next, number, listener, route);
+            }
+            Action::Vanish(number, position) => {
+                next.processes[number].late.remove(position);
+            }
+            Action::Flip(color) => {
+                next.budget.flips -= 1;
+                next.healthy[index(color)] ^= true;
+            }
+            Action::Lose(number) => {
+                next.budget.losses -= 1;
+                next.processes[number].lost = true;
+            }
+            Action::Expire => next.lock.live = false,
+            Action::Follow => next.lagging = false,
+            Action::Delete(listener) => {
+                next.budget.deletions -= 1;
+                match listener {
+                    Listener::Prod => next.prod = None,
+                    Listener::Dev => next.dev = None,
+                }
+            }
+        }
+        Some(next)
+    }
+}
+
+impl Model for Setup {
+    type State = System;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<System> {
+        vec![self.initial()]
+    }
+
+    fn actions(&self, system: &System, actions: &mut Vec<Action>) {
+        if system.violated.is_some() {
+            return;
+        }
+        for (number, process) in system.processes.iter().enumerate() {
+            Self::process_actions(system, number, actions);
+            if process.is_active() {
+                let ways = effects::ways(self, system, number);
+                actions.extend(ways.into_iter().map(|way| Action::Do(number, way)));
+            }
+        }
+        if system.budget.flips > 0 {
+            actions.extend(Color::ALL.map(Action::Flip));
+        }
+        if system.budget.deletions > 0 {
+            actions.extend([Listener::Prod, Listener::Dev].map(Action::Delete));
+        }
+        if self.may_expire(system) {
+            actions.push(Action::Expire);
+        }
+        if system.lagging {
+            actions.push(Action::Follow);
+        }
+    }
+
+    fn next_state(&self, system: &System, action: Action) -> Option<System> {
+        self.after(system, action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        checks::all()
+    }
+}
+
+/// Whether an invocation ended with an outcome that is recorded, or found one.
+pub fn ended_well(process: &Process) -> bool {
+    !process.crashed && matches!(process.state.finish(), Some(Finish::Recorded(_) | Finish::Stored))
+}

@@ -1,0 +1,57 @@
+//! What was read of a listener: where it sends its requests, if that is understood. Must not know how it was read.
+
+use crate::Color;
+use crate::route::{Place, Route};
+
+/// Where a listener sends its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pointing {
+    /// To the target groups of this stack's environments, and nowhere else.
+    At(Route),
+    /// Nowhere: it has no rule, because nothing was released yet or somebody deleted it.
+    Absent,
+    /// Somewhere else; why.
+    NotUnderstood(String),
+}
+
+impl Pointing {
+    /// Where it sends requests, where that is understood.
+    pub const fn route(&self) -> Option<Route> {
+        match self {
+            Self::At(route) => Some(*route),
+            Self::Absent | Self::NotUnderstood(_) => None,
+        }
+    }
+
+    /// As the machine knows it.
+    pub const fn place(&self) -> Place<Route> {
+        match self {
+            Self::At(route) => Place::At(*route),
+            Self::Absent => Place::Absent,
+            Self::NotUnderstood(_) => Place::Unknown,
+        }
+    }
+
+    /// Why it sends them nowhere or somewhere else; nothing if they go where they should.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::At(_) => None,
+            Self::Absent => Some("it has no rule that forwards to an environment"),
+            Self::NotUnderstood(problem) => Some(problem),
+        }
+    }
+
+    /// The environment that gets everything, if there is one.
+    pub fn color(&self) -> Option<Color> {
+        self.route().and_then(Route::whole)
+    }
+}
+
+/// Both listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listeners {
+    /// What users reach.
+    pub prod: Pointing,
+    /// Where a version is tried.
+    pub dev: Pointing,
+}
