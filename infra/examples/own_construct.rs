@@ -2,7 +2,7 @@
 //! is touched. `cargo run -p infra --example own_construct` prints the template. In this system's stack such a construct is
 //! added where `synthesize` (infra/src/stack/mod.rs) adds the others.
 
-use infra::cdk::{
+use cfn_kit::{
     Arn, Attribute, Expr, PolicyDocument, Principal, Ref, Resource, Stack, Statement, SynthError, Tag, Template,
 };
 use serde::Serialize;

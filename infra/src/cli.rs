@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cutover_args::{CutoverArgs, RollbackArgs};
+use cfn_kit::resources::values::StackName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use infra::commands::{dashboard, function, graph, init, logs, manual, open, rehearse, report};
 use infra::deploy;
 use infra::error::Result;
-use infra::resources::values::{ImageName, StackName};
+use infra::stack::values::ImageName;
 use model::Color;
 
 /// Blue/green deployment for Amazon ECS Fargate.

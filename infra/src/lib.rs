@@ -4,7 +4,6 @@
 //! `bluegreen` command.
 
 pub mod build;
-pub mod cdk;
 pub mod cloud;
 pub mod commands;
 pub mod dashboard;
@@ -17,7 +16,6 @@ pub mod rehearse;
 pub mod releases;
 pub mod report;
 pub mod requests;
-pub mod resources;
 pub mod stack;
 pub mod ui;
 pub mod zones;

@@ -4,8 +4,8 @@
 
 mod profiles;
 
-use infra::cdk::assertions::Checked;
-use infra::resources::schema::{Replaces, replaces};
+use cfn_kit::assertions::Checked;
+use cfn_kit::resources::schema::{Replaces, replaces};
 use infra::stack::assembly::{AssemblyError, assemble};
 use infra::stack::render::{RenderError, recorded_release, render_release, render_stack, waiting};
 use infra::stack::settings::App;

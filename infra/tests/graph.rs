@@ -7,8 +7,8 @@ mod profiles;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use infra::cdk::Stack;
-use infra::cdk::assertions::Checked;
+use cfn_kit::Stack;
+use cfn_kit::assertions::Checked;
 use infra::graph::{Drawing, Format, Place, render};
 use infra::stack::{Settings, synthesize};
 use profiles::{profile, profiles};

@@ -6,8 +6,8 @@ mod profiles;
 
 use std::collections::BTreeSet;
 
-use infra::cdk::Template;
-use infra::cdk::assertions::Checked;
+use cfn_kit::Template;
+use cfn_kit::assertions::Checked;
 use infra::deploy::template::{BUCKET_LIMIT, CALL_LIMIT};
 use infra::stack::{Settings, beginning, synthesize};
 use profiles::{profile, profiles};

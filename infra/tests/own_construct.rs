@@ -6,8 +6,8 @@
 #[path = "../examples/own_construct.rs"]
 mod own_construct;
 
-use infra::cdk::assertions::Checked;
-use infra::cdk::{Stack, Template};
+use cfn_kit::assertions::Checked;
+use cfn_kit::{Stack, Template};
 use infra::commands::synth;
 use own_construct::{Orders, stack};
 use serde_json::json;

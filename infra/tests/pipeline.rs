@@ -8,7 +8,7 @@ mod profiles;
 #[path = "support/simulate.rs"]
 mod simulate;
 
-use infra::cdk::assertions::Checked;
+use cfn_kit::assertions::Checked;
 use infra::stack::{Settings, synthesize};
 use profiles::profile;
 use serde_json::json;

@@ -264,6 +264,14 @@ fn path_with_tools(root: &Path) -> std::ffi::OsString {
     std::env::join_paths(all).unwrap_or_else(|_| AsRef::<OsStr>::as_ref(&inherited).to_owned())
 }
 
+/// The architecture of an image for tasks and functions on this processor.
+pub const fn image_architecture(processor: cfn_kit::resources::lambda::Architecture) -> Architecture {
+    match processor {
+        cfn_kit::resources::lambda::Architecture::X86_64 => Architecture::Amd64,
+        cfn_kit::resources::lambda::Architecture::Arm64 => Architecture::Arm64,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

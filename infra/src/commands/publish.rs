@@ -3,7 +3,7 @@
 use aws_sdk_ecr::types::ImageIdentifier;
 
 use super::Context;
-use crate::build::{FunctionSource, FunctionZip, Workspace};
+use crate::build::{FunctionSource, FunctionZip, Workspace, image_architecture};
 use crate::cloud::Cloud;
 use crate::error::{Calling, Doing, Result};
 use crate::image::{Credentials, Image, Registry, RegistryEndpoint, push};
@@ -46,7 +46,7 @@ impl Kept {
     /// Looks for the image of this version, where one is wanted, and for the function.
     pub(super) async fn find(settings: &Settings, workspace: &Workspace, version: Option<&str>) -> Result<Self> {
         let app = &settings.app;
-        let (architecture, port) = (app.architecture.into(), app.port.get());
+        let (architecture, port) = (image_architecture(app.architecture), app.port.get());
         let (function, image) = (workspace.function_source().clone(), workspace.clone());
         let function = tokio::task::spawn_blocking(move || function.kept(architecture));
         let version = version.map(str::to_owned);
@@ -72,7 +72,7 @@ pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str,
     let timer = context.listener.start(format!("{} {name}", if app.image.is_some() { "find" } else { "build" }));
     let image = match &kept.image {
         Some(image) => image.clone(),
-        None => workspace.image(version, app.architecture.into(), app.port.get()).await?,
+        None => workspace.image(version, image_architecture(app.architecture), app.port.get()).await?,
     };
     timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
     if image.runs_as_root() && app.user.is_none() {
@@ -91,7 +91,7 @@ pub(super) async fn function(context: &Context, source: &FunctionSource, kept: &
     let timer = context.listener.start(format!("{what} the cutover function"));
     let zip = match &kept.function {
         Some(zip) => zip.clone(),
-        None => source.zip(context.settings.app.architecture.into()).await?,
+        None => source.zip(image_architecture(context.settings.app.architecture)).await?,
     };
     timer.finish(&*context.listener, format!("zip of {}{from}", kib(zip.bytes.len() as u64)));
     Ok(zip)

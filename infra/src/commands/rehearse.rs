@@ -20,8 +20,9 @@ use crate::rehearse::plan::{Choice, Release, on_this_machine, releases, write_se
 use crate::rehearse::verdict::{AFTER, Observed, judge};
 use crate::rehearse::{Rehearsal, render};
 use crate::report::{Format, Place, Run};
-use crate::resources::values::{ImageName, UrlPath, VersionLabel};
 use crate::stack::Settings;
+use crate::stack::values::{ImageName, VersionLabel};
+use cfn_kit::resources::values::UrlPath;
 
 /// How long users are watched before anything happens, and after everything has.
 const AROUND: Duration = Duration::from_secs(3);
@@ -153,7 +154,9 @@ async fn images(context: &Context, (old, new): (&Release, &Release), files: &Fil
         let name = workspace.name(&release.version);
         let timer =
             context.listener.start(format!("{} {name}", if release.app.image.is_some() { "find" } else { "build" }));
-        let image = workspace.image(&release.version, release.app.architecture.into(), release.app.port.get()).await?;
+        let image = workspace
+            .image(&release.version, crate::build::image_architecture(release.app.architecture), release.app.port.get())
+            .await?;
         timer.finish(&*context.listener, format!("image of {:.1} MiB", mib(image.size())));
         found.push((name, image));
         if found.len() == 1 && old == new {

@@ -11,7 +11,7 @@ mod wires;
 
 pub use model::{Drawing, Line, Node, Place};
 
-use crate::cdk::Template;
+use cfn_kit::Template;
 
 /// How a picture is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

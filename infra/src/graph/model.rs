@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::roles::{BALANCER, CLUSTER, FUNCTION, KEY, LISTENER, NAT, Role, SERVICE, VPC, is_silent, role};
 use super::wires::{Wire, neighbours, wires};
 use super::{describe, roles};
-use crate::cdk::Template;
+use cfn_kit::Template;
 
 /// Where a box is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,12 +2,12 @@
 
 use super::part::{Marking, Serves};
 use super::{Settings, tags};
-use crate::cdk::{Expr, Name, PolicyDocument, Principal, Ref, Stack, Statement, join};
-use crate::resources::s3::{
+use cfn_kit::resources::s3::{
     AbortIncompleteMultipartUpload, Bucket, BucketEncryption, BucketPolicy, Lifecycle, LifecycleRule,
     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
 };
-use crate::resources::values::BucketName;
+use cfn_kit::resources::values::BucketName;
+use cfn_kit::{Expr, Name, PolicyDocument, Principal, Ref, Stack, Statement, join};
 
 /// Key prefix of the load balancer's log.
 const BALANCER_PREFIX: &str = "load-balancer";

@@ -8,11 +8,11 @@ use super::load_balancer::title;
 use super::part::{Marking, Serves};
 use super::scaling::of_group;
 use super::{Settings, Watched, tags};
-use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
-use crate::resources::cloudwatch::{Alarm, Comparison, Dashboard, Dimension, Metric, Statistic};
-use crate::resources::events::{DetailPattern, EventPattern, Rule, Target};
-use crate::resources::logs::{MetricFilter, MetricTransformation};
-use crate::resources::sns::{Subscription, Topic, TopicPolicy};
+use cfn_kit::resources::cloudwatch::{Alarm, Comparison, Dashboard, Dimension, Metric, Statistic};
+use cfn_kit::resources::events::{DetailPattern, EventPattern, Rule, Target};
+use cfn_kit::resources::logs::{MetricFilter, MetricTransformation};
+use cfn_kit::resources::sns::{Subscription, Topic, TopicPolicy};
+use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
 
 /// The metric of cutovers that did not succeed, in the stack's own namespace.
 const UNSUCCESSFUL: &str = "UnsuccessfulCutovers";

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::Both;
 use super::part::{METADATA, Serves};
-use crate::cdk::assertions::{Kind, Reference};
-use crate::cdk::{references, references_of};
+use cfn_kit::assertions::{Kind, Reference};
+use cfn_kit::{references, references_of};
 
 /// The sections of a template with things that others refer to.
 const SECTIONS: [&str; 3] = ["Resources", "Parameters", "Conditions"];

@@ -13,13 +13,13 @@ use super::network::Network;
 use super::part::{Marking, Serves};
 use super::storage::Storage;
 use super::{Both, Settings, tags};
-use crate::cdk::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join, sub};
-use crate::resources::iam::{Policy, Role};
-use crate::resources::lambda::{
+use cfn_kit::resources::iam::{Policy, Role};
+use cfn_kit::resources::lambda::{
     Code, DeadLetterConfig, Environment as Variables, EventInvokeConfig, Function, LoggingConfig,
 };
-use crate::resources::logs::LogGroup;
-use crate::resources::sns::Topic;
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::resources::sns::Topic;
+use cfn_kit::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join, sub};
 
 /// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
 const TIMEOUT: u16 = 900;

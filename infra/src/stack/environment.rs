@@ -10,17 +10,17 @@ use super::part::{Marking, Serves};
 use super::side::{Own, Side, Sides};
 use super::storage::Storage;
 use super::{Release, Settings, tags};
-use crate::cdk::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, own_arn, sub};
-use crate::resources::ecs::{
+use cfn_kit::resources::ecs::{
     AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
     DeploymentConfiguration, LinuxParameters, LogConfiguration, NetworkConfiguration, PortMapping, RuntimePlatform,
     Secret, Service, ServiceLoadBalancer, TaskDefinition, Variable,
 };
-use crate::resources::elbv2::{Listener, ListenerRule, TargetGroup};
-use crate::resources::iam::{Policy, Role};
-use crate::resources::lambda::Architecture;
-use crate::resources::logs::LogGroup;
-use crate::resources::values::SecretReference;
+use cfn_kit::resources::elbv2::{Listener, ListenerRule, TargetGroup};
+use cfn_kit::resources::iam::{Policy, Role};
+use cfn_kit::resources::lambda::Architecture;
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::resources::values::SecretReference;
+use cfn_kit::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, own_arn, sub};
 
 /// The name of the service's container in its task.
 const CONTAINER: &str = "app";

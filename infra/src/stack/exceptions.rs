@@ -5,7 +5,7 @@
 
 use super::network::Network;
 use super::{Settings, Watched};
-use crate::cdk::Stack;
+use cfn_kit::Stack;
 
 const NO_CERTIFICATE: &str = "there is no certificate; with https.certificate this listener speaks HTTPS";
 const NO_LOG: &str = "there is no log bucket; with logs.access or logs.access_bucket there is";

@@ -4,9 +4,9 @@ use super::keys::Keys;
 use super::load_balancer::LoadBalancing;
 use super::part::{Marking, Serves};
 use super::{Settings, tags};
-use crate::cdk::{Expr, Stack, join};
-use crate::resources::logs::LogGroup;
-use crate::resources::waf::{DefaultAction, LoggingConfiguration, Rule, Visibility, WebAcl, WebAclAssociation};
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::resources::waf::{DefaultAction, LoggingConfiguration, Rule, Visibility, WebAcl, WebAclAssociation};
+use cfn_kit::{Expr, Stack, join};
 
 /// Requests that one address may send in five minutes. The cutover's own probes are ten a second for half a minute.
 const REQUESTS: u32 = 10_000;

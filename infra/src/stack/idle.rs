@@ -3,9 +3,9 @@
 use super::Settings;
 use super::cutover::Cutover;
 use super::part::{Marking, Serves};
-use crate::cdk::Stack;
-use crate::resources::events::{Rule, Target};
-use crate::resources::lambda::Permission;
+use cfn_kit::Stack;
+use cfn_kit::resources::events::{Rule, Target};
+use cfn_kit::resources::lambda::Permission;
 
 /// How often the function is asked: the environment sleeps so much later than it may, at most.
 const SCHEDULE: &str = "rate(5 minutes)";

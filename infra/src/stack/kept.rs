@@ -6,7 +6,7 @@ use model::color::Color;
 use serde_json::Value;
 
 use super::part::Serves;
-use crate::resources::values::{Port, SecretReference};
+use cfn_kit::resources::values::{Port, SecretReference};
 
 /// What halves that stay need from the rest of the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

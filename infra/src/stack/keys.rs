@@ -2,10 +2,10 @@
 
 use super::part::{Marking, Serves};
 use super::{Settings, tags};
-use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join, sub};
-use crate::resources::kms::Key;
-use crate::resources::logs::LogGroup;
-use crate::resources::s3::BucketEncryption;
+use cfn_kit::resources::kms::Key;
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::resources::s3::BucketEncryption;
+use cfn_kit::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join, sub};
 
 /// The stack's key, where it has one of its own.
 pub struct Keys {

@@ -11,12 +11,12 @@ use super::network::Network;
 use super::part::{Marking, Serves};
 use super::side::Sides;
 use super::{Settings, tags};
-use crate::cdk::{Expr, Ref, Stack, Statement, join, own_arn};
-use crate::resources::elbv2::{
+use cfn_kit::resources::elbv2::{
     Action, Attribute, Certificate, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol, Scheme,
     SslPolicy, TargetGroup,
 };
-use crate::resources::values::Port;
+use cfn_kit::resources::values::Port;
+use cfn_kit::{Expr, Ref, Stack, Statement, join, own_arn};
 use model::names::ENVIRONMENT_HEADER;
 
 /// What a listener answers as long as it has no rule of the cutover function's.

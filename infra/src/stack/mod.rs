@@ -26,14 +26,15 @@ mod scaling;
 pub mod settings;
 mod side;
 pub mod storage;
+pub mod values;
 
 use model::color::Color;
 
 use part::Marking;
 
-use crate::cdk::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Template, Test};
-use crate::resources::ecs::ImageByDigest;
-use crate::resources::s3::Bucket;
+use cfn_kit::resources::ecs::ImageByDigest;
+use cfn_kit::resources::s3::Bucket;
+use cfn_kit::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Template, Test};
 
 pub use cutover::FUNCTION_TIMEOUT;
 pub use environment::{Environment, Fleet, Foundation, Parts};
@@ -284,6 +285,6 @@ fn release(stack: &mut Stack, color: Color) -> Release {
 
 /// The tags of a resource: its name in the console. CloudFormation adds its own with the stack's name.
 fn tags(name: &str) -> Vec<Tag> {
-    let name = crate::cdk::join(&[Expr::stack_name(), format!("-{name}").into()]);
+    let name = cfn_kit::join(&[Expr::stack_name(), format!("-{name}").into()]);
     vec![Tag::name(name)]
 }

@@ -10,7 +10,7 @@ use super::environment::{Environment, Fleet};
 use super::load_balancer::LoadBalancing;
 use super::pipeline;
 use super::storage::Storage;
-use crate::cdk::Stack;
+use cfn_kit::Stack;
 
 const PROD_URL: &str = "ProdUrl";
 const DEV_URL: &str = "DevUrl";

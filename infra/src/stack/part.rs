@@ -8,7 +8,7 @@ use model::color::Color;
 use serde_json::{Value, json};
 
 use super::load_balancer::title;
-use crate::cdk::{Scope, Stack};
+use cfn_kit::{Scope, Stack};
 
 /// The key of this product's metadata, in a resource and in the template.
 pub const METADATA: &str = "bluegreen";

@@ -9,9 +9,9 @@ use super::load_balancer::LoadBalancing;
 use super::settings::Ci;
 use super::storage::Storage;
 use super::{Both, Settings, cutover, environment, tags};
-use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement};
-use crate::resources::iam::{OidcProvider, Policy, Role};
-use crate::resources::values::{RefName, TokenSubject};
+use crate::stack::values::{RefName, TokenSubject};
+use cfn_kit::resources::iam::{OidcProvider, Policy, Role};
+use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement};
 
 /// The issuer of the tokens of GitHub Actions:
 /// <https://docs.github.com/en/actions/reference/security/oidc>.

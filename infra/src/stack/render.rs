@@ -13,8 +13,8 @@ use super::network::groups::TASKS;
 use super::part::METADATA;
 use super::settings::OWN_VARIABLES;
 use super::{Both, Kept, Settings, synthesize_over};
-use crate::cdk::SynthError;
 use crate::error::Error;
+use cfn_kit::SynthError;
 
 /// The version of what the template's metadata says.
 const FORMAT: u64 = 2;

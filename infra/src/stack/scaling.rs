@@ -8,11 +8,11 @@ use model::color::Color;
 use super::load_balancer::title;
 use super::part::Marking;
 use super::{Settings, Watched};
-use crate::cdk::{Expr, Ref, Stack, join};
-use crate::resources::autoscaling::{CustomizedMetric, ScalableTarget, ScalingPolicy, TargetTracking};
-use crate::resources::cloudwatch::{Dimension, Metric, MetricQuery};
-use crate::resources::elbv2::TargetGroup;
-use crate::resources::values::Count;
+use cfn_kit::resources::autoscaling::{CustomizedMetric, ScalableTarget, ScalingPolicy, TargetTracking};
+use cfn_kit::resources::cloudwatch::{Dimension, Metric, MetricQuery};
+use cfn_kit::resources::elbv2::TargetGroup;
+use cfn_kit::resources::values::Count;
+use cfn_kit::{Expr, Ref, Stack, join};
 
 /// Seconds after more tasks before still more are added: less than a task needs to become healthy is of no use.
 const SCALE_OUT_COOLDOWN: u32 = 60;

@@ -8,13 +8,13 @@ use super::access_log::AccessLog;
 use super::keys::Keys;
 use super::part::{Marking, Serves};
 use super::tags;
-use crate::cdk::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, Tag, join};
-use crate::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
-use crate::resources::s3::{
+use cfn_kit::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
+use cfn_kit::resources::s3::{
     AbortIncompleteMultipartUpload, Bucket, BucketLogging, BucketPolicy, Lifecycle, LifecycleRule,
     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
 };
-use crate::resources::values::RetentionDays;
+use cfn_kit::resources::values::RetentionDays;
+use cfn_kit::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, Tag, join};
 
 /// Key prefix of the function's code.
 const CODE_PREFIX: &str = "code/";

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use infra::cdk::assertions::Checked;
+use cfn_kit::assertions::Checked;
 use infra::stack::synthesize;
 use regex_lite::Regex;
 use serde_json::Value;

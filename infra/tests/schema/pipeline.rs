@@ -1,7 +1,7 @@
 //! The role of jobs that deploy allows what CloudFormation calls in its name, as the schemas say, if a release changes; what
 //! is left out is named with its reason.
 
-use infra::cdk::assertions::Checked;
+use cfn_kit::assertions::Checked;
 use infra::stack::{Settings, synthesize};
 
 use crate::profiles::profile;

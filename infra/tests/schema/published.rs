@@ -37,7 +37,7 @@ impl Published {
     }
 }
 
-/// Every resource type that is written in `infra/src/resources`.
+/// Every resource type that is written in `crates/cfn-kit/src/resources`.
 pub fn written_types() -> Vec<String> {
     fn visit(folder: PathBuf, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -52,7 +52,7 @@ pub fn written_types() -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    visit(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/resources"), &mut found);
+    visit(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cfn-kit/src/resources"), &mut found);
     found.sort();
     assert!(found.len() > 20, "the resource types are not where this test looks for them: {found:?}");
     found

@@ -49,12 +49,12 @@ fn words(text: &str) -> String {
 fn the_table_of_replacing_properties_says_what_the_schemas_say() {
     let Some(published) = Published::find() else { return };
     let types: BTreeSet<String> =
-        written_types().into_iter().chain(infra::resources::schema::types().map(str::to_owned)).collect();
+        written_types().into_iter().chain(cfn_kit::resources::schema::types().map(str::to_owned)).collect();
     let lines: BTreeMap<String, String> =
         types.iter().map(|name| (name.clone(), line(name, &published.schema(name)))).collect();
     let body: Vec<String> = lines.values().map(|line| format!("    {line},\n")).collect();
     let expected = format!("{HEAD}{}];\n", body.concat());
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/resources/schema/replacing.rs");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cfn-kit/src/resources/schema/replacing.rs");
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(&path, &expected).unwrap();
         return;

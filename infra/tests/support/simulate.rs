@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use infra::cdk::assertions::Checked;
+use cfn_kit::assertions::Checked;
 use serde_json::Value;
 
 /// What stands for the pseudo parameters.

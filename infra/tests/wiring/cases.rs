@@ -10,13 +10,13 @@ pub struct Case {
 
 /// What every case uses.
 pub const COMMON: &str = "
-use infra::cdk::{Arn, Expr, Id, Ref, Stack};
-use infra::resources::ec2::{SecurityGroup, Subnet};
-use infra::resources::ecs::{ContainerDefinition, FargateSize, ImageByDigest, TaskDefinition};
-use infra::resources::elbv2::{Action, Listener, ListenerRule, TargetGroup};
-use infra::resources::iam::Role;
-use infra::resources::logs::LogGroup;
-use infra::resources::values::{Count, Port};
+use cfn_kit::{Arn, Expr, Id, Ref, Stack};
+use cfn_kit::resources::ec2::{SecurityGroup, Subnet};
+use cfn_kit::resources::ecs::{ContainerDefinition, FargateSize, ImageByDigest, TaskDefinition};
+use cfn_kit::resources::elbv2::{Action, Listener, ListenerRule, TargetGroup};
+use cfn_kit::resources::iam::Role;
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::resources::values::{Count, Port};
 use infra::stack::{Blue, Environment, Fleet, Green, LoadBalancing, Network, Own, Parts, Release, Settings, Sides};
 ";
 

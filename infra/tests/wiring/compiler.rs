@@ -8,7 +8,8 @@ use serde_json::Value;
 
 /// The compiler, and the library that programs are checked against.
 pub struct Compiler {
-    library: PathBuf,
+    infra: PathBuf,
+    cfn_kit: PathBuf,
 }
 
 /// What the compiler says is wrong.
@@ -20,25 +21,33 @@ pub struct Mistake {
 }
 
 impl Compiler {
-    /// The library that this test is linked with: the newest one beside it that is not newer than itself, and that can
-    /// be used. (Cargo leaves those of earlier builds there.)
+    /// The libraries that this test is linked with: the newest ones beside it that are not newer than itself, and that
+    /// can be used together. (Cargo leaves those of earlier builds there.)
     pub fn find() -> Self {
         let me = std::env::current_exe().unwrap();
         let built = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).unwrap();
-        let mut found: Vec<(SystemTime, PathBuf)> = std::fs::read_dir(me.parent().unwrap())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| {
-                let name = path.file_name().unwrap().to_string_lossy();
-                name.starts_with("libinfra-") && name.ends_with(".rlib")
-            })
-            .map(|path| (built(&path), path))
-            .filter(|(time, _)| *time <= built(&me))
-            .collect();
-        found.sort();
-        let usable = |library: &PathBuf| Self { library: library.clone() }.check("use infra::cdk as _;").is_empty();
-        let library = found.into_iter().rev().map(|(_, path)| path).find(usable);
-        Self { library: library.expect("the library is beside the test that uses it") }
+        let candidates = |start: &str| {
+            let mut found: Vec<(SystemTime, PathBuf)> = std::fs::read_dir(me.parent().unwrap())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| {
+                    let name = path.file_name().unwrap().to_string_lossy();
+                    name.starts_with(start) && name.ends_with(".rlib")
+                })
+                .map(|path| (built(&path), path))
+                .filter(|(time, _)| *time <= built(&me))
+                .collect();
+            found.sort();
+            found.into_iter().rev().map(|(_, path)| path).collect::<Vec<_>>()
+        };
+        // They fit together if a type of one is the type of the other.
+        let probe = "pub fn add(template: infra::stack::Settings) -> Result<cfn_kit::Template, Vec<cfn_kit::SynthError>> \
+                     { infra::stack::synthesize(&template) }";
+        let pairs = candidates("libinfra-").into_iter().flat_map(|infra| {
+            candidates("libcfn_kit-").into_iter().map(move |cfn_kit| Self { infra: infra.clone(), cfn_kit })
+        });
+        let usable = |libraries: &Self| libraries.check(probe).is_empty();
+        pairs.into_iter().find(usable).expect("the libraries are beside the test that uses them")
     }
 
     /// What is wrong with a program, in the order of its lines.
@@ -46,11 +55,12 @@ impl Compiler {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("program.rs");
         std::fs::write(&file, program).unwrap();
-        let dependencies = self.library.parent().unwrap().display();
+        let dependencies = self.infra.parent().unwrap().display();
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
             .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--cap-lints", "allow"])
             .args(["--error-format", "json", "-L", &format!("dependency={dependencies}")])
-            .args(["--extern", &format!("infra={}", self.library.display())])
+            .args(["--extern", &format!("infra={}", self.infra.display())])
+            .args(["--extern", &format!("cfn_kit={}", self.cfn_kit.display())])
             .arg("--out-dir")
             .arg(folder.path())
             .arg(&file)

@@ -132,10 +132,12 @@ async fn tools(context: &Context) -> Vec<Check> {
             let lambda = version(&workspace, &["lambda", "--version"]).await;
             check("cargo-lambda", lambda, "make setup installs it into .venv")
         }
-        FunctionSource::Ready { from, .. } => match source.zip(context.settings.app.architecture.into()).await {
-            Ok(_) => Check::good(FUNCTION, from),
-            Err(error) => Check::bad(FUNCTION, &error),
-        },
+        FunctionSource::Ready { from, .. } => {
+            match source.zip(crate::build::image_architecture(context.settings.app.architecture)).await {
+                Ok(_) => Check::good(FUNCTION, from),
+                Err(error) => Check::bad(FUNCTION, &error),
+            }
+        }
     });
     checks
 }

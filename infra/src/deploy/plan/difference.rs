@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::evaluate::{Described, single};
-use crate::resources::schema::Replaces;
+use cfn_kit::resources::schema::Replaces;
 
 /// What happens to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::cdk::{Expr, Id, Ref, Stack};
-use crate::resources::ec2::{Eip, Peer, Rule, SecurityGroup, Vpc};
-use crate::resources::values::Port;
 use crate::stack::part::{Marking, Serves};
 use crate::stack::{Settings, TaskNetwork, tags};
+use cfn_kit::resources::ec2::{Eip, Peer, Rule, SecurityGroup, Vpc};
+use cfn_kit::resources::values::Port;
+use cfn_kit::{Expr, Id, Ref, Stack};
 
 /// Logical id of the load balancer's group.
 const LOAD_BALANCER: &str = "LoadBalancerSecurityGroup";

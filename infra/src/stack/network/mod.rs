@@ -8,9 +8,9 @@ use super::kept::Kept;
 use super::keys::Keys;
 use super::part::{Marking, Serves};
 use super::{Settings, TaskNetwork};
-use crate::cdk::{Expr, Id, Ref, Stack};
-use crate::resources::ec2::{Eip, Route, SecurityGroup, Subnet, Vpc, VpcEndpoint};
-use crate::resources::lambda::VpcConfig;
+use cfn_kit::resources::ec2::{Eip, Route, SecurityGroup, Subnet, Vpc, VpcEndpoint};
+use cfn_kit::resources::lambda::VpcConfig;
+use cfn_kit::{Expr, Id, Ref, Stack};
 
 /// The network of the stack.
 pub struct Network {

@@ -1,16 +1,16 @@
 //! Where things are: subnets of a VPC of the stack's own, or of one that exists.
 
-use crate::cdk::{Expr, Id, PolicyDocument, Ref, Stack, Statement, Test, sub};
-use crate::resources::ec2::{
-    FlowLog, InternetGateway, Route, RouteTable, Subnet, SubnetRouteTableAssociation, Through, Vpc,
-    VpcGatewayAttachment,
-};
-use crate::resources::iam::{Policy, Role};
-use crate::resources::logs::LogGroup;
-use crate::resources::values::{Cidr, ZoneName};
 use crate::stack::keys::Keys;
 use crate::stack::part::{Marking, Serves};
 use crate::stack::{Settings, parameter, settings, tags};
+use cfn_kit::resources::ec2::{
+    FlowLog, InternetGateway, Route, RouteTable, Subnet, SubnetRouteTableAssociation, Through, Vpc,
+    VpcGatewayAttachment,
+};
+use cfn_kit::resources::iam::{Policy, Role};
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::resources::values::{Cidr, ZoneName};
+use cfn_kit::{Expr, Id, PolicyDocument, Ref, Stack, Statement, Test, sub};
 
 /// A zone that the stack's own VPC has subnets in.
 #[derive(Clone)]

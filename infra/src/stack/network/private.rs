@@ -2,13 +2,13 @@
 
 use super::WaysOut;
 use super::own::{Kind, Place, Zone, default_route, subnet};
-use crate::cdk::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, sub};
-use crate::resources::ec2::{
-    Eip, EndpointKind, NatGateway, Peer, RouteTable, Rule, SecurityGroup, Through, VpcEndpoint,
-};
-use crate::resources::values::Port;
 use crate::stack::kept::Kept;
 use crate::stack::{Settings, tags};
+use cfn_kit::resources::ec2::{
+    Eip, EndpointKind, NatGateway, Peer, RouteTable, Rule, SecurityGroup, Through, VpcEndpoint,
+};
+use cfn_kit::resources::values::Port;
+use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, sub};
 
 /// Tasks in private subnets that go out through NAT gateways. One in each zone: the loss of a zone stays in it.
 pub(super) fn with_nat(stack: &mut Stack, settings: &Settings, mut place: Place) -> (Place, WaysOut) {

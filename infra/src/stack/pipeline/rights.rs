@@ -6,9 +6,9 @@
 use model::color::Color;
 
 use super::Parts;
-use crate::cdk::{Expr, Ref, Statement, own_arn, sub};
-use crate::resources::elbv2::TargetGroup;
-use crate::resources::logs::LogGroup;
+use cfn_kit::resources::elbv2::TargetGroup;
+use cfn_kit::resources::logs::LogGroup;
+use cfn_kit::{Expr, Ref, Statement, own_arn, sub};
 
 /// What the command itself calls in a job that deploys: `diff`, `deploy --version`, `status`, `history`, `logs`.
 pub(super) fn deploy(parts: &Parts<'_>) -> Vec<Statement> {

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 use crate::error::{Doing, Error, Result};
-use crate::resources::values::{Cidr, Port, RegionName, SecretReference, StackName, TagKey, TagValue, VariableName};
+use crate::stack::values::TagKey;
+use cfn_kit::resources::values::{Cidr, Port, RegionName, SecretReference, StackName, TagValue, VariableName};
 
 pub use documentation::{Key, Table};
 pub(super) use rules::OWN_VARIABLES;

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::documentation::table;
-use crate::resources::ecs::FargateSize;
-use crate::resources::lambda::Architecture;
-use crate::resources::values::{
+use crate::stack::values::{
+    ImageName, IssuerName, PackageName, ProviderArn, RefName, RepositoryName, SettleSeconds, TokenSubject,
+    VersionHeader, VersionLabel,
+};
+use cfn_kit::resources::ecs::FargateSize;
+use cfn_kit::resources::lambda::Architecture;
+use cfn_kit::resources::values::{
     Amount, BucketName, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName,
-    DrainSeconds, Email, GraceSeconds, ImageName, IssuerName, PackageName, Percent, Port, ProviderArn, RefName,
-    RepositoryName, RetentionDays, SettleSeconds, SubnetId, TokenSubject, UrlPath, UserId, VersionHeader, VersionLabel,
-    VpcId, ZoneName,
+    DrainSeconds, Email, GraceSeconds, Percent, Port, RetentionDays, SubnetId, UrlPath, UserId, VpcId, ZoneName,
 };
 
 table! {
@@ -205,6 +207,6 @@ table! {
 }
 
 /// A default that is known to be acceptable.
-fn known<T: for<'a> TryFrom<&'a str, Error = crate::resources::values::Unacceptable>>(text: &'static str) -> T {
+fn known<T: for<'a> TryFrom<&'a str, Error = cfn_kit::InvalidValue>>(text: &'static str) -> T {
     T::try_from(text).unwrap_or_else(|error| unreachable!("a default of the settings: {error}"))
 }

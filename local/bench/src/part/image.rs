@@ -19,7 +19,11 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     let settings = Settings::default();
     std::env::set_current_dir(bench.project()).doing(|| "go to the project".to_owned())?;
     let workspace = Workspace::find(&settings.app)?;
-    let image = runtime.block_on(workspace.image("1", settings.app.architecture.into(), settings.app.port.get()))?;
+    let image = runtime.block_on(workspace.image(
+        "1",
+        infra::build::image_architecture(settings.app.architecture),
+        settings.app.port.get(),
+    ))?;
     #[expect(clippy::cast_precision_loss, reason = "an image has some megabytes")]
     let size = Figures::once(image.size() as f64);
     findings.row(Row::new("image, compressed", Unit::Bytes, size).target(Target::AtMost(1.5 * MIB)));

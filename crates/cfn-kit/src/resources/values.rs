@@ -1,89 +1,19 @@
 //! Values that properties and settings can have. Each type accepts only what AWS accepts, so a port is no number of
 //! tasks and a typing mistake in a CIDR is found before AWS sees it; its error says what would be accepted.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ec2::{Subnet, Vpc};
-use super::s3::Bucket;
-use crate::cdk::{Expr, Id, Matched, Name};
+use crate::{Expr, InvalidValue, Matched};
 
-/// Why a value was not accepted: what the value must be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unacceptable(String);
-
-impl Unacceptable {
-    /// A value was not accepted: what it is, and what it must be.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
-/// Declares whole numbers within limits.
-macro_rules! numbers {
-    ($( $(#[$about:meta])+ pub struct $name:ident($type:ty): $min:literal..=$max:literal; )+) => { $(
-        $(#[$about])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-        #[serde(try_from = "i64", into = "i64")]
-        pub struct $name($type);
-
-        impl $name {
-            /// The smallest one.
-            pub const MIN: $type = $min;
-            /// The largest one.
-            pub const MAX: $type = $max;
-
-            /// The number, checked when it is compiled.
-            ///
-            /// # Panics
-            /// At compile time in a constant, where `value` is out of the limits.
-            #[allow(clippy::manual_range_contains, unused_comparisons, clippy::absurd_extreme_comparisons)]
-            pub const fn of(value: $type) -> Self {
-                assert!(value >= $min && value <= $max, "out of the limits");
-                Self(value)
-            }
-
-            /// The number as a plain one.
-            pub const fn get(self) -> $type {
-                self.0
-            }
-        }
-
-        impl TryFrom<i64> for $name {
-            type Error = Unacceptable;
-
-            fn try_from(value: i64) -> Result<Self, Unacceptable> {
-                let fitting = <$type>::try_from(value).ok().filter(|value| ($min..=$max).contains(value));
-                fitting.map(Self).ok_or_else(|| Unacceptable(format!("{value} is not from {} to {}", $min, $max)))
-            }
-        }
-
-        impl From<$name> for i64 {
-            fn from(number: $name) -> Self {
-                number.0.into()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    )+ };
-}
-
-numbers! {
+crate::checked_numbers! {
     /// A TCP port.
     pub struct Port(u16): 1..=65535;
     /// Tasks in an environment.
     pub struct Count(u16): 1..=1000;
     /// Seconds that a replaced task may take to finish its requests.
     pub struct DrainSeconds(u16): 0..=3600;
-    /// Seconds that the load balancer may take to follow a cutover.
-    pub struct SettleSeconds(u16): 1..=600;
     /// Seconds between two health checks of a target.
     pub struct CheckInterval(u16): 5..=300;
     /// Seconds within which a health check must be answered.
@@ -98,74 +28,16 @@ numbers! {
     pub struct GraceSeconds(u32): 0..=2_147_483;
 }
 
-/// Declares texts that match a rule.
-macro_rules! texts {
-    ($( $(#[$about:meta])+ pub struct $name:ident: $rule:expr, $words:literal; )+) => { $(
-        $(#[$about])+
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = Unacceptable;
-
-            fn try_from(text: String) -> Result<Self, Unacceptable> {
-                let rule: fn(&str) -> bool = $rule;
-                if rule(&text) { Ok(Self(text)) } else { Err(Unacceptable(format!("{text:?} is not {}", $words))) }
-            }
-        }
-
-        impl TryFrom<&str> for $name {
-            type Error = Unacceptable;
-
-            fn try_from(text: &str) -> Result<Self, Unacceptable> {
-                text.to_owned().try_into()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> Self {
-                text.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )+ };
-}
-
-texts! {
+crate::checked_texts! {
     /// The path of a URL.
     pub struct UrlPath: |text| text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()),
         "a path: it begins with / and has no spaces";
-    /// The name of the HTTP header that tells a version, or nothing where none does.
-    pub struct VersionHeader: |text| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-        "a header's name: letters, digits, - and _, at most 40; nothing where no header tells the version";
     /// The name of a CloudFormation stack.
     pub struct StackName: is_stack_name,
         "a stack name: a letter and then letters, digits and hyphens, at most 100";
-    /// The name of a Cargo package.
-    pub struct PackageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-        "a package name: letters, digits, - and _";
-    /// The name of an image, or the path of an archive with one; `{version}` in it stands for the version.
-    pub struct ImageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
-        "the name of an image, such as registry.example/app:{version} or build/app-{version}.tar";
     /// An image that cannot change: its registry and repository, and the digest of its content.
     pub struct ImageByDigest: |text| text.split_once("@sha256:").is_some_and(|(name, digest)| is_image_name(name) && is_sha256(digest)),
         "an image by digest, such as registry.example/app@sha256: and 64 hexadecimal digits";
-    /// The label of a version.
-    pub struct VersionLabel: |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)),
-        "a version: letters, digits, dots, hyphens and underscores, at most 64";
     /// A user of a container.
     pub struct UserId: |text| text.splitn(2, ':').all(|id| id.parse::<u32>().is_ok()),
         "a user by number, uid or uid:gid, such as 65532:65532";
@@ -190,24 +62,9 @@ texts! {
     /// A name in the domain name system.
     pub struct DomainName: is_domain,
         "a domain name, such as www.example.com";
-    /// A repository on GitHub, with or without the ids that never change.
-    pub struct RepositoryName: is_repository,
-        "a repository as GitHub names it, owner/name, or with both ids, owner@123/name@456";
-    /// The issuer of OIDC tokens: its URL without `https://`.
-    pub struct IssuerName: is_issuer,
-        "the issuer of OIDC tokens without https://, such as gitlab.com";
-    /// The subject of an OIDC token (its claim `sub`). Without what means something in a policy (`*`, `?`, `$`).
-    pub struct TokenSubject: |text| (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"*?$".contains(&byte)),
-        "a token's subject, exactly as the issuer writes it: no spaces, and no * ? $";
     /// An availability zone of a region.
     pub struct ZoneName: is_zone,
         "an availability zone, such as eu-central-1a";
-    /// The name of an environment or a branch on GitHub. Without what means something in a condition (`*` and `?`), or in a token's subject (`:`).
-    pub struct RefName: |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte)),
-        "a name of letters, digits and . _ - /";
-    /// The ARN of an OIDC provider.
-    pub struct ProviderArn: |text| text.strip_prefix("arn:").is_some_and(|rest| rest.contains(":iam::") && rest.contains(":oidc-provider/")),
-        "the ARN of an OIDC provider (arn:aws:iam::ACCOUNT:oidc-provider/token.actions.githubusercontent.com)";
     /// Where a secret is kept.
     pub struct SecretReference: |text| is_arn(text, "secretsmanager", "secret:") || is_arn(text, "ssm", "parameter/"),
         "a reference to a secret: the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of an SSM parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME). The value itself does not belong into this file";
@@ -216,9 +73,6 @@ texts! {
         "the name of an environment variable: letters, digits and _, not beginning with a digit";
     /// An address that mail is sent to.
     pub struct Email: is_mail_address, "a mail address";
-    /// The key of a tag.
-    pub struct TagKey: |text| (1..=128).contains(&text.len()) && is_tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("bluegreen:") && text != "Name",
-        "the key of a tag of your own: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and not beginning with aws: or bluegreen:";
     /// The value of a tag.
     pub struct TagValue: |text| text.len() <= 256 && is_tag_text(text),
         "the value of a tag: at most 256 letters, digits, spaces and _.:/=+-@";
@@ -279,31 +133,6 @@ fn is_mail_address(text: &str) -> bool {
         && parts.is_some_and(|(name, host)| !name.is_empty() && is_domain(&host.to_ascii_lowercase()))
 }
 
-/// Whether this is `owner/name`, or `owner@ID/name@ID`.
-fn is_repository(text: &str) -> bool {
-    let Some((owner, name)) = text.split_once('/') else { return false };
-    let is_name = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match (owner.split_once('@'), name.split_once('@')) {
-        (None, None) => is_name(owner) && is_name(name),
-        (Some((owner, owner_id)), Some((name, name_id))) => {
-            is_name(owner) && is_name(name) && is_number(owner_id) && is_number(name_id)
-        }
-        _ => false,
-    }
-}
-
-/// Whether this is a host, or a host with a path.
-fn is_issuer(text: &str) -> bool {
-    let mut parts = text.split('/');
-    parts.next().is_some_and(is_domain)
-        && parts.all(|part| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        })
-}
-
 /// Whether this is a region with the letter of a zone behind it. The names of local zones have more to them
 /// (us-west-2-lax-1a), and Fargate is in none of them.
 fn is_zone(text: &str) -> bool {
@@ -355,17 +184,6 @@ impl SecretReference {
     }
 }
 
-impl RepositoryName {
-    /// How tokens name it: by its names, and, if its ids are known, by names and ids.
-    pub fn in_tokens(&self) -> Vec<String> {
-        if !self.0.contains('@') {
-            return vec![self.0.clone()];
-        }
-        let names = self.0.split('/').map(|part| part.split('@').next().unwrap_or_default()).collect::<Vec<_>>();
-        vec![names.join("/"), self.0.clone()]
-    }
-}
-
 impl Matched for ZoneName {
     // As `is_zone`.
     const PATTERN: &'static str = "^([a-z]+(-[a-z]+)+-[0-9]+[a-z])?$";
@@ -402,24 +220,6 @@ impl From<ImageByDigest> for Expr<ImageByDigest> {
     }
 }
 
-impl From<&BucketName> for Expr<Name<Bucket>> {
-    fn from(name: &BucketName) -> Self {
-        Self::from_json(name.as_str().into())
-    }
-}
-
-impl From<&VpcId> for Expr<Id<Vpc>> {
-    fn from(id: &VpcId) -> Self {
-        Self::from_json(id.as_str().into())
-    }
-}
-
-impl From<&SubnetId> for Expr<Id<Subnet>> {
-    fn from(id: &SubnetId) -> Self {
-        Self::from_json(id.as_str().into())
-    }
-}
-
 /// Days that logs are kept: what CloudWatch Logs offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "i64", into = "i64")]
@@ -436,12 +236,12 @@ impl RetentionDays {
 }
 
 impl TryFrom<i64> for RetentionDays {
-    type Error = Unacceptable;
+    type Error = InvalidValue;
 
-    fn try_from(days: i64) -> Result<Self, Unacceptable> {
+    fn try_from(days: i64) -> Result<Self, InvalidValue> {
         Self::OFFERED.into_iter().find(|offered| i64::from(*offered) == days).map(Self).ok_or_else(|| {
             let offered: Vec<String> = Self::OFFERED.iter().map(u16::to_string).collect();
-            Unacceptable(format!("{days} days are not offered by CloudWatch Logs, only {}", offered.join(", ")))
+            InvalidValue::new(format!("{days} days are not offered by CloudWatch Logs, only {}", offered.join(", ")))
         })
     }
 }
@@ -480,26 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_has_both_ids_or_none() {
-        let in_tokens = |text| RepositoryName::try_from(text).map(|name: RepositoryName| name.in_tokens());
-        assert_eq!(in_tokens("example/shop").unwrap(), ["example/shop"]);
-        assert_eq!(in_tokens("example@1/shop@23").unwrap(), ["example/shop", "example@1/shop@23"]);
-        for bad in ["shop", "example/*", "example@1/shop", "example/shop@1", "a@x/b@1", "a@/b@", "a@1@2/b@3", "a/b/c"] {
-            assert!(in_tokens(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_issuer_is_a_host_with_a_path_if_need_be() {
-        for good in ["gitlab.com", "agent.buildkite.com", "oidc.circleci.com/org/0a1b-2c"] {
-            assert!(IssuerName::try_from(good).is_ok(), "{good}");
-        }
-        for bad in ["https://gitlab.com", "gitlab", "gitlab.com/", "*.gitlab.com", ""] {
-            assert!(IssuerName::try_from(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn a_zone_is_a_region_and_a_letter() {
         for good in ["eu-central-1a", "us-gov-west-1b", "ap-northeast-1d"] {
             assert!(ZoneName::try_from(good).is_ok(), "{good}");
@@ -513,13 +293,5 @@ mod tests {
     fn numbers_say_their_limits() {
         assert_eq!(Port::try_from(0).unwrap_err().to_string(), "0 is not from 1 to 65535");
         assert_eq!(CheckInterval::try_from(5).map(CheckInterval::get), Ok(5));
-    }
-
-    #[test]
-    fn tags_of_the_stack_itself_cannot_be_taken() {
-        for bad in ["aws:x", "AWS:x", "bluegreen:stack", "Name", ""] {
-            assert!(TagKey::try_from(bad).is_err(), "{bad}");
-        }
-        assert!(TagKey::try_from("team").is_ok());
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::kms::Key;
 use super::values::RetentionDays;
-use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag, sub};
+use crate::{Arn, Expr, Name, Ref, Resource, Tag, sub};
 
 /// A group of log streams that are kept for the same time.
 #[derive(Clone, Debug, Serialize)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
+use super::references::{cycles, dangling};
 use super::scope::Scope;
 use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 
@@ -60,6 +61,17 @@ pub enum SynthError {
         /// What the serializer said.
         reason: String,
     },
+    /// Something refers to what the stack does not have: a resource of another stack, or a name with a typing mistake.
+    #[error("{from} refers to {to}, which the stack does not have")]
+    DanglingReference {
+        /// The logical id of what refers.
+        from: String,
+        /// The name that it refers to.
+        to: String,
+    },
+    /// Resources refer to each other in a circle, so none of them can be the first.
+    #[error("these resources refer to each other in a circle: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
 }
 
 /// A stack under construction.
@@ -196,19 +208,25 @@ impl Stack {
     }
 
     /// The finished template, or every mistake that was made.
+    ///
+    /// # Errors
+    /// An id that is used twice or that CloudFormation does not accept, properties that are no JSON, a reference to what
+    /// the stack does not have, and resources that refer to each other in a circle.
     pub fn finish(mut self) -> Result<Template, Vec<SynthError>> {
         self.resources.values_mut().for_each(|resource| resource.add_tags(&self.tags));
-        if !self.errors.is_empty() {
-            return Err(self.errors);
-        }
-        Ok(Template::new(
+        let mut errors = self.errors;
+        let template = Template::new(
             self.description,
             template_metadata(self.metadata, &self.groups),
             self.parameters,
             self.conditions,
             self.resources,
             self.outputs,
-        ))
+        );
+        if errors.is_empty() {
+            errors = broken_references(&serde_json::to_value(&template).unwrap_or_default());
+        }
+        if errors.is_empty() { Ok(template) } else { Err(errors) }
     }
 
     fn insert(&mut self, id: &str, mut body: ResourceBody) {
@@ -243,6 +261,13 @@ impl Stack {
             self.errors.push(SynthError::BadId(id.to_owned()));
         }
     }
+}
+
+/// References to what is not there, and circles of resources.
+fn broken_references(template: &Value) -> Vec<SynthError> {
+    let dangling = dangling(template).into_iter();
+    let dangling = dangling.map(|it| SynthError::DanglingReference { from: it.from, to: it.to });
+    dangling.chain(cycles(template).into_iter().map(SynthError::Cycle)).collect()
 }
 
 /// The template's metadata: its entries, and how the console groups the parameters.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::kms::Key;
-use crate::cdk::{Arn, Expr, Name, Ref, Resource, Tag};
+use crate::{Arn, Expr, Name, Ref, Resource, Tag};
 
 /// A repository of container images.
 #[derive(Clone, Debug, Serialize)]

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::kms::Key;
-use super::values::RetentionDays;
-use crate::cdk::{Arn, Expr, Name, PolicyDocument, Ref, Resource, Tag};
+use super::values::{BucketName, RetentionDays};
+use crate::{Arn, Expr, Name, PolicyDocument, Ref, Resource, Tag};
 
 /// A bucket, private and encrypted with S3's own key.
 #[derive(Clone, Debug, Serialize)]
@@ -29,6 +29,12 @@ pub struct Bucket {
 
 impl Resource for Bucket {
     const TYPE: &'static str = "AWS::S3::Bucket";
+}
+
+impl From<&BucketName> for Expr<Name<Bucket>> {
+    fn from(name: &BucketName) -> Self {
+        Self::from_json(name.as_str().into())
+    }
 }
 
 impl Ref<Bucket> {

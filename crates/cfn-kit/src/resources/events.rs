@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::lambda::Function;
 use super::sns::Topic;
-use crate::cdk::{Arn, Expr, Ref, Resource, own_arn};
+use crate::{Arn, Expr, Ref, Resource, own_arn};
 
 /// Tells targets of events that match a pattern, or of the time.
 #[derive(Clone, Debug, Serialize)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::sns::Topic;
-use crate::cdk::{Arn, Expr, Resource, Tag};
+use crate::{Arn, Expr, Resource, Tag};
 
 /// What a metric is of.
 #[derive(Clone, Debug, Serialize)]

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Tag;
-use super::assertions::Checked;
 use super::expr::Test;
+use super::references::references;
 use super::stack::Parameter;
 
 /// The key in a resource's metadata that says that it has no Rust type.
@@ -50,7 +50,7 @@ impl Template {
     /// outputs. Parameters and conditions stay, so an update from it to the whole adds and changes nothing else.
     #[must_use]
     pub fn only(&self, resources: &[&str], outputs: &[&str]) -> Self {
-        let references = Checked::new(self).references();
+        let references = references(&serde_json::to_value(self).unwrap_or_default());
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         let mut next = resources.to_vec();
         while let Some(id) = next.pop() {

@@ -1,25 +1,25 @@
 //! For tests of templates, one's own included: what a template has, and what it must not have.
 //!
 //! ```
-//! use infra::cdk::assertions::Checked;
-//! use infra::stack::{Settings, synthesize};
+//! use cfn_kit::assertions::Checked;
+//! use cfn_kit::Stack;
 //! use serde_json::json;
 //!
-//! let template = Checked::new(&synthesize(&Settings::default()).unwrap());
-//! template.has("AWS::ECS::Service", &json!({ "LaunchType": "FARGATE", "DesiredCount": 2 })).unwrap();
-//! assert_eq!(template.ids_of("AWS::ECS::Service").len(), 2);
+//! let mut stack = Stack::new("A stack");
+//! stack.add_untyped("Orders", "AWS::SQS::Queue", json!({ "SqsManagedSseEnabled": true }));
+//! let template = Checked::new(&stack.finish().unwrap());
+//! assert_eq!(template.has("AWS::SQS::Queue", &json!({ "SqsManagedSseEnabled": true })).unwrap(), "Orders");
 //! template.refers_only_to_what_exists().unwrap();
-//! template.allows_no_wildcards(&[]).unwrap_err();
+//! template.allows_no_wildcards(&[]).unwrap();
 //! ```
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Template;
 pub use super::references::{Kind, Reference};
-use super::references::{references, texts};
+use super::references::{dangling, references, texts};
 
 /// A template as its JSON, for looking at.
 #[derive(Clone, Debug)]
@@ -128,24 +128,12 @@ impl Checked {
 
     /// That every `Ref`, `Fn::GetAtt`, `Fn::Sub`, `DependsOn` and condition names something in the template.
     pub fn refers_only_to_what_exists(&self) -> Result<(), Finding> {
-        let names = |section: &str| -> BTreeSet<&str> {
-            self.template[section].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect()
-        };
-        let (resources, parameters, conditions) = (names("Resources"), names("Parameters"), names("Conditions"));
-        for reference in self.references() {
-            let known = match reference.kind {
-                Kind::Condition => conditions.contains(reference.to.as_str()),
-                Kind::Value => {
-                    reference.to.starts_with("AWS::")
-                        || resources.contains(reference.to.as_str())
-                        || parameters.contains(reference.to.as_str())
-                }
-            };
-            if !known {
-                return Err(Finding(format!("{} refers to {}, which is not there", reference.from, reference.to)));
+        match dangling(&self.template).first() {
+            None => Ok(()),
+            Some(reference) => {
+                Err(Finding(format!("{} refers to {}, which is not there", reference.from, reference.to)))
             }
         }
-        Ok(())
     }
 
     /// What refers to what: resources, outputs and conditions to resources, parameters and conditions.

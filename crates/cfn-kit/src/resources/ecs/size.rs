@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::resources::values::Unacceptable;
+use crate::InvalidValue;
 
 /// CPU units of a task, as a type: 1,024 are one vCPU.
 #[derive(Clone, Copy, Debug)]
@@ -80,34 +80,34 @@ impl fmt::Display for FargateSize {
 }
 
 impl FromStr for FargateSize {
-    type Err = Unacceptable;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, Unacceptable> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let pair = text.split_once('/').and_then(|(cpu, memory)| Some((cpu.parse().ok()?, memory.parse().ok()?)));
         let Some((cpu, memory)) = pair else {
-            return Err(Unacceptable::new(format!("{text:?} is not CPU units and MiB, such as 256/512")));
+            return Err(InvalidValue::new(format!("{text:?} is not CPU units and MiB, such as 256/512")));
         };
         match Self::OFFERED.iter().find(|(offered, _)| *offered == cpu) {
             Some((_, memories)) if memories.contains(&memory) => Ok(Self { cpu, memory }),
             Some((_, memories)) => {
                 let pairs: Vec<String> = memories.iter().map(|memory| format!("{cpu}/{memory}")).collect();
-                Err(Unacceptable::new(format!(
+                Err(InvalidValue::new(format!(
                     "Fargate has no size {text}; with {cpu} CPU units: {}",
                     pairs.join(", ")
                 )))
             }
             None => {
                 let cpus: Vec<String> = Self::OFFERED.iter().map(|(cpu, _)| cpu.to_string()).collect();
-                Err(Unacceptable::new(format!("Fargate has no tasks of {cpu} CPU units, only of {}", cpus.join(", "))))
+                Err(InvalidValue::new(format!("Fargate has no tasks of {cpu} CPU units, only of {}", cpus.join(", "))))
             }
         }
     }
 }
 
 impl TryFrom<String> for FargateSize {
-    type Error = Unacceptable;
+    type Error = InvalidValue;
 
-    fn try_from(text: String) -> Result<Self, Unacceptable> {
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
         text.parse()
     }
 }

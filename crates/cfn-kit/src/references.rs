@@ -1,5 +1,7 @@
 //! What refers to what in a template, as JSON: resources, parameters and conditions by their names.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 /// That something in a template names something else in it.
@@ -28,6 +30,58 @@ pub fn references(template: &Value) -> Vec<Reference> {
     for section in ["Conditions", "Resources", "Outputs"] {
         for (id, item) in template[section].as_object().into_iter().flatten() {
             found.extend(references_of(section, id, item));
+        }
+    }
+    found
+}
+
+/// The references that name nothing in the template.
+pub(super) fn dangling(template: &Value) -> Vec<Reference> {
+    let names = |section: &str| -> BTreeSet<&str> {
+        template[section].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    };
+    let (resources, parameters, conditions) = (names("Resources"), names("Parameters"), names("Conditions"));
+    let exists = |reference: &Reference| {
+        let to = reference.to.as_str();
+        match reference.kind {
+            Kind::Condition => conditions.contains(to),
+            Kind::Value => to.starts_with("AWS::") || resources.contains(to) || parameters.contains(to),
+        }
+    };
+    references(template).into_iter().filter(|reference| !exists(reference)).collect()
+}
+
+/// Circles of resources that refer to each other; the first of each is its last as well. A resource is in at most one.
+pub(super) fn cycles(template: &Value) -> Vec<Vec<String>> {
+    let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (id, resource) in template["Resources"].as_object().into_iter().flatten() {
+        let references = references_of("Resources", id, resource).into_iter();
+        let to = references.filter(|it| it.kind == Kind::Value && template["Resources"].get(&it.to).is_some());
+        next.insert(id.clone(), to.map(|it| it.to).collect());
+    }
+    let mut found = Vec::new();
+    // What no circle goes through is taken away until nothing is left of that kind.
+    while let Some(id) = next.iter().find(|(_, to)| to.iter().all(|to| !next.contains_key(to))).map(|it| it.0.clone()) {
+        next.remove(&id);
+    }
+    // Everything that is left leads into a circle.
+    while let Some(first) = next.keys().next().cloned() {
+        let mut path = vec![first];
+        let circle = loop {
+            let last = path.last().and_then(|last| next.get(last));
+            let Some(to) = last.and_then(|to| to.iter().find(|to| next.contains_key(*to))) else { break Vec::new() };
+            if let Some(start) = path.iter().position(|id| id == to) {
+                let mut circle = path.split_off(start);
+                circle.push(to.clone());
+                break circle;
+            }
+            path.push(to.clone());
+        };
+        for id in path.iter().chain(&circle) {
+            next.remove(id);
+        }
+        if !circle.is_empty() {
+            found.push(circle);
         }
     }
     found
@@ -143,5 +197,15 @@ mod tests {
     fn the_condition_of_a_policy_is_no_condition_of_the_template() {
         let policy = json!({ "Properties": { "Statement": [{ "Condition": { "StringEquals": { "a": "b" } } }] } });
         assert_eq!(references_of("Resources", "R", &policy), []);
+    }
+
+    #[test]
+    fn circles_are_found_and_what_leads_into_one_is_not_in_it() {
+        let resource = |to: &[&str]| json!({ "Type": "T", "DependsOn": to });
+        let template = json!({ "Resources": {
+            "A": resource(&["B"]), "B": resource(&["C", "P"]), "C": resource(&["A"]),
+            "Into": resource(&["A"]), "Self": resource(&["Self"]), "Fine": resource(&["Leaf"]), "Leaf": resource(&[]),
+        } });
+        assert_eq!(cycles(&template), [vec!["A", "B", "C", "A"], vec!["Self", "Self"]]);
     }
 }

@@ -77,11 +77,11 @@ impl Principal {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
-    sid: &'static str,
+    sid: Cow<'static, str>,
     effect: Effect,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<Principal>,
-    action: Vec<&'static str>,
+    action: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     resource: Vec<Expr<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -90,19 +90,19 @@ pub struct Statement {
 
 impl Statement {
     /// Allows `action` on `resource`.
-    pub fn allow(sid: &'static str, action: &[&'static str], resource: Vec<Expr<String>>) -> Self {
+    pub fn allow(sid: impl Into<Cow<'static, str>>, action: &[impl AsRef<str>], resource: Vec<Expr<String>>) -> Self {
         Self {
-            sid,
+            sid: sid.into(),
             effect: Effect::Allow,
             principal: None,
-            action: action.to_vec(),
+            action: action.iter().map(|action| action.as_ref().to_owned()).collect(),
             resource,
             condition: BTreeMap::new(),
         }
     }
 
     /// Denies `action` on `resource`.
-    pub fn deny(sid: &'static str, action: &[&'static str], resource: Vec<Expr<String>>) -> Self {
+    pub fn deny(sid: impl Into<Cow<'static, str>>, action: &[impl AsRef<str>], resource: Vec<Expr<String>>) -> Self {
         Self { effect: Effect::Deny, ..Self::allow(sid, action, resource) }
     }
 

@@ -9,7 +9,7 @@ use super::elbv2::TargetGroup;
 use super::iam::Role;
 use super::logs::LogGroup;
 use super::values::{Count, GraceSeconds, Port, SecretReference};
-use crate::cdk::{Arn, Expr, Id, Name, Ref, Resource, Tag};
+use crate::{Arn, Expr, Id, Name, Ref, Resource, Tag};
 
 pub use super::values::ImageByDigest;
 pub use size::{Cpu, FargateSize, With};

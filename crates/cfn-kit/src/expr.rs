@@ -29,9 +29,16 @@ pub struct Expr<T> {
 }
 
 impl<T> Expr<T> {
-    /// The expression with this JSON. The caller vouches for the type, so this stays inside the crate's kit and
-    /// resource modules.
-    pub(crate) fn from_json(json: Value) -> Self {
+    /// The expression with this JSON, for intrinsic functions that the kit has no function for. Nothing checks that its
+    /// value is a `T`.
+    ///
+    /// ```
+    /// use cfn_kit::{Arn, Expr, resources::sns::Topic};
+    /// use serde_json::json;
+    ///
+    /// let topic: Expr<Arn<Topic>> = Expr::from_json(json!({ "Fn::ImportValue": "alerts-topic" }));
+    /// ```
+    pub fn from_json(json: Value) -> Self {
         Self { json, kind: PhantomData }
     }
 
@@ -50,7 +57,8 @@ impl<T> Expr<T> {
         Expr::from_json(self.json.clone())
     }
 
-    pub(crate) fn json(&self) -> &Value {
+    /// The expression as it is in the template.
+    pub fn json(&self) -> &Value {
         &self.json
     }
 }
@@ -208,8 +216,64 @@ impl Ref<super::Untyped> {
     }
 }
 
-/// An attribute of resources of type `R`, with the type of its value. The kit's own types have a function for each of
-/// theirs; this is for types that others declare.
+/// What `Ref` gives for resources of a type that you declare: their id, name or ARN, as the type's page in the
+/// CloudFormation reference says under "Return values". The kit's own types have a function with a name for it.
+///
+/// ```
+/// use cfn_kit::{Expr, RefValue, Resource, Stack};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Queue {}
+///
+/// impl Resource for Queue {
+///     const TYPE: &'static str = "AWS::SQS::Queue";
+/// }
+///
+/// /// The URL of a queue.
+/// struct QueueUrl;
+///
+/// impl RefValue for Queue {
+///     type Value = QueueUrl;
+/// }
+///
+/// let url: Expr<QueueUrl> = Stack::new("A stack").add("Orders", Queue {}).ref_value();
+/// ```
+pub trait RefValue: Resource {
+    /// The type of the value: [`Id`], [`Name`], [`Arn`], or a marker of your own.
+    type Value;
+}
+
+impl<R: RefValue> Ref<R> {
+    /// `Ref`.
+    pub fn ref_value(&self) -> Expr<R::Value> {
+        self.reference()
+    }
+}
+
+/// An attribute of resources of type `R` that you declare, with the type of its value. The kit's own types have a function
+/// for each of theirs.
+///
+/// ```
+/// use cfn_kit::{Arn, Attribute, Expr, Resource, Stack};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Queue {}
+///
+/// impl Resource for Queue {
+///     const TYPE: &'static str = "AWS::SQS::Queue";
+/// }
+///
+/// struct QueueArn;
+///
+/// impl Attribute<Queue> for QueueArn {
+///     type Value = Arn<Queue>;
+///     const NAME: &'static str = "Arn";
+/// }
+///
+/// let arn: Expr<Arn<Queue>> = Stack::new("A stack").add("Orders", Queue {}).get_attribute(QueueArn);
+/// ```
 pub trait Attribute<R: Resource> {
     /// What its value is, such as `Arn<R>`.
     type Value;
@@ -242,7 +306,7 @@ impl<R> fmt::Debug for Ref<R> {
 }
 
 /// A condition declared in the stack.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Condition(pub(super) String);
 
 /// What a condition tests.
@@ -254,6 +318,15 @@ pub enum Test {
     /// The test inside does not hold.
     #[serde(rename = "Fn::Not")]
     Not([Box<Test>; 1]),
+    /// All of 2 to 10 tests hold.
+    #[serde(rename = "Fn::And")]
+    And(Vec<Test>),
+    /// At least one of 2 to 10 tests holds.
+    #[serde(rename = "Fn::Or")]
+    Or(Vec<Test>),
+    /// A condition of the stack holds.
+    #[serde(rename = "Condition")]
+    Holds(Condition),
 }
 
 impl Test {

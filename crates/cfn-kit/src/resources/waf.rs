@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::elbv2::LoadBalancer;
 use super::logs::LogGroup;
-use crate::cdk::{Arn, Expr, Ref, Resource, Tag};
+use crate::{Arn, Expr, Ref, Resource, Tag};
 
 /// An ordered list of rules on requests.
 #[derive(Clone, Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cdk::{Arn, Expr, Id, PolicyDocument, Ref, Resource, Statement, Tag};
+use crate::{Arn, Expr, Id, PolicyDocument, Ref, Resource, Statement, Tag};
 
 /// A key for data at rest.
 #[derive(Clone, Debug, Serialize)]

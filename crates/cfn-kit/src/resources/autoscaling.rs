@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::cloudwatch::MetricQuery;
 use super::values::Count;
-use crate::cdk::{Expr, Id, Ref, Resource};
+use crate::{Expr, Id, Ref, Resource};
 
 /// Something whose capacity is scaled.
 #[derive(Clone, Debug, Serialize)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::kms::Key;
 use super::values::Email;
-use crate::cdk::{Arn, Expr, PolicyDocument, Ref, Resource, Statement, Tag};
+use crate::{Arn, Expr, PolicyDocument, Ref, Resource, Statement, Tag};
 
 /// What people and programs subscribe to.
 #[derive(Clone, Debug, Serialize)]

@@ -6,14 +6,17 @@
 //! The kit knows nothing of this product's stack.
 
 pub mod assertions;
+mod checked;
 mod expr;
 mod policy;
 mod references;
+pub mod resources;
 mod scope;
 mod stack;
 mod template;
 
-pub use expr::{Arn, Attribute, Condition, Expr, Id, Name, Ref, Test, join, own_arn, sub};
+pub use checked::InvalidValue;
+pub use expr::{Arn, Attribute, Condition, Expr, Id, Name, Ref, RefValue, Test, join, own_arn, sub};
 pub use policy::{Effect, PolicyDocument, Principal, Statement};
 pub use references::{references, references_of};
 pub use scope::Scope;

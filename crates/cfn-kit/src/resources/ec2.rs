@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::iam::Role;
 use super::logs::LogGroup;
-use super::values::{Cidr, Port};
-use crate::cdk::{Arn, Expr, Id, PolicyDocument, Ref, Resource, Tag, join};
+use super::values::{Cidr, Port, SubnetId, VpcId};
+use crate::{Arn, Expr, Id, PolicyDocument, Ref, Resource, Tag, join};
 
 /// A virtual network.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +23,18 @@ pub struct Vpc {
 
 impl Resource for Vpc {
     const TYPE: &'static str = "AWS::EC2::VPC";
+}
+
+impl From<&VpcId> for Expr<Id<Vpc>> {
+    fn from(id: &VpcId) -> Self {
+        Self::from_json(id.as_str().into())
+    }
+}
+
+impl From<&SubnetId> for Expr<Id<Subnet>> {
+    fn from(id: &SubnetId) -> Self {
+        Self::from_json(id.as_str().into())
+    }
 }
 
 impl Ref<Vpc> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ec2::{SecurityGroup, Subnet, Vpc};
 use super::values::{CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Port, UrlPath};
-use crate::cdk::{Arn, Expr, Id, Ref, Resource, Tag};
+use crate::{Arn, Expr, Id, Ref, Resource, Tag};
 
 /// A setting that has a name and a value in text, as load balancers and target groups have many.
 #[derive(Clone, Debug, Serialize)]

@@ -11,7 +11,7 @@ use super::logs::LogGroup;
 use super::s3::Bucket;
 use super::sns::Topic;
 use super::values::Amount;
-use crate::cdk::{Arn, Expr, Id, Name, Ref, Resource, Tag};
+use crate::{Arn, Expr, Id, Name, Ref, Resource, Tag};
 
 /// A function from a zip in S3.
 #[derive(Clone, Debug, Serialize)]
@@ -96,15 +96,6 @@ pub enum Architecture {
     /// 64-bit ARM (Graviton).
     #[serde(rename = "arm64")]
     Arm64,
-}
-
-impl From<Architecture> for crate::image::Architecture {
-    fn from(architecture: Architecture) -> Self {
-        match architecture {
-            Architecture::X86_64 => Self::Amd64,
-            Architecture::Arm64 => Self::Arm64,
-        }
-    }
 }
 
 /// Where a function's zip is.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cdk::{Arn, Expr, PolicyDocument, Ref, Resource, Tag};
+use crate::{Arn, Expr, PolicyDocument, Ref, Resource, Tag};
 
 /// A role that AWS services assume.
 #[derive(Clone, Debug, Serialize)]
