@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use infra::commands::{dashboard, function, graph, init, logs, manual, open, rehearse, report};
 use infra::deploy;
 use infra::error::Result;
-use infra::stack::values::ImageName;
 use model::Color;
+use stack::values::ImageName;
 
 /// Blue/green deployment for Amazon ECS Fargate.
 ///

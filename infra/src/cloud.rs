@@ -17,8 +17,8 @@ use serde_json::Value;
 use crate::error::{Calling, Doing, Error, Result};
 use crate::ownership;
 use crate::releases::ReleaseLedger;
-use crate::stack::outputs::{self, Outputs};
-use crate::stack::{self, Settings};
+use stack::outputs::{self, Outputs};
+use stack::{self, Settings};
 
 /// What the name of every change set of this product begins with.
 pub const CHANGE_SET_PREFIX: &str = "bluegreen-";

@@ -1,5 +1,7 @@
 //! What goes wrong, in words: what failed, on what, why, and what to do next. Knows no terminal.
 
+mod settings;
+
 use std::error::Error as StdError;
 use std::fmt;
 

@@ -23,12 +23,12 @@ use infra::deploy::{Control, Listener, OnFailure, Stage};
 use infra::error::{Error, Result};
 use infra::report::Format;
 use infra::requests::Meter;
-use infra::stack::Settings;
 use infra::ui::{
     JsonLines, Keyboard, Lines, Screen, Style, render_checks, render_error, render_history, render_plan,
     render_releases, render_status,
 };
 use interrupt::{INTERRUPTED, Signal, Signals};
+use stack::Settings;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -86,7 +86,7 @@ fn start(cli: &Cli, style: Style) -> Result<ExitCode> {
     };
     let stack = cli.stack.clone().unwrap_or_else(|| settings.stack_name());
     if let Some(problem) = problem {
-        listener.warn(format!("{}; it works on stack {stack} all the same", in_a_line(&problem)));
+        listener.warn(format!("{}; it works on stack {stack} all the same", in_a_line(&problem.into())));
     }
     let mut context = Context::new(stack, settings, listener);
     let person = Person { keyboard: Arc::default(), screen, style };

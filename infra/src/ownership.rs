@@ -7,7 +7,7 @@ use model::names::STACK_TAG;
 
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};
-use crate::stack::storage::{BUCKET, REGISTRY};
+use stack::storage::{BUCKET, REGISTRY};
 
 /// What S3 and ECR say of something that does not exist (any more).
 const GONE: [&str; 2] = ["NoSuchBucket", "RepositoryNotFoundException"];

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use crate::cloud::Cloud;
 use crate::error::{Calling, Error, Result};
 use crate::report::text::ms;
-use crate::stack::Both;
-use crate::stack::outputs::Outputs;
+use stack::Both;
+use stack::outputs::Outputs;
 
 /// Full minutes that are looked at.
 pub const MINUTES: u32 = 15;

@@ -5,9 +5,9 @@ mod ec2;
 
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Error, Result};
-use crate::stack::{Settings, parameter};
 use ec2::Zone;
 use serde_json::Value;
+use stack::{Settings, parameter};
 
 /// Logical ids of the subnets that tell the zones of a stack.
 const SUBNETS: [&str; 2] = ["PublicSubnetA", "PublicSubnetB"];
@@ -19,11 +19,6 @@ const FARGATE: [(&str, &[&str]); 3] = [
     ("ap-northeast-1", &["apne1-az1", "apne1-az2", "apne1-az4"]),
     ("cn-north-1", &["cnn1-az1", "cnn1-az2"]),
 ];
-
-/// Whether the template of these settings has the parameters [`parameter::ZONES`]: if the VPC is the stack's own.
-pub const fn are_chosen(settings: &Settings) -> bool {
-    settings.network.vpc.is_none()
-}
 
 /// The zones of a stack that is about to be made: what the settings say, or else the first two, by their ids, that are
 /// available and have Fargate. The ids mean the same zones in every account, the names do not

@@ -147,7 +147,7 @@ fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     std::fs::write(&other, "name = \"other\"\n[prod]\nport = 8001\n[dev]\nport = 8002\n").unwrap();
     cloud.run(&["--config", other.to_str().unwrap(), "deploy"]).expect(0);
     let old = Old::new(&cloud, project());
-    let template = std::fs::read_to_string(project().join("infra/tests/fixtures/f79cde2-default.json")).unwrap();
+    let template = std::fs::read_to_string(project().join("crates/stack/tests/fixtures/f79cde2-default.json")).unwrap();
     old.make(&template, "other");
     old.healthy();
     old.swap_default_actions();

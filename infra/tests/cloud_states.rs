@@ -34,7 +34,7 @@ fn a_stack_that_was_never_made_is_removed_or_taken_over_and_made() {
     let properties = json!({ "ListenerArn": listener, "Priority": 1, "Conditions": [], "Actions": [] });
     let kind = "AWS::ElasticLoadBalancingV2::ListenerRule";
     let wrong = json!({ "Type": kind, "Properties": properties });
-    let broken = json!({ "Description": infra::stack::DESCRIPTION, "Resources": { "Wrong": wrong } }).to_string();
+    let broken = json!({ "Description": stack::DESCRIPTION, "Resources": { "Wrong": wrong } }).to_string();
     runtime.block_on(client.create_stack().stack_name("bluegreen").template_body(&broken).send()).unwrap();
     eventually("the creation is taken back", || (status() == "ROLLBACK_COMPLETE").then_some(()));
     let made = cloud.run_in(&faulty(), &["deploy"]).expect(0);

@@ -8,9 +8,9 @@ mod support;
 
 use aws::connect_to::ConnectTo;
 use infra::cloud::DeployedStack;
-use infra::stack::{DESCRIPTION, Settings};
 use infra::zones;
 use serde_json::json;
+use stack::{DESCRIPTION, Settings};
 use support::Cloud;
 use support::function::eventually;
 

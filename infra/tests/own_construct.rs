@@ -47,6 +47,6 @@ fn what_has_no_type_is_told_in_the_metadata_and_beside_the_template() {
 
 #[test]
 fn this_system_s_own_stack_has_a_type_for_everything() {
-    let template = infra::stack::synthesize(&infra::stack::Settings::default()).unwrap();
+    let template = stack::synthesize(&stack::Settings::default()).unwrap();
     assert_eq!(template.untyped().count(), 0);
 }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use infra::stack::Settings;
+use stack::Settings;
 
 /// Compares the part of the README between two marks with what it must be, or writes it.
 fn check(mark: &str, expected: &str) {

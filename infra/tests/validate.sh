@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the template of the default settings and of every profile in infra/tests/profiles: cfn-lint, AWS's
+# Checks the template of the default settings and of every profile in crates/stack/profiles: cfn-lint, AWS's
 # cloudformation-validate, and checkov where it is installed.
 # Usage: validate.sh BLUEGREEN VENV CHECKOV_VENV FOLDER
 set -euo pipefail
@@ -10,7 +10,7 @@ rm -rf "$folder"
 mkdir -p "$folder"
 empty=$folder/default.toml
 : > "$empty"
-for profile in "$empty" "$here"/profiles/*.toml; do
+for profile in "$empty" "$here"/../../crates/stack/profiles/*.toml; do
   "$bluegreen" --config "$profile" synth > "$folder/$(basename "$profile" .toml).json"
 done
 

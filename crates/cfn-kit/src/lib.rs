@@ -8,6 +8,7 @@
 pub mod assertions;
 mod checked;
 mod expr;
+pub mod limits;
 mod policy;
 mod references;
 pub mod resources;

@@ -19,10 +19,10 @@ use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
 use crate::image::{Architecture, Image, ImageSource};
-use crate::stack::App;
 pub use function::{FunctionSource, FunctionZip};
 use packages::Metadata;
 use program::Program;
+use stack::App;
 
 /// Lines of a failed build that are shown.
 const LINES_SHOWN: usize = 30;
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn workspace(toml: &str) -> Result<Workspace> {
-        Workspace::find(&crate::stack::Settings::parse(toml).unwrap().app)
+        Workspace::find(&stack::Settings::parse(toml).unwrap().app)
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use follow::{BEGIN_LIMIT, verdict};
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// An event older than this is not begun any more. Lambda itself drops it at the same age.
 const EVENT_AGE: Duration = Duration::from_mins(1);

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::synth;
 use crate::error::{Doing, Result};
-use crate::graph::{Format, render};
-use crate::stack::Settings;
+use stack::Settings;
+use stack::graph::{Format, render};
 
 /// What is asked of `graph`.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -5,7 +5,7 @@ use model::Record;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Error, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// The last `limit` runs, the newest first.
 pub async fn run(context: &Context, limit: usize) -> Result<Vec<Record>> {

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::error::{Doing, Error, Result};
 use crate::rehearse::cloud::local_cloud;
-use crate::stack::Settings;
-use crate::stack::settings::{App, Cutover, HealthCheck, Key, Table};
+use stack::Settings;
+use stack::settings::{App, Cutover, HealthCheck, Key, Table};
 
 /// What is asked of `init`. What is not said is asked on a terminal, and has its default elsewhere.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -193,7 +193,8 @@ fn compose(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -
     text += "\n[cutover]\n";
     text += &setting::<Cutover>("probe_path", &probe.into());
     // What was answered comes from outside: it must be a setting, not only TOML.
-    Settings::parse(&text).map(|_| text)
+    Settings::parse(&text)?;
+    Ok(text)
 }
 
 /// What the service is made from.

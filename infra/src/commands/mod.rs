@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{Control, Listener, Operation, Plan, Poll};
 use crate::error::{Error, Kind, Result};
-use crate::stack::Settings;
+use stack::Settings;
 
 /// For how long a renewal of the lease holds while CloudFormation changes the stack: it goes on with that by itself if this
 /// command dies, or may not call AWS any more.

@@ -7,9 +7,9 @@ use crate::build::{FunctionSource, FunctionZip, Workspace, image_architecture};
 use crate::cloud::Cloud;
 use crate::error::{Calling, Doing, Result};
 use crate::image::{Credentials, Image, Registry, RegistryEndpoint, push};
-use crate::stack::Settings;
-use crate::stack::outputs::Outputs;
-use crate::stack::storage::code_key;
+use stack::Settings;
+use stack::outputs::Outputs;
+use stack::storage::code_key;
 
 /// Something built: a version of the service.
 pub(super) struct Built {

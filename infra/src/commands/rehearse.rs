@@ -20,9 +20,9 @@ use crate::rehearse::plan::{Choice, Release, on_this_machine, releases, write_se
 use crate::rehearse::verdict::{AFTER, Observed, judge};
 use crate::rehearse::{Rehearsal, render};
 use crate::report::{Format, Place, Run};
-use crate::stack::Settings;
-use crate::stack::values::{ImageName, VersionLabel};
 use cfn_kit::resources::values::UrlPath;
+use stack::Settings;
+use stack::values::{ImageName, VersionLabel};
 
 /// How long users are watched before anything happens, and after everything has.
 const AROUND: Duration = Duration::from_secs(3);

@@ -6,8 +6,8 @@ use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::Result;
 use crate::releases::{ReleaseRecord, changed_settings};
-use crate::stack::parameter;
 use model::color::Color;
+use stack::parameter;
 
 /// A release as it is listed.
 #[derive(Clone, Debug, Serialize)]

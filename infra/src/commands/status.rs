@@ -15,8 +15,8 @@ use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{Expected, observe};
 use crate::error::Result;
 use crate::requests::{Meter, Requests};
-use crate::stack::outputs::Outputs;
-use crate::stack::{IDLE_SCHEDULE, parameter};
+use stack::outputs::Outputs;
+use stack::{IDLE_SCHEDULE, parameter};
 
 /// Runs shown.
 const RUNS: usize = 5;

@@ -1,9 +1,9 @@
 //! `bluegreen synth`: the template as JSON. Calls nothing.
 
-use crate::deploy::template::{BUCKET_LIMIT, CALL_LIMIT};
 use crate::error::{Doing, Error, Result};
-use crate::stack::{self, Settings, synthesize};
 use cfn_kit::Template;
+use cfn_kit::limits::{BUCKET_LIMIT, CALL_LIMIT};
+use stack::{self, Settings, synthesize};
 
 /// The template of these settings, indented for people and validators.
 pub fn pretty(settings: &Settings) -> Result<String> {

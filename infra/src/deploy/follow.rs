@@ -19,7 +19,7 @@ use super::silence::Silence;
 use super::steady::Expected;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// What an operation of a stack is followed with.
 #[derive(Clone, Copy)]
@@ -183,7 +183,7 @@ async fn gather_from(operation: Operation<'_>, outputs: &Outputs, expected: &Exp
         match outputs.service(color) {
             Some(service) => break service.to_owned(),
             // It is only being made: its name is known as soon as CloudFormation has begun with it.
-            None => match physical_id(cloud, stack, &format!("{}Service", crate::stack::title(color))).await {
+            None => match physical_id(cloud, stack, &format!("{}Service", stack::title(color))).await {
                 Some(service) => break service,
                 None => poll.wait().await,
             },

@@ -255,8 +255,8 @@ mod tests {
     fn the_refusal_names_the_resource_its_users_and_what_to_do() {
         let traffic = crate::deploy::plan::Traffic::new(
             Color::Green,
-            &crate::stack::Both::make(|_| "1".to_owned()),
-            &crate::stack::Both::make(|_| "1".to_owned()),
+            &stack::Both::make(|_| "1".to_owned()),
+            &stack::Both::make(|_| "1".to_owned()),
         );
         let plan = Plan {
             stack: "s".to_owned(),

@@ -5,7 +5,7 @@ use model::color::Color;
 use super::service::describe;
 use crate::cloud::Cloud;
 use crate::error::{Calling, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// Whether an environment's service is there, and wants no tasks.
 pub async fn sleeps(cloud: &Cloud, outputs: &Outputs, color: Color) -> Result<bool> {

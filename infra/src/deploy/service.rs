@@ -9,7 +9,7 @@ use model::color::Color;
 
 use crate::cloud::Cloud;
 use crate::error::{Calling, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// Lines of a failed task's output that are shown.
 const OUTPUT_LINES: i32 = 10;

@@ -15,7 +15,7 @@ use super::service::{Reality, Watch, healthy_targets};
 use super::silence::Silence;
 use crate::cloud::Cloud;
 use crate::error::{Error, Kind, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// What an environment should run.
 #[derive(Clone, Debug, PartialEq, Eq)]

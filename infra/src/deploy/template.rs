@@ -2,16 +2,12 @@
 
 use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 
+use cfn_kit::limits::CALL_LIMIT;
+
 use crate::cloud::Cloud;
 use crate::error::{Calling, Doing, Error, Result};
 use crate::image::Digest;
-use crate::stack::storage::template_key;
-
-/// CloudFormation takes a template of this many bytes in a call.
-pub const CALL_LIMIT: usize = 51_200;
-
-/// CloudFormation takes a template of this many bytes from a bucket.
-pub const BUCKET_LIMIT: usize = 1_000_000;
+use stack::storage::template_key;
 
 /// Whether a template fits into a call.
 pub const fn fits_into_a_call(template: &str) -> bool {

@@ -13,8 +13,8 @@ use model::record::Connection;
 use super::poll::Poll;
 use crate::cloud::Cloud;
 use crate::error::{Calling as _, Error, Result};
-use crate::stack::Settings;
-use crate::stack::outputs::Outputs;
+use stack::Settings;
+use stack::outputs::Outputs;
 
 /// How long another version may still answer: a load balancer follows within seconds, at all its addresses.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(20);

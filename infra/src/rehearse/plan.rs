@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::document::Side;
 use crate::error::{Doing as _, Error, Result};
-use crate::stack::settings::{Alarms, Autoscaling, Https, Network, TaskNetwork};
-use crate::stack::values::{ImageName, VersionLabel};
-use crate::stack::{App, Settings};
 use cfn_kit::resources::values::UserId;
+use stack::settings::{Alarms, Autoscaling, Https, Network, TaskNetwork};
+use stack::values::{ImageName, VersionLabel};
+use stack::{App, Settings};
 
 /// The user that the programs of a Cargo package run as.
 const USER: &str = "65532:65532";

@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::deploy::plan::{Applied, Marks, Rights, Waiting};
-    use crate::stack::Both;
+    use stack::Both;
 
     fn property(path: &str, before: Option<&str>, after: Option<&str>) -> Property {
         let text = |value: Option<&str>| value.map(str::to_owned);

@@ -70,7 +70,7 @@ enum Group {
 impl Group {
     fn of(id: &str) -> Self {
         let mine = |color: &Color| {
-            let title = crate::stack::title(*color);
+            let title = stack::title(*color);
             id.strip_prefix("Dev").unwrap_or(id).starts_with(title)
         };
         Color::ALL.into_iter().find(mine).map_or(Self::Shared, Self::Environment)

@@ -217,7 +217,7 @@ impl World {
              <Description>{}</Description><CreationTime>2026-11-23T10:00:00Z</CreationTime>\
              <EnableTerminationProtection>{}</EnableTerminationProtection><Outputs>{outputs}</Outputs></member></Stacks>",
             self.status,
-            infra::stack::DESCRIPTION,
+            stack::DESCRIPTION,
             self.protected
         )
     }

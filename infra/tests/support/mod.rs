@@ -11,6 +11,7 @@ pub mod policy;
 #[allow(dead_code, reason = "the stories know only commands")]
 pub mod shell;
 #[allow(dead_code, reason = "the stories know only commands")]
+#[path = "../../../crates/stack/tests/it/simulate.rs"]
 pub mod simulate;
 #[allow(dead_code, reason = "the stories know only commands")]
 pub mod terminal;

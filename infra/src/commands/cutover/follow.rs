@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::Follower;
 use crate::deploy::LASTING;
 use crate::error::{Error, Kind, Result};
-use crate::stack::FUNCTION_TIMEOUT;
+use stack::FUNCTION_TIMEOUT;
 
 /// Longer than any cold start, queue and first write of the record take together.
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(75);

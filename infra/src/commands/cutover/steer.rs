@@ -15,7 +15,7 @@ use super::{Follower, caller, event, follow, function_of};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::commands::Context;
 use crate::error::{Calling, Error, Result};
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// For how long an abort is tried where AWS is out of reach.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,8 +11,8 @@ use super::{Deployed, Request, preview, update};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{Expected, Sites, observe};
 use crate::error::{Error, Result};
-use crate::stack::outputs::Outputs;
-use crate::stack::parameter;
+use stack::outputs::Outputs;
+use stack::parameter;
 
 /// The stack as it was at a moment.
 pub(super) struct Found {

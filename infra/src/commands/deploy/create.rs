@@ -10,7 +10,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::template::fits_into_a_call;
 use crate::deploy::{ChangeSet, Parameters, Source, follow_operation};
 use crate::error::{Error, Result};
-use crate::stack::parameter;
+use stack::parameter;
 
 /// Makes the stack without what needs an image or a zip; of one that is begun, the rest.
 pub(super) async fn create(

@@ -21,9 +21,9 @@ use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::Plan;
 use crate::deploy::{ChangeSet, Poll, Source};
 use crate::error::{Doing, Error, Result};
-use crate::stack::outputs::Outputs;
-use crate::stack::{Both, parameter};
 use crate::zones;
+use stack::outputs::Outputs;
+use stack::{Both, parameter};
 
 use observe::Observed;
 use wanted::{Releases, Wanted};
@@ -87,7 +87,8 @@ pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
         Ok((cloud, found))
     });
     // What is wrong with the request is said first, and without waiting for AWS.
-    let (project, looked) = tokio::try_join!(Project::find(context, request), async { Ok(look.await) })?;
+    let (project, looked) =
+        tokio::try_join!(Project::find(context, request), async { Ok::<Result<_>, Error>(look.await) })?;
     let (cloud, found) = looked?;
     let stack = match &found {
         Some(found) => Some(found.observed.stack.clone()),
@@ -180,7 +181,7 @@ async fn make(
     let Project { workspace, kept } = &project;
     let first_version = context.settings.app.first_version.as_str();
     let zones =
-        if zones::are_chosen(&context.settings) { Some(zones::choose(cloud, &context.settings).await?) } else { None };
+        if context.settings.zones_are_chosen() { Some(zones::choose(cloud, &context.settings).await?) } else { None };
     let template = synth::compact(&context.settings)?;
     let built = async {
         tokio::try_join!(
@@ -243,7 +244,7 @@ async fn zones_of(
     request: &Request,
 ) -> Result<Option<[String; 2]>> {
     let known = parameter::ZONES.iter().all(|name| !observed.stack.parameter(name).is_empty());
-    if known || request.version.is_some() || !zones::are_chosen(&context.settings) {
+    if known || request.version.is_some() || !context.settings.zones_are_chosen() {
         return Ok(None);
     }
     zones::of_stack(cloud, &observed.stack).await.map(Some)

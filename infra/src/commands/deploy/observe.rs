@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::super::publish::Release;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::error::Result;
-use crate::stack::outputs::Outputs;
-use crate::stack::{Both, parameter};
+use stack::outputs::Outputs;
+use stack::{Both, parameter};
 
 /// A stack as it was at a moment.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use super::wanted::{self, Releases, Wanted};
 use crate::cloud::Cloud;
 use crate::deploy::plan::{Plan, State, Subject, Traffic, Values};
 use crate::error::{Doing, Result};
-use crate::stack::{Both, FIRST_PROD};
 use crate::zones;
+use stack::{Both, FIRST_PROD};
 
 /// The labels of versions; empty if nothing runs.
 pub(super) fn versions(releases: &Both<Option<Release>>) -> Both<String> {

@@ -24,8 +24,8 @@ use crate::deploy::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::releases::{NewRelease, ReleaseLedger, ReleaseOutcome, ReleaseRecord};
-use crate::stack::outputs::Outputs;
-use crate::stack::{Both, FIRST_PROD};
+use stack::outputs::Outputs;
+use stack::{Both, FIRST_PROD};
 
 /// Tries of making the rules of a stack that has none.
 const TRIES: u32 = 3;

@@ -13,11 +13,11 @@ use super::observe::Observed;
 use crate::build::FunctionZip;
 use crate::deploy::Parameters;
 use crate::deploy::plan::{Applied, Waiting};
-use crate::deploy::template::BUCKET_LIMIT;
 use crate::error::{Error, Result};
-use crate::stack::render::{self, RenderError, render_release, render_stack};
-use crate::stack::{Both, FIRST_PROD, Settings, parameter};
 use crate::zones;
+use cfn_kit::limits::BUCKET_LIMIT;
+use stack::render::{self, RenderError, render_release, render_stack};
+use stack::{Both, FIRST_PROD, Settings, parameter};
 
 /// What is to be deployed, and where.
 pub(super) struct Wanted<'a> {

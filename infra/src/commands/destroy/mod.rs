@@ -14,9 +14,9 @@ use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
 use crate::ownership;
-use crate::stack::parameter;
-use crate::stack::storage::BUCKET;
 use left::Resource;
+use stack::parameter;
+use stack::storage::BUCKET;
 
 pub use protection::protect;
 

@@ -14,11 +14,12 @@ use super::status::unresolved;
 use super::{Context, synth};
 use crate::build::{FunctionSource, Workspace};
 use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::template::{BUCKET_LIMIT, CALL_LIMIT, Given, fits_into_a_call};
+use crate::deploy::template::{Given, fits_into_a_call};
 use crate::deploy::{Expected, observe};
 use crate::error::{Calling, Error, Result};
-use crate::stack::outputs::Outputs;
-use crate::stack::parameter;
+use cfn_kit::limits::{BUCKET_LIMIT, CALL_LIMIT};
+use stack::outputs::Outputs;
+use stack::parameter;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

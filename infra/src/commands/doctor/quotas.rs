@@ -4,7 +4,7 @@ use aws_sdk_elasticloadbalancingv2::types::Limit;
 
 use super::{Check, Health};
 use crate::cloud::Cloud;
-use crate::stack::Settings;
+use stack::Settings;
 
 /// What a stack adds to what an account has.
 const BALANCERS: Need = Need {

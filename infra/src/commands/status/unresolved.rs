@@ -11,7 +11,7 @@ use crate::commands::history;
 use crate::error::Result;
 use crate::report::text::clean;
 use crate::requests::MINUTES;
-use crate::stack::outputs::Outputs;
+use stack::outputs::Outputs;
 
 /// Runs that are looked at, if the last ones decided nothing.
 const FURTHER: usize = 20;

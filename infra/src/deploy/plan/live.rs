@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::REVISIONS;
 use super::difference::{Action, Difference};
-pub use crate::stack::part::Serves;
 use cfn_kit::references;
+pub use stack::part::Serves;
 
 /// Type of the load balancer's listeners.
 pub const LISTENER: &str = "AWS::ElasticLoadBalancingV2::Listener";

@@ -22,8 +22,8 @@ pub use evaluate::{Described, Values};
 pub use live::{DEFAULT_ACTIONS, Effect, LISTENER, Marks, Serves};
 pub use rights::Rights;
 
-use crate::stack::Both;
 use cfn_kit::resources::schema::{Replaces, replaces};
+use stack::Both;
 
 /// Replaced whenever anything in it changes, because a revision of it never changes.
 const REVISIONS: &str = "AWS::ECS::TaskDefinition";

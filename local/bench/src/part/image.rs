@@ -2,8 +2,8 @@
 
 use infra::build::Workspace;
 use infra::error::{Doing as _, Error, Result};
-use infra::stack::Settings;
 use serde_json::Value;
+use stack::Settings;
 
 use super::MIB;
 use crate::bench::{Bench, Findings};

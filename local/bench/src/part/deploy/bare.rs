@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use aws_sdk_cloudformation::types::{Capability, Parameter};
 use infra::cloud::{Cloud, DeployedStack};
 use infra::error::{Calling as _, Error, Result};
-use infra::stack::parameter;
-use infra::stack::storage::code_key;
 use model::Color;
+use stack::parameter;
+use stack::storage::code_key;
 
 use super::contender::Content;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use infra::cloud::DeployedStack;
 use infra::commands::synth;
 use infra::error::{Doing as _, Error, Result};
-use infra::stack::{Settings, parameter};
+use stack::{Settings, parameter};
 
 use crate::bench::Bench;
 use crate::cloud::LocalCloud;
@@ -45,7 +45,7 @@ impl<'a> Content<'a> {
         if image.is_empty() || hash.is_empty() {
             return Err(Error::failed(format!("stack {} was deployed without an image or without code", stack.name)));
         }
-        let code = format!("{}/{}", stack.outputs()?.bucket, infra::stack::storage::code_key(&hash));
+        let code = format!("{}/{}", stack.outputs()?.bucket, stack::storage::code_key(&hash));
         Ok(Self { image, code, hash, zip })
     }
 }

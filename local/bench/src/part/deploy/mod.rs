@@ -10,7 +10,7 @@ mod contender;
 use infra::cloud::DeployedStack;
 use infra::commands::synth;
 use infra::error::Result;
-use infra::stack::Settings;
+use stack::Settings;
 
 use crate::bench::{Bench, Findings};
 use crate::cloud::{self, LocalCloud};

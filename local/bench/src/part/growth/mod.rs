@@ -11,8 +11,8 @@ use std::time::Instant;
 use infra::cloud::DeployedStack;
 use infra::deploy::{Control, Event, Listener, Operation, follow_operation};
 use infra::error::{Error, Result};
-use infra::stack::Settings;
 use infra::ui::{Lines, Style};
+use stack::Settings;
 
 use crate::bench::{Bench, Findings};
 use crate::cloud;

@@ -1,0 +1,116 @@
+//! The roles of a pipeline: one puts versions on the environments, one cuts over. Whoever has the first cannot move users
+//! by a cutover, and neither may change the stack, least of all who may do what: that stays with whoever made the stack.
+
+mod rights;
+
+use super::environment::Fleet;
+use super::keys::Keys;
+use super::load_balancer::LoadBalancing;
+use super::settings::Ci;
+use super::storage::Storage;
+use super::{Both, Settings, cutover, environment, tags};
+use crate::values::{RefName, TokenSubject};
+use cfn_kit::resources::iam::{OidcProvider, Policy, Role};
+use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement};
+
+/// The issuer of the tokens of GitHub Actions:
+/// <https://docs.github.com/en/actions/reference/security/oidc>.
+const GITHUB: &str = "token.actions.githubusercontent.com";
+
+/// Whom tokens are for: what AWS's own GitHub action asks for, and what jobs elsewhere have to ask for.
+const AUDIENCE: &str = "sts.amazonaws.com";
+
+/// What the pipeline works with.
+pub(super) struct Parts<'a> {
+    pub balancer: &'a LoadBalancing,
+    pub fleet: &'a Fleet,
+    pub environments: &'a Both<environment::Environment>,
+    pub storage: &'a Storage,
+    pub keys: &'a Keys,
+    pub cutover: &'a cutover::Cutover,
+}
+
+/// The roles.
+pub(super) struct Roles {
+    /// Of jobs that deploy versions.
+    pub deploy: Ref<Role>,
+    /// Of jobs that cut over. It exists only if the function does, which it invokes.
+    pub cutover: Ref<Role>,
+}
+
+/// Adds the roles to the stack, if the settings name whose jobs may assume them.
+pub(super) fn add(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Option<Roles> {
+    let trusted = Trusted::of(&settings.ci)?;
+    let provider = if let Some(arn) = &settings.ci.provider {
+        arn.as_str().into()
+    } else {
+        let url = format!("https://{}", trusted.issuer);
+        let provider = OidcProvider { url, client_id_list: vec![AUDIENCE], tags: tags("pipeline") };
+        stack.add("Provider", provider).arn().text()
+    };
+    let deploy = Role {
+        description: format!("Jobs of {}: deploy versions", trusted.name),
+        assume_role_policy_document: trusted.policy(&provider, trusted.deploy.clone()),
+        policies: vec![
+            Policy::new("use-the-command", PolicyDocument::new(rights::deploy(parts))),
+            Policy::new("update-the-environments", PolicyDocument::new(rights::cloudformation(parts))),
+        ],
+        tags: tags("pipeline-deploy"),
+    };
+    let cutover = Role {
+        description: format!("Jobs of {}: cut over", trusted.name),
+        assume_role_policy_document: trusted.policy(&provider, trusted.cutover.clone()),
+        policies: vec![Policy::new("cut-over", PolicyDocument::new(rights::cutover(parts)))],
+        tags: tags("pipeline-cutover"),
+    };
+    let roles =
+        Roles { deploy: stack.add("PipelineDeployRole", deploy), cutover: stack.add("PipelineCutoverRole", cutover) };
+    stack.when(&roles.cutover, &parts.cutover.deployed);
+    Some(roles)
+}
+
+/// Whose tokens may assume the roles.
+struct Trusted {
+    /// The issuer of the tokens, which the names of their claims begin with.
+    issuer: String,
+    /// What people call it.
+    name: String,
+    /// The subjects that may deploy.
+    deploy: Vec<String>,
+    /// The subjects that may cut over.
+    cutover: Vec<String>,
+}
+
+impl Trusted {
+    fn of(ci: &Ci) -> Option<Self> {
+        if let Some(issuer) = &ci.issuer {
+            let texts = |subjects: &[TokenSubject]| subjects.iter().map(TokenSubject::to_string).collect();
+            let (deploy, cutover) = (texts(&ci.deploy_subjects), texts(&ci.cutover_subjects));
+            return Some(Self { issuer: issuer.to_string(), name: issuer.to_string(), deploy, cutover });
+        }
+        let repositories = ci.github.as_ref()?.in_tokens();
+        let subjects = |kind: &str, names: &[RefName]| {
+            let of = |repository: &String| {
+                names.iter().map(|name| format!("repo:{repository}:{kind}{name}")).collect::<Vec<_>>()
+            };
+            repositories.iter().flat_map(of).collect::<Vec<_>>()
+        };
+        let branches = subjects("ref:refs/heads/", &ci.branches);
+        Some(Self {
+            issuer: GITHUB.to_owned(),
+            name: format!("GitHub Actions of {}", repositories.first()?),
+            deploy: [subjects("environment:", &ci.deploy_environments), branches].concat(),
+            cutover: subjects("environment:", &ci.cutover_environments),
+        })
+    }
+
+    /// Who may assume a role: tokens for AWS with one of these subjects. Compared, not matched: a pattern would let others
+    /// in.
+    fn policy(&self, provider: &Expr<String>, subjects: Vec<String>) -> PolicyDocument {
+        let trust = Statement::allow("Assume", &["sts:AssumeRoleWithWebIdentity"], Vec::new())
+            .by(Principal::Federated { provider: provider.clone() })
+            .only_if("StringEquals", format!("{}:aud", self.issuer), AUDIENCE)
+            .only_if_one_of("StringEquals", format!("{}:sub", self.issuer), subjects);
+        PolicyDocument::new(vec![trust])
+    }
+}
