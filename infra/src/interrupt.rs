@@ -1,14 +1,17 @@
 //! Ctrl-C and SIGTERM. None is lost between two waits for one.
 
-use infra::error::{Doing as _, Result};
+use crate::error::{Doing as _, Result};
 use tokio::signal::unix::{self, SignalKind};
 
 /// The exit code of a program that a signal ended.
 pub const INTERRUPTED: u8 = 130;
 
+/// A signal that asks the command to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    /// Ctrl-C.
     Interrupt,
+    /// SIGTERM.
     Terminate,
 }
 
@@ -19,6 +22,7 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Catches signals from now on.
     pub fn listen() -> Result<Self> {
         let listen = |kind| unix::signal(kind).doing(|| "listen to signals".to_owned());
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })

@@ -1,19 +1,25 @@
-//! Blue/green deployment for Amazon ECS Fargate: the construct kit, this system's stack, and the deployment engine.
+//! The `bluegreen` command: blue/green deployment for Amazon ECS Fargate.
 //!
-//! The library knows no terminal: what happens is told as events, and errors carry their hints. `main.rs` is the
-//! `bluegreen` command.
+//! Each verb is a file in [`commands`]; [`deploy`] changes the stack, [`ui`] renders what happens, and [`error`] says what a
+//! failure means to the person who ran the command.
 
+pub mod args;
 pub mod build;
+pub mod cli;
 pub mod cloud;
 pub mod commands;
+pub mod context;
 pub mod dashboard;
 pub mod deploy;
 pub mod error;
 pub mod image;
+pub mod interrupt;
 pub mod ownership;
+pub mod prompt;
 pub mod rehearse;
 pub mod releases;
 pub mod report;
 pub mod requests;
+pub mod session;
 pub mod ui;
 pub mod zones;

@@ -3,9 +3,12 @@
 //! The function is invoked asynchronously under an id, and the record is read from the ledger: a lost connection, or a
 //! closed terminal, never repeats or stops a cutover.
 
+mod args;
+pub mod attend;
 mod follow;
 pub mod steer;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
@@ -16,11 +19,13 @@ use model::{Outcome, Record};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
+pub use args::{Args, RunArgs};
 pub use follow::{BEGIN_LIMIT, verdict};
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};
+use crate::session::Session;
 use stack::outputs::Outputs;
 
 /// An event older than this is not begun any more. Lambda itself drops it at the same age.
@@ -37,6 +42,13 @@ const LOOK_AT_LOCK: Duration = Duration::from_millis(500);
 
 /// Between two looks at a stack that CloudFormation changes; its calls are throttled sooner than others.
 const LOOK_AT_STACK: Duration = Duration::from_secs(2);
+
+impl Args {
+    /// Has the function swap prod and dev, and follows the run.
+    pub async fn run(&self, session: &Session) -> Result<ExitCode> {
+        attend::run(session, self.order()).await
+    }
+}
 
 /// What is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,7 +245,7 @@ async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> R
 
 fn busy(holder: &Holder) -> Error {
     Error::refused(format!("a {} is under way", holder.info.purpose))
-        .because(super::held(holder))
+        .because(crate::context::held(holder))
         .hint("wait for it to end (bluegreen status), or add --wait")
 }
 

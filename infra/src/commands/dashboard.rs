@@ -11,23 +11,28 @@ use crate::dashboard::{Dashboard, Source, Told, Wish};
 use crate::error::Result;
 use crate::report::{Place, Run};
 use crate::requests::Meter;
+use crate::session::{Session, json_line, print_text};
 
-/// What is asked of `dashboard`.
+/// The arguments of `dashboard`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// The port on loopback; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 }
 
-/// Serves the dashboard until the command is interrupted. `ready` is told its address.
-pub async fn run(context: &Context, arguments: &Arguments, ready: impl FnOnce(&str) -> Result<()>) -> Result<()> {
-    let place = Place { stack: context.stack.clone(), ..Place::default() };
-    let source = Live { context, ledger: Mutex::new(None), meter: Mutex::default() };
-    let dashboard = Dashboard::bind(source, place, arguments.port)?;
-    ready(dashboard.url())?;
-    context.listener.note("open this address in a browser on this machine; Ctrl-C ends the dashboard");
-    Box::pin(dashboard.run()).await
+impl Args {
+    /// Serves the dashboard until the command is interrupted.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let context = &session.context;
+        let place = Place { stack: context.stack.clone(), ..Place::default() };
+        let source = Live { context, ledger: Mutex::new(None), meter: Mutex::default() };
+        let dashboard = Dashboard::bind(source, place, self.port)?;
+        let url = dashboard.url();
+        print_text(&if session.json { json_line(&serde_json::json!({ "url": url }))? } else { format!("{url}\n") })?;
+        context.listener.note("open this address in a browser on this machine; Ctrl-C ends the dashboard");
+        Box::pin(dashboard.run()).await
+    }
 }
 
 /// The stack itself.
@@ -43,7 +48,7 @@ impl Source for Live<'_> {
         // A new look at credentials and bucket each time: both may have been renewed.
         *self.ledger.lock().await = None;
         let mut meter = self.meter.lock().await;
-        Box::pin(status::run(self.context, &mut meter)).await
+        Box::pin(status::look(self.context, &mut meter)).await
     }
 
     async fn run(&self, id: &str) -> Result<Option<Run>> {

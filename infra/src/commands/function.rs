@@ -3,20 +3,24 @@
 
 use std::path::PathBuf;
 
-use super::{Context, publish};
+use super::publish;
 use crate::build::FunctionSource;
 use crate::error::{Doing as _, Result};
+use crate::session::Session;
 
-/// What is asked of `function`.
+/// The arguments of `function`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// The file to write.
     #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
+    out: PathBuf,
 }
 
-/// Builds the zip, or takes the one that a deployment would, and writes it.
-pub async fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let zip = publish::function(context, &FunctionSource::find()?, &publish::Kept::default()).await?;
-    std::fs::write(&arguments.out, &zip.bytes).doing(|| format!("write {}", arguments.out.display()))
+impl Args {
+    /// Builds the zip, or takes the one that a deployment would, and writes it.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let source = FunctionSource::find()?;
+        let zip = publish::function(&session.context, &source, &publish::Kept::default()).await?;
+        std::fs::write(&self.out, &zip.bytes).doing(|| format!("write {}", self.out.display()))
+    }
 }

@@ -5,10 +5,28 @@ use model::Record;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Error, Result};
+use crate::session::Session;
+use crate::ui::render_history;
 use stack::outputs::Outputs;
 
+/// The arguments of `history`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many, the newest first.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+impl Args {
+    /// Prints the last runs.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let runs = last(&session.context, self.limit).await?;
+        session.show(&runs, |runs, style| render_history(runs, style))
+    }
+}
+
 /// The last `limit` runs, the newest first.
-pub async fn run(context: &Context, limit: usize) -> Result<Vec<Record>> {
+pub async fn last(context: &Context, limit: usize) -> Result<Vec<Record>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     read(&cloud, &outputs, limit).await

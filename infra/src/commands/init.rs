@@ -13,12 +13,13 @@ use serde_json::Value;
 
 use crate::error::{Doing, Error, Result};
 use crate::rehearse::cloud::local_cloud;
+use crate::session::print_text;
 use stack::Settings;
 use stack::settings::{App, Cutover, HealthCheck, Key, Table};
 
-/// What is asked of `init`. What is not said is asked on a terminal, and has its default elsewhere.
+/// The arguments of `init`. What is missing is asked on a terminal, and has its default elsewhere.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// The image of the service, by tag or digest; {version} stands for the version.
     #[arg(long, conflicts_with = "cargo")]
     pub image: Option<String>,
@@ -46,6 +47,13 @@ pub struct Arguments {
     /// The file to write.
     #[arg(long, value_name = "FILE", default_value = "bluegreen.toml")]
     pub out: PathBuf,
+}
+
+impl Args {
+    /// Writes the file, and prints what to do next.
+    pub fn run(&self) -> Result<()> {
+        print_text(&write(self)?)
+    }
 }
 
 /// Who is asked what was not said.
@@ -83,7 +91,7 @@ impl Ask for Nobody {
 }
 
 /// Writes the file; returns what to do next, for people.
-pub fn run(arguments: &Arguments) -> Result<String> {
+fn write(arguments: &Args) -> Result<String> {
     // Before anything is asked: the answers would be for nothing.
     if arguments.out.exists() {
         return Err(exists(&arguments.out));
@@ -156,7 +164,7 @@ fn package_here() -> Option<String> {
 }
 
 /// The text of the file.
-fn compose(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -> Result<String> {
+fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Result<String> {
     let service = service(arguments, package, person)?;
     // The settings decide what can be deployed.
     if key::<App>(service.key()).is_none() {
@@ -231,7 +239,7 @@ impl Service {
     }
 }
 
-fn service(arguments: &Arguments, package: Option<&str>, person: &mut dyn Ask) -> Result<Service> {
+fn service(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Result<Service> {
     if let Some(image) = &arguments.image {
         return Ok(Service::Image(image.clone()));
     }
@@ -284,14 +292,14 @@ mod tests {
 
     #[test]
     fn a_package_in_the_folder_needs_no_answers() {
-        let text = compose(&Arguments::default(), Some("shop"), &mut Nobody).unwrap();
+        let text = compose(&Args::default(), Some("shop"), &mut Nobody).unwrap();
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn what_is_answered_is_written_and_understood() {
         let mut person = Person(vec!["shop", "shop-prod", "3000", "/ready", "", ""]);
-        let text = compose(&Arguments::default(), None, &mut person).unwrap();
+        let text = compose(&Args::default(), None, &mut person).unwrap();
         let settings = Settings::parse(&text).unwrap();
         assert_eq!(settings.stack_name(), "shop-prod");
         assert_eq!((settings.app.port.get(), settings.health_check.path.as_str()), (3000, "/ready"));
@@ -300,21 +308,21 @@ mod tests {
     #[test]
     fn an_answer_is_a_value_and_nothing_else() {
         let mut person = Person(vec!["shop", "x\"\n[app]\nport = 1", "8080", "", "", ""]);
-        assert_eq!(compose(&Arguments::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
+        assert_eq!(compose(&Args::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
         let mut person = Person(vec!["shop", "shop", "http", "", "", ""]);
-        assert!(compose(&Arguments::default(), None, &mut person).unwrap_err().message().contains("not a port"));
+        assert!(compose(&Args::default(), None, &mut person).unwrap_err().message().contains("not a port"));
     }
 
     #[test]
     fn an_image_is_taken_where_the_settings_have_one_and_nowhere_else() {
-        let arguments = Arguments { image: Some("registry.example/shop:{version}".to_owned()), ..Arguments::default() };
+        let arguments = Args { image: Some("registry.example/shop:{version}".to_owned()), ..Args::default() };
         let written = compose(&arguments, None, &mut Nobody);
         assert_eq!(written.is_ok(), key::<App>("image").is_some(), "{written:?}");
     }
 
     #[test]
     fn no_service_is_said_with_what_to_name() {
-        let error = compose(&Arguments::default(), None, &mut Nobody).unwrap_err();
+        let error = compose(&Args::default(), None, &mut Nobody).unwrap_err();
         assert!(error.hints()[0].contains("--image"), "{error}");
     }
 

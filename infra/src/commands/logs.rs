@@ -9,8 +9,11 @@ use model::color::Color;
 use serde::Serialize;
 
 use super::Context;
+use crate::args::duration;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};
+use crate::session::{Session, json_line, print_text};
+use crate::ui::Style;
 
 /// Between two looks at a log that is followed. The log service answers five times a second for a whole account.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,28 +21,51 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How far back a look goes behind the last line: lines of several tasks do not arrive in order.
 const OVERLAP: Duration = Duration::from_secs(10);
 
+/// The arguments of `logs`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Whose log.
+    #[arg(value_enum)]
+    source: Source,
+    /// Go on with what is written from now on, until interrupted.
+    #[arg(long, short)]
+    follow: bool,
+    /// How far back, for example 30s, 10m, 2h.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    since: Duration,
+}
+
+impl Args {
+    /// Prints the lines.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let (style, json) = (Style::of_stdout(), session.json);
+        let mut print = move |line: &Line| {
+            if json {
+                return print_text(&json_line(line)?);
+            }
+            let head = format!("{} {}", line.time.strftime("%H:%M:%S"), line.stream);
+            // What a program writes may hold anything; its control characters stay out of the reader's terminal.
+            let text: String =
+                line.text.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect();
+            print_text(&format!("{} {text}\n", style.dim(&head)))
+        };
+        follow(&session.context, self, &mut print).await
+    }
+}
+
 /// Whose log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// An environment's.
-    Environment(Color),
+    /// The blue environment's.
+    Blue,
+    /// The green environment's.
+    Green,
     /// That of whichever environment users see; of both while a cutover splits prod.
     Prod,
     /// That of whichever environment is tried.
     Dev,
     /// The cutover function's.
     Cutover,
-}
-
-/// Which lines.
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    /// Whose.
-    pub source: Source,
-    /// Those written within this time.
-    pub since: Duration,
-    /// And those written from now on.
-    pub follow: bool,
 }
 
 /// A line of a log.
@@ -54,11 +80,7 @@ pub struct Line {
 }
 
 /// Gives every line to `sink`, until there are no more or it fails.
-pub async fn run(
-    context: &Context,
-    request: Request,
-    sink: &mut (dyn FnMut(&Line) -> Result<()> + Send),
-) -> Result<()> {
+async fn follow(context: &Context, request: &Args, sink: &mut (dyn FnMut(&Line) -> Result<()> + Send)) -> Result<()> {
     let cloud = Cloud::connect(&context.settings).await?;
     let groups = log_groups(context, &cloud, request.source).await?;
     let now = jiff::Timestamp::now().as_millisecond();
@@ -96,7 +118,8 @@ async fn log_groups(context: &Context, cloud: &Cloud, source: Source) -> Result<
     let outputs = stack.outputs()?;
     let of = |color| Ok(vec![(None, outputs.log_group(color).to_owned())]);
     match source {
-        Source::Environment(color) => of(color),
+        Source::Blue => of(Color::Blue),
+        Source::Green => of(Color::Green),
         Source::Prod => {
             let traffic = cloud.traffic(&stack.name, &outputs).await?;
             let split = traffic.prod.route().filter(|route| route.whole().is_none());

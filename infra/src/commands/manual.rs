@@ -4,13 +4,29 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
+use crate::cli::Cli;
 use crate::error::{Doing, Error, Result};
+use crate::session::print_text;
 
-/// What is asked of `man`.
+/// The arguments of `completions`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct CompletionsArgs {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+impl CompletionsArgs {
+    /// Prints the completions.
+    pub fn run(&self) -> Result<()> {
+        print_text(&completions(&mut Cli::command(), self.shell)?)
+    }
+}
+
+/// The arguments of `man`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
     /// A folder for one page a verb, such as ~/.local/share/man/man1; standard output gets the first page otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -19,8 +35,15 @@ pub struct Arguments {
     pub markdown: bool,
 }
 
+impl Args {
+    /// Prints the manual, or writes it.
+    pub fn run(&self) -> Result<()> {
+        man(Cli::command(), self)?.map_or(Ok(()), |text| print_text(&text))
+    }
+}
+
 /// The completions for a shell.
-pub fn completions(command: &mut Command, shell: clap_complete::Shell) -> Result<String> {
+fn completions(command: &mut Command, shell: clap_complete::Shell) -> Result<String> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, command, name, &mut script);
@@ -28,7 +51,7 @@ pub fn completions(command: &mut Command, shell: clap_complete::Shell) -> Result
 }
 
 /// The manual; returns its text where it goes to standard output.
-pub fn man(command: Command, arguments: &Arguments) -> Result<Option<String>> {
+fn man(command: Command, arguments: &Args) -> Result<Option<String>> {
     if arguments.markdown {
         return Ok(Some(markdown(command)));
     }

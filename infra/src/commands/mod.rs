@@ -1,9 +1,13 @@
-//! The verbs of the `bluegreen` command, one file each, and what they share.
+//! The verbs of the `bluegreen` command, one file each: arguments, work and output. A new verb is a file, and here its entry in
+//! [`Verb`] and its line in [`Verb::run`].
 
+pub mod abort;
+pub mod build;
 pub mod cutover;
 pub mod dashboard;
 pub mod deploy;
 pub mod destroy;
+pub mod diff;
 pub mod doctor;
 pub mod function;
 pub mod graph;
@@ -12,256 +16,191 @@ pub mod init;
 pub mod logs;
 pub mod manual;
 pub mod open;
+pub mod pause;
+pub mod promote;
 mod publish;
+pub mod reconcile;
 pub mod rehearse;
 pub mod releases;
 pub mod report;
+pub mod rollback;
 pub mod status;
 pub mod synth;
 pub mod unlock;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::process::ExitCode;
 
-use ::cutover::run::LEASE_TTL;
-use ledger::{Holder, Lease, LeaseError, S3Ledger, S3Store};
-use model::lease::{LONGEST_LIFE, Purpose};
-use tokio::sync::Mutex;
+pub use crate::context::{Agreed, Confirmation, Context, Nobody};
+use crate::error::Result;
+use crate::session::Session;
 
-use crate::cloud::{Cloud, DeployedStack};
-use crate::deploy::{Control, Listener, Operation, Plan, Poll};
-use crate::error::{Error, Kind, Result};
-use stack::Settings;
-
-/// For how long a renewal of the lease holds while CloudFormation changes the stack: it goes on with that by itself if this
-/// command dies, or may not call AWS any more.
-const OPERATION_TTL: Duration = LONGEST_LIFE;
-
-/// Who holds the lock, and for how long.
-pub(super) fn held(holder: &Holder) -> String {
-    format!(
-        "{} began at {}; its lock ends in {} s, unless renewed",
-        holder.info.holder,
-        holder.info.since,
-        holder.left().as_secs()
-    )
+/// What the command is asked to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Write a bluegreen.toml for a service that exists.
+    Init(init::Args),
+    /// Print the CloudFormation template.
+    Synth(synth::Args),
+    /// Draw the architecture, from the template.
+    Graph(graph::Args),
+    /// Build every version and the cutover function, and deploy nothing.
+    Build(build::Args),
+    /// Write the cutover function's zip to a file, for machines that cannot build it.
+    Function(function::Args),
+    /// Make the stack and bring it up to date; with --version, deploy that version to the idle environment.
+    Deploy(deploy::Args),
+    /// What a deployment would do, without doing it.
+    Diff(diff::Args),
+    /// Swap prod and dev, under probes.
+    Cutover(Box<cutover::Args>),
+    /// Swap back to where the last cutover came from, under probes.
+    Rollback(Box<rollback::Args>),
+    /// Put the listeners in order after a cutover that was interrupted.
+    Reconcile(reconcile::Args),
+    /// Break the lock that a deployment or cutover holds, if its holder is dead or must not go on.
+    Unlock(unlock::Args),
+    /// Stop the run that moves traffic, and send users back to where they were.
+    Abort(abort::Args),
+    /// Keep a shift at its step, until it is promoted or aborted.
+    Pause(pause::Args),
+    /// Go on with the next step of a shift at once.
+    Promote(promote::Args),
+    /// Who is prod, who is dev, and what runs there.
+    Status(status::Args),
+    /// What an environment or the cutover function has written to its log.
+    Logs(logs::Args),
+    /// Print the URL of prod or dev, and open it in a browser where there is one.
+    Open(open::Args),
+    /// Look whether everything is there that a deployment or cutover needs, and say what to do about the rest.
+    Doctor(doctor::Args),
+    /// What was deployed to which environment, also what did not come up.
+    Releases(releases::Args),
+    /// The cutovers so far.
+    History(history::Args),
+    /// One run as a page with a chart, as Markdown, or as JSON.
+    Report(report::Args),
+    /// A page on this machine that shows both environments, follows a cutover live, and can start one.
+    Dashboard(dashboard::Args),
+    /// Release an image on a local cloud of its own, under the load of users, and tell what they would have seen.
+    Rehearse(Box<rehearse::Args>),
+    /// Print the completions for a shell.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual.
+    Man(manual::Args),
+    /// Delete the stack and everything in it.
+    Destroy(destroy::Args),
 }
 
-/// Who is asked before something is done that cannot be undone.
-pub trait Confirmation: Send + Sync {
-    /// Asks whether what the plan does is meant, above all these concerns of it. An error where it is not.
-    fn confirm(&self, plan: &Plan, concerns: &BTreeSet<String>) -> Result<()>;
+/// How much of the file with the settings a verb depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// None of it.
+    Nothing,
+    /// The stack's name and region. Whoever looks at a stack or rolls back must not depend on the file that describes the next
+    /// release.
+    Identity,
+    /// All of it.
+    Settings,
 }
 
-/// Nobody can be asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Nobody;
-
-impl Confirmation for Nobody {
-    fn confirm(&self, _: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
-        let error = Error::refused("this deployment needs a person's word, and there is no terminal to ask on");
-        let error = concerns.iter().fold(error, Error::because);
-        Err(error.hint("look at it: bluegreen diff").hint("where it is meant: add --yes (YES=1 with make)"))
-    }
-}
-
-/// Everything is meant.
-#[derive(Clone, Copy, Debug)]
-pub struct Agreed;
-
-impl Confirmation for Agreed {
-    fn confirm(&self, _: &Plan, _: &BTreeSet<String>) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// What every command works with.
-pub struct Context {
-    /// The stack's name.
-    pub stack: String,
-    /// What the stack is made from.
-    pub settings: Settings,
-    /// Who is told what happens.
-    pub listener: Arc<dyn Listener>,
-    /// Who is asked before something is replaced, removed or opened.
-    pub confirmation: Arc<dyn Confirmation>,
-    /// What can be done about a change while it goes on.
-    pub control: Control,
-    lease: Mutex<Option<Lease<S3Store>>>,
-}
-
-impl Context {
-    /// A context for one command.
-    pub fn new(stack: String, settings: Settings, listener: Arc<dyn Listener>) -> Self {
-        let (confirmation, control) = (Arc::new(Nobody), Control::default());
-        Self { stack, settings, listener, confirmation, control, lease: Mutex::new(None) }
-    }
-
-    /// An operation of a stack, of which this context's listener is told.
-    fn operation<'a>(
-        &'a self,
-        cloud: &'a Cloud,
-        stack: &'a DeployedStack,
-        resources: &'a BTreeMap<String, String>,
-    ) -> Operation<'a> {
-        Operation::new(cloud, stack, resources, &self.control, &*self.listener)
-    }
-
-    /// Asks whether these concerns are meant, where there are any.
-    async fn confirm(&self, plan: &Plan, concerns: BTreeSet<String>) -> Result<()> {
-        if concerns.is_empty() {
-            return Ok(());
-        }
-        let (confirmation, plan) = (Arc::clone(&self.confirmation), plan.clone());
-        // Somebody may think for long: that must not keep everything else from going on.
-        tokio::task::spawn_blocking(move || confirmation.confirm(&plan, &concerns))
-            .await
-            .map_err(|error| Error::failed("nobody could be asked").because(error))?
-    }
-
-    /// Takes the lock as soon as a cutover or another deployment gives it back.
-    async fn wait_for_lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
-        let ledger = cloud.ledger(bucket);
-        let mut poll = Poll::default();
-        let mut told = None;
-        loop {
-            let holder = ledger.holder().await;
-            let holder = holder.map_err(|error| Error::failed("cannot read the lock").because(error))?;
-            if let Some(holder) = holder {
-                if told.as_ref() != Some(&holder.info.holder) {
-                    let (purpose, id) = (holder.info.purpose, &holder.info.holder);
-                    self.listener.note(format!("waiting for the {purpose} that is under way: {id}"));
-                    told = Some(id.clone());
-                }
-                if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
-                    continue;
-                }
-                poll.wait().await;
-                continue;
-            }
-            match self.lock(cloud, bucket).await {
-                // Somebody else was faster.
-                Err(error) if error.kind() == Kind::Refused && ledger.holder().await.is_ok_and(|it| it.is_some()) => {}
-                other => return other,
-            }
+impl Verb {
+    /// How much of the file with the settings it depends on.
+    pub const fn needs(&self) -> Needs {
+        match self {
+            Self::Init(_) | Self::Completions(_) | Self::Man(_) => Needs::Nothing,
+            Self::Synth(_)
+            | Self::Graph(_)
+            | Self::Build(_)
+            | Self::Function(_)
+            | Self::Deploy(_)
+            | Self::Diff(_)
+            | Self::Cutover(_)
+            | Self::Doctor(_)
+            | Self::Rehearse(_) => Needs::Settings,
+            _ => Needs::Identity,
         }
     }
 
-    /// Takes the lock that deployments and cutovers share.
-    async fn lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
-        let ledger = cloud.ledger(bucket);
-        let id = uuid::Uuid::now_v7().to_string();
-        match ledger.acquire(Purpose::Deployment, &id, LEASE_TTL).await {
-            Ok(lease) => {
-                *self.lease.lock().await = Some(lease);
-                Ok(())
-            }
-            // Nothing was written: the lock goes on remembering them.
-            Err(LeaseError::Interrupted(runs)) => {
-                Err(Error::refused("a cutover was interrupted, and its listeners may be half swapped")
-                    .because(format!("nobody has put run {} in order yet", runs.join(", ")))
-                    .hint("put the listeners in order first: bluegreen reconcile"))
-            }
-            Err(LeaseError::Held(holder)) => {
-                if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
-                    return Box::pin(self.lock(cloud, bucket)).await;
-                }
-                Err(Error::refused(format!("a {} is under way on stack {}", holder.info.purpose, self.stack))
-                    .because(held(&holder))
-                    .hint(
-                        "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the \
-                         command again",
-                    ))
-            }
-            Err(error @ (LeaseError::Gone | LeaseError::Store(_))) => {
-                Err(Error::failed(format!("cannot take the lock of stack {}", self.stack)).because(error))
-            }
+    /// Changes the context before anybody shares it.
+    pub fn prepare(&self, session: &mut Session) {
+        match self {
+            Self::Deploy(arguments) => arguments.prepare(session),
+            Self::Diff(arguments) => arguments.prepare(session),
+            _ => {}
         }
     }
 
-    /// Lets the lock of a deployment expire whose command died: at once where that can be seen on this machine; once
-    /// CloudFormation is done where that changed the stack. False if there is none such: then the lock is held, or expires by
-    /// itself soon enough.
-    async fn expire_abandoned(&self, cloud: &Cloud, ledger: &S3Ledger, holder: &Holder) -> Result<bool> {
-        if holder.info.purpose != Purpose::Deployment {
-            return Ok(false);
-        }
-        let failed = |error| Error::failed("cannot look after the lock").because(error);
-        if holder.info.life() <= LEASE_TTL {
-            let gone = ledger.expire_gone(holder).await.map_err(failed)?;
-            if gone {
-                self.listener
-                    .note(format!("deployment {} was ended on this machine: the lock is free now", holder.info.holder));
-            }
-            return Ok(gone);
-        }
-        let stack = DeployedStack::find(cloud, &self.stack).await?;
-        if stack.is_some_and(|stack| stack.in_progress()) {
-            return Ok(false);
-        }
-        let expired = ledger.expire_abandoned(LEASE_TTL).await.map_err(failed)?;
-        if expired {
-            self.listener
-                .note(format!("deployment {} renews its lock no more: the lock is free now", holder.info.holder));
-        }
-        Ok(expired)
+    /// Whether its steps are programs that draw on the terminal themselves: a live screen would be in their way.
+    pub const fn draws_itself(&self) -> bool {
+        matches!(self, Self::Rehearse(_))
     }
 
-    /// Runs what CloudFormation goes on with by itself, under a lock that outlives this command. If afterwards it is not
-    /// certain that the stack is at rest, the lock stays until it expires.
-    async fn covered<T>(&self, cloud: &Cloud, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        self.cover(OPERATION_TTL).await?;
-        let result = operation.await;
-        let at_rest = result.is_ok() || {
-            let stack = Box::pin(DeployedStack::find(cloud, &self.stack)).await;
-            stack.is_ok_and(|stack| !stack.is_some_and(|stack| stack.in_progress()))
+    /// Whether it gives Ctrl-C a meaning of its own.
+    pub const fn handles_interrupts(&self) -> bool {
+        matches!(
+            self,
+            Self::Cutover(_)
+                | Self::Rollback(_)
+                | Self::Reconcile(_)
+                | Self::Abort(_)
+                | Self::Pause(_)
+                | Self::Promote(_)
+        )
+    }
+
+    /// What an interruption leaves behind, if the stack is in this state.
+    pub fn interrupted(&self, state: Option<&str>) -> String {
+        let state = state.map_or_else(String::new, |state| format!(" The stack is in {state}."));
+        match self {
+            Self::Deploy(_) | Self::Destroy(_) => format!(
+                "interrupted.{state} What CloudFormation has begun it finishes by itself; run the same command again to \
+                 follow it and go on from there. No traffic was moved."
+            ),
+            Self::Rehearse(_) => {
+                "interrupted. The rehearsal's local cloud ends with it; nothing else was touched.".to_owned()
+            }
+            _ => "interrupted.".to_owned(),
+        }
+    }
+
+    /// Does it, if it needs neither settings nor cloud; `None` if it does.
+    pub fn run_alone(&self) -> Option<Result<()>> {
+        match self {
+            Self::Init(arguments) => Some(arguments.run()),
+            Self::Completions(arguments) => Some(arguments.run()),
+            Self::Man(arguments) => Some(arguments.run()),
+            _ => None,
+        }
+    }
+
+    /// Does it.
+    pub async fn run(&self, session: &Session) -> Result<ExitCode> {
+        let done = match self {
+            Self::Cutover(arguments) => return arguments.run(session).await,
+            Self::Rollback(arguments) => return arguments.run(session).await,
+            Self::Reconcile(arguments) => return arguments.run(session).await,
+            Self::Abort(arguments) => return arguments.run(session).await,
+            Self::Init(_) | Self::Completions(_) | Self::Man(_) => self.run_alone().unwrap_or(Ok(())),
+            Self::Synth(arguments) => arguments.run(session),
+            Self::Graph(arguments) => arguments.run(session),
+            Self::Build(arguments) => arguments.run(session).await,
+            Self::Function(arguments) => arguments.run(session).await,
+            Self::Deploy(arguments) => Box::pin(arguments.run(session)).await,
+            Self::Diff(arguments) => Box::pin(arguments.run(session)).await,
+            Self::Unlock(arguments) => arguments.run(session).await,
+            Self::Pause(arguments) => arguments.run(session).await,
+            Self::Promote(arguments) => arguments.run(session).await,
+            Self::Status(arguments) => Box::pin(arguments.run(session)).await,
+            Self::Logs(arguments) => arguments.run(session).await,
+            Self::Open(arguments) => arguments.run(session).await,
+            Self::Doctor(arguments) => Box::pin(arguments.run(session)).await,
+            Self::Releases(arguments) => arguments.run(session).await,
+            Self::History(arguments) => arguments.run(session).await,
+            Self::Report(arguments) => arguments.run(session).await,
+            Self::Dashboard(arguments) => Box::pin(arguments.run(session)).await,
+            Self::Rehearse(arguments) => Box::pin(arguments.run(session)).await,
+            Self::Destroy(arguments) => arguments.run(session).await,
         };
-        if at_rest {
-            // What failed is that the lock was lost, or cannot be written: whoever gives it back is told.
-            let _ = self.cover(LEASE_TTL).await;
-        } else if self.lease.lock().await.take().is_some() {
-            self.listener.warn(
-                "CloudFormation may go on with the stack: the lock stays for half an hour at most; the next bluegreen \
-                 deploy takes it over once the stack is at rest",
-            );
-        }
-        result
-    }
-
-    /// Lets every renewal of the lock, if this command holds it, hold for so long.
-    async fn cover(&self, life: Duration) -> Result<()> {
-        let held = self.lease.lock().await;
-        let Some(lease) = held.as_ref() else { return Ok(()) };
-        lease.cover(life).await.map_err(|error| {
-            Error::failed(format!("cannot keep the lock of stack {}", self.stack))
-                .because(error)
-                .hint("look at bluegreen status, and run the command again")
-        })
-    }
-
-    /// Gives the lock back.
-    async fn unlock(&self) -> Result<()> {
-        let Some(lease) = self.lease.lock().await.take() else { return Ok(()) };
-        lease.release().await.map_err(|error| {
-            Error::failed(format!("cannot give the lock of stack {} back", self.stack))
-                .because(error)
-                .hint("it ends by itself, after half an hour at most; the next bluegreen deploy takes it over")
-        })
-    }
-
-    /// After an interruption: gives the lock back, unless an operation of the stack goes on, in which traffic must
-    /// not be moved. Says what the stack is doing.
-    pub async fn after_interruption(&self) -> Option<String> {
-        if self.lease.lock().await.is_none() {
-            return None;
-        }
-        let cloud = Cloud::connect(&self.settings).await.ok()?;
-        let stack = DeployedStack::find(&cloud, &self.stack).await.ok()??;
-        if !stack.in_progress() {
-            // It is given back as a courtesy: the next command takes it over.
-            let _ = self.unlock().await;
-        }
-        Some(stack.status)
+        done.map(|()| ExitCode::SUCCESS)
     }
 }

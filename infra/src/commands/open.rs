@@ -1,13 +1,15 @@
 //! `bluegreen open`: the URL of prod or dev, in a browser where there is one.
 
+use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
 
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::Result;
+use crate::session::{Session, print_text};
 
 /// Which of the two listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Site {
     /// What users see.
     Prod,
@@ -15,8 +17,28 @@ pub enum Site {
     Dev,
 }
 
+/// The arguments of `open`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which of the two.
+    #[arg(value_enum)]
+    site: Site,
+}
+
+impl Args {
+    /// Prints the URL, and opens it for a person.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let url = url(&session.context, self.site).await?;
+        print_text(&format!("{url}\n"))?;
+        if std::io::stdout().is_terminal() && !in_browser(&url) {
+            eprintln!("there is no browser to open it with here");
+        }
+        Ok(())
+    }
+}
+
 /// The URL, as it can be opened from here.
-pub async fn url(context: &Context, site: Site) -> Result<String> {
+async fn url(context: &Context, site: Site) -> Result<String> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     Ok(cloud.connect_to.display_url(match site {
@@ -26,7 +48,7 @@ pub async fn url(context: &Context, site: Site) -> Result<String> {
 }
 
 /// Opens the URL in a browser; false where there is none to open it with.
-pub fn in_browser(url: &str) -> bool {
+fn in_browser(url: &str) -> bool {
     let chosen = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
     let usual = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let begin = |program: &str| {

@@ -8,18 +8,23 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use model::Request;
+use model::request::Op;
 
-use super::Context;
 use super::report::in_format;
+use super::{Context, cutover};
+use crate::args::{image, path, version};
 use crate::build::Workspace;
 use crate::error::{Doing as _, Error, Result};
 use crate::rehearse::cloud::LocalCloud;
 use crate::rehearse::document::{Fault, FaultAt, Injected, LoadFacts, Side};
 use crate::rehearse::load::{Load, Plan, tally};
 use crate::rehearse::plan::{Choice, Release, on_this_machine, releases, write_settings};
-use crate::rehearse::verdict::{AFTER, Observed, judge};
+use crate::rehearse::text::terminal;
+use crate::rehearse::verdict::{AFTER, Observed, error, judge};
 use crate::rehearse::{Rehearsal, render};
 use crate::report::{Format, Place, Run};
+use crate::session::{Session, print_json, print_text};
+use crate::ui::Style;
 use cfn_kit::resources::values::UrlPath;
 use stack::Settings;
 use stack::values::{ImageName, VersionLabel};
@@ -30,18 +35,18 @@ const AROUND: Duration = Duration::from_secs(3);
 /// Id of the cutover in its own ledger.
 const RUN: &str = "rehearsal";
 
-/// What is asked of `rehearse`.
+/// The arguments of `rehearse`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// The image of the new version: in a registry, or an archive; without one, the service of bluegreen.toml.
     #[arg(long, value_parser = image)]
     pub image: Option<ImageName>,
     /// The new version [default: the image's tag, or the version that a new stack begins with].
-    #[arg(long, value_parser = label)]
-    pub version: Option<String>,
+    #[arg(long, value_parser = version)]
+    pub version: Option<VersionLabel>,
     /// The version that is prod before [default: the new one].
-    #[arg(long, value_name = "VERSION", value_parser = label)]
-    pub from: Option<String>,
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub from: Option<VersionLabel>,
     /// Its image [default: the new one].
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub from_image: Option<ImageName>,
@@ -71,24 +76,48 @@ pub struct Arguments {
     pub cutover: Vec<String>,
 }
 
-fn image(text: &str) -> Result<ImageName, String> {
-    ImageName::try_from(text).map_err(|error| error.to_string())
+impl Args {
+    /// Rehearses, and prints what users would have seen.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let request = cutover_request(&self.cutover)?;
+        let rehearsal = rehearse(&session.context, self, &request, session.json).await?;
+        if session.json {
+            print_json(&rehearsal)?;
+        } else {
+            print_text(&terminal(&rehearsal, Style::of_stdout()))?;
+        }
+        error(&rehearsal).map_or(Ok(()), Err)
+    }
 }
 
-fn label(text: &str) -> Result<String, String> {
-    VersionLabel::try_from(text).map(String::from).map_err(|error| error.to_string())
+/// What the cutover of a rehearsal asks for: its arguments are those of the verb, without what the rehearsal decides itself.
+fn cutover_request(arguments: &[String]) -> Result<Request> {
+    #[derive(Debug, clap::Parser)]
+    #[command(name = "bluegreen cutover", no_binary_name = true)]
+    struct Line {
+        #[command(flatten)]
+        cutover: cutover::Args,
+    }
+    let wrong = |why: String| Error::usage("these arguments are none of a rehearsal's cutover").because(why);
+    let line = <Line as clap::Parser>::try_parse_from(arguments);
+    let problem = |error: clap::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    };
+    let request = line.map_err(|error| wrong(problem(error)))?.cutover.order().request;
+    if request.op != Op::Cutover || request.to.is_some() || request.id.is_some() {
+        return Err(wrong("a rehearsal says itself what moves where: leave out --plan, --to and --id".to_owned()));
+    }
+    request.check().map_err(|error| wrong(error.to_string()))?;
+    Ok(request)
 }
 
-fn path(text: &str) -> Result<UrlPath, String> {
-    UrlPath::try_from(text).map_err(|error| error.to_string())
-}
-
-/// Rehearses. `request` is what the arguments of the cutover ask for, and `json` whether steps tell of themselves as JSON.
-pub async fn run(context: &Context, arguments: &Arguments, request: &Request, json: bool) -> Result<Rehearsal> {
+/// Rehearses. `request` is what the arguments of the cutover ask for, and `json` whether steps print JSON.
+async fn rehearse(context: &Context, arguments: &Args, request: &Request, json: bool) -> Result<Rehearsal> {
     let choice = Choice {
-        version: arguments.version.clone(),
+        version: arguments.version.clone().map(String::from),
         image: arguments.image.clone(),
-        from: arguments.from.clone(),
+        from: arguments.from.clone().map(String::from),
         from_image: arguments.from_image.clone(),
     };
     let (old, new) = releases(&context.settings, &choice)?;
@@ -124,7 +153,7 @@ pub async fn run(context: &Context, arguments: &Arguments, request: &Request, js
     Ok(rehearsal)
 }
 
-fn fault(arguments: &Arguments, patience: Duration) -> Option<Injected> {
+fn fault(arguments: &Args, patience: Duration) -> Option<Injected> {
     let kind = arguments.fault?;
     let longer = u64::try_from(patience.as_millis()).unwrap_or_default() + 1000;
     let delay_ms = (kind == Fault::Slow).then(|| arguments.fault_delay.unwrap_or(longer));

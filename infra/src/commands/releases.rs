@@ -6,6 +6,8 @@ use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::Result;
 use crate::releases::{ReleaseRecord, changed_settings};
+use crate::session::Session;
+use crate::ui::render_releases;
 use model::color::Color;
 use stack::parameter;
 
@@ -21,8 +23,24 @@ pub struct Listed {
     pub changed: Option<Vec<String>>,
 }
 
+/// The arguments of `releases`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many, the newest first.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+impl Args {
+    /// Prints the last releases.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let releases = last(&session.context, self.limit).await?;
+        session.show(&releases, |releases, style| render_releases(releases, style))
+    }
+}
+
 /// The last `limit` releases, the newest first.
-pub async fn run(context: &Context, limit: usize) -> Result<Vec<Listed>> {
+pub async fn last(context: &Context, limit: usize) -> Result<Vec<Listed>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     // One more, to say what the last one changed.

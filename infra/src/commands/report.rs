@@ -10,10 +10,11 @@ use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Doing, Error, Result};
 use crate::report::{Format, Place, Run, render};
+use crate::session::{Session, print_text};
 
-/// What is asked of `report`.
+/// The arguments of `report`.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// The run's id; the latest run where none is named (`bluegreen --json history` lists the ids).
     #[arg(conflicts_with = "record")]
     pub id: Option<String>,
@@ -28,7 +29,13 @@ pub struct Arguments {
     pub record: Option<PathBuf>,
 }
 
-impl Arguments {
+impl Args {
+    /// Writes the report to its file, or prints it.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let otherwise = if session.json { Format::Json } else { Format::Html };
+        written(&session.context, self, otherwise).await?.map_or(Ok(()), |text| print_text(&text))
+    }
+
     fn format(&self, otherwise: Format) -> Format {
         in_format(self.format, self.out.as_deref(), otherwise)
     }
@@ -47,7 +54,7 @@ pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Fo
 
 /// Makes the report, in the format `otherwise` where neither an option nor a file's name tells; returns its text where it
 /// goes to standard output.
-pub async fn run(context: &Context, arguments: &Arguments, otherwise: Format) -> Result<Option<String>> {
+async fn written(context: &Context, arguments: &Args, otherwise: Format) -> Result<Option<String>> {
     let (run, place) = match &arguments.record {
         Some(path) => (from_file(path)?, Place::default()),
         None => from_ledger(context, arguments.id.as_deref()).await?,

@@ -5,6 +5,24 @@ use cfn_kit::Template;
 use cfn_kit::limits::{BUCKET_LIMIT, CALL_LIMIT};
 use stack::{self, Settings, synthesize};
 
+use crate::session::{Session, print_text};
+
+/// The arguments of `synth`: none.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+impl Args {
+    /// Prints the template, and on standard error what its reader should know.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let template = template(&session.context.settings)?;
+        print_text(&text(&template)?)?;
+        for note in notes(&template) {
+            eprintln!("note: {note}");
+        }
+        Ok(())
+    }
+}
+
 /// The template of these settings, indented for people and validators.
 pub fn pretty(settings: &Settings) -> Result<String> {
     text(&template(settings)?)

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Error, Result};
+use crate::session::Session;
 
 /// For how long it is watched whether somebody renews the lock: somebody who lives does it twice meanwhile.
 const WATCH: Duration = Duration::from_secs(2 + 2 * LEASE_TTL.as_secs() / HEARTBEATS_PER_TTL as u64);
@@ -18,7 +19,7 @@ const TRIES: u32 = 5;
 
 /// A lock that may be broken.
 #[derive(Debug)]
-pub struct Lock {
+struct Lock {
     ledger: S3Ledger,
     stack: DeployedStack,
     found: Found,
@@ -43,7 +44,7 @@ pub struct Unlocked {
 
 impl Unlocked {
     /// What it means, in lines.
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = format!("the lock of stack {} is free now\n", self.stack);
         for run in &self.interrupted {
             text.push_str(&format!("run {run} was interrupted: bluegreen reconcile puts the listeners in order\n"));
@@ -52,8 +53,32 @@ impl Unlocked {
     }
 }
 
+/// The arguments of `unlock`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Args {
+    /// Asks, and breaks the lock.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let context = &session.context;
+        let Some(lock) = look(context).await? else {
+            let free = Unlocked { stack: context.stack.clone(), holder: None, interrupted: Vec::new() };
+            return session
+                .show(&free, |free, _| format!("nobody holds the lock of stack {}: it is free\n", free.stack));
+        };
+        if !self.yes {
+            session.prompt.agree_to(&lock.question(), "the lock was not broken").await?;
+        }
+        session.show(&lock.break_it().await?, |unlocked, _| unlocked.text())
+    }
+}
+
 /// Looks who holds the lock, and watches whether it is renewed; nothing where it is free.
-pub async fn look(context: &Context) -> Result<Option<Lock>> {
+async fn look(context: &Context) -> Result<Option<Lock>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     let ledger = cloud.ledger(stack.bucket()?);
@@ -77,7 +102,7 @@ fn unreadable(error: impl std::fmt::Display) -> Error {
 
 impl Lock {
     /// What breaking it means, in lines.
-    pub fn question(&self) -> String {
+    fn question(&self) -> String {
         let mut text = match &self.found {
             Found::Held { holder, renewed } => question(&self.stack.name, holder, *renewed),
             Found::Garbled { why, .. } => {
@@ -92,7 +117,7 @@ impl Lock {
     }
 
     /// Breaks it. An error where somebody else has taken it since.
-    pub async fn break_it(self) -> Result<Unlocked> {
+    async fn break_it(self) -> Result<Unlocked> {
         let stack = self.stack.name;
         let failed = |error: &dyn std::fmt::Display| {
             Error::failed(format!("cannot break the lock of stack {stack}"))

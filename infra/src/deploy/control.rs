@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 /// What to do about an update that will not succeed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OnFailure {
-    /// Say so, and go on until somebody decides.
+    /// Ask.
     Ask,
-    /// Cancel it.
+    /// Cancel the update: the stack goes back to what it was.
     #[default]
     Cancel,
     /// Leave it to CloudFormation and ECS.

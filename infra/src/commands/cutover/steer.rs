@@ -15,6 +15,7 @@ use super::{Follower, caller, event, follow, function_of};
 use crate::cloud::{Cloud, DeployedStack};
 use crate::commands::Context;
 use crate::error::{Calling, Error, Result};
+use crate::session::{Session, print_json, print_text};
 use stack::outputs::Outputs;
 
 /// For how long an abort is tried where AWS is out of reach.
@@ -22,6 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Tells the run under way, or this one, something, and prints what the function answers.
+pub async fn run(session: &Session, op: Op, id: Option<String>) -> Result<()> {
+    let answer = tell(&session.context, op, id).await?;
+    match (session.json, refusal(&answer)) {
+        (true, _) => print_json(&answer)?,
+        (false, None) => print_text(&format!("{}\n", answer.message))?,
+        (false, Some(_)) => {}
+    }
+    refusal(&answer).map_or(Ok(()), Err)
+}
 
 /// Tells the run that is under way, or the one of this id; returns what the function answered.
 pub async fn tell(context: &Context, op: Op, id: Option<String>) -> Result<SteeringAnswer> {

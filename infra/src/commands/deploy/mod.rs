@@ -12,21 +12,120 @@ mod states;
 mod update;
 mod wanted;
 
+use std::sync::Arc;
+
 use model::color::Color;
 
 use super::publish::{Kept, app, function};
-use super::{Context, synth};
+use super::{Agreed, Context, status, synth};
+use crate::args;
 use crate::build::Workspace;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::plan::Plan;
-use crate::deploy::{ChangeSet, Poll, Source};
+use crate::deploy::{ChangeSet, Control, OnFailure, Poll, Source};
 use crate::error::{Doing, Error, Result};
+use crate::requests::Meter;
+use crate::session::{Session, print_json, print_text};
+use crate::ui::{Keyboard, Style};
 use crate::zones;
 use stack::outputs::Outputs;
+use stack::values::{ImageName, VersionLabel};
 use stack::{Both, parameter};
 
 use observe::Observed;
 use wanted::{Releases, Wanted};
+
+/// What is deployed where.
+#[derive(Debug, clap::Args)]
+pub struct Target {
+    /// The version to deploy.
+    #[arg(long, value_parser = args::version)]
+    version: Option<VersionLabel>,
+    /// The image to deploy as that version, instead of what bluegreen.toml names: in a registry, or an archive.
+    #[arg(long, value_parser = args::image, requires = "version")]
+    image: Option<ImageName>,
+    /// The environment to deploy it to; the idle one if none is named.
+    #[arg(long, value_parser = args::color, requires = "version")]
+    color: Option<Color>,
+    /// Deploy to the live environment too.
+    #[arg(long)]
+    force: bool,
+    /// Refuse (exit code 3) if anything would change.
+    #[arg(long)]
+    expect_no_changes: bool,
+}
+
+impl Target {
+    /// Takes what the arguments say over the settings.
+    pub fn prepare(&self, session: &mut Session) {
+        if let Some(image) = &self.image {
+            session.context.settings.app.image = Some(image.clone());
+        }
+    }
+
+    /// What is asked for.
+    pub fn request(&self) -> Request {
+        Request {
+            version: self.version.clone().map(String::from),
+            color: self.color,
+            allowed: Allowed { live_version: self.force, live_changes: false },
+            expect_no_changes: self.expect_no_changes,
+            ..Request::default()
+        }
+    }
+}
+
+/// The arguments of `deploy`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Do not ask before something is replaced, removed or opened.
+    #[arg(long)]
+    yes: bool,
+    /// Wait for a cutover or deployment that is under way, instead of refusing.
+    #[arg(long)]
+    wait: bool,
+    /// What to do about an update that will not succeed; on a terminal it is asked, elsewhere it is cancelled.
+    #[arg(long, value_enum)]
+    on_failure: Option<OnFailure>,
+    /// Execute changes that touch what users of prod go through.
+    #[arg(long)]
+    allow_live_changes: bool,
+    /// If the last update could not be rolled back: leave this resource as it is (a logical id; may be repeated).
+    #[arg(long, value_name = "ID")]
+    skip: Vec<String>,
+}
+
+impl Args {
+    /// Takes what the arguments say over the settings, and says who is asked.
+    pub fn prepare(&self, session: &mut Session) {
+        self.target.prepare(session);
+        let on_failure = if Keyboard::is_there() { OnFailure::Ask } else { OnFailure::Cancel };
+        session.context.control = Control::new(self.on_failure.unwrap_or(on_failure));
+        if self.yes {
+            session.context.confirmation = Arc::new(Agreed);
+        } else if Keyboard::is_there() {
+            session.context.confirmation = Arc::new(session.prompt.clone());
+        }
+    }
+
+    /// Deploys, and prints what runs where.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let context = &session.context;
+        let request = Request {
+            allowed: Allowed { live_version: self.target.force, live_changes: self.allow_live_changes },
+            wait: self.wait,
+            skip: self.skip.clone(),
+            ..self.target.request()
+        };
+        let deployed = Box::pin(deploy(context, &request)).await?;
+        if session.json {
+            return print_json(&Box::pin(status::look(context, &mut Meter::default())).await?);
+        }
+        print_text(&deployed.text(Style::of_stdout()))
+    }
+}
 
 /// What to deploy.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +173,25 @@ impl Deployed {
         let dev_url = cloud.connect_to.display_url(&outputs.dev_url);
         Self { prod_url, dev_url, traffic, versions }
     }
+
+    /// What runs where, a line for each listener.
+    fn text(&self, style: Style) -> String {
+        let mut text = String::new();
+        for (name, color, url) in
+            [("prod", self.traffic.prod_color(), &self.prod_url), ("dev", self.traffic.dev_color(), &self.dev_url)]
+        {
+            let what = color.map_or_else(
+                || format!("{:<12}", "?"),
+                |color| style.environment(color, &format!("{:<12}", format!("{color} v{}", self.versions.of(color)))),
+            );
+            text.push_str(&format!("{name:<5} {what}{url}\n"));
+        }
+        text
+    }
 }
 
 /// Deploys.
-pub async fn run(context: &Context, request: &Request) -> Result<Deployed> {
+async fn deploy(context: &Context, request: &Request) -> Result<Deployed> {
     let look = Box::pin(async {
         let cloud = Cloud::connect(&context.settings).await?;
         if request.wait {
@@ -310,16 +424,6 @@ fn changes_found(plan: &Plan) -> Error {
     let error = Error::refused(format!("there would be changes of stack {}", plan.stack));
     let words = plan.resources.iter().map(|it| format!("{} ({})", it.id, it.kind));
     words.fold(error, Error::because).hint("bluegreen diff shows them; without --expect-no-changes they are made")
-}
-
-/// Builds every version of the service and the cutover function, and deploys nothing.
-pub async fn build(context: &Context) -> Result<()> {
-    let workspace = Workspace::find(&context.settings.app)?;
-    for version in workspace.versions() {
-        app(context, &workspace, &version, &Kept::default()).await?;
-    }
-    function(context, workspace.function_source(), &Kept::default()).await?;
-    Ok(())
 }
 
 /// The environments that the built version goes to. Which one is live matters only if a version is named.

@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use model::color::Color;
 
 use super::Context;
+use crate::args::stack_name;
 use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::{follow_deletion, settle};
 use crate::error::{Calling, Error, Result};
 use crate::ownership;
+use crate::session::Session;
+use cfn_kit::resources::values::StackName;
 use left::Resource;
 use stack::parameter;
 use stack::storage::BUCKET;
@@ -22,6 +25,44 @@ pub use protection::protect;
 
 /// Something may write to the bucket between its emptying and its deletion; then both are tried again.
 const ATTEMPTS: u32 = 3;
+
+/// The arguments of `destroy`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not ask. A stack that serves users, or is protected against deletion, needs --confirm.
+    #[arg(long)]
+    yes: bool,
+    /// The name of the stack, instead of typing it: do not ask, whatever the stack serves, and switch off its
+    /// termination protection.
+    #[arg(long, value_name = "NAME", value_parser = stack_name)]
+    confirm: Option<StackName>,
+    /// If an earlier deletion failed: leave this resource behind (a logical id; may be repeated).
+    #[arg(long, value_name = "ID")]
+    retain: Vec<String>,
+}
+
+impl Args {
+    /// Asks, and deletes the stack.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let context = &session.context;
+        let Some(target) = target(context).await? else {
+            eprintln!("there is no stack {}: nothing to delete", context.stack);
+            return Ok(());
+        };
+        let name = &target.stack.name;
+        let consent = match &self.confirm {
+            Some(given) if given.as_str() == name => Consent::Named,
+            Some(given) => {
+                return Err(Error::usage(format!("--confirm {given} is not the name of the stack"))
+                    .because(format!("the stack is {name}"))
+                    .hint(format!("if it is meant: --confirm {name}")));
+            }
+            None if self.yes && !target.needs_name() => Consent::Yes,
+            None => session.prompt.consent(&target).await?,
+        };
+        destroy(context, &self.retain, consent).await
+    }
+}
 
 /// What is about to be destroyed, for the question before.
 #[derive(Clone, Debug)]
@@ -84,7 +125,7 @@ impl Target {
 }
 
 /// Looks what there is to destroy; `None` if there is nothing.
-pub async fn target(context: &Context) -> Result<Option<Target>> {
+async fn target(context: &Context) -> Result<Option<Target>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(None) };
     if stack.status == "DELETE_COMPLETE" {
@@ -121,7 +162,7 @@ fn serves(stack: &DeployedStack, traffic: Option<&Traffic>) -> bool {
 /// Destroys the stack and everything in it.
 ///
 /// Of a stack whose deletion failed before, the resources named by `retain` are left behind.
-pub async fn run(context: &Context, retain: &[String], consent: Consent) -> Result<()> {
+async fn destroy(context: &Context, retain: &[String], consent: Consent) -> Result<()> {
     let cloud = Cloud::connect(&context.settings).await?;
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };

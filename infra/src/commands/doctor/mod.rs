@@ -17,6 +17,8 @@ use crate::cloud::{Cloud, DeployedStack, Traffic};
 use crate::deploy::template::{Given, fits_into_a_call};
 use crate::deploy::{Expected, observe};
 use crate::error::{Calling, Error, Result};
+use crate::session::Session;
+use crate::ui::render_checks;
 use cfn_kit::limits::{BUCKET_LIMIT, CALL_LIMIT};
 use stack::outputs::Outputs;
 use stack::parameter;
@@ -70,8 +72,21 @@ impl Check {
     }
 }
 
+/// The arguments of `doctor`: none.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+impl Args {
+    /// Looks at everything and prints what was found; an error if a deployment or cutover would fail.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let checks = Box::pin(check(&session.context)).await;
+        session.show(&checks, |checks, style| render_checks(checks, style))?;
+        verdict(&checks).map_or(Ok(()), Err)
+    }
+}
+
 /// Looks at everything.
-pub async fn run(context: &Context) -> Vec<Check> {
+async fn check(context: &Context) -> Vec<Check> {
     let mut checks = tools(context).await;
     let cloud = match Cloud::connect(&context.settings).await {
         Ok(cloud) => cloud,
@@ -107,7 +122,7 @@ pub async fn run(context: &Context) -> Vec<Check> {
 }
 
 /// The worst of the checks as an error, where one is bad.
-pub fn verdict(checks: &[Check]) -> Option<Error> {
+fn verdict(checks: &[Check]) -> Option<Error> {
     let bad: Vec<&str> = checks.iter().filter(|check| check.health == Health::Bad).map(|check| check.what).collect();
     (!bad.is_empty()).then(|| Error::failed(format!("not everything is as it should be: {}", bad.join(", "))))
 }

@@ -1,22 +1,20 @@
-//! The verbs that move traffic, and those that tell a run what to do; and Ctrl-C while a run is followed: once leaves it to
-//! itself, twice has it turn back.
+//! Follows a run that moves traffic, with Ctrl-C: once leaves it to itself, twice stops it.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use infra::commands::cutover::{Follower, Order, steer};
-use infra::commands::{Context, cutover};
-use infra::error::{Error, Result};
-use infra::ui::{CutoverProgress, JsonProgress, Style, render_evidence};
 use ledger::Holder;
 use model::Record;
-use model::request::{Op, Request};
+use model::request::Op;
 use tokio::time::sleep;
 
-use crate::cli::Verb;
-use crate::interrupt::{INTERRUPTED, Signal, Signals};
-use crate::{print_json, print_text};
+use super::{Follower, Order, steer};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::interrupt::{INTERRUPTED, Signal};
+use crate::session::{Session, print_json, print_text};
+use crate::ui::{CutoverProgress, JsonProgress, Style, render_evidence};
 
 /// For how long a second Ctrl-C is waited for.
 const SECOND: Duration = Duration::from_secs(5);
@@ -24,79 +22,25 @@ const SECOND: Duration = Duration::from_secs(5);
 /// Between two tries to abort a run that has not begun yet.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// What a verb does to traffic.
-pub enum Moves {
-    /// It has the function carry a run out.
-    Run(Box<Order>),
-    /// It has the run under way, or this one, send traffic back.
-    Abort(Option<String>),
-    /// It tells the run under way, or this one, something else.
-    Tell(Op, Option<String>),
-}
-
-impl Moves {
-    pub fn of(verb: &Verb) -> Option<Self> {
-        Some(match verb {
-            Verb::Cutover(arguments) => Self::Run(Box::new(arguments.order())),
-            Verb::Rollback(arguments) => Self::Run(Box::new(arguments.order())),
-            Verb::Reconcile { to, wait } => {
-                let order = Order::new(Op::Reconcile);
-                let request = Request { to: *to, force: to.is_some(), ..order.request };
-                Self::Run(Box::new(Order { request, wait: *wait, ..order }))
-            }
-            Verb::Abort(steering) => Self::Abort(steering.id.clone()),
-            Verb::Pause(steering) => Self::Tell(Op::Pause, steering.id.clone()),
-            Verb::Promote(steering) => Self::Tell(Op::Promote, steering.id.clone()),
-            _ => return None,
-        })
-    }
-}
-
-pub async fn run(moves: Moves, json: bool, context: &Context, signals: &mut Signals) -> Result<ExitCode> {
+/// Has the function carry out what is ordered, and follows the run.
+pub async fn run(session: &Session, order: Order) -> Result<ExitCode> {
+    let (context, json) = (&session.context, session.json);
     let asked = Asked::default();
     let mut follower = Shown::new(json, asked.clone());
-    match moves {
-        Moves::Run(order) => {
-            let work = std::pin::pin!(async {
-                let record = cutover::run(context, &order, &mut follower).await?;
-                end(&record, cutover::verdict(&record), json)
-            });
-            attended(work, &asked, context, signals).await
-        }
-        Moves::Abort(id) => {
-            let work = std::pin::pin!(async {
-                match steer::abort(context, id, &mut follower).await? {
-                    (_, Some(record)) => end(&record, steer::verdict(&record), json),
-                    (answer, None) => {
-                        if json {
-                            print_json(&answer)?;
-                        }
-                        steer::refusal(&answer).map_or(Ok(()), Err)
-                    }
-                }
-            });
-            tokio::select! {
-                result = work => result.map(|()| ExitCode::SUCCESS),
-                _ = signals.next() => {
-                    eprintln!("\ninterrupted. What the run was told it heeds without this command: bluegreen status.");
-                    Ok(ExitCode::from(INTERRUPTED))
-                }
-            }
-        }
-        Moves::Tell(op, id) => {
-            let answer = steer::tell(context, op, id).await?;
-            match (json, steer::refusal(&answer)) {
-                (true, _) => print_json(&answer)?,
-                (false, None) => print_text(&format!("{}\n", answer.message))?,
-                (false, Some(_)) => {}
-            }
-            steer::refusal(&answer).map_or(Ok(ExitCode::SUCCESS), Err)
-        }
-    }
+    let work = Box::pin(async {
+        let record = super::run(context, &order, &mut follower).await?;
+        end(&record, super::verdict(&record), json)
+    });
+    Box::pin(attended(work, &asked, session)).await
+}
+
+/// Who shows a run.
+pub fn follower(json: bool) -> Box<dyn Follower> {
+    if json { Box::new(JsonProgress::default()) } else { Box::new(CutoverProgress::new(Style::of_stderr())) }
 }
 
 /// Prints how a run ended.
-fn end(record: &Record, verdict: Option<Error>, json: bool) -> Result<()> {
+pub fn end(record: &Record, verdict: Option<Error>, json: bool) -> Result<()> {
     if json {
         print_json(record)?;
     }
@@ -116,15 +60,14 @@ fn end(record: &Record, verdict: Option<Error>, json: bool) -> Result<()> {
 
 /// Follows a run to its end, or until somebody leaves it to itself.
 async fn attended(
-    mut work: std::pin::Pin<&mut impl Future<Output = Result<()>>>,
+    mut work: std::pin::Pin<Box<impl Future<Output = Result<()>>>>,
     asked: &Asked,
-    context: &Context,
-    signals: &mut Signals,
+    session: &Session,
 ) -> Result<ExitCode> {
     let left = || Ok(ExitCode::from(INTERRUPTED));
     let signal = tokio::select! {
         result = &mut work => return result.map(|()| ExitCode::SUCCESS),
-        signal = signals.next() => signal,
+        signal = session.next_signal() => signal,
     };
     let Some(id) = asked.id() else {
         eprintln!("\ninterrupted. Nothing was asked for yet, and no traffic was moved.");
@@ -145,16 +88,16 @@ async fn attended(
             eprintln!("\ninterrupted. bluegreen status shows how it ends.");
             return left();
         }
-        signal = signals.next() => if signal == Signal::Terminate { return left(); },
+        signal = session.next_signal() => if signal == Signal::Terminate { return left(); },
     }
     eprintln!("\nstopping run {id} ...");
-    let mut told = std::pin::pin!(tell_to_abort(context, asked));
+    let mut told = std::pin::pin!(tell_to_abort(&session.context, asked));
     let mut done = false;
     loop {
         tokio::select! {
             result = &mut work => return result.map(|()| ExitCode::SUCCESS),
             () = &mut told, if !done => done = true,
-            _ = signals.next() => {
+            _ = session.next_signal() => {
                 eprintln!("\ninterrupted. The run goes on without this command: bluegreen status shows how it ends.");
                 return left();
             }
@@ -201,9 +144,7 @@ struct Shown {
 
 impl Shown {
     fn new(json: bool, asked: Asked) -> Self {
-        let progress: Box<dyn Follower> =
-            if json { Box::new(JsonProgress::default()) } else { Box::new(CutoverProgress::new(Style::of_stderr())) };
-        Self { progress, asked }
+        Self { progress: follower(json), asked }
     }
 }
 

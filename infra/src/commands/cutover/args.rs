@@ -1,17 +1,16 @@
-//! The arguments of `cutover` and `rollback`: what an event of the function can say, in the words of a command line.
+//! The arguments of `cutover`, and those that `rollback` shares: what an event of the function can say, in the words of a command line.
 //! Must not do anything.
 
 use std::time::Duration;
 
-use clap::Args;
-use infra::commands::cutover::Order;
-use infra::error::Error;
+use super::Order;
+use crate::args::{color, duration};
 use model::Color;
 use model::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 
 /// The arguments of a cutover.
-#[derive(Debug, Args)]
-pub struct CutoverArgs {
+#[derive(Debug, clap::Args)]
+pub struct Args {
     /// The environment that becomes prod; the idle one where none is named.
     #[arg(long, value_parser = color)]
     to: Option<Color>,
@@ -23,7 +22,7 @@ pub struct CutoverArgs {
 }
 
 /// The arguments that a rollback takes too.
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Refuse where prod is another environment than this.
     #[arg(long, value_name = "COLOR", value_parser = color)]
@@ -78,7 +77,7 @@ pub struct RunArgs {
     on_fail: OnFail,
 }
 
-impl CutoverArgs {
+impl Args {
     /// What is ordered.
     pub fn order(&self) -> Order {
         let op = if self.plan { Op::Plan } else { Op::Cutover };
@@ -112,51 +111,6 @@ impl RunArgs {
     }
 }
 
-/// The arguments of a rollback.
-#[derive(Debug, Args)]
-pub struct RollbackArgs {
-    /// Go back to the other environment even if it runs another release than the one that was live.
-    #[arg(long)]
-    force: bool,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-impl RollbackArgs {
-    /// What is ordered.
-    pub fn order(&self) -> Order {
-        let order = self.run.order(Op::Rollback);
-        Order { request: Request { force: self.force, ..order.request }, ..order }
-    }
-}
-
-/// The order of a rehearsal's cutover: its arguments are those of the verb, without what the rehearsal decides itself.
-pub fn of_rehearsal(arguments: &[String]) -> infra::error::Result<Order> {
-    #[derive(Debug, clap::Parser)]
-    #[command(name = "bluegreen cutover", no_binary_name = true)]
-    struct Line {
-        #[command(flatten)]
-        cutover: CutoverArgs,
-    }
-    let wrong = |why: String| Error::usage("these arguments are none of a rehearsal's cutover").because(why);
-    let line = <Line as clap::Parser>::try_parse_from(arguments);
-    let said = |error: clap::Error| {
-        let text = error.to_string();
-        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-    };
-    let order = line.map_err(|error| wrong(said(error)))?.cutover.order();
-    let request = &order.request;
-    if request.op != Op::Cutover || request.to.is_some() || request.id.is_some() {
-        return Err(wrong("a rehearsal says itself what moves where: leave out --plan, --to and --id".to_owned()));
-    }
-    request.check().map_err(|error| wrong(error.to_string()))?;
-    Ok(order)
-}
-
-fn color(text: &str) -> Result<Color, String> {
-    text.parse().map_err(|error: model::color::UnknownColor| error.to_string())
-}
-
 fn on_fail(text: &str) -> Result<OnFail, String> {
     match text {
         "rollback" => Ok(OnFail::Rollback),
@@ -174,21 +128,6 @@ fn statuses(text: &str) -> Result<StatusSet, String> {
     });
     let ranges: Option<Vec<_>> = ranges.collect();
     ranges.map(StatusSet::new).ok_or_else(|| "status codes are 100 to 599, such as 200-299,304".to_owned())
-}
-
-/// A whole number with its unit: `250ms`, `30s`, `2m`. A number alone is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" | "" => 1000,
-        "m" => 60_000,
-        _ => 0,
-    };
-    let number: Option<u64> = number.parse().ok().filter(|_| milliseconds > 0);
-    let total = number.and_then(|number| number.checked_mul(milliseconds));
-    total.map(Duration::from_millis).ok_or_else(|| "a time is a whole number with ms, s or m, such as 250ms".to_owned())
 }
 
 /// How many times, in percent.
@@ -229,7 +168,7 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        arguments: CutoverArgs,
+        arguments: Args,
     }
 
     fn order(arguments: &[&str]) -> Result<Order, String> {
@@ -267,7 +206,7 @@ mod tests {
         for (arguments, problem) in [
             (&["--shift", "10:x"][..], "such as 250ms"),
             (&["--shift", "0:1s"], "from 1 to 99"),
-            (&["--interval", "1h"], "with ms, s or m"),
+            (&["--interval", "1x"], "such as 250ms"),
             (&["--ok", "20"], "100 to 599"),
             (&["--on-fail", "explode"], "rollback or hold"),
             (&["--to", "red"], "blue or green"),

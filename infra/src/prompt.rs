@@ -3,22 +3,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use infra::commands::Confirmation;
-use infra::commands::destroy::{Consent, Target};
-use infra::deploy::{Plan, Stage};
-use infra::error::{Error, Result};
-use infra::ui::{Keyboard, Screen, Style, render_plan};
+use crate::commands::destroy::{Consent, Target};
+use crate::context::Confirmation;
+use crate::deploy::{Plan, Stage};
+use crate::error::{Error, Result};
+use crate::ui::{Keyboard, Screen, Style, render_plan};
 
 /// The person at the terminal.
-pub struct Person {
-    pub keyboard: Arc<Keyboard>,
-    pub screen: Option<Arc<Screen>>,
-    pub style: Style,
+#[derive(Clone)]
+pub struct Prompt {
+    keyboard: Arc<Keyboard>,
+    screen: Option<Arc<Screen>>,
+    style: Style,
 }
 
-impl Confirmation for Person {
+impl Confirmation for Prompt {
     fn confirm(&self, plan: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
-        let _held = Held::of(self.screen.as_ref());
+        let _held = ScreenHold::new(self.screen.as_ref());
         eprint!("{}\n{}\n", render_plan(plan, self.style), self.style.strong("This needs your word:"));
         for concern in concerns {
             eprintln!("  {} {concern}", self.style.bad("!"));
@@ -51,7 +52,19 @@ pub enum Choice {
     GoOn,
 }
 
-impl Person {
+impl Prompt {
+    /// Asks on standard error, beside this live screen.
+    pub fn new(screen: Option<Arc<Screen>>, style: Style) -> Self {
+        Self { keyboard: Arc::default(), screen, style }
+    }
+
+    /// Stops drawing for good.
+    pub fn hold_screen(&self) {
+        if let Some(screen) = &self.screen {
+            screen.hold();
+        }
+    }
+
     /// Asks whether a stack is to be deleted: by its name if it serves users or is protected. An error if it is not, or if
     /// nobody can be asked.
     pub async fn consent(&self, target: &Target) -> Result<Consent> {
@@ -89,7 +102,7 @@ impl Person {
 
     /// Asks what to do about what is under way, for this reason where there is one.
     pub async fn choose(&self, stage: Stage, why: Option<&str>) -> Choice {
-        let _held = Held::of(self.screen.as_ref());
+        let _held = ScreenHold::new(self.screen.as_ref());
         if let Some(why) = why {
             eprintln!("{} {why}", self.style.bad("!"));
         }
@@ -109,10 +122,10 @@ impl Person {
 }
 
 /// The screen is held while this lives.
-struct Held<'a>(Option<&'a Arc<Screen>>);
+struct ScreenHold<'a>(Option<&'a Arc<Screen>>);
 
-impl<'a> Held<'a> {
-    fn of(screen: Option<&'a Arc<Screen>>) -> Self {
+impl<'a> ScreenHold<'a> {
+    fn new(screen: Option<&'a Arc<Screen>>) -> Self {
         if let Some(screen) = screen {
             screen.hold();
         }
@@ -120,7 +133,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for ScreenHold<'_> {
     fn drop(&mut self) {
         if let Some(screen) = self.0 {
             screen.resume();

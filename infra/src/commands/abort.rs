@@ -1,0 +1,41 @@
+//! `bluegreen abort`: stops the run that moves traffic, which sends users back to where they were.
+
+use std::process::ExitCode;
+
+use super::cutover::{attend, steer};
+use crate::error::Result;
+use crate::interrupt::INTERRUPTED;
+use crate::session::{Session, print_json};
+
+/// The arguments of `abort`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Id of the run; the one that is under way if none is named.
+    #[arg(long, value_name = "RUN")]
+    id: Option<String>,
+}
+
+impl Args {
+    /// Tells the run to stop, and follows it to its end.
+    pub async fn run(&self, session: &Session) -> Result<ExitCode> {
+        let mut follower = attend::follower(session.json);
+        let work = async {
+            match steer::abort(&session.context, self.id.clone(), &mut *follower).await? {
+                (_, Some(record)) => attend::end(&record, steer::verdict(&record), session.json),
+                (answer, None) => {
+                    if session.json {
+                        print_json(&answer)?;
+                    }
+                    steer::refusal(&answer).map_or(Ok(()), Err)
+                }
+            }
+        };
+        tokio::select! {
+            result = work => result.map(|()| ExitCode::SUCCESS),
+            _ = session.next_signal() => {
+                eprintln!("\ninterrupted. The run stops without this command: bluegreen status shows how it ends.");
+                Ok(ExitCode::from(INTERRUPTED))
+            }
+        }
+    }
+}

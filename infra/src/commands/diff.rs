@@ -1,0 +1,26 @@
+//! `bluegreen diff`: what a deployment would do, without doing it.
+
+use super::deploy::{self, Target};
+use crate::error::Result;
+use crate::session::Session;
+use crate::ui::render_plan;
+
+/// The arguments of `diff`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Args {
+    /// Takes what the arguments say over the settings.
+    pub fn prepare(&self, session: &mut Session) {
+        self.target.prepare(session);
+    }
+
+    /// Prints the plan.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        let plan = Box::pin(deploy::diff(&session.context, &self.target.request())).await?;
+        session.show(&plan, render_plan)
+    }
+}

@@ -1,0 +1,22 @@
+//! `bluegreen pause`: keeps a shift at its step, until it is promoted or aborted.
+
+use model::request::Op;
+
+use super::cutover::steer;
+use crate::error::Result;
+use crate::session::Session;
+
+/// The arguments of `pause`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Id of the run; the one that is under way if none is named.
+    #[arg(long, value_name = "RUN")]
+    id: Option<String>,
+}
+
+impl Args {
+    /// Tells the run to stay.
+    pub async fn run(&self, session: &Session) -> Result<()> {
+        steer::run(session, Op::Pause, self.id.clone()).await
+    }
+}
