@@ -222,9 +222,9 @@ fn the_exit_codes_of_the_reference_are_those_of_the_program() {
     let text = std::fs::read_to_string(project().join("docs/reference/exit-codes.md")).unwrap();
     for (kind, word) in [
         (Kind::Failed, "failed"),
-        (Kind::Usage, "not understood"),
+        (Kind::Usage, "usage error"),
         (Kind::Refused, "refused"),
-        (Kind::RolledBack, "taken back"),
+        (Kind::RolledBack, "rolled back"),
     ] {
         let row = format!("| {} | {word}", kind.exit_code());
         assert!(text.contains(&row), "no row {row:?}");
