@@ -162,6 +162,7 @@ $(CHECKOV)/.made: infra/tests/requirements-checkov.txt
 check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and template validators
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) check --quiet --locked --all-targets --manifest-path examples/own-stack/Cargo.toml --target-dir $(TARGET)
 	$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 	infra/tests/validate.sh $(BIN)/bluegreen $(VENV) $(CHECKOV) $(TARGET)/templates
 

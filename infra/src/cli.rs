@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cfn_kit::resources::values::StackName;
 use clap::Parser;
-use stack::Settings;
 use stack::settings::SettingsError;
+use stack::{Extension, Settings};
 
 use crate::commands::{Needs, Verb};
 use crate::context::Context;
@@ -40,22 +40,23 @@ pub struct Cli {
     pub verb: Verb,
 }
 
-/// Runs the command that the process was called with.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was called with, on a stack with this extension.
+pub fn run(extension: Extension) -> ExitCode {
     let cli = Cli::parse();
     let style = Style::of_stderr();
-    cli.run(style).unwrap_or_else(|error| {
+    cli.run(extension, style).unwrap_or_else(|error| {
         eprint!("{}", render_error(&error, style));
         ExitCode::from(error.kind().exit_code())
     })
 }
 
 impl Cli {
-    fn run(&self, style: Style) -> Result<ExitCode> {
+    fn run(&self, extension: Extension, style: Style) -> Result<ExitCode> {
         if let Some(done) = self.verb.run_alone() {
             return done.map(|()| ExitCode::SUCCESS);
         }
-        let (settings, problem) = self.settings()?;
+        let (mut settings, problem) = self.settings()?;
+        settings.extension = extension;
         let screen = if self.json || self.verb.draws_itself() { None } else { Screen::on_stderr(style) };
         let listener: Arc<dyn Listener> = match &screen {
             _ if self.json => Arc::new(JsonLines),

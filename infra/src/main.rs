@@ -1,5 +1,7 @@
 //! The `bluegreen` command.
 
-fn main() -> std::process::ExitCode {
-    infra::cli::main()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    infra::cli::run(stack::Extension::default())
 }

@@ -105,6 +105,11 @@ impl Fleet {
         Statement::allow("ScaleServices", actions, vec![self.all("service")])
     }
 
+    /// The role that the service of an environment has in AWS.
+    pub fn task_role(&self, color: Color) -> &Ref<Role> {
+        &self.foundations.of(color).task_role
+    }
+
     /// The ARNs of the roles that tasks get, two for each environment.
     pub fn roles(&self) -> Vec<Expr<String>> {
         let halves = Color::ALL.map(|color| self.foundations.of(color));

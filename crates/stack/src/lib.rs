@@ -12,6 +12,7 @@ pub mod assembly;
 mod cutover;
 mod environment;
 mod exceptions;
+mod extension;
 mod firewall;
 pub mod graph;
 mod idle;
@@ -39,6 +40,7 @@ use cfn_kit::{Condition, Expr, Parameter, Ref, Stack, SynthError, Tag, Template,
 
 pub use cutover::FUNCTION_TIMEOUT;
 pub use environment::{Environment, Fleet, Foundation, Parts};
+pub use extension::{Built, Extend, Extension};
 pub use idle::ID as IDLE_SCHEDULE;
 pub use kept::Kept;
 pub use load_balancer::{LoadBalancing, title};
@@ -242,6 +244,15 @@ pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec
             cutover: &function,
         },
     );
+    let built = Built {
+        network: &network,
+        storage: &storage,
+        balancer: &balancer,
+        fleet: &fleet,
+        environments: &environments,
+        alarms: told.as_ref(),
+    };
+    settings.extension.apply(stack, &built);
     exceptions::declare(stack, settings, &watched, &network);
     outputs::declare(stack, &storage, &balancer, &fleet, &environments, &function);
     if let Some(roles) = pipeline {

@@ -71,6 +71,7 @@ pub(super) fn metadata(settings: &Settings) -> Value {
 pub fn render_release(settings: &Settings, deployed: &Value, color: Color) -> Result<Value, RenderError> {
     let stack = recorded(deployed, "stack").cloned().unwrap_or_else(|| settings.stack_part());
     let wanted = Settings::from_parts(&stack, &settings.release_part()).map_err(RenderError::Settings)?;
+    let wanted = Settings { extension: settings.extension, ..wanted };
     let mut fresh = synthesized(&wanted, &Kept::half(deployed, color.other()))?;
     keep_target_group(&mut fresh, deployed, color);
     let half = |each: Color| {

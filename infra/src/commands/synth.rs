@@ -73,6 +73,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_has_no_type_is_noted() {
+        let extend = |stack: &mut cfn_kit::Stack, _: &stack::Built<'_>| {
+            stack.add_untyped("Orders", "AWS::SQS::Queue", serde_json::json!({}));
+        };
+        let extended = Settings { extension: stack::Extension::new(extend), ..Settings::default() };
+        assert_eq!(
+            notes(&template(&extended).unwrap()),
+            ["Orders (AWS::SQS::Queue) has no Rust type: nothing has checked its properties"]
+        );
+        assert_eq!(notes(&template(&Settings::default()).unwrap()), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_template_that_not_even_a_bucket_gives_is_refused_with_what_to_do() {
         let with_variables = |count: usize| {
             let variable = |number| format!("LONG_{number} = \"{}\"\n", "x".repeat(1000));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Arn, Expr, PolicyDocument, Ref, Resource, Tag};
+use crate::{Arn, Expr, Name, PolicyDocument, Ref, Resource, Tag};
 
 /// A role that AWS services assume.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +28,11 @@ impl Ref<Role> {
     pub fn arn(&self) -> Expr<Arn<Role>> {
         self.attribute("Arn")
     }
+
+    /// The role's name.
+    pub fn name(&self) -> Expr<Name<Role>> {
+        self.reference()
+    }
 }
 
 /// Somebody outside of AWS who vouches for identities (OIDC). An account has one for each URL.
@@ -51,6 +56,22 @@ impl Ref<OidcProvider> {
     pub fn arn(&self) -> Expr<Arn<OidcProvider>> {
         self.attribute("Arn")
     }
+}
+
+/// A policy inside a role that is declared elsewhere.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RolePolicy {
+    /// The role.
+    pub role_name: Expr<Name<Role>>,
+    /// Its name, unique in the role.
+    pub policy_name: String,
+    /// What it allows.
+    pub policy_document: PolicyDocument,
+}
+
+impl Resource for RolePolicy {
+    const TYPE: &'static str = "AWS::IAM::RolePolicy";
 }
 
 /// A policy inside a role.

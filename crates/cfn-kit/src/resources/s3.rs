@@ -27,6 +27,31 @@ pub struct Bucket {
     pub tags: Vec<Tag>,
 }
 
+impl Bucket {
+    /// A bucket that only its account can use: encrypted, without public access and access control lists, with versions. Old
+    /// versions and unfinished uploads are deleted after a month and a week.
+    pub fn private(tags: Vec<Tag>) -> Self {
+        Self {
+            bucket_encryption: BucketEncryption::s3_managed(),
+            public_access_block_configuration: PublicAccessBlock::ALL,
+            ownership_controls: OwnershipControls::bucket_owner_enforced(),
+            versioning_configuration: Versioning { status: "Enabled" },
+            lifecycle_configuration: Lifecycle {
+                rules: vec![LifecycleRule {
+                    id: "delete-old-versions",
+                    status: "Enabled",
+                    prefix: None,
+                    expiration_in_days: None,
+                    noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days: 30 },
+                    abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 7 },
+                }],
+            },
+            logging_configuration: None,
+            tags,
+        }
+    }
+}
+
 impl Resource for Bucket {
     const TYPE: &'static str = "AWS::S3::Bucket";
 }

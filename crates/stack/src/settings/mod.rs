@@ -14,6 +14,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use crate::Extension;
+
 use crate::values::TagKey;
 use cfn_kit::resources::values::{Cidr, Port, RegionName, SecretReference, StackName, TagValue, VariableName};
 
@@ -66,6 +68,9 @@ pub struct Settings {
     pub ci: Ci,
     /// Tags on everything in the stack, beside its own.
     pub tags: BTreeMap<TagKey, TagValue>,
+    /// What a program adds to the stack. Not in the file.
+    #[serde(skip)]
+    pub extension: Extension,
 }
 
 impl Settings {

@@ -7,6 +7,8 @@
 mod assembly;
 mod graph;
 mod options;
+#[path = "../../../../examples/own-stack/src/orders.rs"]
+mod own_stack;
 mod pipeline;
 mod profiles;
 mod schema;

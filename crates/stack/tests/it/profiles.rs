@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use stack::Settings;
+use stack::{Extension, Settings};
+
+use crate::own_stack::extend;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("profiles")
@@ -15,7 +17,8 @@ pub fn profile(name: &str) -> Settings {
 
 /// Every profile with its name, the default settings among them.
 pub fn profiles() -> Vec<(String, Settings)> {
-    let mut found = vec![("default".to_owned(), Settings::default())];
+    let extended = Settings { extension: Extension::new(extend), ..Settings::default() };
+    let mut found = vec![("default".to_owned(), Settings::default()), ("extended".to_owned(), extended)];
     for entry in std::fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {

@@ -178,6 +178,7 @@ pub(super) const TYPES: &[Type] = &[
     Type { name: "AWS::IAM::OIDCProvider", always: &["Url"], sometimes: &[] },
     Type { name: "AWS::IAM::Policy", always: &[], sometimes: &[] },
     Type { name: "AWS::IAM::Role", always: &["Path", "RoleName"], sometimes: &[] },
+    Type { name: "AWS::IAM::RolePolicy", always: &["PolicyName", "RoleName"], sometimes: &[] },
     Type { name: "AWS::KMS::Alias", always: &["AliasName"], sometimes: &[] },
     Type { name: "AWS::KMS::Key", always: &[], sometimes: &[] },
     Type { name: "AWS::Lambda::EventInvokeConfig", always: &["FunctionName", "Qualifier"], sometimes: &[] },
