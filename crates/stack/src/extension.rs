@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use cfn_kit::resources::iam::RolePolicy;
+use cfn_kit::resources::iam::InlinePolicy;
 use cfn_kit::resources::sns::Topic;
 use cfn_kit::{PolicyDocument, Ref, Stack, Statement};
 use model::Color;
@@ -41,10 +41,10 @@ impl Built<'_> {
             let stack = &mut stack.serving_half(color);
             let policy = stack.add(
                 &format!("{}{name}Policy", title(color)),
-                RolePolicy {
-                    role_name: self.fleet.task_role(color).name(),
+                InlinePolicy {
                     policy_name: name.to_owned(),
                     policy_document: PolicyDocument::new(statements.to_vec()),
+                    roles: vec![self.fleet.task_role(color).name()],
                 },
             );
             // Tasks may use the permission from their first second.

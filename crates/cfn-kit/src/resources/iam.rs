@@ -58,20 +58,20 @@ impl Ref<OidcProvider> {
     }
 }
 
-/// A policy inside a role that is declared elsewhere.
+/// A policy inside roles that are declared elsewhere.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct RolePolicy {
-    /// The role.
-    pub role_name: Expr<Name<Role>>,
-    /// Its name, unique in the role.
+pub struct InlinePolicy {
+    /// Its name, unique in each role.
     pub policy_name: String,
     /// What it allows.
     pub policy_document: PolicyDocument,
+    /// The roles.
+    pub roles: Vec<Expr<Name<Role>>>,
 }
 
-impl Resource for RolePolicy {
-    const TYPE: &'static str = "AWS::IAM::RolePolicy";
+impl Resource for InlinePolicy {
+    const TYPE: &'static str = "AWS::IAM::Policy";
 }
 
 /// A policy inside a role.
