@@ -9,8 +9,8 @@ use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
 use super::content::Blob;
-use super::foreign::refused;
-use super::oci::Image;
+use super::external::refused;
+use super::image::Image;
 use crate::error::{Doing as _, Result};
 
 /// Where a manifest says what makes it another one.

@@ -10,9 +10,9 @@ use oci_client::{Reference, RegistryOperation};
 
 use super::attachment::{Attachment, INDEX_TYPE};
 use super::content::{Blob, Content};
-use super::oci::{Image, Manifest};
-use super::refusal::{Refusal, Step};
+use super::image::{Image, Manifest};
 use super::registry::Registry;
+use super::registry_error::{Refusal, Step};
 use super::retry::{Failed, TRIES, Tries};
 use crate::error::Result;
 

@@ -13,8 +13,8 @@ use tar::{Archive, EntryType};
 
 use super::content::{Blob, Content, Digest, FilePart, whole};
 use super::elf::Architecture;
-use super::foreign::{DOCUMENT_LIMIT, Descriptor, MANIFEST_TYPES, check_config, check_size, refused};
-use super::oci::{self, GZIP_UNKNOWN_SYSTEM, Image};
+use super::external::{DOCUMENT_LIMIT, Descriptor, MANIFEST_TYPES, check_config, check_size, refused};
+use super::image::{self, GZIP_UNKNOWN_SYSTEM, Image};
 use super::source::{Parts, assemble};
 use crate::error::{Doing as _, Error, Result};
 
@@ -160,7 +160,7 @@ impl Contents {
             layers.push(self.saved_layer(&self.inside(path)?, diff_id)?);
         }
         let config = Blob::new(config);
-        let manifest = oci::manifest(&config, &layers).doing(|| format!("write the manifest of {}", self.name))?;
+        let manifest = image::manifest(&config, &layers).doing(|| format!("write the manifest of {}", self.name))?;
         Ok(Image { config, layers, manifest, runs_as_root: usable.runs_as_root, attachments: Vec::new() })
     }
 

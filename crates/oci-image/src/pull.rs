@@ -12,8 +12,8 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
 
 use super::content::{Chunks, Content, Digest};
-use super::foreign::{DOCUMENT_LIMIT, Descriptor, MANIFEST_TYPES, check_size, refused};
-use super::refusal::{Refusal, Step};
+use super::external::{DOCUMENT_LIMIT, Descriptor, MANIFEST_TYPES, check_size, refused};
+use super::registry_error::{Refusal, Step};
 use super::retry::{TRIES, Tries};
 use super::source::{Parts, verify};
 use crate::error::{Error, Result};

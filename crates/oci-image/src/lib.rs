@@ -19,30 +19,31 @@
 
 mod archive;
 mod attachment;
+mod cache;
 mod content;
-mod copy;
 mod elf;
-mod foreign;
-mod oci;
+mod external;
+#[expect(clippy::module_inception, reason = "the outer module is to become a crate")]
+mod image;
+mod layout;
 mod pull;
 mod push;
-mod refusal;
 mod registry;
+mod registry_error;
 mod retry;
 mod source;
-mod stored;
 
 #[cfg(test)]
 mod fake_registry;
 
 pub use attachment::Attachment;
+pub use cache::BuiltImage;
 pub use content::Digest;
 pub use elf::Architecture;
-pub use oci::{Image, ImageSpec};
+pub use image::{Image, ImageSpec};
 pub use push::{Pushed, push};
 pub use registry::{Credentials, Registry, RegistryEndpoint};
 pub use source::ImageSource;
-pub use stored::BuiltImage;
 
 /// The smallest file that passes for a program.
 #[cfg(test)]

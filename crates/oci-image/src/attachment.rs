@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::content::{Blob, Digest};
-use super::oci::{MANIFEST_TYPE, Manifest};
+use super::image::{MANIFEST_TYPE, Manifest};
 use crate::error::{Doing as _, Result};
 
 /// The type of the config of an artefact that has none, and of the list of referrers in a tag.

@@ -9,8 +9,8 @@ use oci_client::Reference;
 use super::archive;
 use super::content::{Blob, Content};
 use super::elf::Architecture;
-use super::foreign::{self, Descriptor, Document};
-use super::oci::{Image, Manifest};
+use super::external::{self, Descriptor, Document};
+use super::image::{Image, Manifest};
 use super::pull::Origin;
 use crate::error::{Error, Result};
 
@@ -82,9 +82,9 @@ pub(super) async fn assemble(
 ) -> Result<Image> {
     let (mut bytes, mut hint) = root;
     for _ in 0..NESTING_LIMIT {
-        let manifest = match foreign::document(name, &bytes, &hint)? {
+        let manifest = match external::document(name, &bytes, &hint)? {
             Document::Index(images) => {
-                let chosen = foreign::choose(name, &images, architecture)?;
+                let chosen = external::choose(name, &images, architecture)?;
                 hint.clone_from(&chosen.media_type);
                 bytes = parts.read(chosen, true).await?;
                 continue;
@@ -92,7 +92,7 @@ pub(super) async fn assemble(
             Document::Manifest(manifest) => manifest,
         };
         let config = parts.read(&manifest.config, false).await?;
-        let usable = foreign::check_config(name, &config, architecture, manifest.layers.len())?;
+        let usable = external::check_config(name, &config, architecture, manifest.layers.len())?;
         let layers = manifest.layers.iter().map(|layer| {
             let content = parts.layer(layer)?;
             Ok(Blob { digest: layer.digest.clone(), size: layer.size, content })
@@ -102,7 +102,7 @@ pub(super) async fn assemble(
         let runs_as_root = usable.runs_as_root;
         return Ok(Image { config: Blob::new(config), layers, manifest, runs_as_root, attachments: Vec::new() });
     }
-    Err(foreign::refused(name, "its indexes are nested too deep"))
+    Err(external::refused(name, "its indexes are nested too deep"))
 }
 
 /// Makes sure that bytes are what a descriptor promises.
@@ -111,7 +111,7 @@ pub(super) fn verify(name: &str, descriptor: &Descriptor, bytes: &[u8]) -> Resul
     if (&found.digest, found.size) == (&descriptor.digest, descriptor.size) {
         return Ok(());
     }
-    Err(foreign::refused(
+    Err(external::refused(
         name,
         format!("what should be {} is {} (digest mismatch)", descriptor.digest.as_str(), found.digest.as_str()),
     )

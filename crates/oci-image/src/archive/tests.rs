@@ -55,7 +55,7 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
 /// An OCI layout, with the chance to change its files before they are packed.
 fn layout(change: impl Fn(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
     let layer = tar(&[("app", b"program")]);
-    let gzipped = oci::gzip(&layer).unwrap();
+    let gzipped = image::gzip(&layer).unwrap();
     let config = config(&layer);
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor("c", &config),
@@ -98,7 +98,7 @@ async fn an_oci_layout_keeps_its_manifest_and_so_its_digest() {
 #[tokio::test]
 async fn a_gzipped_archive_is_the_same_image() {
     let plain = layout(|_| {});
-    let gzipped = oci::gzip(&plain).unwrap();
+    let gzipped = image::gzip(&plain).unwrap();
     assert_eq!(opened(&gzipped).await.unwrap().digest(), opened(&plain).await.unwrap().digest());
 }
 
@@ -117,7 +117,7 @@ async fn a_saved_layer_is_compressed_always_to_the_same_bytes() {
 #[tokio::test]
 async fn a_saved_layer_may_be_compressed_already_and_a_link() {
     let layer = tar(&[("app", b"program")]);
-    let gzipped = oci::gzip(&layer).unwrap();
+    let gzipped = image::gzip(&layer).unwrap();
     let archive = saved(&["b/layer.tar"], &layer, &[("a/layer.tar", &gzipped)]);
     let mut builder = tar::Builder::new(archive[..archive.len() - 1024].to_vec());
     let mut link = tar::Header::new_gnu();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use oci_client::errors::OciDistributionError;
 use tokio::time::sleep;
 
-use super::refusal::{Refusal, Step};
+use super::registry_error::{Refusal, Step};
 
 /// Four tries within about 1.5 s: enough for a dropped connection or a throttled second, no more.
 pub(super) const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };

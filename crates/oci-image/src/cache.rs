@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::content::Blob;
-use super::oci::{Image, MANIFEST_TYPE, Manifest};
+use super::image::{Image, MANIFEST_TYPE, Manifest};
 use crate::error::{Doing as _, Result};
 
 /// Changes whenever the same program becomes another image.
