@@ -10,9 +10,6 @@ pub mod dashboard;
 pub mod deploy;
 pub mod error;
 pub mod graph;
-/// Images; to become a crate.
-#[path = "../../crates/oci-image/src/lib.rs"]
-pub mod image;
 pub mod ownership;
 pub mod rehearse;
 pub mod releases;

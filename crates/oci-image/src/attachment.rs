@@ -1,24 +1,21 @@
-//! A document about an image, stored beside it: an OCI artefact that names the image as its subject, so that a registry
+//! A document about an image, stored beside it: an OCI artifact that names the image as its subject, so that a registry
 //! lists it among the image's referrers (OCI image and distribution specifications 1.1). Must not know what it says.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::content::{Blob, Digest};
-use super::image::{MANIFEST_TYPE, Manifest};
-use crate::error::{Doing as _, Result};
+use crate::content::Blob;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::media_type;
 
-/// The type of the config of an artefact that has none, and of the list of referrers in a tag.
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-
-/// A document that belongs to an image.
+/// A document that belongs to an image, such as its bill of materials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    pub(super) media_type: &'static str,
-    pub(super) content: Blob,
-    pub(super) config: Blob,
-    pub(super) manifest: Manifest,
+    media_type: String,
+    pub(crate) content: Blob,
+    pub(crate) config: Blob,
+    pub(crate) manifest: Manifest,
 }
 
 #[derive(Serialize)]
@@ -27,49 +24,103 @@ struct File<'a> {
     schema_version: u8,
     media_type: &'a str,
     artifact_type: &'a str,
-    config: Value,
-    layers: [Value; 1],
-    subject: Value,
+    config: Pointer<'a>,
+    layers: [Pointer<'a>; 1],
+    subject: Pointer<'a>,
+}
+
+/// A descriptor, its fields in the order that keeps the bytes of what older versions wrote.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pointer<'a> {
+    digest: &'a Digest,
+    media_type: &'a str,
+    size: u64,
+}
+
+impl<'a> Pointer<'a> {
+    fn new(media_type: &'a str, blob: &'a Blob) -> Self {
+        Self { digest: &blob.digest, media_type, size: blob.size }
+    }
 }
 
 impl Attachment {
     /// A document of this type about the image that has this manifest.
-    pub(super) fn new(media_type: &'static str, content: Vec<u8>, subject: &Manifest) -> Result<Self> {
+    pub(crate) fn new(media_type: String, content: Vec<u8>, subject: &Manifest) -> Result<Self> {
         let (content, config) = (Blob::new(content), Blob::new(b"{}".to_vec()));
         let file = File {
             schema_version: 2,
-            media_type: MANIFEST_TYPE,
-            artifact_type: media_type,
-            config: pointer(EMPTY_TYPE, &config),
-            layers: [pointer(media_type, &content)],
-            subject: pointer(&subject.media_type, &subject.blob),
+            media_type: media_type::MANIFEST,
+            artifact_type: &media_type,
+            config: Pointer::new(media_type::EMPTY, &config),
+            layers: [Pointer::new(&media_type, &content)],
+            subject: Pointer::new(&subject.media_type, &subject.blob),
         };
-        let file = serde_json::to_vec(&file).doing(|| "write the manifest of an attachment".to_owned())?;
-        let manifest = Manifest { media_type: MANIFEST_TYPE.to_owned(), blob: Blob::new(file) };
+        let file =
+            serde_json::to_vec(&file).map_err(|error| Error::io("write the manifest of an attachment", error))?;
+        let manifest = Manifest::new(media_type::MANIFEST, file);
         Ok(Self { media_type, content, config, manifest })
     }
 
+    /// Its media type.
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
     /// The digest by which a registry knows it.
-    pub fn digest(&self) -> &str {
-        self.manifest.blob.digest.as_str()
-    }
-
-    /// The tag under which registries without a list of referrers keep one, as clients look for it.
-    pub(super) fn list_tag(subject: &Digest) -> String {
-        subject.as_str().replace(':', "-")
-    }
-
-    /// The list of referrers with this one added to those that are there.
-    pub(super) fn listed_with(&self, there: &[Value]) -> Blob {
-        let mut own = pointer(MANIFEST_TYPE, &self.manifest.blob);
-        own["artifactType"] = self.media_type.into();
-        let others = there.iter().filter(|other| other["digest"] != own["digest"]).cloned();
-        let manifests: Vec<_> = others.chain([own.clone()]).collect();
-        let index = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests});
-        Blob::new(index.to_string().into_bytes())
+    pub fn digest(&self) -> &Digest {
+        &self.manifest.blob.digest
     }
 }
 
-fn pointer(media_type: &str, blob: &Blob) -> Value {
-    json!({"mediaType": media_type, "digest": blob.digest.as_str(), "size": blob.size})
+/// The list of referrers that clients keep under a tag if the registry keeps none itself.
+#[cfg(feature = "registry")]
+pub(crate) mod referrers {
+    use serde_json::{Value, json};
+
+    use super::Attachment;
+    use crate::digest::Digest;
+    use crate::manifest::Manifest;
+    use crate::media_type;
+
+    /// The tag that clients look for (OCI distribution specification 1.1, "Referrers Tag Schema").
+    pub fn tag(subject: &Digest) -> String {
+        subject.as_str().replace(':', "-")
+    }
+
+    /// The list with `attachment` added to the entries that are there.
+    pub fn with(attachment: &Attachment, there: &[Value]) -> Manifest {
+        let blob = &attachment.manifest.blob;
+        let added = json!({
+            "artifactType": attachment.media_type, "digest": blob.digest, "mediaType": media_type::MANIFEST,
+            "size": blob.size,
+        });
+        let others = there.iter().filter(|other| other["digest"] != added["digest"]).cloned();
+        let manifests: Vec<_> = others.chain([added.clone()]).collect();
+        let index = json!({"manifests": manifests, "mediaType": media_type::INDEX, "schemaVersion": 2});
+        Manifest::new(media_type::INDEX, index.to_string().into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_keeps_its_bytes() {
+        let subject = Manifest::new(media_type::MANIFEST, b"{}".to_vec());
+        let attachment = Attachment::new("text/plain".to_owned(), b"parts".to_vec(), &subject).unwrap();
+        let pointer = |media_type: &str, content: &[u8]| {
+            let (digest, size) = (Digest::of(content), content.len());
+            format!(r#"{{"digest":"{digest}","mediaType":"{media_type}","size":{size}}}"#)
+        };
+        let expected = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","artifactType":"text/plain","config":{},"layers":[{}],"subject":{}}}"#,
+            media_type::MANIFEST,
+            pointer(media_type::EMPTY, b"{}"),
+            pointer("text/plain", b"parts"),
+            pointer(media_type::MANIFEST, b"{}"),
+        );
+        assert_eq!(String::from_utf8_lossy(attachment.manifest.blob.bytes().unwrap()), expected);
+    }
 }

@@ -1,56 +1,8 @@
-//! Tells whether a file is a program that runs in an image of nothing else: an ELF, for the right processor, that needs
-//! no loader. Must not know about images.
+//! Checks that a file is a program that runs in an image with nothing else in it: an ELF file, for the right processor,
+//! that needs no loader. Must not know about images.
 
-use std::fmt;
-
-use crate::error::{Error, Result};
-
-/// A processor, as OCI names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// x86-64.
-    Amd64,
-    /// 64-bit Arm (AWS Graviton).
-    Arm64,
-}
-
-impl Architecture {
-    /// OCI's name: `amd64` or `arm64`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
-    /// The Rust target whose programs fit.
-    pub const fn rust_target(self) -> &'static str {
-        match self {
-            Self::Amd64 => "x86_64-unknown-linux-gnu",
-            Self::Arm64 => "aarch64-unknown-linux-gnu",
-        }
-    }
-
-    /// The processor that a program is for, by its first 64 bytes; nothing where it is none for Linux.
-    pub fn of_program(file: &[u8]) -> Option<Self> {
-        Self::from_machine(Header::read(file)?.machine)
-    }
-
-    /// From the `e_machine` of an ELF header.
-    const fn from_machine(machine: u16) -> Option<Self> {
-        match machine {
-            62 => Some(Self::Amd64),
-            183 => Some(Self::Arm64),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::architecture::Architecture;
+use crate::error::{Error, Machine, ProgramError, Result};
 
 // The parts of the ELF format (System V ABI, chapters 4 and 5) that matter here: 64 bit, little endian.
 const MAGIC: &[u8] = b"\x7fELF\x02\x01";
@@ -64,29 +16,28 @@ const TYPE_POSITION_INDEPENDENT: u16 = 3;
 /// The segment that names the loader of a dynamically linked program.
 const SEGMENT_INTERPRETER: u32 = 3;
 
-/// Refuses what would not start in an image from scratch for `architecture`. `name` is the program's, for the error.
-pub fn require_static_program(name: &str, architecture: Architecture, file: &[u8]) -> Result<()> {
-    let target = architecture.rust_target();
-    let refused = |why: &str| Error::failed(format!("cannot make an image of {name}")).because(why);
-    let build = format!("build it with --target {target} and RUSTFLAGS=\"-C target-feature=+crt-static\"");
+/// Rejects a program that would not start in an image from scratch for `architecture`. `name` is the program's, for the
+/// error.
+pub(crate) fn require_static_program(name: &str, architecture: Architecture, file: &[u8]) -> Result<()> {
+    check(architecture, file).map_err(|reason| Error::NotStatic { program: name.to_owned(), architecture, reason })
+}
 
-    let Some(header) = Header::read(file) else {
-        return Err(refused("the file is not a 64-bit Linux program (ELF)").hint(build));
-    };
-    if Architecture::from_machine(header.machine) != Some(architecture) {
-        let found = Architecture::from_machine(header.machine)
-            .map_or_else(|| format!("processor number {}", header.machine), |found| found.to_string());
-        return Err(refused(&format!("the program is for {found}, the image for {architecture}"))
-            .hint(format!("build it with --target {target}, or choose the other architecture")));
+fn check(wanted: Architecture, file: &[u8]) -> Result<(), ProgramError> {
+    let header = Header::read(file).ok_or(ProgramError::NotElf)?;
+    let found = Architecture::from_machine(header.machine).map_or(Machine::Other(header.machine), Machine::Known);
+    if found != Machine::Known(wanted) {
+        return Err(ProgramError::OtherArchitecture { found, wanted });
     }
     match header.interpreter(file) {
         Ok(None) => Ok(()),
-        Ok(Some(loader)) => Err(refused(&format!(
-            "the program is dynamically linked: it needs {loader}, which an image from scratch does not have"
-        ))
-        .hint(build)),
-        Err(Truncated) => Err(refused("the file is cut off: its program headers are beyond its end").hint(build)),
+        Ok(Some(loader)) => Err(ProgramError::DynamicallyLinked { loader }),
+        Err(Truncated) => Err(ProgramError::Truncated),
     }
+}
+
+/// The `e_machine` of a program for Linux; `None` if the file is not one.
+pub(crate) fn machine(file: &[u8]) -> Option<u16> {
+    Some(Header::read(file)?.machine)
 }
 
 struct Header {
@@ -113,8 +64,8 @@ impl Header {
         })
     }
 
-    /// The loader that the program asks for, where it asks for one.
-    fn interpreter(&self, file: &[u8]) -> std::result::Result<Option<String>, Truncated> {
+    /// The loader that the program needs, if it needs one.
+    fn interpreter(&self, file: &[u8]) -> Result<Option<String>, Truncated> {
         for index in 0..self.segment_count {
             let segment = self.segments.checked_add(index * self.segment_size);
             let segment = segment.and_then(|at| file.get(at..)).ok_or(Truncated)?;
@@ -143,11 +94,11 @@ fn usize_at(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// The smallest file that passes for a program, with a loader where `interpreter` names one.
-    pub fn program(architecture: Architecture, interpreter: Option<&str>) -> Vec<u8> {
+    /// The smallest file that passes for a program, with a loader if `interpreter` names one.
+    pub(crate) fn program(architecture: Architecture, interpreter: Option<&str>) -> Vec<u8> {
         let mut file = vec![0; 64 + 56];
         file[..MAGIC.len()].copy_from_slice(MAGIC);
         file[TYPE_AT] = 3;
@@ -166,8 +117,8 @@ pub mod tests {
         file
     }
 
-    fn refusal(file: &[u8]) -> Error {
-        require_static_program("greeter-v1", Architecture::Amd64, file).unwrap_err()
+    fn reason(file: &[u8]) -> ProgramError {
+        check(Architecture::Amd64, file).unwrap_err()
     }
 
     #[test]
@@ -178,30 +129,38 @@ pub mod tests {
     }
 
     #[test]
-    fn a_dynamically_linked_program_is_refused_with_its_loader_and_how_to_build() {
-        let error = refusal(&program(Architecture::Amd64, Some("/lib64/ld-linux-x86-64.so.2")));
-        assert_eq!(error.message(), "cannot make an image of greeter-v1");
-        assert!(error.causes()[0].contains("it needs /lib64/ld-linux-x86-64.so.2,"), "{error:?}");
-        assert!(error.hints()[0].contains("+crt-static"), "{error:?}");
+    fn a_dynamically_linked_program_is_rejected_with_its_loader() {
+        let loader = "/lib64/ld-linux-x86-64.so.2".to_owned();
+        let program = program(Architecture::Amd64, Some(&loader));
+        assert_eq!(reason(&program), ProgramError::DynamicallyLinked { loader });
     }
 
     #[test]
-    fn a_program_for_another_processor_is_refused() {
-        let error = refusal(&program(Architecture::Arm64, None));
-        assert_eq!(error.causes(), ["the program is for arm64, the image for amd64"]);
+    fn a_program_for_another_processor_is_rejected() {
+        let mut file = program(Architecture::Arm64, None);
+        let wanted = Architecture::Amd64;
+        let found = Machine::Known(Architecture::Arm64);
+        assert_eq!(reason(&file), ProgramError::OtherArchitecture { found, wanted });
+        file[MACHINE_AT] = 8;
+        assert_eq!(reason(&file), ProgramError::OtherArchitecture { found: Machine::Other(8), wanted });
     }
 
     #[test]
-    fn what_is_no_program_is_refused() {
+    fn a_file_that_is_not_a_program_is_rejected() {
         for file in [&b""[..], b"#!/bin/sh\necho hello, this is long enough to hold a whole header ....", b"\x7fELF"] {
-            assert!(refusal(file).causes()[0].contains("not a 64-bit Linux program"));
+            assert_eq!(reason(file), ProgramError::NotElf);
         }
     }
 
     #[test]
-    fn a_file_that_is_cut_off_is_refused() {
-        let error = refusal(&program(Architecture::Amd64, None)[..64]);
-        assert!(error.causes()[0].contains("cut off"), "{error:?}");
+    fn a_file_that_is_cut_off_is_rejected() {
+        assert_eq!(reason(&program(Architecture::Amd64, None)[..64]), ProgramError::Truncated);
+    }
+
+    #[test]
+    fn the_error_names_the_program() {
+        let error = require_static_program("greeter-v1", Architecture::Amd64, b"").unwrap_err();
+        assert!(matches!(error, Error::NotStatic { program, .. } if program == "greeter-v1"));
     }
 
     #[test]

@@ -1,157 +1,135 @@
-//! Reads images that others made: indexes, manifests and configs (OCI and Docker), and what is refused of them. Everything
-//! here is input from outside. Must not know where it comes from.
+//! Reads images that others made: indexes, manifests and configs (OCI and Docker), and rejects those that would not run.
+//! Everything here is hostile input. Must not know where it comes from.
 
+use oci_spec::image::{ImageIndex, ImageManifest};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::content::Digest;
-use super::elf::Architecture;
-use crate::error::{Error, Result};
+use crate::architecture::Architecture;
+use crate::descriptor::Descriptor;
+use crate::digest::Digest;
+use crate::error::{Error, ImageError, Result};
+use crate::media_type;
 
 /// The largest manifest, index or config that is read: what registries themselves accept.
-pub(super) const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
-/// What a Fargate task has for its image and its data, unless more is asked for.
+pub(crate) const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+/// The largest image: what a Fargate task has for its image and its data by default.
 const IMAGE_LIMIT: u64 = 20 * 1024 * 1024 * 1024;
 /// More layers than any container runtime stacks.
 const LAYER_LIMIT: usize = 128;
 
-/// The media types of manifests and indexes that are understood.
-pub(super) const MANIFEST_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-
-/// The media types of layers that ECS can unpack.
-const LAYER_TYPES: [&str; 5] = [
-    "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
-    "application/vnd.docker.image.rootfs.diff.tar",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-];
-
-/// A pointer to a manifest, a config or a layer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
-    #[serde(default)]
-    pub media_type: String,
-    pub digest: Digest,
-    pub size: u64,
-    platform: Option<Platform>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Platform {
-    os: String,
-    architecture: String,
-}
-
-/// What a manifest document turned out to be.
+/// What a manifest document is.
 #[derive(Debug)]
-pub(super) enum Document {
+pub(crate) enum Document {
     /// Several images to choose from.
     Index(Vec<Descriptor>),
     /// One image.
-    Manifest(Manifest),
+    Manifest(Parts),
 }
 
-/// One image's parts.
+/// The parts of one image.
 #[derive(Debug)]
-pub(super) struct Manifest {
+pub(crate) struct Parts {
     pub media_type: String,
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
 }
 
+/// What tells an index from a manifest. The media type does not: index files of archives often have none.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
+struct Shape {
     schema_version: u32,
-    media_type: Option<String>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
+    config: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    manifests: Option<IgnoredAny>,
 }
 
-/// An image that cannot be used, and why. `name` is what the user called it.
-pub(super) fn refused(name: &str, why: impl Into<String>) -> Error {
-    Error::failed(format!("cannot use image {name}")).because(why.into())
+/// Reads a manifest or an index of the image `name`. `announced` is the media type by which it was announced, for a
+/// document that names none.
+pub(crate) fn document(name: &str, bytes: &[u8], announced: &str) -> Result<Document> {
+    read(bytes, announced).map_err(|reason| Error::unusable(name, reason))
 }
 
-/// Reads a manifest or an index. `hint` is the media type by which it was announced, where the document has none.
-pub(super) fn document(name: &str, bytes: &[u8], hint: &str) -> Result<Document> {
-    let raw: Raw = serde_json::from_slice(bytes).map_err(|error| refused(name, format!("its manifest: {error}")))?;
-    if raw.schema_version != 2 {
-        return Err(refused(name, format!("its manifest has schema {}, which is long obsolete", raw.schema_version))
-            .hint("build or push the image again with a current tool"));
+fn read(bytes: &[u8], announced: &str) -> Result<Document, ImageError> {
+    let shape: Shape = json("manifest", bytes)?;
+    if shape.schema_version != 2 {
+        return Err(ImageError::ObsoleteSchema { version: shape.schema_version });
     }
-    if let Some(manifests) = raw.manifests {
-        return Ok(Document::Index(manifests));
+    if shape.manifests.is_some() {
+        let index: ImageIndex = json("manifest", bytes)?;
+        return Ok(Document::Index(checked(index.manifests())?));
     }
-    let (Some(config), Some(layers)) = (raw.config, raw.layers) else {
-        return Err(refused(name, "its manifest names neither layers nor other manifests"));
-    };
-    let media_type = raw.media_type.unwrap_or_else(|| hint.to_owned());
-    if ![MANIFEST_TYPES[0], MANIFEST_TYPES[2]].contains(&media_type.as_str()) {
-        return Err(refused(name, format!("its manifest is of the unknown type {media_type:?}")));
+    if shape.config.is_none() || shape.layers.is_none() {
+        return Err(ImageError::EmptyManifest);
     }
-    check_layers(name, &layers)?;
-    check_size(name, "config", config.size, DOCUMENT_LIMIT)?;
-    Ok(Document::Manifest(Manifest { media_type, config, layers }))
+    let manifest: ImageManifest = json("manifest", bytes)?;
+    let media_type = manifest.media_type().as_ref().map_or_else(|| announced.to_owned(), ToString::to_string);
+    if ![media_type::MANIFEST, media_type::DOCKER_MANIFEST].contains(&media_type.as_str()) {
+        return Err(ImageError::UnknownManifest { media_type });
+    }
+    let layers = checked(manifest.layers())?;
+    check_layers(&layers)?;
+    let config = Descriptor::try_from(manifest.config()).map_err(ImageError::InvalidDigest)?;
+    check_size("config", config.size, DOCUMENT_LIMIT)?;
+    Ok(Document::Manifest(Parts { media_type, config, layers }))
 }
 
-fn check_layers(name: &str, layers: &[Descriptor]) -> Result<()> {
+fn json<T: DeserializeOwned>(document: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
+    serde_json::from_slice(bytes).map_err(|source| ImageError::InvalidDocument { document, source })
+}
+
+fn checked(descriptors: &[oci_spec::image::Descriptor]) -> Result<Vec<Descriptor>, ImageError> {
+    descriptors.iter().map(|it| it.try_into().map_err(ImageError::InvalidDigest)).collect()
+}
+
+fn check_layers(layers: &[Descriptor]) -> Result<(), ImageError> {
     if layers.is_empty() || layers.len() > LAYER_LIMIT {
-        return Err(refused(name, format!("it has {} layers; 1 to {LAYER_LIMIT} are possible", layers.len())));
+        return Err(ImageError::LayerCount { count: layers.len(), limit: LAYER_LIMIT });
     }
-    if let Some(strange) = layers.iter().find(|layer| !LAYER_TYPES.contains(&layer.media_type.as_str())) {
-        return Err(refused(name, format!("a layer is of the type {:?}, which ECS cannot unpack", strange.media_type))
-            .hint("an image of a container is wanted, not an artefact; layers as tar, gzip or zstd"));
+    if let Some(unknown) = layers.iter().find(|layer| !media_type::LAYERS.contains(&layer.media_type.as_str())) {
+        return Err(ImageError::UnknownLayer { media_type: unknown.media_type.clone() });
     }
     let total = layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
-    check_size(name, "layers", total, IMAGE_LIMIT)
+    check_size("layers", total, IMAGE_LIMIT)
 }
 
-/// Refuses what claims to be larger than anything that could be meant.
-pub(super) fn check_size(name: &str, what: &str, size: u64, limit: u64) -> Result<()> {
-    if size <= limit {
-        return Ok(());
-    }
-    Err(refused(name, format!("its {what} would take {size} bytes; at most {limit} are possible")))
+/// Rejects a part that claims to be larger than any that is used in practice.
+pub(crate) fn check_size(part: &str, size: u64, limit: u64) -> Result<(), ImageError> {
+    if size <= limit { Ok(()) } else { Err(ImageError::TooLarge { part: part.to_owned(), size, limit }) }
 }
 
 /// The one of several images that is for Linux on `architecture`.
-pub(super) fn choose<'a>(name: &str, images: &'a [Descriptor], architecture: Architecture) -> Result<&'a Descriptor> {
+pub(crate) fn choose<'a>(name: &str, images: &'a [Descriptor], architecture: Architecture) -> Result<&'a Descriptor> {
+    for_platform(images, architecture).map_err(|reason| Error::unusable(name, reason))
+}
+
+fn for_platform(images: &[Descriptor], architecture: Architecture) -> Result<&Descriptor, ImageError> {
     let fits = |image: &&Descriptor| {
         image.platform.as_ref().is_some_and(|it| it.os == "linux" && it.architecture == architecture.name())
     };
     let mut fitting = images.iter().filter(fits);
     if let Some(image) = fitting.next() {
         if fitting.any(|other| other.digest != image.digest) {
-            return Err(refused(name, format!("it holds several images for linux/{architecture}"))
-                .hint("save or push one image by itself"));
+            return Err(ImageError::SeveralForPlatform { architecture });
         }
         return Ok(image);
     }
-    // Tools that save a single image name no platform: its config will tell.
+    // Tools that save a single image name no platform: its config names it.
     let unnamed: Vec<_> = images.iter().filter(|image| image.platform.is_none()).collect();
     match unnamed[..] {
         [image] => return Ok(image),
         [first, ..] if unnamed.iter().all(|image| image.digest == first.digest) => return Ok(first),
-        [_, ..] => {
-            return Err(refused(name, format!("it holds {} images", unnamed.len())).hint("save one image by itself"));
-        }
+        [_, ..] => return Err(ImageError::SeveralImages { count: unnamed.len() }),
         [] => {}
     }
     let known = images.iter().filter_map(|image| image.platform.as_ref()).filter(|it| it.os != "unknown");
-    let known: Vec<_> = known.map(|it| format!("{}/{}", it.os, it.architecture)).collect();
-    Err(refused(name, format!("it is not there for linux/{architecture}, only for {}", known.join(", ")))
-        .hint("build it for that platform, or choose another app.architecture"))
+    let available = known.map(|it| format!("{}/{}", it.os, it.architecture)).collect();
+    Err(ImageError::PlatformMissing { wanted: architecture, available })
 }
 
-/// The part of an image's config that decides whether it can run.
+/// The part of an image's config that decides whether it can run. The whole one of `oci-spec` would reject images for
+/// fields that do not matter here.
 #[derive(Debug, Deserialize)]
 struct ConfigFile {
     architecture: String,
@@ -176,33 +154,30 @@ struct RootFs {
 
 /// What a usable config says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Usable {
+pub(crate) struct Usable {
     /// The digests of the uncompressed layers.
     pub diff_ids: Vec<Digest>,
     /// Whether the image's program runs as root.
     pub runs_as_root: bool,
 }
 
-/// Refuses a config of an image that would not start.
-pub(super) fn check_config(name: &str, bytes: &[u8], architecture: Architecture, layers: usize) -> Result<Usable> {
-    let file: ConfigFile =
-        serde_json::from_slice(bytes).map_err(|error| refused(name, format!("its config: {error}")))?;
-    if (file.os.as_str(), file.architecture.as_str()) != ("linux", architecture.name()) {
-        return Err(refused(
-            name,
-            format!("it is for {}/{}, not for linux/{architecture}", file.os, file.architecture),
-        )
-        .hint("build it for that platform, or choose another app.architecture"));
+/// Rejects a config of an image that would not start.
+pub(crate) fn check_config(name: &str, bytes: &[u8], architecture: Architecture, layers: usize) -> Result<Usable> {
+    usable(bytes, architecture, layers).map_err(|reason| Error::unusable(name, reason))
+}
+
+fn usable(bytes: &[u8], wanted: Architecture, layers: usize) -> Result<Usable, ImageError> {
+    let file: ConfigFile = json("config", bytes)?;
+    if (file.os.as_str(), file.architecture.as_str()) != ("linux", wanted.name()) {
+        return Err(ImageError::OtherPlatform { found: format!("{}/{}", file.os, file.architecture), wanted });
     }
     let run = file.config.unwrap_or_default();
     let is_empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
     if is_empty(&run.entrypoint) && is_empty(&run.cmd) {
-        return Err(refused(name, "it has no entrypoint and no command, so nothing would run")
-            .hint("set ENTRYPOINT or CMD where the image is built"));
+        return Err(ImageError::NoCommand);
     }
     if file.rootfs.diff_ids.len() != layers {
-        let named = file.rootfs.diff_ids.len();
-        return Err(refused(name, format!("its config knows {named} layers and its manifest {layers}")));
+        return Err(ImageError::LayerMismatch { config: file.rootfs.diff_ids.len(), manifest: layers });
     }
     let user = run.user.unwrap_or_default();
     let user = user.split(':').next().unwrap_or_default();
@@ -211,34 +186,36 @@ pub(super) fn check_config(name: &str, bytes: &[u8], architecture: Architecture,
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::{Value, json};
 
-    fn digest(byte: u8) -> String {
-        Digest::of(&[byte]).as_str().to_owned()
+    use super::*;
+
+    fn digest(byte: u8) -> Digest {
+        Digest::of(&[byte])
     }
 
     fn manifest(layers: &Value) -> Vec<u8> {
         let config = json!({"mediaType": "c", "digest": digest(0), "size": 2});
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST_TYPES[2], "config": config, "layers": layers});
+        let media_type = media_type::DOCKER_MANIFEST;
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers});
         serde_json::to_vec(&manifest).unwrap()
     }
 
     fn layer(size: u64) -> Value {
-        json!({"mediaType": LAYER_TYPES[1], "digest": digest(1), "size": size})
+        json!({"mediaType": media_type::LAYER_GZIP, "digest": digest(1), "size": size})
     }
 
-    fn why(result: Result<Document>) -> String {
-        result.unwrap_err().causes()[0].clone()
+    fn reason(bytes: &[u8]) -> ImageError {
+        read(bytes, "").unwrap_err()
     }
 
-    fn config(change: impl Fn(&mut Value)) -> Result<Usable> {
+    fn config(change: impl Fn(&mut Value)) -> Result<Usable, ImageError> {
         let mut config = json!({
             "architecture": "amd64", "os": "linux",
             "config": {"Entrypoint": ["/app"], "User": "65532"}, "rootfs": {"type": "layers", "diff_ids": [digest(1)]},
         });
         change(&mut config);
-        check_config("app:1", &serde_json::to_vec(&config).unwrap(), Architecture::Amd64, 1)
+        usable(&serde_json::to_vec(&config).unwrap(), Architecture::Amd64, 1)
     }
 
     #[test]
@@ -248,29 +225,60 @@ mod tests {
     }
 
     #[test]
-    fn manifests_that_cannot_be_meant_are_refused() {
-        for (layers, reason) in [
-            (json!([]), "0 layers"),
-            (json!(vec![layer(1); 129]), "129 layers"),
-            (json!([layer(u64::MAX), layer(u64::MAX)]), "would take 18446744073709551615 bytes"),
-            (json!([{"mediaType": "text/html", "digest": digest(1), "size": 1}]), "text/html"),
-            (json!([{"mediaType": LAYER_TYPES[0], "digest": "sha256:../../etc/passwd", "size": 1}]), "not a SHA-256"),
-            (json!([{"mediaType": LAYER_TYPES[0], "digest": digest(1), "size": -1}]), "-1"),
-        ] {
-            let cause = why(document("app:1", &manifest(&layers), ""));
-            assert!(cause.contains(reason), "{cause}");
+    fn the_number_of_layers_is_limited() {
+        for (layers, found) in [(json!([]), 0), (json!(vec![layer(1); 129]), 129)] {
+            let reason = reason(&manifest(&layers));
+            assert!(matches!(reason, ImageError::LayerCount { count, .. } if count == found), "{reason:?}");
         }
-        assert!(why(document("app:1", b"<html>", "")).contains("its manifest"));
-        assert!(why(document("app:1", br#"{"schemaVersion":1}"#, "")).contains("schema 1"));
+    }
+
+    #[test]
+    fn sizes_are_limited_and_do_not_overflow() {
+        let reason = reason(&manifest(&json!([layer(u64::MAX), layer(u64::MAX)])));
+        assert!(matches!(reason, ImageError::TooLarge { size: u64::MAX, .. }), "{reason:?}");
+    }
+
+    #[test]
+    fn a_layer_that_is_not_a_file_system_is_rejected() {
+        let layer = json!({"mediaType": "text/html", "digest": digest(1), "size": 1});
+        let reason = reason(&manifest(&json!([layer])));
+        assert!(matches!(&reason, ImageError::UnknownLayer { media_type } if media_type == "text/html"), "{reason:?}");
+    }
+
+    #[test]
+    fn a_manifest_whose_fields_are_invalid_is_rejected() {
+        let media_type = media_type::LAYERS[0];
+        let sha512 = format!("sha512:{}", "0".repeat(128));
+        for layer in [
+            json!({"mediaType": media_type, "digest": "sha256:../../etc/passwd", "size": 1}),
+            json!({"mediaType": media_type, "digest": sha512, "size": 1}),
+            json!({"mediaType": media_type, "digest": digest(1), "size": -1}),
+        ] {
+            let reason = reason(&manifest(&json!([layer])));
+            let expected = matches!(reason, ImageError::InvalidDocument { .. } | ImageError::InvalidDigest(_));
+            assert!(expected, "{reason:?}");
+        }
+        assert!(matches!(reason(b"<html>"), ImageError::InvalidDocument { document: "manifest", .. }));
+        assert!(matches!(reason(br#"{"schemaVersion":1}"#), ImageError::ObsoleteSchema { version: 1 }));
+        assert!(matches!(reason(br#"{"schemaVersion":2}"#), ImageError::EmptyManifest));
+    }
+
+    #[test]
+    fn the_error_names_the_image() {
+        let error = document("app:1", b"<html>", "").unwrap_err();
+        assert!(matches!(error, Error::Unusable { image, .. } if image == "app:1"));
     }
 
     fn index(platforms: &[Option<(&str, &str)>]) -> Vec<Descriptor> {
         let entry = |(number, platform): (usize, &Option<(&str, &str)>)| {
             let digest = digest(u8::try_from(number).unwrap());
             let platform = platform.map(|(os, architecture)| json!({"os": os, "architecture": architecture}));
-            serde_json::from_value(json!({"digest": digest, "size": 1, "platform": platform})).unwrap()
+            json!({"mediaType": media_type::MANIFEST, "digest": digest, "size": 1, "platform": platform})
         };
-        platforms.iter().enumerate().map(entry).collect()
+        let entries: Vec<_> = platforms.iter().enumerate().map(entry).collect();
+        let index = json!({"schemaVersion": 2, "manifests": entries});
+        let Document::Index(images) = read(&serde_json::to_vec(&index).unwrap(), "").unwrap() else { panic!() };
+        images
     }
 
     #[test]
@@ -283,18 +291,30 @@ mod tests {
     #[test]
     fn a_platform_that_is_missing_is_named_with_those_that_exist() {
         let index = index(&[Some(("linux", "amd64")), Some(("windows", "amd64")), Some(("unknown", "unknown"))]);
-        let error = choose("app:1", &index, Architecture::Arm64).unwrap_err();
-        assert_eq!(error.causes(), ["it is not there for linux/arm64, only for linux/amd64, windows/amd64"]);
+        let reason = for_platform(&index, Architecture::Arm64).unwrap_err();
+        let ImageError::PlatformMissing { wanted, available } = reason else { panic!("{reason:?}") };
+        assert_eq!(
+            (wanted, available),
+            (Architecture::Arm64, vec!["linux/amd64".to_owned(), "windows/amd64".to_owned()])
+        );
     }
 
     #[test]
-    fn an_image_without_a_platform_is_chosen_where_it_is_the_only_one() {
-        assert!(choose("app.tar", &index(&[None]), Architecture::Amd64).is_ok());
-        assert!(choose("app.tar", &index(&[None, None]), Architecture::Amd64).is_err());
+    fn several_images_for_the_wanted_platform_are_rejected() {
+        let index = index(&[Some(("linux", "amd64")), Some(("linux", "amd64"))]);
+        let reason = for_platform(&index, Architecture::Amd64).unwrap_err();
+        assert!(matches!(reason, ImageError::SeveralForPlatform { architecture: Architecture::Amd64 }), "{reason:?}");
     }
 
     #[test]
-    fn a_config_that_can_run_is_usable_and_tells_who_runs() {
+    fn an_image_without_a_platform_is_chosen_if_it_is_the_only_one() {
+        assert!(for_platform(&index(&[None]), Architecture::Amd64).is_ok());
+        let reason = for_platform(&index(&[None, None]), Architecture::Amd64).unwrap_err();
+        assert!(matches!(reason, ImageError::SeveralImages { count: 2 }), "{reason:?}");
+    }
+
+    #[test]
+    fn a_config_that_can_run_is_usable_and_says_who_runs() {
         assert!(!config(|_| {}).unwrap().runs_as_root);
         for user in ["", "root", "0:0"] {
             assert!(config(|config| config["config"]["User"] = user.into()).unwrap().runs_as_root, "{user}");
@@ -302,17 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn a_config_that_would_not_start_is_refused() {
-        type Change = fn(&mut Value);
-        let changes: [(Change, &str); 4] = [
-            (|config| config["architecture"] = "arm64".into(), "for linux/arm64, not for linux/amd64"),
-            (|config| config["config"] = Value::Null, "no entrypoint and no command"),
-            (|config| config["rootfs"]["diff_ids"] = json!([]), "0 layers and its manifest 1"),
-            (|config| config["os"] = "windows".into(), "windows/amd64"),
-        ];
-        for (change, reason) in changes {
-            let error = config(change).unwrap_err();
-            assert!(error.causes()[0].contains(reason), "{error:?}");
+    fn a_config_that_would_not_start_is_rejected() {
+        let reason = config(|config| config["config"] = Value::Null).unwrap_err();
+        assert!(matches!(reason, ImageError::NoCommand), "{reason:?}");
+        let reason = config(|config| config["rootfs"]["diff_ids"] = json!([])).unwrap_err();
+        assert!(matches!(reason, ImageError::LayerMismatch { config: 0, manifest: 1 }), "{reason:?}");
+        for (field, value, platform) in [("architecture", "arm64", "linux/arm64"), ("os", "windows", "windows/amd64")] {
+            let reason = config(|config| config[field] = value.into()).unwrap_err();
+            assert!(matches!(&reason, ImageError::OtherPlatform { found, .. } if found == platform), "{reason:?}");
         }
     }
 }

@@ -1,44 +1,15 @@
-//! What a registry's refusal means: whether to try again, and what to tell people. Must not talk to a registry.
+//! What a registry's error means: its kind, and whether to try again. Must not talk to a registry.
 
 use std::error::Error as StdError;
 
-use oci_client::Reference;
 use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
 
-use super::registry::Registry;
-use crate::error::Error;
+use crate::error::{Error, Operation, RegistryError, RegistryErrorKind, Step};
 
-/// What was being done when it happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Reaching the registry and logging in.
-    Connect,
-    /// Asking what is there.
-    Look,
-    /// Sending a blob.
-    Upload,
-    /// Sending the manifest.
-    Manifest,
-    /// Asking for the digest of what was sent.
-    Verify,
-}
-
-impl Step {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Connect => "log in to the registry",
-            Self::Look => "ask the registry what it has",
-            Self::Upload => "upload a blob",
-            Self::Manifest => "upload the manifest",
-            Self::Verify => "verify the image in the registry",
-        }
-    }
-}
-
-/// What is known of a failure, whichever way the client reported it.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that an error may carry")]
+/// The facts of an error, independent of the way the client reports it.
+#[expect(clippy::struct_excessive_bools, reason = "an error may carry any of these facts")]
 #[derive(Debug, Default)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     status: Option<u16>,
     codes: Vec<OciErrorCode>,
     /// No connection could be made.
@@ -49,12 +20,6 @@ pub struct Refusal {
     /// What came from the image's own registry, on its way to another, is not what its digest says.
     broken_source: bool,
     text: String,
-}
-
-impl From<OciDistributionError> for Refusal {
-    fn from(error: OciDistributionError) -> Self {
-        Self::of(&error)
-    }
 }
 
 impl Refusal {
@@ -127,80 +92,51 @@ impl Refusal {
         self.codes.contains(code)
     }
 
-    /// Whether the tag names something else, and tags cannot be moved.
+    /// Whether the tag names another image, and tags are immutable.
     pub fn is_tag_taken(&self) -> bool {
         let text = self.text.to_lowercase();
         self.has(&OciErrorCode::TagInvalid) || text.contains("immutable") || text.contains("imagetagalreadyexists")
     }
 
-    /// The error for people: what failed on which image, why, and what to do next.
-    pub fn explain(&self, step: Step, registry: &Registry, tag: &str) -> Error {
-        let uri = registry.repository_uri();
-        let endpoint = &registry.endpoint;
-        let failed = |why: String| Error::failed(format!("cannot push {uri}:{tag}")).because(why).because(&self.text);
+    fn kind(&self, operation: &Operation) -> RegistryErrorKind {
+        use RegistryErrorKind as Kind;
+        let pushes = matches!(operation, Operation::Push { .. });
         if self.broken_source {
-            failed("the registry that the image comes from sends other bytes than its digests say".to_owned())
-                .hint("the image is damaged there: build and push it to that registry again")
+            Kind::SourceDigestMismatch
         } else if self.unreachable {
-            failed(format!("the registry cannot be reached at {endpoint}")).hint(
-                "check the network, the region and the registry's address; for the local cloud, that it is running",
-            )
-        } else if self.digest_mismatch || self.has(&OciErrorCode::DigestInvalid) {
-            failed("the registry stored other bytes than were sent (digest mismatch)".to_owned())
-                .hint("something between here and the registry changes what passes: push again without a proxy")
+            Kind::Unreachable
+        } else if self.digest_mismatch || (pushes && self.has(&OciErrorCode::DigestInvalid)) {
+            if pushes { Kind::DigestMismatch } else { Kind::SourceDigestMismatch }
         } else if self.status == Some(401) || self.has(&OciErrorCode::Unauthorized) {
-            failed(format!("{endpoint} does not accept the credentials"))
-                .hint("a registry password is valid for 12 hours: get a new one (repeat the command), and check account and region")
+            Kind::Unauthorized
         } else if self.status == Some(403) || self.has(&OciErrorCode::Denied) {
-            failed(format!("{endpoint} does not let these credentials {}", step.words())).hint(
-                "allow ecr:BatchCheckLayerAvailability, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload, \
-                       PutImage and BatchGetImage on the repository",
-            )
-        } else if self.is_tag_taken() {
-            failed(format!("the tag {tag} already names another image, and tags here are immutable"))
-                .hint("use a tag of the image's own content, such as v1- and the start of its digest")
+            Kind::Forbidden
+        } else if pushes && self.is_tag_taken() {
+            Kind::TagTaken
         } else if self.is_not_found() {
-            failed(format!("{endpoint} has no repository {}", registry.repository()))
-                .hint("create the repository first (deploying the stack does), and check account and region")
+            Kind::NotFound
         } else if self.is_transient() {
-            failed(format!("{endpoint} failed several times in a row to {}", step.words()))
-                .hint("wait a moment and push again: what has arrived is not sent twice")
+            Kind::Busy
         } else {
-            failed(format!("{endpoint} refused to {}", step.words()))
+            Kind::Refused
         }
     }
 }
 
-impl Refusal {
-    /// The error for people about an image that could not be read from its registry.
-    pub fn explain_pull(&self, reference: &Reference) -> Error {
-        let host = reference.registry();
-        let failed = |why: String| {
-            Error::failed(format!("cannot use image {}", reference.whole())).because(why).because(&self.text)
-        };
-        if self.unreachable {
-            failed(format!("the registry {host} cannot be reached"))
-                .hint("check the name of the image, and the network")
-        } else if self.digest_mismatch {
-            failed(format!("{host} sends other bytes than were asked for (digest mismatch)"))
-                .hint("something between here and the registry changes what passes, or the image is damaged there")
-        } else if matches!(self.status, Some(401 | 403))
-            || self.has(&OciErrorCode::Unauthorized)
-            || self.has(&OciErrorCode::Denied)
-        {
-            failed(format!("{host} does not let you pull it, or there is no such image"))
-                .hint(format!("check the name; log in where the image is private: docker login {host} (or write ~/.docker/config.json)"))
-        } else if self.is_not_found() {
-            failed(format!("{host} has no such image")).hint("check the name and the tag, and that it was pushed")
-        } else if self.is_transient() {
-            failed(format!("{host} failed several times in a row")).hint("wait a moment and run the command again")
-        } else {
-            failed(format!("{host} refused"))
-        }
-    }
+/// The error of an operation whose `step` failed.
+pub(crate) fn failed(operation: Operation, (step, error): (Step, OciDistributionError)) -> Error {
+    let refusal = Refusal::of(&error);
+    let kind = refusal.kind(&operation);
+    Error::Registry(Box::new(RegistryError {
+        kind,
+        operation,
+        step,
+        detail: refusal.text,
+        source: Some(Box::new(error)),
+    }))
 }
 
-/// Whether the request failed because what it was to send was not what its digest says.
+/// Whether the request failed because the content to send is not what its digest says.
 fn holds_digest_error(error: &(dyn StdError + 'static)) -> bool {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = next {
@@ -208,7 +144,7 @@ fn holds_digest_error(error: &(dyn StdError + 'static)) -> bool {
             Some(OciDistributionError::IoError(io)) => Some(io),
             _ => error.downcast_ref::<std::io::Error>(),
         };
-        // What an I/O error holds is not among its sources.
+        // The error that an I/O error wraps is not among its sources.
         if error.is::<DigestError>() || io.and_then(|io| io.get_ref()).is_some_and(|held| held.is::<DigestError>()) {
             return true;
         }
@@ -217,7 +153,7 @@ fn holds_digest_error(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-/// An error's words and those of its sources.
+/// An error's text and those of its sources.
 fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

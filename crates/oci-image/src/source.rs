@@ -4,25 +4,26 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 
-use super::archive;
-use super::content::{Blob, Content};
-use super::elf::Architecture;
-use super::external::{self, Descriptor, Document};
-use super::image::{Image, Manifest};
-use super::pull::Origin;
-use crate::error::{Error, Result};
+use crate::error::{Error, ImageNameError};
 
 /// Ends of file names that mean an archive.
 const ARCHIVE_ENDS: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
-/// An index of an index of images is as deep as tools nest them.
-const NESTING_LIMIT: usize = 4;
 
 /// Where an image comes from.
+///
+/// ```
+/// use oci_image::ImageSource;
+///
+/// assert!(matches!("registry.example/team/app:1".parse()?, ImageSource::Registry(_)));
+/// assert!(matches!("build/app.tar.gz".parse()?, ImageSource::Archive(_)));
+/// assert!("./app".parse::<ImageSource>().is_err());
+/// # Ok::<(), oci_image::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageSource {
-    /// A registry: `registry.example/team/app:1`, by tag or by digest; a bare name means Docker Hub.
+    /// A registry: `registry.example/team/app:1`, by tag or by digest. A bare name means Docker Hub.
     Registry(Reference),
     /// A file: an OCI layout or what `docker save` writes, as `.tar`, `.tar.gz` or `.tgz`.
     Archive(PathBuf),
@@ -32,90 +33,47 @@ impl FromStr for ImageSource {
     type Err = Error;
 
     /// Reads a path (it ends as an archive does, or begins with `/`, `./` or `../`) or a name in a registry.
-    fn from_str(text: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidImageName`] if the text is neither.
+    fn from_str(text: &str) -> Result<Self, Error> {
         if ARCHIVE_ENDS.iter().any(|end| text.ends_with(end)) {
             return Ok(Self::Archive(text.into()));
         }
-        let wrong = |why: String| {
-            Error::usage(format!("{text:?} names no image")).because(why).hint(
-            "name one in a registry (registry.example/team/app:1, or by @sha256:...), or an archive (build/app.tar, .tar.gz)",
-        )
-        };
+        let invalid = |reason| Error::InvalidImageName { name: text.to_owned(), reason };
         if text.starts_with(['/', '.']) {
-            return Err(wrong("a file with an image is a .tar, .tar.gz or .tgz".to_owned()));
+            return Err(invalid(ImageNameError::NotAnArchive));
         }
-        text.parse().map(Self::Registry).map_err(|error: oci_client::ParseError| wrong(error.to_string()))
+        text.parse().map(Self::Registry).map_err(|error| invalid(ImageNameError::Reference(error)))
     }
 }
 
+#[cfg(feature = "registry")]
 impl ImageSource {
-    /// Finds the image for `architecture` and reads what describes it; its layers stay where they are until a push
-    /// wants them. Refuses what would not run.
-    pub async fn open(&self, architecture: Architecture) -> Result<Image> {
+    /// Finds the image for `architecture` and reads what describes it. Its layers stay where they are until a push sends
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Image::pull`](crate::Image::pull) and of [`Image::from_archive`](crate::Image::from_archive).
+    ///
+    /// ```no_run
+    /// use oci_image::{Architecture, ImageSource};
+    ///
+    /// # async fn example() -> oci_image::Result<()> {
+    /// let source: ImageSource = "registry.example/team/app:1".parse()?;
+    /// let image = source.open(Architecture::Amd64).await?;
+    /// println!("{} ({} bytes)", image.digest(), image.size());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open(&self, architecture: crate::Architecture) -> Result<crate::Image, Error> {
         match self {
-            Self::Registry(reference) => {
-                let name = reference.whole();
-                let origin = Origin::connect(reference).await?;
-                let (bytes, media_type) = origin.root().await?;
-                assemble(&name, &origin, (bytes, media_type), architecture).await
-            }
-            Self::Archive(path) => archive::open(path, architecture).await,
+            Self::Registry(reference) => crate::Image::pull(reference, architecture).await,
+            Self::Archive(path) => crate::Image::from_archive(path, architecture).await,
         }
     }
-}
-
-/// What an image is put together from.
-pub(super) trait Parts {
-    /// A manifest or a config, with the digest and the size that its descriptor promises.
-    async fn read(&self, descriptor: &Descriptor, is_manifest: bool) -> Result<Vec<u8>>;
-
-    /// Where a layer is.
-    fn layer(&self, descriptor: &Descriptor) -> Result<Content>;
-}
-
-/// Follows a manifest or an index down to one image for `architecture`.
-pub(super) async fn assemble(
-    name: &str,
-    parts: &impl Parts,
-    root: (Vec<u8>, String),
-    architecture: Architecture,
-) -> Result<Image> {
-    let (mut bytes, mut hint) = root;
-    for _ in 0..NESTING_LIMIT {
-        let manifest = match external::document(name, &bytes, &hint)? {
-            Document::Index(images) => {
-                let chosen = external::choose(name, &images, architecture)?;
-                hint.clone_from(&chosen.media_type);
-                bytes = parts.read(chosen, true).await?;
-                continue;
-            }
-            Document::Manifest(manifest) => manifest,
-        };
-        let config = parts.read(&manifest.config, false).await?;
-        let usable = external::check_config(name, &config, architecture, manifest.layers.len())?;
-        let layers = manifest.layers.iter().map(|layer| {
-            let content = parts.layer(layer)?;
-            Ok(Blob { digest: layer.digest.clone(), size: layer.size, content })
-        });
-        let layers = layers.collect::<Result<Vec<_>>>()?;
-        let manifest = Manifest { media_type: manifest.media_type, blob: Blob::new(bytes) };
-        let runs_as_root = usable.runs_as_root;
-        return Ok(Image { config: Blob::new(config), layers, manifest, runs_as_root, attachments: Vec::new() });
-    }
-    Err(external::refused(name, "its indexes are nested too deep"))
-}
-
-/// Makes sure that bytes are what a descriptor promises.
-pub(super) fn verify(name: &str, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
-    let found = Blob::new(bytes.to_vec());
-    if (&found.digest, found.size) == (&descriptor.digest, descriptor.size) {
-        return Ok(());
-    }
-    Err(external::refused(
-        name,
-        format!("what should be {} is {} (digest mismatch)", descriptor.digest.as_str(), found.digest.as_str()),
-    )
-    .hint("it was damaged or changed on its way: build or copy it again"))
 }
 
 #[cfg(test)]
@@ -138,11 +96,18 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_image_is_refused_with_what_would() {
-        for text in ["", "./app", "/etc/passwd", "Upper/Case:1", "app:1:2", "a b"] {
+    fn a_text_that_is_not_an_image_name_is_rejected_with_the_reason() {
+        for (text, is_path) in [
+            ("", false),
+            ("./app", true),
+            ("/etc/passwd", true),
+            ("Upper/Case:1", false),
+            ("app:1:2", false),
+            ("a b", false),
+        ] {
             let error = text.parse::<ImageSource>().unwrap_err();
-            assert_eq!(error.kind().exit_code(), 2, "{text}");
-            assert!(error.hints()[0].contains("build/app.tar"), "{error:?}");
+            let Error::InvalidImageName { name, reason } = error else { panic!("{error:?}") };
+            assert_eq!((name.as_str(), reason == ImageNameError::NotAnArchive), (text, is_path));
         }
     }
 }

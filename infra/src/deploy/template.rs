@@ -1,10 +1,10 @@
 //! How a template gets to CloudFormation: in the call if it fits into one, else through the stack's bucket.
 
 use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use oci_image::Digest;
 
 use crate::cloud::Cloud;
 use crate::error::{Calling, Doing, Error, Result};
-use crate::image::Digest;
 use crate::stack::storage::template_key;
 
 /// CloudFormation takes a template of this many bytes in a call.

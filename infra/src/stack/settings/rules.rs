@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use oci_image::ImageSource;
 use toml::de::{DeTable, DeValue};
 
 use super::{Ci, Network, Settings, TaskNetwork};
-use crate::error::Result;
-use crate::image::ImageSource;
+use crate::error::Error;
 
 /// Environment variables that the stack sets itself.
 pub(in crate::stack) const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
@@ -59,8 +59,8 @@ pub(super) fn broken(settings: &Settings) -> Option<Broken> {
 
 fn image(settings: &Settings) -> Option<Broken> {
     let image = settings.app.image.as_ref()?;
-    let named: Result<ImageSource> = image.as_str().replace("{version}", "1").parse();
-    let error = named.err()?;
+    let error = image.as_str().replace("{version}", "1").parse::<ImageSource>().err()?;
+    let error = Error::from(error);
     Some(Broken::at("app.image", [&[error.message().to_owned()], error.causes(), error.hints()].concat().join("; ")))
 }
 
