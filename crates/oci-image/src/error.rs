@@ -1,13 +1,18 @@
 //! What can go wrong, as data: the image, the registry, the step, the reason. Must not say what to do about it: that
 //! depends on the program that uses this crate.
 
+mod image;
+mod registry;
+
 use std::error::Error as StdError;
 use std::{fmt, io};
 
 use oci_spec::distribution::ParseError;
 
 use crate::architecture::Architecture;
-use crate::digest::{Digest, InvalidDigest};
+
+pub use image::ImageError;
+pub use registry::{Operation, RegistryError, RegistryErrorKind, Step};
 
 /// A result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -128,6 +133,22 @@ pub enum ErrorKind {
     Io,
 }
 
+impl From<RegistryErrorKind> for ErrorKind {
+    fn from(kind: RegistryErrorKind) -> Self {
+        match kind {
+            RegistryErrorKind::Unreachable => Self::Unreachable,
+            RegistryErrorKind::Unauthorized => Self::Unauthorized,
+            RegistryErrorKind::Forbidden => Self::Forbidden,
+            RegistryErrorKind::NotFound => Self::NotFound,
+            RegistryErrorKind::TagTaken => Self::TagTaken,
+            RegistryErrorKind::DigestMismatch => Self::DigestMismatch,
+            RegistryErrorKind::SourceDigestMismatch => Self::SourceDigestMismatch,
+            RegistryErrorKind::Busy => Self::Busy,
+            RegistryErrorKind::Refused => Self::Refused,
+        }
+    }
+}
+
 impl Error {
     /// What kind of error it is.
     pub fn kind(&self) -> ErrorKind {
@@ -230,148 +251,6 @@ impl fmt::Display for Machine {
     }
 }
 
-/// What is wrong with an image that others made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// The archive cannot be opened.
-    #[error(transparent)]
-    CannotOpen(io::Error),
-    /// The archive cannot be read or decompressed.
-    #[error("cannot read the file")]
-    Unreadable(#[source] io::Error),
-    /// The file is not a tar archive.
-    #[error("not a valid tar archive")]
-    NotTar(#[source] io::Error),
-    /// The archive holds no image.
-    #[error("it has neither an index.json nor a manifest.json, so it holds no image")]
-    NoImage,
-    /// The archive does not hold a file that it names.
-    #[error("it names {path}, which it does not hold")]
-    MissingFile {
-        /// The path in the archive.
-        path: String,
-    },
-    /// The archive names a path outside of itself.
-    #[error("it names {path:?}, which leads out of the archive")]
-    OutsidePath {
-        /// The path.
-        path: String,
-    },
-    /// A file of the archive cannot be read.
-    #[error("cannot read {path}")]
-    UnreadableFile {
-        /// The path in the archive.
-        path: String,
-        /// Why it cannot be read.
-        #[source]
-        source: io::Error,
-    },
-    /// The content is not what its digest says.
-    #[error("{part} has the digest {found}, expected {expected} (digest mismatch)")]
-    DigestMismatch {
-        /// Which part of the image it is.
-        part: String,
-        /// The digest that the image names.
-        expected: Box<Digest>,
-        /// The digest of the content.
-        found: Box<Digest>,
-    },
-    /// A document is not the JSON that it must be.
-    #[error("its {document} is invalid")]
-    InvalidDocument {
-        /// Which document it is.
-        document: &'static str,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A manifest names something by what is not a SHA-256 digest.
-    #[error("its manifest is invalid")]
-    InvalidDigest(#[source] InvalidDigest),
-    /// There is more than one image to choose from.
-    #[error("it holds {count} images")]
-    SeveralImages {
-        /// How many images there are.
-        count: usize,
-    },
-    /// There is more than one image for the wanted platform.
-    #[error("it holds several images for linux/{architecture}")]
-    SeveralForPlatform {
-        /// The wanted processor.
-        architecture: Architecture,
-    },
-    /// There is no image for the wanted platform.
-    #[error("it is not available for linux/{wanted}, only for {}", available.join(", "))]
-    PlatformMissing {
-        /// The wanted processor.
-        wanted: Architecture,
-        /// The platforms that are there, such as `linux/arm64`.
-        available: Vec<String>,
-    },
-    /// The image is for another platform.
-    #[error("it is for {found}, not for linux/{wanted}")]
-    OtherPlatform {
-        /// The platform of the image, such as `linux/arm64`.
-        found: String,
-        /// The wanted processor.
-        wanted: Architecture,
-    },
-    /// The manifest has an obsolete schema.
-    #[error("its manifest has the obsolete schema {version}")]
-    ObsoleteSchema {
-        /// The schema version; 2 is the current one.
-        version: u32,
-    },
-    /// The manifest names neither layers nor other manifests.
-    #[error("its manifest names neither layers nor other manifests")]
-    EmptyManifest,
-    /// The media type of the manifest is unknown.
-    #[error("its manifest has the unknown media type {media_type:?}")]
-    UnknownManifest {
-        /// The media type.
-        media_type: String,
-    },
-    /// Indexes refer to indexes, too many times.
-    #[error("its indexes are nested too deep")]
-    NestedTooDeep,
-    /// The image has no layers, or too many.
-    #[error("it has {count} layers; 1 to {limit} are possible")]
-    LayerCount {
-        /// How many layers it has.
-        count: usize,
-        /// How many it may have.
-        limit: usize,
-    },
-    /// A layer is not a file system.
-    #[error("a layer has the media type {media_type:?}, which container runtimes cannot unpack")]
-    UnknownLayer {
-        /// The media type.
-        media_type: String,
-    },
-    /// A part of the image is too large.
-    #[error("its {part} would take {size} bytes; at most {limit} are possible")]
-    TooLarge {
-        /// Which part it is.
-        part: String,
-        /// Its size in bytes.
-        size: u64,
-        /// The largest possible size in bytes.
-        limit: u64,
-    },
-    /// The image names no program.
-    #[error("it has no entrypoint and no command, so nothing would run")]
-    NoCommand,
-    /// The config and the manifest disagree.
-    #[error("its config names {config} layers, its manifest {manifest}")]
-    LayerMismatch {
-        /// How many layers the config names.
-        config: usize,
-        /// How many layers the manifest names.
-        manifest: usize,
-    },
-}
-
 /// Why there are no usable credentials for a registry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -391,169 +270,4 @@ pub enum CredentialsError {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-}
-
-/// A registry did not do what it was asked to do.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {operation}: {}", self.reason())]
-#[non_exhaustive]
-pub struct RegistryError {
-    /// What kind of error it is.
-    pub kind: RegistryErrorKind,
-    /// What was to be done.
-    pub operation: Operation,
-    /// The step that failed.
-    pub step: Step,
-    /// What the registry said, or why it cannot be reached.
-    pub detail: String,
-    /// The HTTP client's error.
-    #[source]
-    pub source: Option<Box<dyn StdError + Send + Sync>>,
-}
-
-/// What was to be done with a registry. Its display form continues "cannot".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Pushing an image.
-    Push {
-        /// The URI of the repository: host, slash, path.
-        repository: String,
-        /// The tag.
-        tag: String,
-        /// The address of the registry: scheme, host, port.
-        endpoint: String,
-    },
-    /// Pulling an image.
-    Pull {
-        /// The name of the image.
-        image: String,
-        /// The host of the registry.
-        host: String,
-    },
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Push { repository, tag, .. } => write!(f, "push {repository}:{tag}"),
-            Self::Pull { image, .. } => write!(f, "use image {image}"),
-        }
-    }
-}
-
-/// A step of a push or a pull. Its display form continues "cannot".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// Connecting to the registry and logging in.
-    Connect,
-    /// Reading what the registry has.
-    Read,
-    /// Uploading a blob.
-    Upload,
-    /// Uploading the manifest.
-    Manifest,
-    /// Verifying the digest of what was uploaded.
-    Verify,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "log in to the registry",
-            Self::Read => "read from the registry",
-            Self::Upload => "upload a blob",
-            Self::Manifest => "upload the manifest",
-            Self::Verify => "verify the image in the registry",
-        })
-    }
-}
-
-/// What kind of error a [`RegistryError`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RegistryErrorKind {
-    /// The registry cannot be reached.
-    Unreachable,
-    /// The registry does not accept the credentials.
-    Unauthorized,
-    /// The registry does not allow the operation with these credentials.
-    Forbidden,
-    /// The registry has no such image or repository.
-    NotFound,
-    /// The tag names another image, and tags of this repository are immutable.
-    TagTaken,
-    /// The registry stored other bytes than it was sent.
-    DigestMismatch,
-    /// The registry that the image comes from sends other bytes than its digests say.
-    SourceDigestMismatch,
-    /// The registry failed several times in a row: it is busy, or the connection was lost.
-    Busy,
-    /// The registry refused for another reason.
-    Refused,
-}
-
-impl From<RegistryErrorKind> for ErrorKind {
-    fn from(kind: RegistryErrorKind) -> Self {
-        match kind {
-            RegistryErrorKind::Unreachable => Self::Unreachable,
-            RegistryErrorKind::Unauthorized => Self::Unauthorized,
-            RegistryErrorKind::Forbidden => Self::Forbidden,
-            RegistryErrorKind::NotFound => Self::NotFound,
-            RegistryErrorKind::TagTaken => Self::TagTaken,
-            RegistryErrorKind::DigestMismatch => Self::DigestMismatch,
-            RegistryErrorKind::SourceDigestMismatch => Self::SourceDigestMismatch,
-            RegistryErrorKind::Busy => Self::Busy,
-            RegistryErrorKind::Refused => Self::Refused,
-        }
-    }
-}
-
-impl RegistryError {
-    /// An error without a source, for tests of programs that handle one.
-    pub fn new(kind: RegistryErrorKind, operation: Operation, step: Step, detail: impl Into<String>) -> Self {
-        Self { kind, operation, step, detail: detail.into(), source: None }
-    }
-
-    /// Why the operation failed, in one sentence.
-    pub fn reason(&self) -> String {
-        use RegistryErrorKind as Kind;
-        let step = self.step;
-        match (self.kind, &self.operation) {
-            (Kind::SourceDigestMismatch, Operation::Push { .. }) => {
-                "the registry that the image comes from sends other bytes than its digests say".to_owned()
-            }
-            (Kind::DigestMismatch | Kind::SourceDigestMismatch, Operation::Pull { host, .. }) => {
-                format!("{host} sends other bytes than its digests say (digest mismatch)")
-            }
-            (Kind::DigestMismatch, Operation::Push { .. }) => {
-                "the registry stored other bytes than were sent (digest mismatch)".to_owned()
-            }
-            (Kind::Unreachable, Operation::Push { endpoint: host, .. } | Operation::Pull { host, .. }) => {
-                format!("the registry cannot be reached at {host}")
-            }
-            (Kind::Unauthorized, Operation::Push { endpoint, .. }) => {
-                format!("{endpoint} does not accept the credentials")
-            }
-            (Kind::Forbidden, Operation::Push { endpoint, .. }) => {
-                format!("{endpoint} does not let these credentials {step}")
-            }
-            (Kind::Unauthorized | Kind::Forbidden, Operation::Pull { host, .. }) => {
-                format!("{host} does not let you pull it, or there is no such image")
-            }
-            (Kind::TagTaken, Operation::Push { tag, .. }) => {
-                format!("the tag {tag} already names another image, and tags here are immutable")
-            }
-            (Kind::NotFound, Operation::Push { endpoint, repository, .. }) => {
-                let path = repository.split_once('/').map_or(repository.as_str(), |(_, path)| path);
-                format!("{endpoint} has no repository {path}")
-            }
-            (Kind::NotFound, Operation::Pull { host, .. }) => format!("{host} has no such image"),
-            (Kind::Busy, Operation::Push { endpoint: host, .. } | Operation::Pull { host, .. }) => {
-                format!("{host} failed several times in a row to {step}")
-            }
-            (Kind::Refused, Operation::Push { endpoint: host, .. } | Operation::Pull { host, .. })
-            | (Kind::TagTaken, Operation::Pull { host, .. }) => format!("{host} refused to {step}"),
-        }
-    }
 }

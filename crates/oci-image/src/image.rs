@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 
 /// Who the program runs as: "nonroot" by number, as an image from scratch has no names.
 const USER: &str = "65532:65532";
-/// Readable and executable for all, writable for nobody.
+/// Readable and executable for all, writable for none.
 const MODE: u32 = 0o555;
 /// The gzip header's operating system: "unknown", whatever builds the image.
 pub(crate) const GZIP_UNKNOWN_SYSTEM: u8 = 255;

@@ -88,3 +88,9 @@ pub use push::{Pushed, push};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, Registry, RegistryEndpoint};
 pub use source::ImageSource;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[cfg(feature = "registry")]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,7 +14,7 @@ use crate::error::{Operation, Result, Step};
 use crate::image::Image;
 use crate::manifest::Manifest;
 use crate::registry::Registry;
-use crate::registry_error::{Refusal, failed};
+use crate::registry_error::{ErrorFacts, failed};
 use crate::retry::{Failed, TRIES, Tries};
 
 /// Blobs that are sent at the same time.
@@ -143,7 +143,7 @@ impl<'a> Session<'a> {
             let there = self.tries.attempt(Step::Read, || self.client.fetch_manifest_digest(&target, &self.auth)).await;
             match there {
                 Ok(_) => Ok(None),
-                Err((_, error)) if Refusal::of(&error).is_not_found() => Ok(Some(attachment)),
+                Err((_, error)) if ErrorFacts::from(&error).is_not_found() => Ok(Some(attachment)),
                 Err(failed) => Err(failed),
             }
         };
@@ -171,7 +171,7 @@ impl<'a> Session<'a> {
         let tag = self.tagged(&referrers::tag(image.digest()));
         match self.push_manifest(&tag, &list).await {
             Ok(sent) => pushed.bytes_sent += sent,
-            Err((_, error)) if Refusal::of(&error).is_tag_taken() => {
+            Err((_, error)) if ErrorFacts::from(&error).is_tag_taken() => {
                 pushed.unlisted.push(self.registry.reference(attachment.digest()));
             }
             Err(failed) => return Err(failed),
@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
         match answer {
             Ok(digest) => Ok(Some(digest)),
             // No such tag, or no such repository: the first upload tells which.
-            Err((_, error)) if Refusal::of(&error).is_not_found() => Ok(None),
+            Err((_, error)) if ErrorFacts::from(&error).is_not_found() => Ok(None),
             Err(failed) => Err(failed),
         }
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Operation, RegistryError, RegistryErrorKind, Step};
 /// The facts of an error, independent of the way the client reports it.
 #[expect(clippy::struct_excessive_bools, reason = "an error may carry any of these facts")]
 #[derive(Debug, Default)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorFacts {
     status: Option<u16>,
     codes: Vec<OciErrorCode>,
     /// No connection could be made.
@@ -17,13 +17,13 @@ pub(crate) struct Refusal {
     /// The connection was lost, or no answer came in time.
     lost: bool,
     digest_mismatch: bool,
-    /// What came from the image's own registry, on its way to another, is not what its digest says.
+    /// The content that the registry of the image sends, to be pushed to another registry, is not what its digest says.
     broken_source: bool,
     text: String,
 }
 
-impl Refusal {
-    pub fn of(error: &OciDistributionError) -> Self {
+impl From<&OciDistributionError> for ErrorFacts {
+    fn from(error: &OciDistributionError) -> Self {
         let text = chain(error);
         match error {
             OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
@@ -52,14 +52,16 @@ impl Refusal {
             _ => Self { text, ..Self::default() },
         }
     }
+}
 
+impl ErrorFacts {
     /// An answer with a status, an error document, or both.
     fn answered(status: Option<u16>, envelope: Option<&OciEnvelope>, fallback: String) -> Self {
         let errors = envelope.map_or(&[][..], |envelope| &envelope.errors);
         let codes: Vec<_> = errors
             .iter()
             .filter_map(|error| {
-                // The code has no `Clone`; it is read again from its own form.
+                // The code has no `Clone`: copy it through its JSON form.
                 serde_json::to_value(&error.code).ok().and_then(|code| serde_json::from_value(code).ok())
             })
             .collect();
@@ -125,13 +127,13 @@ impl Refusal {
 
 /// The error of an operation whose `step` failed.
 pub(crate) fn failed(operation: Operation, (step, error): (Step, OciDistributionError)) -> Error {
-    let refusal = Refusal::of(&error);
-    let kind = refusal.kind(&operation);
+    let facts = ErrorFacts::from(&error);
+    let kind = facts.kind(&operation);
     Error::Registry(Box::new(RegistryError {
         kind,
         operation,
         step,
-        detail: refusal.text,
+        detail: facts.text,
         source: Some(Box::new(error)),
     }))
 }

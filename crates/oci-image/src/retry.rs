@@ -6,7 +6,7 @@ use oci_client::errors::OciDistributionError;
 use tokio::time::sleep;
 
 use crate::error::Step;
-use crate::registry_error::Refusal;
+use crate::registry_error::ErrorFacts;
 
 /// Four tries within about 1.5 s: enough for a dropped connection or a throttled second, no more.
 pub(crate) const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };
@@ -37,7 +37,7 @@ impl Tries {
         loop {
             left -= 1;
             match operation().await {
-                Err(error) if left > 0 && Refusal::of(&error).is_transient() => sleep(pause).await,
+                Err(error) if left > 0 && ErrorFacts::from(&error).is_transient() => sleep(pause).await,
                 outcome => return outcome.map_err(|error| (step, error)),
             }
             pause *= 2;
