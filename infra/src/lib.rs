@@ -12,7 +12,6 @@ pub mod context;
 pub mod dashboard;
 pub mod deploy;
 pub mod error;
-pub mod image;
 pub mod interrupt;
 pub mod ownership;
 pub mod prompt;

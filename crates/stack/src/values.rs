@@ -2,10 +2,6 @@
 //! accepted.
 
 use cfn_kit::resources::values::{DomainName, TagValue};
-use oci_spec::distribution::Reference;
-
-/// Ends of the names of files with images.
-const ARCHIVE_ENDS: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
 cfn_kit::checked_numbers! {
     /// Seconds that the load balancer may take to follow a cutover.
@@ -43,20 +39,6 @@ cfn_kit::checked_texts! {
     /// The key of a tag.
     pub struct TagKey: |text| (1..=128).contains(&text.len()) && is_tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("bluegreen:") && text != "Name",
         "the key of a tag of your own: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and not beginning with aws: or bluegreen:";
-}
-
-impl ImageName {
-    /// Why no image can have this name, whatever the version; nothing if one can.
-    pub fn problem(&self) -> Option<String> {
-        let name = self.0.replace("{version}", "1");
-        if ARCHIVE_ENDS.iter().any(|end| name.ends_with(end)) {
-            return None;
-        }
-        if name.starts_with(['/', '.']) {
-            return Some("a file with an image is a .tar, .tar.gz or .tgz".to_owned());
-        }
-        name.parse::<Reference>().err().map(|error| error.to_string())
-    }
 }
 
 /// Whether these are labels of a domain name.

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use oci_image::Architecture;
 use sha2::{Digest as _, Sha256};
 
 use super::packages::Metadata;
 use super::provenance::{Built, hex};
 use super::{cargo, no_package, sources};
 use crate::error::{Doing as _, Error, Result};
-use crate::image::Architecture;
 
 /// The package and the binary of the cutover function.
 const FUNCTION: (&str, &str) = ("cutover-lambda", "cutover");
@@ -245,6 +245,15 @@ fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
 mod tests {
     use super::*;
 
+    /// The smallest file that passes for a program: the header of a 64-bit ELF file, with type and processor.
+    fn program(architecture: Architecture) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[16] = 2;
+        file[18] = if architecture == Architecture::Amd64 { 62 } else { 183 };
+        file
+    }
+
     #[test]
     fn the_same_function_is_the_same_zip() {
         let first = pack(b"binary").unwrap();
@@ -268,14 +277,14 @@ mod tests {
 
     #[test]
     fn a_zip_that_is_there_is_taken_as_it_is() {
-        let packed = pack(&crate::image::test_program(Architecture::Amd64)).unwrap();
+        let packed = pack(&program(Architecture::Amd64)).unwrap();
         let taken = ready(&packed.bytes, "function.zip", Architecture::Amd64).unwrap();
         assert_eq!((taken.bytes, taken.hash), (packed.bytes, packed.hash));
     }
 
     #[test]
     fn what_is_no_function_for_this_processor_is_refused() {
-        let arm = pack(&crate::image::test_program(Architecture::Arm64)).unwrap().bytes;
+        let arm = pack(&program(Architecture::Arm64)).unwrap().bytes;
         let script = pack(b"#!/bin/sh\n").unwrap().bytes;
         for (bytes, why) in [(&b"no zip"[..], "no zip"), (&script, "not a Linux program"), (&arm, "it is for arm64")] {
             let error = ready(bytes, "function.zip", Architecture::Amd64).unwrap_err();

@@ -15,10 +15,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use oci_image::{Architecture, Image, ImageSource};
 use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
-use crate::image::{Architecture, Image, ImageSource};
 pub use function::{FunctionSource, FunctionZip};
 use packages::Metadata;
 use program::Program;
@@ -108,7 +108,7 @@ impl Workspace {
         match &self.service {
             Service::Image(_) => {
                 let source: ImageSource = self.name(version).parse()?;
-                source.open(architecture).await
+                Ok(source.open(architecture).await?)
             }
             Service::Cargo { workspace, package, .. } => {
                 let (this, kept) = (self.clone(), version.to_owned());

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use oci_image::{Architecture, Image, ImageCache, ImageSpec};
+
 use super::lock::Lock;
 use super::packages::{Metadata, Package};
 use super::{cargo, sbom, sources};
 use crate::error::{Doing, Result};
-use crate::image::{Architecture, BuiltImage, Image, ImageSpec};
 
 /// A program of a package, to be built as a static binary.
 pub(super) struct Program<'a> {
@@ -29,9 +30,9 @@ impl Program<'_> {
         let spec = ImageSpec { name, version, architecture, port };
         let image = Image::from_static_binary(&spec, &bytes)?;
         let image = image.with_attachment(sbom::MEDIA_TYPE, self.parts().await?)?;
-        // Where something was edited meanwhile, nobody knows which of both went in.
+        // If a source was edited during the build, it is unknown which version the program is built from.
         if let (Some(known), true) = (self.sources(port, Some(&self.listing()))?, self.sources(port, None)? == before) {
-            self.built().keep(&known, &image)?;
+            self.cache().put(&known, &image)?;
         }
         Ok(image)
     }
@@ -39,12 +40,12 @@ impl Program<'_> {
     /// The image built before, where everything is as it was.
     pub(super) fn kept(&self, port: u16) -> Result<Option<Image>> {
         let sources = self.sources(port, Some(&self.listing()))?;
-        Ok(sources.and_then(|sources| self.built().built_from(&sources, sbom::MEDIA_TYPE)))
+        Ok(sources.and_then(|sources| self.cache().get(&sources, sbom::MEDIA_TYPE)))
     }
 
-    fn built(&self) -> BuiltImage {
+    fn cache(&self) -> ImageCache {
         let folder = format!("{}-{}", self.name, self.architecture);
-        BuiltImage::in_folder(self.workspace.target_directory.join("images").join(folder))
+        ImageCache::new(self.workspace.target_directory.join("images").join(folder))
     }
 
     fn binary(&self) -> PathBuf {

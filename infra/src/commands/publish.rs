@@ -1,12 +1,12 @@
 //! What a deployment needs in place before the stack can be told of it: built, and put into registry and bucket.
 
 use aws_sdk_ecr::types::ImageIdentifier;
+use oci_image::{Credentials, Image, Registry, RegistryEndpoint, push};
 
 use super::Context;
 use crate::build::{FunctionSource, FunctionZip, Workspace, image_architecture};
 use crate::cloud::Cloud;
 use crate::error::{Calling, Doing, Result};
-use crate::image::{Credentials, Image, Registry, RegistryEndpoint, push};
 use stack::Settings;
 use stack::outputs::Outputs;
 use stack::storage::code_key;
@@ -132,7 +132,7 @@ pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
 /// Whether the registry has the image under its tag, with all that is said about it.
 pub(super) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<bool> {
     let tag = app.image.tag(&app.version);
-    let digests: Vec<&str> = app.image.attachments().iter().map(|attachment| attachment.digest()).collect();
+    let digests: Vec<&str> = app.image.attachments().iter().map(|attachment| attachment.digest().as_str()).collect();
     let call = cloud.ecr.describe_images().repository_name(&outputs.registry_name);
     let call = call.image_ids(ImageIdentifier::builder().image_tag(&tag).build());
     let by_digest = |digest: &&str| ImageIdentifier::builder().image_digest(*digest).build();
@@ -143,7 +143,7 @@ pub(super) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Built) -> 
         Err(error) => return Err(error).calling(|| format!("look for {} in the registry", app.name)),
     };
     let has = |digest: &str| there.iter().find(|it| it.image_digest() == Some(digest));
-    let tagged = has(app.image.digest()).is_some_and(|it| it.image_tags().contains(&tag));
+    let tagged = has(app.image.digest().as_str()).is_some_and(|it| it.image_tags().contains(&tag));
     Ok(tagged && digests.iter().all(|digest| has(digest).is_some()))
 }
 
@@ -172,7 +172,7 @@ pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outpu
 /// front of it, or a cloud that resolves no names.
 fn registry_endpoint() -> Result<Option<RegistryEndpoint>> {
     match std::env::var("BLUEGREEN_REGISTRY") {
-        Ok(address) if !address.is_empty() => address.parse().map(Some),
+        Ok(address) if !address.is_empty() => Ok(Some(address.parse()?)),
         _ => Ok(None),
     }
 }

@@ -35,6 +35,9 @@ const AROUND: Duration = Duration::from_secs(3);
 /// Id of the cutover in its own ledger.
 const RUN: &str = "rehearsal";
 
+/// The annotation that gives the copy of an image another digest.
+const COPY: &str = "bluegreen.copy";
+
 /// The arguments of `rehearse`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -195,11 +198,11 @@ async fn images(context: &Context, (old, new): (&Release, &Release), files: &Fil
     let (old_name, old_image) = &found[0];
     let (new_name, new_image) = found.last().unwrap_or(&found[0]);
     let same = old_image.digest() == new_image.digest();
-    let copy = if same { Some(new_image.write_copy(new_name, &files.copy, RUN).await?) } else { None };
+    let copy = if same { Some(new_image.write_archive(&files.copy, &[(COPY, RUN)]).await?) } else { None };
     Ok(Images {
         sides: (old.side(old_name.clone()), new.side(new_name.clone())),
         copied: same,
-        digest: copy.unwrap_or_else(|| new_image.digest().to_owned()),
+        digest: copy.unwrap_or_else(|| new_image.digest().clone()).to_string(),
     })
 }
 

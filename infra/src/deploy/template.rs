@@ -1,12 +1,12 @@
 //! How a template gets to CloudFormation: in the call if it fits into one, else through the stack's bucket.
 
 use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use oci_image::Digest;
 
 use cfn_kit::limits::CALL_LIMIT;
 
 use crate::cloud::Cloud;
 use crate::error::{Calling, Doing, Error, Result};
-use crate::image::Digest;
 use stack::storage::template_key;
 
 /// Whether a template fits into a call.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use oci_image::ImageSource;
 use toml::de::{DeTable, DeValue};
 
 use super::{Ci, Network, Settings, TaskNetwork};
@@ -57,8 +58,18 @@ pub(super) fn broken(settings: &Settings) -> Option<Broken> {
 
 fn image(settings: &Settings) -> Option<Broken> {
     let image = settings.app.image.as_ref()?;
-    let problem = image.problem()?;
-    Some(Broken::at("app.image", format!("{image:?} is not the name of an image: {problem}")))
+    let error = image.as_str().replace("{version}", "1").parse::<ImageSource>().err()?;
+    let mut problem = error.to_string();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        problem.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    let reason = format!(
+        "{problem}; name one in a registry (registry.example/team/app:1, or by @sha256:...), or an archive (build/app.tar, \
+         .tar.gz)"
+    );
+    Some(Broken::at("app.image", reason))
 }
 
 fn ports(settings: &Settings) -> Option<Broken> {

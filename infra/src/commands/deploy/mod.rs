@@ -198,7 +198,7 @@ async fn deploy(context: &Context, request: &Request) -> Result<Deployed> {
             until_prod_is_whole(context, &cloud).await?;
         }
         let found = Box::pin(already::look(context, &cloud, request)).await?;
-        Ok((cloud, found))
+        Ok::<_, Error>((cloud, found))
     });
     // What is wrong with the request is said first, and without waiting for AWS.
     let (project, looked) =

@@ -1,5 +1,5 @@
-//! Builds an image in memory: one layer with one program, a config, a manifest (OCI image specification 1.1). The same
-//! input gives the same bytes on every machine. Must not know where the image goes.
+//! An image, and how to build one in memory: one layer with one program, a config, a manifest (OCI image specification
+//! 1.1). The same input gives the same bytes on every machine. Must not know where the image goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
@@ -9,21 +9,20 @@ use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde_json::json;
 
-use super::attachment::Attachment;
-use super::content::{Blob, Digest};
-use super::elf::{self, Architecture};
-use crate::error::{Doing as _, Result};
-
-pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+use crate::architecture::Architecture;
+use crate::attachment::Attachment;
+use crate::content::Blob;
+use crate::digest::Digest;
+use crate::elf;
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
 
 /// Who the program runs as: "nonroot" by number, as an image from scratch has no names.
 const USER: &str = "65532:65532";
-/// Readable and executable for all, writable for nobody.
+/// Readable and executable for all, writable for none.
 const MODE: u32 = 0o555;
 /// The gzip header's operating system: "unknown", whatever builds the image.
-pub(super) const GZIP_UNKNOWN_SYSTEM: u8 = 255;
+pub(crate) const GZIP_UNKNOWN_SYSTEM: u8 = 255;
 /// Enough of a digest to tell images apart in a tag.
 const TAG_DIGEST_CHARS: usize = 12;
 
@@ -40,40 +39,56 @@ pub struct ImageSpec<'a> {
     pub port: u16,
 }
 
-/// The document that names an image's parts, and by whose digest the image is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Manifest {
-    pub media_type: String,
-    pub blob: Blob,
-}
-
 /// An OCI image: what describes it is in memory, its layers wherever they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    pub(super) config: Blob,
-    pub(super) layers: Vec<Blob>,
-    pub(super) manifest: Manifest,
-    pub(super) runs_as_root: bool,
-    pub(super) attachments: Vec<Attachment>,
+    pub(crate) config: Blob,
+    pub(crate) layers: Vec<Blob>,
+    pub(crate) manifest: Manifest,
+    pub(crate) runs_as_root: bool,
+    pub(crate) attachments: Vec<Attachment>,
 }
 
 impl Image {
-    /// Makes an image that holds a statically linked program and nothing else: owned by root, run as user 65532.
-    /// Refuses a file that would not start in it.
+    /// Makes an image that holds one statically linked program and nothing else. The program's file belongs to root and
+    /// runs as user 65532. The same input gives the same digest on every machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotStatic`] if the file would not start in the image: it is not a program, or one for another processor,
+    /// or dynamically linked. [`Error::Io`] if the name cannot be a path in a tar archive.
+    ///
+    /// ```
+    /// use oci_image::{Architecture, Error, Image, ImageSpec, ProgramError};
+    ///
+    /// let spec = ImageSpec { name: "app", version: "1", architecture: Architecture::Amd64, port: 8080 };
+    /// let result = Image::from_static_binary(&spec, b"#!/bin/sh");
+    /// assert!(matches!(result, Err(Error::NotStatic { reason: ProgramError::NotElf, .. })));
+    /// ```
     pub fn from_static_binary(spec: &ImageSpec<'_>, binary: &[u8]) -> Result<Self> {
         let name = spec.name;
         elf::require_static_program(name, spec.architecture, binary)?;
-        let tar = tar(name, binary).doing(|| format!("make the layer of the image of {name}"))?;
-        let layer = Blob::new(gzip(&tar).doing(|| format!("compress the layer of the image of {name}"))?);
+        let failed = |what: &str| {
+            let action = format!("{what} of the image of {name}");
+            move |error: io::Error| Error::io(action, error)
+        };
+        let tar = tar(name, binary).map_err(failed("make the layer"))?;
+        let layer = Blob::new(gzip(&tar).map_err(failed("compress the layer"))?);
         let config = ConfigFile::new(spec, Digest::of(&tar));
-        let config = Blob::new(serde_json::to_vec(&config).doing(|| format!("write the image config of {name}"))?);
-        let manifest = manifest(&config, slice::from_ref(&layer)).doing(|| format!("write the manifest of {name}"))?;
+        let config = serde_json::to_vec(&config).map_err(|error| failed("write the config")(error.into()))?;
+        let config = Blob::new(config);
+        let manifest = Manifest::of_image(&config, slice::from_ref(&layer)).map_err(failed("write the manifest"))?;
         Ok(Self { config, layers: vec![layer], manifest, runs_as_root: false, attachments: Vec::new() })
     }
 
-    /// The image with a document about it, which is pushed with it.
-    pub fn with_attachment(mut self, media_type: &'static str, content: Vec<u8>) -> Result<Self> {
-        self.attachments.push(Attachment::new(media_type, content, &self.manifest)?);
+    /// The image with a document about it, such as a bill of materials, which is pushed with it. The digest of the image
+    /// stays the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the manifest of the attachment cannot be written.
+    pub fn with_attachment(mut self, media_type: impl Into<String>, content: Vec<u8>) -> Result<Self> {
+        self.attachments.push(Attachment::new(media_type.into(), content, &self.manifest)?);
         Ok(self)
     }
 
@@ -82,24 +97,24 @@ impl Image {
         &self.attachments
     }
 
-    /// The digest that identifies the image, `sha256:` and 64 hexadecimal digits: that of its manifest.
-    pub fn digest(&self) -> &str {
-        self.manifest.blob.digest.as_str()
+    /// The digest that identifies the image: that of its manifest.
+    pub fn digest(&self) -> &Digest {
+        &self.manifest.blob.digest
     }
 
-    /// What the whole image takes in a registry, in bytes.
+    /// The size of the whole image in a registry, in bytes.
     pub fn size(&self) -> u64 {
         let layers = self.layers.iter().map(|layer| layer.size);
         layers.sum::<u64>() + self.config.size + self.manifest.blob.size
     }
 
     /// Its layers and its config, each once.
-    pub(super) fn blobs(&self) -> Vec<&Blob> {
+    pub(crate) fn blobs(&self) -> Vec<&Blob> {
         let mut seen = BTreeSet::new();
         self.layers.iter().chain([&self.config]).filter(|blob| seen.insert(&blob.digest)).collect()
     }
 
-    /// Whether its program runs as root, unless a task says otherwise.
+    /// Whether its program runs as root, unless the container is started with another user.
     pub fn runs_as_root(&self) -> bool {
         self.runs_as_root
     }
@@ -128,13 +143,14 @@ fn tar(name: &str, binary: &[u8]) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-pub(super) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let header = GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM);
     let mut encoder = header.write(Vec::with_capacity(bytes.len() / 2), Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()
 }
 
+/// The config. The one of `oci-spec` holds labels in a hash map, whose order differs from run to run.
 #[derive(Serialize)]
 struct ConfigFile<'a> {
     architecture: &'static str,
@@ -180,46 +196,12 @@ impl<'a> ConfigFile<'a> {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ManifestFile<'a> {
-    schema_version: u8,
-    media_type: &'static str,
-    config: Descriptor<'a>,
-    layers: Vec<Descriptor<'a>>,
-}
-
-/// How a manifest names a blob.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor<'a> {
-    media_type: &'static str,
-    digest: &'a Digest,
-    size: u64,
-}
-
-impl<'a> Descriptor<'a> {
-    pub fn new(media_type: &'static str, blob: &'a Blob) -> Self {
-        Self { media_type, digest: &blob.digest, size: blob.size }
-    }
-}
-
-/// The manifest of an image with this config and these gzipped layers.
-pub(super) fn manifest(config: &Blob, layers: &[Blob]) -> serde_json::Result<Manifest> {
-    let file = ManifestFile {
-        schema_version: 2,
-        media_type: MANIFEST_TYPE,
-        config: Descriptor::new(CONFIG_TYPE, config),
-        layers: layers.iter().map(|layer| Descriptor::new(LAYER_TYPE, layer)).collect(),
-    };
-    Ok(Manifest { media_type: MANIFEST_TYPE.to_owned(), blob: Blob::new(serde_json::to_vec(&file)?) })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::elf::tests::program;
-    use super::*;
     use std::io::Read as _;
+
+    use super::*;
+    use crate::elf::tests::program;
 
     const SPEC: ImageSpec<'_> =
         ImageSpec { name: "greeter-v1", version: "1", architecture: Architecture::Amd64, port: 8080 };
@@ -236,7 +218,7 @@ mod tests {
     fn the_same_program_gives_the_same_image() {
         assert_eq!(image(), image());
         assert_eq!(
-            image().digest(),
+            image().digest().as_str(),
             "sha256:843cc33c4321410e49efa4e275a1e06e95c151bc7c442cdcb73b56cc64f96bf8",
             "the bytes have changed: every image in use will be pushed again"
         );
@@ -305,14 +287,14 @@ mod tests {
     fn the_config_knows_the_layer_by_its_uncompressed_digest() {
         let image = image();
         let mut tar = Vec::new();
-        flate2::read::GzDecoder::new(image.layers[0].bytes().unwrap()).read_to_end(&mut tar).unwrap();
+        flate2::read::GzDecoder::new(&image.layers[0].bytes().unwrap()[..]).read_to_end(&mut tar).unwrap();
         assert_eq!(json(&image.config)["rootfs"]["diff_ids"], json!([Digest::of(&tar)]));
     }
 
     #[test]
     fn the_layer_holds_the_program_readable_and_executable_for_all() {
         let image = image();
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(image.layers[0].bytes().unwrap()));
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&image.layers[0].bytes().unwrap()[..]));
         let mut files = archive.entries().unwrap();
         let mut file = files.next().unwrap().unwrap();
         let header = file.header().clone();
@@ -333,6 +315,6 @@ mod tests {
     #[test]
     fn a_tag_is_the_version_and_the_start_of_the_digest() {
         let image = image();
-        assert_eq!(image.tag("2"), format!("v2-{}", &image.digest()["sha256:".len()..][..12]));
+        assert_eq!(image.tag("2"), format!("v2-{}", &image.digest().hex()[..12]));
     }
 }

@@ -1,24 +1,25 @@
-//! Tries a registry's operation again where it failed for a moment. Must not know what the operations are.
+//! Repeats a registry's operation that failed for a moment. Must not know what the operations are.
 
 use std::time::Duration;
 
 use oci_client::errors::OciDistributionError;
 use tokio::time::sleep;
 
-use super::refusal::{Refusal, Step};
+use crate::error::Step;
+use crate::registry_error::ErrorFacts;
 
 /// Four tries within about 1.5 s: enough for a dropped connection or a throttled second, no more.
-pub(super) const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };
+pub(crate) const TRIES: Tries = Tries { count: 4, first_pause: Duration::from_millis(200) };
 
 /// How often to try, and how long to pause before the second try; each later pause is twice as long.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     pub count: u32,
     pub first_pause: Duration,
 }
 
-/// What was being done, and how it failed.
-pub(super) type Failed = (Step, OciDistributionError);
+/// The step that failed, and the client's error.
+pub(crate) type Failed = (Step, OciDistributionError);
 
 impl Tries {
     /// As in production, but without the pauses.
@@ -36,7 +37,7 @@ impl Tries {
         loop {
             left -= 1;
             match operation().await {
-                Err(error) if left > 0 && Refusal::of(&error).is_transient() => sleep(pause).await,
+                Err(error) if left > 0 && ErrorFacts::from(&error).is_transient() => sleep(pause).await,
                 outcome => return outcome.map_err(|error| (step, error)),
             }
             pause *= 2;

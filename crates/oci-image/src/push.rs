@@ -1,24 +1,22 @@
 //! Sends an image to a registry, and only what the registry does not have. Must not know how the image was made.
 
-use std::time::Duration;
-
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::client::{Client, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
 
-use super::attachment::{Attachment, INDEX_TYPE};
-use super::content::{Blob, Content};
-use super::oci::{Image, Manifest};
-use super::refusal::{Refusal, Step};
-use super::registry::Registry;
-use super::retry::{Failed, TRIES, Tries};
-use crate::error::Result;
+use crate::attachment::{Attachment, referrers};
+use crate::client::{client, from_io};
+use crate::content::Blob;
+use crate::digest::Digest;
+use crate::error::{Operation, Result, Step};
+use crate::image::Image;
+use crate::manifest::Manifest;
+use crate::registry::Registry;
+use crate::registry_error::{ErrorFacts, failed};
+use crate::retry::{Failed, TRIES, Tries};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pieces of an answer; a layer of some megabytes is stored within seconds.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Blobs that are sent at the same time.
 const AT_ONCE: usize = 4;
 
@@ -27,7 +25,7 @@ const AT_ONCE: usize = 4;
 pub struct Pushed {
     /// The image by digest: repository URI, `@sha256:` and 64 hexadecimal digits.
     pub reference: String,
-    /// The tag under which it can be found.
+    /// The tag.
     pub tag: String,
     /// How many bytes of blobs and manifest went to the registry.
     pub bytes_sent: u64,
@@ -37,21 +35,46 @@ pub struct Pushed {
     pub blobs_present: usize,
     /// Whether the registry had the whole image under this tag already; then nothing was sent.
     pub manifest_present: bool,
-    /// The documents about the image that nobody can find by its name: the registry keeps no list of them, and does not
-    /// let this one be kept in a tag.
+    /// The references of attachments that cannot be found by the image's name: the registry keeps no list of them, and
+    /// does not allow a tag that does.
     pub unlisted: Vec<String>,
 }
 
-/// Pushes an image under a tag. What the registry has already is not sent again; what fails for a moment (a dropped
-/// connection, 429, 5xx) is tried again. Needs a rustls crypto provider to be installed in the process.
+/// Pushes an image under a tag, with its attachments. Sends only what the registry does not have, and repeats what fails
+/// for a moment (a dropped connection, 429, 5xx).
+///
+/// If the process has no default TLS provider of `rustls` yet, this makes ring the default.
+///
+/// # Errors
+///
+/// [`Error::Registry`](crate::Error::Registry) if the registry cannot be reached or does not take the image, or if a layer
+/// cannot be read from the registry that the image comes from.
+///
+/// ```no_run
+/// use oci_image::{Credentials, ErrorKind, Image, Registry, push};
+///
+/// # async fn example(image: Image) -> oci_image::Result<()> {
+/// let registry = Registry::new("registry.example/team/app", Credentials::new("user", "password"))?;
+/// match push(&image, &registry, &image.tag("1")).await {
+///     Ok(pushed) => println!("{}: {} bytes sent", pushed.reference, pushed.bytes_sent),
+///     Err(error) if error.kind() == ErrorKind::Unauthorized => println!("log in first"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub async fn push(image: &Image, registry: &Registry, tag: &str) -> Result<Pushed> {
     push_with(image, registry, tag, TRIES).await
 }
 
 async fn push_with(image: &Image, registry: &Registry, tag: &str, tries: Tries) -> Result<Pushed> {
-    let session = Session::new(registry, tag, tries)
-        .map_err(|error| Refusal::from(error).explain(Step::Connect, registry, tag))?;
-    session.push(image).await.map_err(|(step, error)| Refusal::from(error).explain(step, registry, tag))
+    let explain = |error: Failed| {
+        let repository = registry.repository_uri().to_owned();
+        let operation = Operation::Push { repository, tag: tag.to_owned(), endpoint: registry.endpoint.to_string() };
+        failed(operation, error)
+    };
+    let session = Session::new(registry, tag, tries).map_err(|error| explain((Step::Connect, error)))?;
+    session.push(image).await.map_err(explain)
 }
 
 /// One push to one tag of one repository.
@@ -65,16 +88,9 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(registry: &'a Registry, tag: &'a str, tries: Tries) -> std::result::Result<Self, OciDistributionError> {
+    fn new(registry: &'a Registry, tag: &'a str, tries: Tries) -> Result<Self, OciDistributionError> {
         let endpoint = &registry.endpoint;
-        let client = Client::try_from(ClientConfig {
-            protocol: if endpoint.is_tls() { ClientProtocol::Https } else { ClientProtocol::Http },
-            // ECR does not take a blob in several pieces (aws/containers-roadmap#2831).
-            use_monolithic_push: true,
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            ..ClientConfig::default()
-        })?;
+        let client = client(if endpoint.is_tls() { ClientProtocol::Https } else { ClientProtocol::Http })?;
         let repository = registry.repository().to_owned();
         let target = Reference::with_tag(endpoint.authority().to_owned(), repository, tag.to_owned());
         let credentials = registry.credentials.clone();
@@ -82,8 +98,8 @@ impl<'a> Session<'a> {
         Ok(Self { client, target, auth, registry, tag, tries })
     }
 
-    async fn push(&self, image: &Image) -> std::result::Result<Pushed, Failed> {
-        // Asked for by itself, because the client takes a failure here for "no credentials needed".
+    async fn push(&self, image: &Image) -> Result<Pushed, Failed> {
+        // A request by itself, because the client treats a failure here as "no credentials needed".
         self.tries
             .attempt(Step::Connect, || self.client.auth(&self.target, &self.auth, RegistryOperation::Push))
             .await?;
@@ -98,7 +114,7 @@ impl<'a> Session<'a> {
             unlisted: Vec::new(),
         };
         let (tagged, missing) = tokio::try_join!(self.digest_under_tag(), self.missing(&image.attachments))?;
-        pushed.manifest_present = tagged.as_deref() == Some(image.digest());
+        pushed.manifest_present = tagged.as_deref() == Some(image.digest().as_str());
         let blobs = if pushed.manifest_present { Vec::new() } else { image.blobs() };
         let documents: Vec<&Blob> = missing.iter().flat_map(|it| [&it.content, &it.config]).collect();
         let (sent, documents_sent) = tokio::try_join!(self.push_blobs(&blobs), self.push_blobs(&documents))?;
@@ -115,19 +131,19 @@ impl<'a> Session<'a> {
         Ok(pushed)
     }
 
-    /// Of each blob how many bytes went, or none where the registry has it.
-    async fn push_blobs(&self, blobs: &[&Blob]) -> std::result::Result<Vec<Option<u64>>, Failed> {
+    /// For each blob how many bytes were sent; `None` if the registry has it.
+    async fn push_blobs(&self, blobs: &[&Blob]) -> Result<Vec<Option<u64>>, Failed> {
         stream::iter(blobs).map(|blob| self.push_blob(blob)).buffered(AT_ONCE).try_collect().await
     }
 
-    /// The documents that the registry does not have.
-    async fn missing<'b>(&self, attachments: &'b [Attachment]) -> std::result::Result<Vec<&'b Attachment>, Failed> {
+    /// The attachments that the registry does not have.
+    async fn missing<'b>(&self, attachments: &'b [Attachment]) -> Result<Vec<&'b Attachment>, Failed> {
         let look = async |attachment: &'b Attachment| {
             let target = self.document(attachment);
-            let there = self.tries.attempt(Step::Look, || self.client.fetch_manifest_digest(&target, &self.auth)).await;
+            let there = self.tries.attempt(Step::Read, || self.client.fetch_manifest_digest(&target, &self.auth)).await;
             match there {
                 Ok(_) => Ok(None),
-                Err((_, error)) if Refusal::of(&error).is_not_found() => Ok(Some(attachment)),
+                Err((_, error)) if ErrorFacts::from(&error).is_not_found() => Ok(Some(attachment)),
                 Err(failed) => Err(failed),
             }
         };
@@ -135,33 +151,27 @@ impl<'a> Session<'a> {
         Ok(missing.into_iter().flatten().collect())
     }
 
-    /// Where a document about the image goes: by digest. As a tag it is the same to the registry, and the client then copes
-    /// with ECR's missing `Location`.
+    /// The reference of an attachment: its digest, passed as a tag. For the registry it is the same, and the client then
+    /// accepts that ECR sends no `Location`.
     fn document(&self, attachment: &Attachment) -> Reference {
-        self.tagged(attachment.digest())
+        self.tagged(attachment.digest().as_str())
     }
 
-    /// Pushes a document about the image, the blobs of which are there, and sees to it that it is found by the image's
-    /// digest.
-    async fn attach(
-        &self,
-        image: &Image,
-        attachment: &Attachment,
-        pushed: &mut Pushed,
-    ) -> std::result::Result<(), Failed> {
+    /// Pushes the manifest of an attachment, whose blobs are in the registry, and makes it findable by the image's digest.
+    async fn attach(&self, image: &Image, attachment: &Attachment, pushed: &mut Pushed) -> Result<(), Failed> {
         let target = self.document(attachment);
         pushed.bytes_sent += self.push_manifest(&target, &attachment.manifest).await?;
-        let subject = self.target.clone_with_digest(image.digest().to_owned());
-        let referrers = self.tries.attempt(Step::Look, || self.client.pull_referrers(&subject, None)).await?;
-        if referrers.manifests.iter().any(|it| it.digest == attachment.digest()) {
+        let subject = self.target.clone_with_digest(image.digest().to_string());
+        let listed = self.tries.attempt(Step::Read, || self.client.pull_referrers(&subject, None)).await?;
+        if listed.manifests.iter().any(|it| it.digest == attachment.digest().as_str()) {
             return Ok(());
         }
-        let there: Vec<_> = referrers.manifests.iter().filter_map(|it| serde_json::to_value(it).ok()).collect();
-        let list = Manifest { media_type: INDEX_TYPE.to_owned(), blob: attachment.listed_with(&there) };
-        let tag = self.tagged(&Attachment::list_tag(&image.manifest.blob.digest));
+        let there: Vec<_> = listed.manifests.iter().filter_map(|it| serde_json::to_value(it).ok()).collect();
+        let list = referrers::with(attachment, &there);
+        let tag = self.tagged(&referrers::tag(image.digest()));
         match self.push_manifest(&tag, &list).await {
             Ok(sent) => pushed.bytes_sent += sent,
-            Err((_, error)) if Refusal::of(&error).is_tag_taken() => {
+            Err((_, error)) if ErrorFacts::from(&error).is_tag_taken() => {
                 pushed.unlisted.push(self.registry.reference(attachment.digest()));
             }
             Err(failed) => return Err(failed),
@@ -169,43 +179,43 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Something else in the same repository.
+    /// Another tag of the same repository.
     fn tagged(&self, tag: &str) -> Reference {
         let (registry, repository) = (self.target.registry(), self.target.repository());
         Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
     }
 
-    /// The digest of the image that the tag names, where it names one.
-    async fn digest_under_tag(&self) -> std::result::Result<Option<String>, Failed> {
+    /// The digest of the image that the tag names, if it names one.
+    async fn digest_under_tag(&self) -> Result<Option<String>, Failed> {
         let answer =
-            self.tries.attempt(Step::Look, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await;
+            self.tries.attempt(Step::Read, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await;
         match answer {
             Ok(digest) => Ok(Some(digest)),
-            // Nothing under this tag, or no such repository: which of both the first upload will tell.
-            Err((_, error)) if Refusal::of(&error).is_not_found() => Ok(None),
+            // No such tag, or no such repository: the first upload tells which.
+            Err((_, error)) if ErrorFacts::from(&error).is_not_found() => Ok(None),
             Err(failed) => Err(failed),
         }
     }
 
-    /// Sends a blob that the registry does not have: how many bytes went, or none where it has it.
-    async fn push_blob(&self, blob: &Blob) -> std::result::Result<Option<u64>, Failed> {
+    /// Sends a blob that the registry does not have. Returns how many bytes were sent; `None` if the registry has it.
+    async fn push_blob(&self, blob: &Blob) -> Result<Option<u64>, Failed> {
         let digest = blob.digest.as_str();
         let exists = || self.client.blob_exists(&self.target, digest);
-        if self.tries.attempt(Step::Look, exists).await? {
+        if self.tries.attempt(Step::Read, exists).await? {
             return Ok(None);
         }
-        let send = async || match &blob.content {
-            Content::Memory(bytes) => self.client.push_blob(&self.target, bytes.clone(), digest).await,
-            Content::File(_) | Content::Registry(_) => {
-                let chunks = blob.chunks().await?;
-                self.client.push_blob_stream(&self.target, chunks, digest, Some(blob.size)).await
+        let send = async || {
+            if let Some(bytes) = blob.bytes() {
+                return self.client.push_blob(&self.target, bytes.clone(), digest).await;
             }
+            let chunks = blob.chunks().await.map_err(from_io)?.map_err(from_io);
+            self.client.push_blob_stream(&self.target, chunks, digest, Some(blob.size)).await
         };
         self.tries.attempt(Step::Upload, send).await?;
         Ok(Some(blob.size))
     }
 
-    async fn push_manifest(&self, target: &Reference, manifest: &Manifest) -> std::result::Result<u64, Failed> {
+    async fn push_manifest(&self, target: &Reference, manifest: &Manifest) -> Result<u64, Failed> {
         let Some(bytes) = manifest.blob.bytes() else { return Ok(0) };
         let send = async || {
             let media_type = &manifest.media_type;
@@ -217,14 +227,15 @@ impl<'a> Session<'a> {
         Ok(manifest.blob.size)
     }
 
-    /// Makes sure that the registry names the image as we do, before anybody deploys it by that name.
-    async fn require_digest(&self, ours: &str) -> std::result::Result<(), Failed> {
+    /// Verifies that the registry knows the image by the same digest, before a deployment uses it.
+    async fn require_digest(&self, ours: &Digest) -> Result<(), Failed> {
         let theirs =
             self.tries.attempt(Step::Verify, || self.client.fetch_manifest_digest(&self.target, &self.auth)).await?;
-        if theirs == ours {
+        if theirs == ours.as_str() {
             return Ok(());
         }
-        let mismatch = oci_client::errors::DigestError::VerificationError { expected: ours.to_owned(), actual: theirs };
+        let expected = ours.to_string();
+        let mismatch = oci_client::errors::DigestError::VerificationError { expected, actual: theirs };
         Err((Step::Verify, mismatch.into()))
     }
 }

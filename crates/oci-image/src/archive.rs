@@ -1,47 +1,74 @@
-//! Reads an image from a file: an OCI layout, or what `docker save` writes, as a tar that may be gzipped. Nothing of it is
-//! written to disk under a name of its own. Must not know where the image goes.
+//! Reads an image from a file: an OCI layout, or what `docker save` writes, as a tar file that may be gzipped. Unpacked data
+//! goes only to files without a name, which the system deletes. Must not know where the image goes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use serde::Deserialize;
 use tar::{Archive, EntryType};
 
-use super::content::{Blob, Content, Digest, FilePart, whole};
-use super::elf::Architecture;
-use super::foreign::{DOCUMENT_LIMIT, Descriptor, MANIFEST_TYPES, check_config, check_size, refused};
-use super::oci::{self, GZIP_UNKNOWN_SYSTEM, Image};
-use super::source::{Parts, assemble};
-use crate::error::{Doing as _, Error, Result};
+use crate::architecture::Architecture;
+use crate::assemble::{PartSource, Root, assemble};
+use crate::content::{Blob, BlobSource};
+use crate::descriptor::Descriptor;
+use crate::digest::Digest;
+use crate::error::{Error, ImageError, Result};
+use crate::external::{DOCUMENT_LIMIT, check_config, check_size};
+use crate::file_part::FilePart;
+use crate::image::{GZIP_UNKNOWN_SYSTEM, Image};
+use crate::manifest::Manifest;
+use crate::media_type;
 
-/// What an archive may hold when it is unpacked: what a Fargate task has for an image.
+/// The largest unpacked archive: what a Fargate task has for an image by default.
 const ARCHIVE_LIMIT: u64 = 20 * 1024 * 1024 * 1024;
-/// Files of an archive; an image has some dozens.
+/// The most files of an archive; an image has some dozens.
 const ENTRY_LIMIT: usize = 10_000;
-/// Links that lead from one file to another.
+/// The longest chain of links from one file to another.
 const LINK_LIMIT: usize = 8;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Finds the image for `architecture` in an archive, and checks every digest in it.
-pub(super) async fn open(path: &Path, architecture: Architecture) -> Result<Image> {
-    let path = path.to_owned();
-    // Reading and hashing may take seconds: not on a thread that others wait for.
-    let contents = tokio::task::spawn_blocking(move || Contents::read(&path));
-    let contents = contents.await.doing(|| "read an image archive".to_owned())??;
-    if contents.part("index.json").is_some() {
-        let root = contents.small("index.json")?;
-        let name = contents.name.clone();
-        return assemble(&name, &contents, (root, MANIFEST_TYPES[1].to_owned()), architecture).await;
+impl Image {
+    /// Reads the image for `architecture` from an archive and checks every digest in it. The archive is an OCI layout or
+    /// what `docker save` writes, as a tar file that may be gzipped. The image keeps the file open and reads the layers
+    /// from it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unusable`] if the file does not exist, is not such an archive, is damaged, or holds no image that would
+    /// run on `architecture`.
+    ///
+    /// ```no_run
+    /// use oci_image::{Architecture, Image};
+    ///
+    /// # async fn example() -> oci_image::Result<()> {
+    /// let image = Image::from_archive("build/app.tar".as_ref(), Architecture::Amd64).await?;
+    /// println!("{} ({} bytes)", image.digest(), image.size());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn from_archive(path: &Path, architecture: Architecture) -> Result<Self> {
+        let path = path.to_owned();
+        // Reading and hashing may take seconds: use a thread that may block.
+        let contents = Arc::new(blocking(move || Contents::read(&path)).await?);
+        if contents.part("index.json").is_some() {
+            let root = Root { bytes: contents.small("index.json")?, media_type: media_type::INDEX.to_owned() };
+            return assemble(&contents.name, &contents, root, architecture).await;
+        }
+        blocking(move || contents.docker_save(architecture)).await
     }
-    let saved = tokio::task::spawn_blocking(move || contents.docker_save(architecture));
-    saved.await.doing(|| "read an image archive".to_owned())?
 }
 
-/// The files of an archive by their names, each a part of the one file that it is.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::io("read an image archive", io::Error::other(error)))?
+}
+
+/// The files of an archive by their names, each a part of the archive's file.
 struct Contents {
     name: String,
     files: BTreeMap<PathBuf, FilePart>,
@@ -51,21 +78,28 @@ struct Contents {
 impl Contents {
     fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| {
-            Error::usage(format!("cannot use image {name}"))
-                .because(error)
-                .hint("build the archive first, or name one that is there; paths begin in the folder of bluegreen.toml")
-        })?;
-        let whole = unzipped(file).map_err(|error| refused(&name, format!("it cannot be read: {error}")))?;
-        let mut contents = Self { name, files: BTreeMap::new(), links: BTreeMap::new() };
-        contents.list(&whole).map_err(|error| {
-            refused(&contents.name, format!("it is no tar archive, or a broken one: {error}"))
-                .hint("write it with docker save, podman save, skopeo or another tool that writes images")
-        })?;
+        let unusable = |reason| Error::unusable(&name, reason);
+        let file = File::open(path).map_err(|error| unusable(ImageError::CannotOpen(error)))?;
+        let whole = unzipped(file).map_err(|error| unusable(ImageError::Unreadable(error)))?;
+        let mut contents = Self { name: name.clone(), files: BTreeMap::new(), links: BTreeMap::new() };
+        contents.list(&whole).map_err(|error| unusable(ImageError::NotTar(error)))?;
         Ok(contents)
     }
 
-    /// Finds out where each file is, without reading it.
+    fn unusable(&self, reason: ImageError) -> Error {
+        Error::unusable(&self.name, reason)
+    }
+
+    fn unreadable(&self, path: &Path, source: io::Error) -> Error {
+        self.unusable(ImageError::UnreadableFile { path: path.display().to_string(), source })
+    }
+
+    fn damaged(&self, part: &Path, expected: &Digest, found: Digest) -> Error {
+        let (expected, found) = (Box::new(expected.clone()), Box::new(found));
+        self.unusable(ImageError::DigestMismatch { part: part.display().to_string(), expected, found })
+    }
+
+    /// Records where each file is, without reading it.
     fn list(&mut self, whole: &FilePart) -> io::Result<()> {
         let mut archive = Archive::new(BufReader::new(Seekable { part: whole.clone(), at: 0 }));
         for entry in archive.entries_with_seek()? {
@@ -109,49 +143,40 @@ impl Contents {
     }
 
     fn require(&self, path: &Path) -> Result<&FilePart> {
-        self.part(path).ok_or_else(|| {
-            refused(&self.name, format!("it names {} and does not hold it", path.display()))
-                .hint("it is cut off, or was not written by docker save, podman save, skopeo or such a tool")
-        })
+        let missing = || self.unusable(ImageError::MissingFile { path: path.display().to_string() });
+        self.part(path).ok_or_else(missing)
     }
 
     /// A document, whole.
     fn small(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
         let path = path.as_ref();
         let part = self.require(path)?;
-        check_size(&self.name, &path.display().to_string(), part.size, DOCUMENT_LIMIT)?;
+        check_size(&path.display().to_string(), part.size, DOCUMENT_LIMIT).map_err(|reason| self.unusable(reason))?;
         let mut bytes = Vec::new();
-        let read = part.reader().read_to_end(&mut bytes);
-        read.map_err(|error| refused(&self.name, format!("{}: {error}", path.display())))?;
+        part.reader().read_to_end(&mut bytes).map_err(|error| self.unreadable(path, error))?;
         Ok(bytes)
     }
 
-    /// A blob of an OCI layout, whose content is what it should be.
+    /// A blob of an OCI layout, whose content is what its digest says.
     fn blob(&self, descriptor: &Descriptor) -> Result<&FilePart> {
-        let part = self.require(&Path::new("blobs/sha256").join(descriptor.digest.hex()))?;
-        let found = Digest::of_reader(part.reader()).map_err(|error| refused(&self.name, error.to_string()))?;
-        if found == (descriptor.digest.clone(), descriptor.size) {
+        let path = Path::new("blobs/sha256").join(descriptor.digest.hex());
+        let part = self.require(&path)?;
+        let (digest, size) = Digest::of_reader(part.reader()).map_err(|error| self.unreadable(&path, error))?;
+        if (&digest, size) == (&descriptor.digest, descriptor.size) {
             return Ok(part);
         }
-        Err(refused(
-            &self.name,
-            format!("what should be {} is {} (digest mismatch)", descriptor.digest.as_str(), found.0.as_str()),
-        )
-        .hint("the archive is damaged: write it again"))
+        Err(self.damaged(&path, &descriptor.digest, digest))
     }
 
-    /// An image as `docker save` wrote it before it wrote OCI layouts: layers by path, mostly not compressed.
+    /// An image as `docker save` wrote it before it wrote OCI layouts (Docker 25): layers by path, mostly not compressed.
     fn docker_save(&self, architecture: Architecture) -> Result<Image> {
         if self.part("manifest.json").is_none() {
-            return Err(refused(&self.name, "it holds neither index.json nor manifest.json, so no image")
-                .hint("write it with docker save, podman save, skopeo or another tool that writes images"));
+            return Err(self.unusable(ImageError::NoImage));
         }
         let saved: Vec<Saved> = serde_json::from_slice(&self.small("manifest.json")?)
-            .map_err(|error| refused(&self.name, format!("its manifest.json: {error}")))?;
+            .map_err(|source| self.unusable(ImageError::InvalidDocument { document: "manifest.json", source }))?;
         let [saved] = &saved[..] else {
-            return Err(
-                refused(&self.name, format!("it holds {} images", saved.len())).hint("save one image by itself")
-            );
+            return Err(self.unusable(ImageError::SeveralImages { count: saved.len() }));
         };
         let config = self.small(self.inside(&saved.config)?)?;
         let usable = check_config(&self.name, &config, architecture, saved.layers.len())?;
@@ -160,19 +185,20 @@ impl Contents {
             layers.push(self.saved_layer(&self.inside(path)?, diff_id)?);
         }
         let config = Blob::new(config);
-        let manifest = oci::manifest(&config, &layers).doing(|| format!("write the manifest of {}", self.name))?;
+        let manifest = Manifest::of_image(&config, &layers);
+        let manifest = manifest.map_err(|error| Error::io(format!("write the manifest of {}", self.name), error))?;
         Ok(Image { config, layers, manifest, runs_as_root: usable.runs_as_root, attachments: Vec::new() })
     }
 
     /// A path that `manifest.json` names.
     fn inside(&self, path: &str) -> Result<PathBuf> {
-        plain(Path::new(path)).ok_or_else(|| refused(&self.name, format!("it names {path:?}, which leads out of it")))
+        plain(Path::new(path)).ok_or_else(|| self.unusable(ImageError::OutsidePath { path: path.to_owned() }))
     }
 
-    /// A layer, compressed where it is not: what is not compressed takes every task longer to pull.
+    /// A layer, compressed if it is not yet, because every task pulls it.
     fn saved_layer(&self, path: &Path, diff_id: &Digest) -> Result<Blob> {
         let part = self.require(path)?;
-        let broken = |error: io::Error| refused(&self.name, format!("{}: {error}", path.display()));
+        let broken = |error| self.unreadable(path, error);
         let is_gzip = starts_with(part, &GZIP_MAGIC).map_err(broken)?;
         let (content, found) = if is_gzip {
             let unzipped = GzDecoder::new(BufReader::new(part.reader())).take(ARCHIVE_LIMIT);
@@ -181,26 +207,23 @@ impl Contents {
             compress(part).map_err(broken)?
         };
         if found != *diff_id {
-            return Err(refused(
-                &self.name,
-                format!("{} is {}, not {} (digest mismatch)", path.display(), found.as_str(), diff_id.as_str()),
-            )
-            .hint("the archive is damaged: write it again"));
+            return Err(self.damaged(path, diff_id, found));
         }
         let (digest, size) = Digest::of_reader(content.reader()).map_err(broken)?;
-        Ok(Blob { digest, size, content: Content::File(content) })
+        Ok(Blob::at(Arc::new(content), digest, size))
     }
 }
 
-impl Parts for Contents {
+impl PartSource for Arc<Contents> {
     async fn read(&self, descriptor: &Descriptor, _: bool) -> Result<Vec<u8>> {
-        check_size(&self.name, "manifest", descriptor.size, DOCUMENT_LIMIT)?;
+        check_size("manifest", descriptor.size, DOCUMENT_LIMIT).map_err(|reason| self.unusable(reason))?;
         self.blob(descriptor)?;
         self.small(Path::new("blobs/sha256").join(descriptor.digest.hex()))
     }
 
-    fn layer(&self, descriptor: &Descriptor) -> Result<Content> {
-        self.blob(descriptor).cloned().map(Content::File)
+    async fn layer(&self, descriptor: &Descriptor) -> Result<Arc<dyn BlobSource>> {
+        let (contents, descriptor) = (Self::clone(self), descriptor.clone());
+        Ok(Arc::new(blocking(move || contents.blob(&descriptor).cloned()).await?))
     }
 }
 
@@ -212,7 +235,7 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// A part of a file, for a reader that skips what it does not want.
+/// A part of a file, for a reader that skips what it does not need.
 struct Seekable {
     part: FilePart,
     at: u64,
@@ -239,9 +262,9 @@ impl io::Seek for Seekable {
     }
 }
 
-/// The file itself, or what it holds where it is gzipped: unpacked to a file without a name.
+/// The file itself; if it is gzipped, its content, unpacked to a file without a name.
 fn unzipped(file: File) -> io::Result<FilePart> {
-    let zipped = whole(file)?;
+    let zipped = FilePart::whole(file)?;
     if !starts_with(&zipped, &GZIP_MAGIC)? {
         return Ok(zipped);
     }
@@ -250,19 +273,19 @@ fn unzipped(file: File) -> io::Result<FilePart> {
     if written == ARCHIVE_LIMIT {
         return Err(io::Error::other(format!("it holds more than {ARCHIVE_LIMIT} bytes")));
     }
-    whole(unpacked)
+    FilePart::whole(unpacked)
 }
 
-/// Gzips a part into a file without a name, and hashes what it was.
+/// Gzips a part into a file without a name, and hashes the part.
 fn compress(part: &FilePart) -> io::Result<(FilePart, Digest)> {
     let header = GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM);
     let mut encoder = header.write(io::BufWriter::new(tempfile::tempfile()?), Compression::default());
     let found = Digest::of_reader(Tee { from: part.reader(), to: &mut encoder })?.0;
     let file = encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok((whole(file)?, found))
+    Ok((FilePart::whole(file)?, found))
 }
 
-/// Reads, and writes what it read.
+/// Copies to a writer what it reads.
 struct Tee<R, W> {
     from: R,
     to: W,
@@ -282,7 +305,7 @@ fn starts_with(part: &FilePart, magic: &[u8]) -> io::Result<bool> {
     Ok(start == magic)
 }
 
-/// A path without `.`, or nothing where it leads out of where it begins.
+/// A path without `.`; `None` if it leads out of the folder where it begins.
 fn plain(path: &Path) -> Option<PathBuf> {
     joined(Path::new(""), path)
 }

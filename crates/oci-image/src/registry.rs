@@ -1,14 +1,24 @@
-//! Where images go: the repository's name, the address that answers for it, and who asks. Must not know what is pushed.
+//! Where images go: the name of the repository, the address of its registry, and the credentials. Must not know what is
+//! pushed.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use crate::error::{Error, Result};
+use crate::digest::Digest;
+use crate::error::{Error, RegistryAddressError, Result};
 
 /// The address that a registry answers at: scheme, host and port. It may differ from the host in the names of its
 /// images (a local cloud, a proxy).
+///
+/// ```
+/// use oci_image::RegistryEndpoint;
+///
+/// let endpoint: RegistryEndpoint = "http://127.0.0.1:5000".parse()?;
+/// assert_eq!((endpoint.is_tls(), endpoint.authority()), (false, "127.0.0.1:5000"));
+/// # Ok::<(), oci_image::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryEndpoint {
     tls: bool,
@@ -21,7 +31,7 @@ impl RegistryEndpoint {
         self.tls
     }
 
-    /// The host, with the port where one is given.
+    /// The host, with the port if one is given.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -30,20 +40,25 @@ impl RegistryEndpoint {
 impl FromStr for RegistryEndpoint {
     type Err = Error;
 
-    /// Reads `https://host`, `http://host:port`, or the bare host, which means HTTPS. A path is refused but for `/`.
+    /// Reads `https://host`, `http://host:port`, or the bare host, which means HTTPS. The only accepted path is `/`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRegistryAddress`] if the text is anything else.
     fn from_str(address: &str) -> Result<Self> {
+        let invalid = |reason| Error::InvalidRegistryAddress { address: address.to_owned(), reason };
         let (tls, rest) = match address.split_once("://") {
             None => (true, address),
             Some(("https", rest)) => (true, rest),
             Some(("http", rest)) => (false, rest),
-            Some(_) => return Err(bad_address(address, "its scheme is neither http nor https")),
+            Some(_) => return Err(invalid(RegistryAddressError::Scheme)),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.is_empty() {
-            return Err(bad_address(address, "it has no host"));
+            return Err(invalid(RegistryAddressError::NoHost));
         }
         if authority.contains(|c: char| c.is_whitespace() || "/?#@".contains(c)) {
-            return Err(bad_address(address, "it has more than scheme, host and port"));
+            return Err(invalid(RegistryAddressError::NotOnlyHost));
         }
         Ok(Self { tls, authority: authority.to_owned() })
     }
@@ -55,17 +70,11 @@ impl fmt::Display for RegistryEndpoint {
     }
 }
 
-fn bad_address(address: &str, why: &str) -> Error {
-    Error::usage(format!("{address:?} is not the address of a registry"))
-        .because(why)
-        .hint("give scheme, host and port, such as https://123456789012.dkr.ecr.us-east-1.amazonaws.com")
-}
-
 /// A user and a password for a registry. Its debug form hides the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    pub(super) username: String,
-    pub(super) password: String,
+    pub(crate) username: String,
+    pub(crate) password: String,
 }
 
 impl Credentials {
@@ -75,13 +84,15 @@ impl Credentials {
     }
 
     /// Reads the `authorizationToken` of ECR's `GetAuthorizationToken`: base64 of `user:password`, valid for 12 hours.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnreadableToken`] if it is anything else.
     pub fn from_ecr_token(token: &str) -> Result<Self> {
         let decoded = BASE64_STANDARD.decode(token.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         match decoded.as_deref().and_then(|text| text.split_once(':')) {
             Some((username, password)) => Ok(Self::new(username, password)),
-            None => Err(Error::failed("cannot read the registry's authorization token")
-                .because("it is not the base64 of user:password")
-                .hint("repeat the command; where it happens again, look at aws ecr get-authorization-token")),
+            None => Err(Error::UnreadableToken),
         }
     }
 }
@@ -95,15 +106,20 @@ impl fmt::Debug for Credentials {
 /// A repository of a registry, and how to get there.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    pub(super) endpoint: RegistryEndpoint,
-    pub(super) credentials: Credentials,
+    pub(crate) endpoint: RegistryEndpoint,
+    pub(crate) credentials: Credentials,
     repository_uri: String,
     path_at: usize,
 }
 
 impl Registry {
-    /// The repository with this URI, which is how images name it: host, slash, path, as ECR's `repositoryUri`. It is
-    /// reached at that host by HTTPS.
+    /// The repository with this URI, as the names of its images begin: host, slash, path (ECR's `repositoryUri`). The
+    /// address of the registry is that host, by HTTPS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRepository`] if the URI is not a host and a path; [`Error::InvalidRegistryAddress`] if the host is
+    /// not one.
     pub fn new(repository_uri: &str, credentials: Credentials) -> Result<Self> {
         let uri = repository_uri;
         match uri.split_once('/') {
@@ -113,8 +129,7 @@ impl Registry {
                 repository_uri: uri.to_owned(),
                 path_at: host.len() + 1,
             }),
-            _ => Err(Error::usage(format!("{uri:?} is not the URI of a repository"))
-                .hint("give host and path, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/greeter")),
+            _ => Err(Error::InvalidRepository { uri: uri.to_owned() }),
         }
     }
 
@@ -135,7 +150,7 @@ impl Registry {
     }
 
     /// The name of an image in it, by digest.
-    pub fn reference(&self, digest: &str) -> String {
+    pub fn reference(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.repository_uri)
     }
 }
@@ -164,24 +179,25 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_more_or_less_is_refused() {
+    fn an_address_with_more_or_less_is_rejected() {
         for address in ["", "http://", "ftp://host", "https://host/v2", "https://user@host"] {
             assert!(address.parse::<RegistryEndpoint>().is_err(), "{address:?}");
         }
     }
 
     #[test]
-    fn a_repository_is_reached_at_its_own_host_unless_told_otherwise() {
+    fn a_repository_is_reached_at_its_own_host_unless_another_is_given() {
         let registry = Registry::new("host.example/team/app", Credentials::new("AWS", "secret")).unwrap();
         assert_eq!(registry.endpoint.to_string(), "https://host.example");
         assert_eq!(registry.repository(), "team/app");
         let elsewhere = registry.reached_at("http://127.0.0.1:4566".parse().unwrap());
         assert_eq!(elsewhere.endpoint.to_string(), "http://127.0.0.1:4566");
-        assert_eq!(elsewhere.reference("sha256:00"), "host.example/team/app@sha256:00");
+        let digest = Digest::of(b"");
+        assert_eq!(elsewhere.reference(&digest), format!("host.example/team/app@{digest}"));
     }
 
     #[test]
-    fn a_repository_without_a_path_is_refused() {
+    fn a_repository_without_a_path_is_rejected() {
         for uri in ["greeter", "host.example/", "/greeter", "host.example/Greeter", "host.example/a//b"] {
             assert!(Registry::new(uri, Credentials::new("", "")).is_err(), "{uri:?}");
         }

@@ -1,5 +1,5 @@
-//! A registry in this process, for tests: it stores what it is sent, counts it, and can be told to misbehave. It knows
-//! the parts of the OCI distribution specification that a push and a pull use.
+//! A registry in this process, for tests: it stores what it is sent, counts it, and fails on demand. It implements the
+//! parts of the OCI distribution specification that a push and a pull use.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,9 +9,9 @@ use std::thread;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::{Credentials, Registry};
+use crate::{Credentials, Digest, Registry};
 
-/// What lets its holder in, where tokens are wanted.
+/// The token that it accepts, if it requires tokens.
 const TOKEN: &str = "a-token";
 
 /// How one request goes wrong.
@@ -24,7 +24,7 @@ pub enum Fault {
 }
 
 /// What the registry has and how it behaves.
-#[expect(clippy::struct_excessive_bools, reason = "each is a way to behave of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one way to behave")]
 #[derive(Default)]
 pub struct State {
     /// Blobs and manifests by digest.
@@ -43,13 +43,13 @@ pub struct State {
     pub no_repository: bool,
     /// Whether logging in is allowed, but pushing is not.
     pub read_only: bool,
-    /// What the registry says a manifest's digest is, where it lies.
+    /// The wrong digest that the registry reports for a manifest.
     pub wrong_digest: Option<String>,
     /// Whether it lists the referrers of an image.
     pub lists_referrers: bool,
-    /// Whether everybody may pull.
+    /// Whether pulling needs no login.
     pub public: bool,
-    /// Whether it wants tokens, which it gives itself to who logs in (as Docker Hub does), and where.
+    /// Where it issues tokens, if it requires them (as Docker Hub does).
     pub token_realm: Option<String>,
 }
 
@@ -149,7 +149,7 @@ fn error(code: u16, name: &str, message: &str) -> Response {
     Response { body: body.into_bytes(), ..status(code) }
 }
 
-/// The answer, or nothing where the connection is to be closed.
+/// The answer; `None` closes the connection.
 fn answer(state: &mut State, request: &Request) -> Option<Response> {
     let basic = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
     if request.path.starts_with("/token?") {
@@ -232,7 +232,7 @@ fn put_blob(state: &mut State, query: &str, body: &[u8]) -> Option<Response> {
 }
 
 fn put_manifest(state: &mut State, tag: &str, body: &[u8]) -> Response {
-    let digest = super::content::Digest::of(body).as_str().to_owned();
+    let digest = Digest::of(body).as_str().to_owned();
     if state.immutable_tags && state.tags.get(tag).is_some_and(|there| *there != digest) {
         return error(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten");
     }

@@ -1,4 +1,6 @@
-//! What goes wrong, in words: what failed, on what, why, and what to do next. Knows no terminal.
+//! Errors for people: what failed, on what, why, and what to do next. Must not know a terminal.
+
+mod image;
 
 mod settings;
 
