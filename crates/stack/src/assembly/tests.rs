@@ -1,4 +1,4 @@
-//! Small templates with one behavior each; whole ones are in `infra/tests/assembly.rs`.
+//! Small templates with one behavior each; whole ones are in `crates/stack/tests/it/assembly.rs`.
 
 use serde_json::json;
 

@@ -9,6 +9,7 @@ mod graph;
 mod options;
 #[path = "../../../../examples/own-stack/src/orders.rs"]
 mod own_stack;
+mod patterns;
 mod pipeline;
 mod profiles;
 mod schema;

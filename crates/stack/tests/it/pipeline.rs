@@ -126,7 +126,7 @@ fn neither_role_moves_traffic_by_itself_or_changes_the_function_or_who_may_do_wh
     for identity in [deploy(), cutover()] {
         let actions = identity.actions();
         for never in NEVER {
-            assert!(!actions.iter().any(|action| crate::simulate::like(never, action)), "{never}");
+            assert!(!actions.iter().any(|action| crate::patterns::like(never, action)), "{never}");
         }
     }
 }

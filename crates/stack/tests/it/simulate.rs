@@ -1,6 +1,7 @@
 //! Policies of a template as IAM evaluates them. References are replaced by stand-ins: `Ref X` by `X`, an attribute by
 //! `X.Attribute`, pseudo parameters by values. Must not know what the policies are for.
 
+use crate::patterns::{like, texts};
 use std::collections::BTreeMap;
 
 use cfn_kit::assertions::Checked;
@@ -129,22 +130,4 @@ fn substitute(text: &str, variables: Option<&Value>) -> String {
         rest = after;
     }
     done + rest
-}
-
-/// The texts of a field that has one or several.
-pub fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        other => other.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect(),
-    }
-}
-
-/// Whether text is like a pattern in which `*` is anything.
-pub fn like(text: &str, pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => text == pattern,
-        Some((start, rest)) => text
-            .strip_prefix(start)
-            .is_some_and(|text| (0..=text.len()).any(|skip| text.is_char_boundary(skip) && like(&text[skip..], rest))),
-    }
 }

@@ -1,4 +1,4 @@
-//! Generated from AWS's resource schemas: see `infra/tests/schema`. Do not edit.
+//! Generated from AWS's resource schemas: see `crates/stack/tests/it/schema`. Do not edit.
 
 use super::Type;
 

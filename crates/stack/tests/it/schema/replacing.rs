@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::schema::published::{Published, written_types};
 
-const HEAD: &str = "//! Generated from AWS's resource schemas: see `infra/tests/schema`. Do not edit.
+const HEAD: &str = "//! Generated from AWS's resource schemas: see `crates/stack/tests/it/schema`. Do not edit.
 
 use super::Type;
 

@@ -1,0 +1,235 @@
+//! A local cloud of a test's own, the commands run against it, and a client that watches prod from outside.
+
+pub mod browser;
+#[path = "../../bin/client.rs"]
+pub mod client;
+pub mod function;
+pub mod outside;
+pub mod pages;
+#[path = "../../../../crates/stack/tests/it/patterns.rs"]
+pub mod patterns;
+pub mod policy;
+pub mod shell;
+pub mod terminal;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use aws_sdk_cloudformation::config::{Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
+use serde_json::Value;
+
+/// The `bluegreen` under test.
+pub const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
+
+pub use client::{Answer, Client};
+pub use pages::project;
+
+fn local_cloud() -> PathBuf {
+    let path = Path::new(BLUEGREEN).with_file_name("local-cloud");
+    assert!(path.is_file(), "{} is not built: run the tests of the whole workspace (make test)", path.display());
+    path
+}
+
+/// A local cloud on free ports, ended when dropped.
+pub struct Cloud {
+    state: tempfile::TempDir,
+    status: Value,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}", self.out))
+    }
+}
+
+impl Cloud {
+    /// Starts a local cloud whose load balancer's `listeners` are forwarded.
+    pub fn start(listeners: [u16; 2]) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut cloud = Self { state, status: Value::Null };
+        let forwards = listeners.map(|port| format!("0:{port}"));
+        // Whatever ends this test ends its local cloud too.
+        let owner = std::process::id().to_string();
+        let up =
+            ["up", "--owner-pid", &owner, "--endpoint-port", "0", "--forward", &forwards[0], "--forward", &forwards[1]];
+        cloud.local(&up).expect(0);
+        cloud.status = cloud.local(&["status", "--json"]).expect(0).json();
+        cloud
+    }
+
+    /// Runs `local-cloud` for this cloud.
+    pub fn local(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(local_cloud());
+        let command = command.args(arguments).env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
+        Said::of(command.output().unwrap())
+    }
+
+    /// Runs `bluegreen` on this cloud, in the project's folder.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        self.run_in(project(), arguments)
+    }
+
+    /// Runs `bluegreen` on this cloud, in a folder with its own `bluegreen.toml`.
+    pub fn run_in(&self, folder: &Path, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).current_dir(folder).output().unwrap())
+    }
+
+    /// `bluegreen` on this cloud, to be started in the project's folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(local_cloud());
+        command.args(["exec", "--", BLUEGREEN]).args(arguments);
+        command.env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
+        command
+    }
+
+    /// `host:port` that reaches the first or second of the listeners.
+    pub fn address(&self, index: usize) -> String {
+        let url = self.status["forwards"][index]["url"].as_str().unwrap();
+        url.trim_start_matches("http://").trim_end_matches('/').to_owned()
+    }
+
+    /// Changes one parameter of a stack behind the command's back, and waits until the stack is steady again.
+    pub fn set_parameter(&self, stack: &str, name: &str, value: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = aws_sdk_cloudformation::Client::new(&self.sdk_config().await);
+            let describe = async || {
+                client.describe_stacks().stack_name(stack).send().await.unwrap().stacks.unwrap().swap_remove(0)
+            };
+            let parameters = describe().await.parameters.unwrap().into_iter().map(|parameter| {
+                let key = parameter.parameter_key.unwrap();
+                let changed = Parameter::builder().parameter_key(&key);
+                if key == name { changed.parameter_value(value) } else { changed.use_previous_value(true) }.build()
+            });
+            let update = client.update_stack().stack_name(stack).use_previous_template(true);
+            let update = update.capabilities(Capability::CapabilityIam).set_parameters(Some(parameters.collect()));
+            update.send().await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while describe().await.stack_status.unwrap() != StackStatus::UpdateComplete {
+                assert!(Instant::now() < deadline, "the update of {stack} does not end");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+
+    /// The directory of the local cloud's state.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Where its AWS APIs answer.
+    pub fn endpoint(&self) -> &str {
+        self.status["endpoint"].as_str().unwrap()
+    }
+
+    /// The AWS configuration of its clients.
+    pub async fn sdk_config(&self) -> aws_config::SdkConfig {
+        let shared = aws::sdk_config().await.unwrap().into_builder();
+        shared
+            .endpoint_url(self.endpoint())
+            .region(Region::new(self.status["region"].as_str().unwrap().to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .build()
+    }
+
+    /// The tasks that the local cloud runs.
+    pub fn tasks(&self) -> Vec<Value> {
+        let status = self.local(&["status", "--json"]).expect(0).json();
+        let tasks = status["tasks"].as_array().unwrap();
+        tasks.iter().filter(|task| task["state"] != "exited").cloned().collect()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let down = self.local(&["down"]);
+        if !std::thread::panicking() {
+            down.expect(0);
+        }
+    }
+}
+
+/// Gets one page.
+#[track_caller]
+pub fn get(address: &str, path: &str) -> Answer {
+    Client::new(address.to_owned()).get(path).unwrap_or_else(|error| panic!("GET http://{address}{path}: {error}"))
+}
+
+/// A user of prod: asks again and again, and remembers everything that was not a good answer.
+pub struct User {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+/// What a user saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub requests: usize,
+    /// When, and what went wrong.
+    pub failures: Vec<(Instant, String)>,
+    /// Versions in the order in which they answered, each once a change.
+    pub versions: Vec<String>,
+}
+
+impl User {
+    /// A user who asks for `path` about a hundred times a second.
+    pub fn of(address: String, path: &'static str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut client = Client::new(address);
+            let mut seen = Seen::default();
+            while !stopped.load(Ordering::Relaxed) {
+                seen.requests += 1;
+                match client.get(path) {
+                    Ok(answer) if answer.status == 200 => {
+                        let version = answer.version.unwrap_or_default();
+                        if seen.versions.last() != Some(&version) {
+                            seen.versions.push(version);
+                        }
+                    }
+                    Ok(answer) => seen.failures.push((Instant::now(), format!("{} {}", answer.status, answer.body))),
+                    Err(error) => seen.failures.push((Instant::now(), error.to_string())),
+                }
+                // A pace, not a condition.
+                std::thread::sleep(Duration::from_millis(8));
+            }
+            seen
+        });
+        Self { stop, thread }
+    }
+
+    /// What the user saw until now.
+    pub fn leave(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}

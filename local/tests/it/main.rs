@@ -1,0 +1,9 @@
+//! The local cloud from outside: whole deployments, its load balancer, and faults.
+
+// The functions around the tests are test code too.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod cloud;
+mod support;
+mod task_faults;
+mod traffic;

@@ -1,0 +1,333 @@
+//! What the tests need around the local cloud: an instance of their own, images, and the AWS calls of a deployment.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_ecs::types as ecs;
+use aws_sdk_elasticloadbalancingv2::types as elb;
+use flate2::{Compression, write::GzEncoder};
+use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
+use oci_client::manifest::OciImageManifest;
+use oci_client::secrets::RegistryAuth;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub const REPOSITORY: &str = "web";
+pub const LOG_GROUP: &str = "/test/web";
+
+/// A local cloud of the test's own, ended with it.
+pub struct Instance {
+    pub dir: TempDir,
+    pub python: PathBuf,
+}
+
+impl Instance {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), python: python() }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_local-cloud"))
+            .arg("--state")
+            .arg(self.state())
+            .args(arguments)
+            .env("LOCAL_CLOUD_PYTHON", &self.python)
+            .output()
+            .unwrap()
+    }
+
+    pub fn up(&self) {
+        let output = self.run(&["up", "--endpoint-port", "0", "--forward", "0:80", "--forward", "0:81"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn status(&self) -> Value {
+        let output = self.run(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Every process that the instance has recorded, and its daemon.
+    pub fn pids(&self) -> Vec<i64> {
+        let read =
+            |name: &str| -> Value { serde_json::from_slice(&std::fs::read(self.state().join(name)).unwrap()).unwrap() };
+        let children = read("processes.json");
+        let mut pids: Vec<i64> = children["children"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|child| child["process"]["pid"].as_i64().unwrap())
+            .collect();
+        pids.push(self.daemon());
+        pids
+    }
+
+    pub fn daemon(&self) -> i64 {
+        let record: Value =
+            serde_json::from_slice(&std::fs::read(self.state().join("instance.json")).unwrap()).unwrap();
+        record["daemon"]["pid"].as_i64().unwrap()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["daemon.log", "ministack.log"] {
+                let text = std::fs::read_to_string(self.state().join(name)).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().filter(|line| !line.contains("[hypercorn.access]")).collect();
+                eprintln!("--- {name}\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+            }
+            eprintln!("--- status\n{}", String::from_utf8_lossy(&self.run(&["status"]).stdout));
+        }
+        self.run(&["down"]);
+    }
+}
+
+/// The Python with MiniStack: `LOCAL_CLOUD_PYTHON`, or the project's `.venv`.
+fn python() -> PathBuf {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let python = std::env::var_os("LOCAL_CLOUD_PYTHON").map_or_else(|| project.join(".venv/bin/python"), PathBuf::from);
+    assert!(
+        python.exists(),
+        "these tests need MiniStack, but {} is missing: make the Python environment \
+         (python3 -m venv .venv && .venv/bin/pip install -r local/requirements.txt) or set LOCAL_CLOUD_PYTHON",
+        python.display()
+    );
+    python
+}
+
+pub fn is_alive(pid: i64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The user a process runs as.
+pub fn uid(pid: i64) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+}
+
+pub fn is_root() -> bool {
+    uid(std::process::id().into()) == Some(0)
+}
+
+/// Asks until there is an answer, and fails with the last thing seen when the time is over.
+pub async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    what: &str,
+    limit: Duration,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask().await {
+            Ok(value) => return value,
+            Err(seen) => assert!(Instant::now() < deadline, "{what}: not within {limit:?}; last seen: {seen}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Clients of the local cloud.
+pub struct Aws {
+    pub ecs: aws_sdk_ecs::Client,
+    pub elb: aws_sdk_elasticloadbalancingv2::Client,
+    pub ecr: aws_sdk_ecr::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub metrics: aws_sdk_cloudwatch::Client,
+    endpoint: String,
+}
+
+impl Aws {
+    pub fn new(endpoint: &str) -> Self {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        Self {
+            ecs: aws_sdk_ecs::Client::new(&config),
+            elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            ecr: aws_sdk_ecr::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            metrics: aws_sdk_cloudwatch::Client::new(&config),
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// Makes what a service needs besides a load balancer: a repository, a log group and a cluster.
+    pub async fn prepare(&self) {
+        self.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
+        self.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
+        self.ecs.create_cluster().cluster_name("test").send().await.unwrap();
+    }
+
+    /// Pushes an image with this environment; answers its full name by digest.
+    pub async fn push(&self, server: &[u8], env: &[&str]) -> String {
+        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(server.len() as u64);
+        tar.append_data(&mut header, "server", server).unwrap();
+        let layer = ImageLayer::oci_v1_gzip(tar.into_inner().unwrap().finish().unwrap(), None);
+        let config = json!({
+            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "os": "linux",
+            "config": { "Entrypoint": ["/server"], "User": "65532:65532", "Env": env, "ExposedPorts": { "8080/tcp": {} } },
+            "rootfs": { "type": "layers", "diff_ids": [] },
+        });
+        let config = Config::oci_v1(serde_json::to_vec(&config).unwrap(), None);
+        let layers = [layer];
+        let manifest = OciImageManifest::build(&layers, &config, None);
+        let client =
+            oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
+        let host = self.endpoint.trim_start_matches("http://");
+        let name = format!("{host}/{REPOSITORY}:latest").parse().unwrap();
+        let pushed = client.push(&name, &layers, config, &RegistryAuth::Anonymous, Some(manifest)).await.unwrap();
+        let digest = pushed.manifest_url.rsplit_once("sha256:").map(|(_, digest)| format!("sha256:{digest}"));
+        format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@{}", digest.unwrap_or(pushed.manifest_url))
+    }
+
+    /// Registers a task definition for an image; answers its ARN.
+    pub async fn task_definition(&self, family: &str, image: &str) -> String {
+        let logs = ecs::LogConfiguration::builder()
+            .log_driver(ecs::LogDriver::Awslogs)
+            .options("awslogs-group", LOG_GROUP)
+            .options("awslogs-stream-prefix", "web")
+            .options("awslogs-region", "us-east-1");
+        let container = ecs::ContainerDefinition::builder()
+            .name("web")
+            .image(image)
+            .essential(true)
+            .port_mappings(ecs::PortMapping::builder().container_port(8080).build())
+            .log_configuration(logs.build().unwrap());
+        let platform = ecs::RuntimePlatform::builder()
+            .cpu_architecture(if cfg!(target_arch = "aarch64") {
+                ecs::CpuArchitecture::Arm64
+            } else {
+                ecs::CpuArchitecture::X8664
+            })
+            .operating_system_family(ecs::OsFamily::Linux);
+        let registered = self
+            .ecs
+            .register_task_definition()
+            .family(family)
+            .network_mode(ecs::NetworkMode::Awsvpc)
+            .requires_compatibilities(ecs::Compatibility::Fargate)
+            .cpu("256")
+            .memory("512")
+            .runtime_platform(platform.build())
+            .container_definitions(container.build())
+            .send()
+            .await
+            .unwrap();
+        registered.task_definition().unwrap().task_definition_arn().unwrap().to_owned()
+    }
+
+    pub async fn target_group(&self, name: &str) -> String {
+        let created = self
+            .elb
+            .create_target_group()
+            .name(name)
+            .protocol(elb::ProtocolEnum::Http)
+            .port(8080)
+            .vpc_id("vpc-1")
+            .target_type(elb::TargetTypeEnum::Ip)
+            .health_check_path("/healthz")
+            .health_check_interval_seconds(1)
+            .health_check_timeout_seconds(1)
+            .unhealthy_threshold_count(2)
+            .send()
+            .await
+            .unwrap();
+        created.target_groups()[0].target_group_arn().unwrap().to_owned()
+    }
+
+    /// A load balancer whose listener on port 80 forwards to the target group.
+    pub async fn load_balancer(&self, group: &str) {
+        let created = self.elb.create_load_balancer().name("web").subnets("subnet-1").send().await.unwrap();
+        let balancer = created.load_balancers()[0].load_balancer_arn().unwrap();
+        let action = elb::Action::builder().r#type(elb::ActionTypeEnum::Forward).target_group_arn(group).build();
+        let listener =
+            self.elb.create_listener().load_balancer_arn(balancer).protocol(elb::ProtocolEnum::Http).port(80);
+        listener.default_actions(action).send().await.unwrap();
+    }
+
+    pub async fn service(&self, name: &str, definition: &str, group: &str, count: i32) {
+        let balancer = ecs::LoadBalancer::builder().target_group_arn(group).container_name("web").container_port(8080);
+        let breaker = ecs::DeploymentCircuitBreaker::builder().enable(true).rollback(true).build();
+        self.ecs
+            .create_service()
+            .cluster("test")
+            .service_name(name)
+            .task_definition(definition)
+            .desired_count(count)
+            .launch_type(ecs::LaunchType::Fargate)
+            .load_balancers(balancer.build())
+            .deployment_configuration(
+                ecs::DeploymentConfiguration::builder().deployment_circuit_breaker(breaker).build(),
+            )
+            .send()
+            .await
+            .unwrap();
+    }
+
+    pub async fn update(&self, service: &str, definition: &str) {
+        self.ecs.update_service().cluster("test").service(service).task_definition(definition).send().await.unwrap();
+    }
+
+    pub async fn describe(&self, service: &str) -> ecs::Service {
+        let described = self.ecs.describe_services().cluster("test").services(service).send().await.unwrap();
+        described.services()[0].clone()
+    }
+
+    /// Waits until a deployment of this task definition has the state.
+    pub async fn rollout(&self, service: &str, definition: &str, state: ecs::DeploymentRolloutState) {
+        eventually(&format!("deployment of {definition} is {state}"), Duration::from_secs(40), || async {
+            let found = self.describe(service).await;
+            let is = |deployment: &&ecs::Deployment| deployment.task_definition() == Some(definition);
+            let deployment = found.deployments().iter().find(is).and_then(|deployment| deployment.rollout_state());
+            if deployment == Some(&state) { Ok(()) } else { Err(format!("{:?}", found.deployments())) }
+        })
+        .await;
+    }
+
+    /// Why tasks of this definition stopped.
+    pub async fn stopped_reason(&self, definition: &str) -> Result<String, String> {
+        let listed =
+            self.ecs.list_tasks().cluster("test").desired_status(ecs::DesiredStatus::Stopped).send().await.unwrap();
+        if listed.task_arns().is_empty() {
+            return Err("no stopped tasks".into());
+        }
+        let described = self.ecs.describe_tasks().cluster("test").set_tasks(listed.task_arns).send().await.unwrap();
+        let task = described.tasks().iter().find(|task| task.task_definition_arn() == Some(definition));
+        let task = task.ok_or_else(|| "no stopped task of this definition".to_owned())?;
+        Ok(task.stopped_reason().unwrap_or_default().to_owned())
+    }
+}
+
+/// Compiles the program that the test images run.
+pub fn server(dir: &Path) -> Vec<u8> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixture/server.rs");
+    let binary = dir.join("server");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let compiled = Command::new(rustc)
+        .args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
+        .arg(&binary)
+        .arg(&source)
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    std::fs::read(binary).unwrap()
+}
