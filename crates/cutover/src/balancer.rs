@@ -56,7 +56,7 @@ pub struct Service {
     /// Tasks that run.
     pub running: u32,
     /// Why it is not steady; absent where it is.
-    pub unsteady: Option<String>,
+    pub not_stable: Option<String>,
     /// When its newest deployment began.
     pub since: Option<Timestamp>,
     /// The number of its release; not known for a release of an older version.
@@ -88,14 +88,14 @@ pub trait Balancer: Send + Sync + 'static {
 }
 
 /// Why an environment must not get traffic; `None` where it may.
-pub fn unfitness(color: Color, service: &Service, health: &Health, sticky: bool) -> Option<String> {
+pub fn ineligible_reason(color: Color, service: &Service, health: &Health, sticky: bool) -> Option<String> {
     if !service.deployed {
         return Some(format!("nothing is deployed to {color}"));
     }
     if service.desired == 0 {
         return Some(format!("{color}'s service is scaled to 0 tasks"));
     }
-    if let Some(problem) = &service.unsteady {
+    if let Some(problem) = &service.not_stable {
         return Some(format!("{color}'s service is not steady: {problem}"));
     }
     if health.healthy() < service.desired {
@@ -113,8 +113,15 @@ mod tests {
     use super::*;
 
     fn fit() -> (Service, Health) {
-        let service =
-            Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None, release: None, tasks: None };
+        let service = Service {
+            deployed: true,
+            desired: 2,
+            running: 2,
+            not_stable: None,
+            since: None,
+            release: None,
+            tasks: None,
+        };
         let health = Health { states: BTreeMap::from([("healthy".to_owned(), 2), ("draining".to_owned(), 1)]) };
         (service, health)
     }
@@ -122,19 +129,19 @@ mod tests {
     #[test]
     fn a_steady_service_with_healthy_targets_is_fit() {
         let (service, health) = fit();
-        assert_eq!(unfitness(Color::Blue, &service, &health, false), None);
+        assert_eq!(ineligible_reason(Color::Blue, &service, &health, false), None);
     }
 
     #[test]
     fn everything_else_is_refused_with_its_reason() {
         let (service, health) = fit();
         let reason = |service: &Service, health: &Health, sticky| {
-            unfitness(Color::Blue, service, health, sticky).unwrap_or_default()
+            ineligible_reason(Color::Blue, service, health, sticky).unwrap_or_default()
         };
         assert!(reason(&Service::default(), &health, false).contains("nothing is deployed to blue"));
         let none_wanted = Service { desired: 0, ..service.clone() };
         assert!(reason(&none_wanted, &health, false).contains("scaled to 0"));
-        let rolling = Service { unsteady: Some("a deployment is under way".to_owned()), ..service.clone() };
+        let rolling = Service { not_stable: Some("a deployment is under way".to_owned()), ..service.clone() };
         assert!(reason(&rolling, &health, false).contains("a deployment is under way"));
         let sick = Health { states: BTreeMap::from([("healthy".to_owned(), 1), ("unhealthy".to_owned(), 1)]) };
         assert!(reason(&service, &sick, false).contains("2 wanted, 1 healthy, 1 unhealthy"));

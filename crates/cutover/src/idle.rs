@@ -37,7 +37,7 @@ pub(crate) fn may_sleep(
     if !service.deployed {
         return Err(format!("nothing is deployed to {idle}"));
     }
-    if let Some(why) = &service.unsteady {
+    if let Some(why) = &service.not_stable {
         return Err(format!("{idle}'s service is not steady: {why}"));
     }
     let Some(swapped) = records.iter().find(|record| is_swap(record)).and_then(|record| record.finished) else {
@@ -83,7 +83,7 @@ mod tests {
             deployed: true,
             desired: 2,
             running: 2,
-            unsteady: None,
+            not_stable: None,
             since: Some(at("11:00:00")),
             release: Some(1),
             tasks: Some(2),
@@ -105,7 +105,7 @@ mod tests {
         let deployed = Service { since: Some(at("12:30:00")), ..service() };
         assert!(refusal(&deployed, &[swap()], "23:00:00").contains("deployed to since"));
         assert!(refusal(&Service { since: None, ..service() }, &[swap()], "23:00:00").contains("deployed to since"));
-        let rolling = Service { unsteady: Some("2 deployments".to_owned()), ..service() };
+        let rolling = Service { not_stable: Some("2 deployments".to_owned()), ..service() };
         assert!(refusal(&rolling, &[swap()], "23:00:00").contains("2 deployments"));
         assert!(refusal(&Service::default(), &[swap()], "23:00:00").contains("nothing is deployed"));
     }

@@ -92,7 +92,7 @@ pub enum Reason {
     /// The environment to go back to runs another release than the one that was live.
     Replaced,
     /// The target environment's service or targets are not fit.
-    Unfit,
+    Ineligible,
     /// The target environment failed its gate.
     GateFailed,
     /// Prod was failing before anything was written.
@@ -152,9 +152,9 @@ pub enum Event {
     /// The load balancer could not be read.
     Unreadable,
     /// The environment is fit for traffic.
-    Fit,
+    Eligible,
     /// It is not.
-    Unfit,
+    Ineligible,
     /// All gate probes succeeded.
     GatePassed,
     /// A gate probe failed.

@@ -5,7 +5,7 @@ use crate::route::{Place, Route};
 
 /// Where a listener sends its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pointing {
+pub enum ListenerState {
     /// To the target groups of this stack's environments, and nowhere else.
     At(Route),
     /// Nowhere: it has no rule, because nothing was released yet or somebody deleted it.
@@ -14,7 +14,7 @@ pub enum Pointing {
     NotUnderstood(String),
 }
 
-impl Pointing {
+impl ListenerState {
     /// Where it sends requests, where that is understood.
     pub const fn route(&self) -> Option<Route> {
         match self {
@@ -51,7 +51,7 @@ impl Pointing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
     /// What users reach.
-    pub prod: Pointing,
+    pub prod: ListenerState,
     /// Where a version is tried.
-    pub dev: Pointing,
+    pub dev: ListenerState,
 }

@@ -185,8 +185,8 @@ impl State {
     /// Inspect, gate, baseline and the intent: what comes before the first write.
     pub(super) fn prepared(&mut self, event: Event) -> Effects {
         match (self.step, event, self.to) {
-            (Step::Inspect, Event::Fit, Some(to)) => self.enter(Phase::Gate, Step::Gate, Effect::Gate(to)),
-            (Step::Inspect, Event::Unfit, _) => self.refuse(Reason::Unfit),
+            (Step::Inspect, Event::Eligible, Some(to)) => self.enter(Phase::Gate, Step::Gate, Effect::Gate(to)),
+            (Step::Inspect, Event::Ineligible, _) => self.refuse(Reason::Ineligible),
             (Step::Inspect, Event::Unreadable, _) => self.refuse(Reason::NotRead),
             (Step::Gate, Event::GatePassed, _) => {
                 self.probing = true;

@@ -114,5 +114,5 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 }
 
 fn is_up(service: &Service, health: &Health, tasks: u32) -> bool {
-    service.unsteady.is_none() && service.running >= tasks && health.healthy() >= tasks
+    service.not_stable.is_none() && service.running >= tasks && health.healthy() >= tasks
 }

@@ -27,8 +27,8 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
     let mut problems = Vec::new();
     let (mut prod, mut dev, mut split) = (None, None, None);
     if let Some(listeners) = note(&mut problems, listeners) {
-        for (name, pointing) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
-            if let Some(problem) = pointing.problem() {
+        for (name, state) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
+            if let Some(problem) = state.problem() {
                 problems.push(format!("the {name} listener: {problem}"));
             }
         }
@@ -74,9 +74,9 @@ async fn environment<B: Balancer, S: ObjectStore, C: Clients>(
         if service.deployed {
             status.desired = Some(service.desired);
             status.running = Some(service.running);
-            status.steady = service.unsteady.is_none();
-            let unsteady = service.unsteady.map(|why| format!("{color}'s service is not steady: {why}"));
-            problems.extend(unsteady);
+            status.steady = service.not_stable.is_none();
+            let not_stable = service.not_stable.map(|why| format!("{color}'s service is not steady: {why}"));
+            problems.extend(not_stable);
             status.version = version;
         }
     }

@@ -211,7 +211,7 @@ fn why(state: &State, seen: &Seen<'_>, record: &Record) -> String {
         Some(Reason::NotSettled) => format!("the load balancer does not follow the shift to {to}{cause}"),
         Some(Reason::TooSlow) => format!("{to} is too slow{cause}"),
         Some(Reason::Aborted) => "it was aborted".to_owned(),
-        Some(Reason::Unfit) => format!("{to} is not fit for traffic{cause}"),
+        Some(Reason::Ineligible) => format!("{to} is not fit for traffic{cause}"),
         Some(Reason::GateFailed) => format!("{to} failed its gate{cause}"),
         Some(Reason::BaselineFailed) => format!("prod is failing already{cause}"),
         Some(Reason::ProbesFailed) => probes_failed(record),
@@ -265,7 +265,7 @@ fn hint(reason: Option<Reason>, to: &str) -> Option<String> {
                 .to_owned()
         }
         Reason::NotRead => "Ask again.".to_owned(),
-        Reason::Unfit | Reason::GateFailed => format!("Deploy to {to}, or repair it; then ask again."),
+        Reason::Ineligible | Reason::GateFailed => format!("Deploy to {to}, or repair it; then ask again."),
         Reason::BaselineFailed => "Repair prod first; rollback goes ahead in spite of a failing prod.".to_owned(),
         Reason::DeadlineNear => "Send fewer probes, or give the function a longer timeout.".to_owned(),
         _ => return None,

@@ -9,7 +9,7 @@ use cutover::probe::{Client, Clients, Reply, Site};
 use cutover::run::Stack;
 use ledger::{Holder, Keys, Ledger, Listed, MemoryStore, ObjectStore, Read, StoreError, When};
 use model::keys;
-use model::listener::{Listeners, Pointing};
+use model::listener::{ListenerState, Listeners};
 use model::record::{Connection, Failure, Outcome, Samples};
 use model::route::{Listener, Route};
 use model::{Answer, Color, Record};
@@ -140,7 +140,7 @@ impl World {
             deployed: true,
             desired: 2,
             running: 2,
-            unsteady: None,
+            not_stable: None,
             since: Some(began),
             release: Some(1),
             tasks: Some(2),
@@ -342,11 +342,11 @@ impl Balancer for View {
         self.world
             .read("read the listeners", |state| {
                 state.fresh_health.remove(&self.id);
-                let pointing = |listener, route| {
-                    if state.absent.contains(&listener) { Pointing::Absent } else { Pointing::At(route) }
+                let listener_state = |listener, route| {
+                    if state.absent.contains(&listener) { ListenerState::Absent } else { ListenerState::At(route) }
                 };
-                let prod = pointing(Listener::Prod, state.prod);
-                Listeners { prod, dev: pointing(Listener::Dev, Route::All(state.dev)) }
+                let prod = listener_state(Listener::Prod, state.prod);
+                Listeners { prod, dev: listener_state(Listener::Dev, Route::All(state.dev)) }
             })
             .await
     }
@@ -413,7 +413,7 @@ impl Balancer for View {
         state.scaled.push((color, tasks));
         let service = state.services.get_mut(&color).unwrap();
         service.desired = tasks;
-        service.unsteady = (tasks > 0).then(|| "its tasks start".to_owned());
+        service.not_stable = (tasks > 0).then(|| "its tasks start".to_owned());
         service.running = 0;
         state.healthy.insert(color, 0);
         drop(state);
@@ -423,7 +423,7 @@ impl Balancer for View {
                 sleep(pause).await;
                 let mut state = world.state();
                 let service = state.services.get_mut(&color).unwrap();
-                (service.running, service.unsteady) = (tasks, None);
+                (service.running, service.not_stable) = (tasks, None);
                 state.healthy.insert(color, tasks);
             });
         }

@@ -1,7 +1,7 @@
 //! Effects on the load balancer and its services.
 
 use super::Hands;
-use crate::balancer::{Balancer, BalancerError, LANDING, unfitness};
+use crate::balancer::{Balancer, BalancerError, LANDING, ineligible_reason};
 use crate::machine::{Event, Listener, Place, Route};
 use crate::probe::Clients;
 use crate::run::budget::{READ_TIMEOUT, ROLLBACK_BUDGET, WRITE_GUARD, needed};
@@ -32,8 +32,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let Some(listeners) = self.look(stack.balancer.listeners()).await else {
             return Event::Unreadable;
         };
-        for (name, pointing) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
-            if let Some(problem) = pointing.problem() {
+        for (name, state) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
+            if let Some(problem) = state.problem() {
                 self.trouble = Some(format!("the {name} listener: {problem}"));
             }
         }
@@ -60,7 +60,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             && let Err(problem) = self.wake(color).await
         {
             self.trouble = Some(problem);
-            return Event::Unfit;
+            return Event::Ineligible;
         }
         let reading = async {
             let other = color.other();
@@ -76,16 +76,16 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
                 let problem = format!("{color} sleeps; a cutover would wake it, but this changes nothing");
                 return Ok((releases, Some(problem)));
             }
-            let problem = unfitness(color, &service, &health, sticky).or_else(|| {
+            let problem = ineligible_reason(color, &service, &health, sticky).or_else(|| {
                 other_sticky.then(|| format!("{other}'s target group has stickiness, which would keep clients on it"))
             });
             Ok((releases, problem))
         };
         let Some((releases, problem)) = self.look(reading).await else { return Event::Unreadable };
         self.live.edit(|record| record.releases = releases);
-        let Some(problem) = problem else { return Event::Fit };
+        let Some(problem) = problem else { return Event::Eligible };
         self.trouble = Some(problem);
-        Event::Unfit
+        Event::Ineligible
     }
 
     /// Wakes the environment where it sleeps, in the time that the rest of the run leaves.

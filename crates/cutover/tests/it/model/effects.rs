@@ -78,8 +78,8 @@ pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> O
         Effect::ReadListeners => {
             Event::Listeners(read_prod(setup, system), system.dev.map_or(Place::Absent, Place::At))
         }
-        Effect::Inspect(color) if way == Way::Well && system.healthy[index(color)] => Event::Fit,
-        Effect::Inspect(_) => Event::Unfit,
+        Effect::Inspect(color) if way == Way::Well && system.healthy[index(color)] => Event::Eligible,
+        Effect::Inspect(_) => Event::Ineligible,
         Effect::Gate(_) if way == Way::Failed => Event::GateFailed,
         Effect::Gate(_) => Event::GatePassed,
         Effect::AwaitBaseline if way == Way::Failed => Event::BaselineFailed,
