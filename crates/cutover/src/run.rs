@@ -13,10 +13,10 @@ mod words;
 
 pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
 
-use crate::audience::{self, Audience};
 use crate::balancer::Balancer;
 use crate::idle::Idle;
 use crate::machine::{Asked, Kind, Shift};
+use crate::notifier::{self, Notifier};
 use crate::probe::Clients;
 use aws::clock::Clock;
 use ledger::{Ledger, ObjectStore, RecordError};
@@ -46,8 +46,8 @@ pub struct Stack<B, S, C> {
     pub probe_path: String,
     /// How the idle environment sleeps, where it may.
     pub idle: Option<Idle>,
-    /// Who is told of runs that have ended.
-    pub audience: Option<Arc<dyn Audience>>,
+    /// Receives a notification of every run that has ended.
+    pub notifier: Option<Arc<dyn Notifier>>,
 }
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
@@ -156,7 +156,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         record.hint = hint;
         match self.ledger.create().save(&record).await {
             Ok(()) => {
-                self.tell([&record], deadline).await;
+                self.notify([&record], deadline).await;
                 record
             }
             Err(RecordError::Taken(stored)) => *stored,
@@ -170,13 +170,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 }
 
 impl<B, S, C> Stack<B, S, C> {
-    /// Tells of runs that have ended, but not for long.
-    async fn tell(&self, ended: impl IntoIterator<Item = &Record>, deadline: Instant) {
-        let Some(listening) = &self.audience else { return };
+    /// Sends notifications of runs that have ended, each within a time limit.
+    async fn notify(&self, ended: impl IntoIterator<Item = &Record>, deadline: Instant) {
+        let Some(notifier) = &self.notifier else { return };
         for record in ended {
-            let until = deadline.min(Instant::now() + audience::TIMEOUT);
-            if timeout_at(until, listening.tell(record)).await.is_err() {
-                tracing::warn!(id = record.id, "there was no time to tell of the outcome");
+            let until = deadline.min(Instant::now() + notifier::TIMEOUT);
+            if timeout_at(until, notifier.notify(record)).await.is_err() {
+                tracing::warn!(id = record.id, "no time was left to send the notification");
             }
         }
     }

@@ -221,7 +221,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
         match state.finish() {
             Some(Finish::Recorded(_)) => {
-                self.tell().await;
+                self.notify().await;
                 self.live.snapshot()
             }
             Some(Finish::Stored) => self.stored_answer(state).await,
@@ -234,13 +234,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
 
     /// Tells of every run that this one brought to its end, once. While the lease is held, so that the next run knows
     /// whether it came to that.
-    async fn tell(&mut self) {
+    async fn notify(&mut self) {
         let mut ended = std::mem::take(&mut self.ended);
         let own = self.live.snapshot();
         if own.outcome.is_some() && !std::mem::replace(&mut self.told, true) {
             ended.push(own);
         }
-        self.stack.tell(&ended, self.deadline).await;
+        self.stack.notify(&ended, self.deadline).await;
     }
 
     async fn stored_answer(&mut self, state: &State) -> Record {

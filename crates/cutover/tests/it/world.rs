@@ -2,9 +2,9 @@
 //! watches the engine: every write is checked against the invariants when it is issued.
 
 use aws::clock::Clock;
-use cutover::audience::{Audience, Telling};
 use cutover::balancer::{Balancer, BalancerError, Health, LANDING, Service};
 use cutover::idle::Idle;
+use cutover::notifier::{Notification, Notifier};
 use cutover::probe::{Client, Clients, Reply, Site};
 use cutover::run::Stack;
 use ledger::{Holder, Keys, Ledger, Listed, MemoryStore, ObjectStore, Read, StoreError, When};
@@ -115,8 +115,8 @@ pub struct View {
 #[derive(Debug)]
 struct Heard(Arc<World>);
 
-impl Audience for Heard {
-    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a> {
+impl Notifier for Heard {
+    fn notify<'a>(&'a self, record: &'a Record) -> Notification<'a> {
         Box::pin(async move {
             // It may take a while, in which the process can die.
             sleep(Duration::from_millis(50)).await;
@@ -230,7 +230,7 @@ impl World {
             version_header: Some("x-app-version".to_owned()),
             probe_path: "/".to_owned(),
             idle: self.state().idle,
-            audience: Some(Arc::new(Heard(Arc::clone(self)))),
+            notifier: Some(Arc::new(Heard(Arc::clone(self)))),
         });
         Box::pin(stack.handle(&event, Instant::now() + left)).await
     }

@@ -317,7 +317,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
     }
 
     pub(super) async fn release(&mut self) -> Event {
-        self.tell().await;
+        self.notify().await;
         if let Some(lease) = self.lease.take()
             && let Err(error) = lease.release().await
         {
