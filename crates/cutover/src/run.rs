@@ -3,13 +3,13 @@
 
 mod budget;
 mod engine;
-mod hands;
+mod executor;
 mod hook;
 mod idle;
 mod live;
+mod messages;
 mod status;
 mod steer;
-mod words;
 
 pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
 

@@ -1,7 +1,7 @@
 //! The loop of a run: an effect is done, its answer or an alarm goes to the machine, and what follows is done next.
 //! Must not know how an effect is done.
 
-use super::hands::Hands;
+use super::executor::Executor;
 use super::{Stack, budget};
 use crate::balancer::Balancer;
 use crate::machine::{Asked, Effect, Event, State};
@@ -22,26 +22,26 @@ pub(super) async fn run<B: Balancer, S: ObjectStore, C: Clients>(
     deadline: Instant,
 ) -> Record {
     let mut alarms = Alarms::new(&request, deadline);
-    let mut hands = Hands::new(stack, request, deadline);
+    let mut executor = Executor::new(stack, request, deadline);
     let (mut state, effects) = State::new(asked).step(Event::Start);
     let mut todo = VecDeque::from(effects);
     loop {
-        hands.note(&state);
+        executor.note(&state);
         let Some(effect) = todo.pop_front() else {
             // The machine always asks for something until it finishes.
             tracing::error!(?state, "the machine waits for nothing");
-            return hands.finish(&state).await;
+            return executor.finish(&state).await;
         };
         if let Effect::Finish(_) = effect {
-            return hands.finish(&state).await;
+            return executor.finish(&state).await;
         }
-        alarms.watch(&hands);
+        alarms.watch(&executor);
         if !effect.answers() {
-            hands.perform(effect).await;
+            executor.perform(effect).await;
             continue;
         }
         tracing::info!(phase = %state.phase(), ?effect, "begins");
-        let (next, effects) = answer(&mut hands, &mut alarms, state, effect).await;
+        let (next, effects) = answer(&mut executor, &mut alarms, state, effect).await;
         state = next;
         todo = effects.into();
     }
@@ -50,13 +50,13 @@ pub(super) async fn run<B: Balancer, S: ObjectStore, C: Clients>(
 /// Does one effect and tells the machine; alarms meanwhile too. Returns what follows: from the answer, or from an alarm
 /// that called the effect off.
 async fn answer<B: Balancer, S: ObjectStore, C: Clients>(
-    hands: &mut Hands<B, S, C>,
+    executor: &mut Executor<B, S, C>,
     alarms: &mut Alarms,
     mut state: State,
     effect: Effect,
 ) -> (State, Vec<Effect>) {
     // Boxed: there are many effects, and some are large.
-    let mut doing = Box::pin(hands.perform(effect));
+    let mut doing = Box::pin(executor.perform(effect));
     loop {
         let event = tokio::select! {
             biased;
@@ -100,15 +100,15 @@ impl Alarms {
         }
     }
 
-    fn watch<B: Balancer, S: ObjectStore, C: Clients>(&mut self, hands: &Hands<B, S, C>) {
+    fn watch<B: Balancer, S: ObjectStore, C: Clients>(&mut self, executor: &Executor<B, S, C>) {
         if !self.probes_told {
-            self.probes = hands.progress();
+            self.probes = executor.progress();
         }
         if !self.lease_told {
-            self.lease = hands.lease_watch();
+            self.lease = executor.lease_watch();
         }
         if self.steering.is_none() {
-            self.steering = hands.steering_watch();
+            self.steering = executor.steering_watch();
         }
     }
 

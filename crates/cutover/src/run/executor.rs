@@ -6,11 +6,10 @@ mod probes;
 mod steering;
 mod traffic;
 
-pub(super) use probes::in_words;
 use steering::Steering;
 
 use super::live::Live;
-use super::{Stack, budget, words};
+use super::{Stack, budget, messages};
 use crate::balancer::Balancer;
 use crate::machine::{Effect, Event, Finish, Route, State, Subject};
 use crate::probe::{Clients, Control, Expect, Progress, Session};
@@ -23,8 +22,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What a run holds in its hands.
-pub(super) struct Hands<B, S: ObjectStore, C> {
+/// The runtime resources of a run.
+pub(super) struct Executor<B, S: ObjectStore, C> {
     stack: Arc<Stack<B, S, C>>,
     request: Request,
     id: String,
@@ -79,7 +78,7 @@ impl<S> Interrupted<S> {
     }
 }
 
-impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     pub(super) fn new(stack: Arc<Stack<B, S, C>>, mut request: Request, deadline: Instant) -> Self {
         let id = request.id_or_new();
         request.id = Some(id.clone());
@@ -150,7 +149,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             record.wrote = state.wrote();
             record.verified = state.verified();
             if phase != before.0 || paused {
-                record.message = words::progress(state);
+                record.message = messages::progress(state);
             }
             paused || before != (record.phase, record.prod, record.dev, record.weight)
         });
@@ -261,14 +260,14 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         let Some(state) = &self.state else { return };
         let now = self.stack.clock.now();
         let snapshot = self.live.snapshot();
-        let seen = words::Seen {
+        let seen = messages::Seen {
             cause: self.cause.as_deref(),
             replaced: self.replaced.as_deref(),
             behind: self.behind.as_ref(),
             unhealthy: self.unhealthy.as_deref(),
             now: self.live.newest_probe(),
         };
-        let (message, hint) = words::verdict(state, outcome, &seen, &snapshot);
+        let (message, hint) = messages::verdict(state, outcome, &seen, &snapshot);
         self.live.edit(|record| {
             record.outcome = Some(outcome);
             record.finished = Some(now);

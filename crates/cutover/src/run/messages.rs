@@ -230,12 +230,10 @@ fn probes_failed(record: &Record) -> String {
     };
     // It ended at the first one too many: their number would say nothing of a rate.
     match probes.failures.first() {
-        Some(first) if record.request.probe.max_failures == 0 => format!("probe {}", super::hands::in_words(first)),
-        Some(first) => format!(
-            "more than {} probes failed, first {}",
-            record.request.probe.max_failures,
-            super::hands::in_words(first)
-        ),
+        Some(first) if record.request.probe.max_failures == 0 => format!("probe {first}"),
+        Some(first) => {
+            format!("more than {} probes failed, first {first}", record.request.probe.max_failures)
+        }
         None => "probes failed".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! Effects on the ledger: the lease and the records.
 
-use super::{Hands, Interrupted, Steering};
+use super::{Executor, Interrupted, Steering};
 use crate::balancer::Balancer;
 use crate::machine::{Event, Route, Subject, WayBack};
 use crate::probe::Clients;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// Pause between two looks at a lease that may expire.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
-impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     pub(super) async fn load_run(&mut self) -> Event {
         match self.stack.ledger.load(&self.id).await {
             Ok(None) => Event::RunAbsent,

@@ -1,6 +1,6 @@
 //! Effects on the load balancer and its services.
 
-use super::Hands;
+use super::Executor;
 use crate::balancer::{Balancer, BalancerError, LANDING, ineligible_reason};
 use crate::machine::{Event, Listener, Place, Route};
 use crate::probe::Clients;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// Time between two looks whether a side has become healthy.
 const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 
-impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     /// Reads, but not for ever; what went wrong is remembered.
     pub(super) async fn look<T>(&mut self, reading: impl Future<Output = Result<T, BalancerError>>) -> Option<T> {
         self.trouble = Some(match timeout(READ_TIMEOUT, reading).await {

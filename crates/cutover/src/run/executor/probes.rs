@@ -1,6 +1,6 @@
 //! Effects on the probes.
 
-use super::Hands;
+use super::Executor;
 use crate::balancer::Balancer;
 use crate::machine::Event;
 use crate::probe::{Clients, Control, Expect, Follow, Progress, Session, Site, Spec, Tally, Versions, is_plausible};
@@ -12,7 +12,7 @@ use model::request::Op;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
-impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
+impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     async fn open(&mut self, site: Site) -> Option<C::Client> {
         let stack = self.stack.clone();
         let probe = &self.request.probe;
@@ -117,7 +117,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         if reached.is_some_and(|progress| progress.baseline_failures <= most) {
             return Event::BaselinePassed;
         }
-        self.trouble = tally.first_failure().map(in_words);
+        self.trouble = tally.first_failure().map(Sample::to_string);
         Event::BaselineFailed
     }
 
@@ -234,18 +234,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
 fn gate_problem(tally: &Tally) -> Option<String> {
     if let Some(failed) = tally.first_failure() {
         let counts = tally.counts();
-        return Some(format!("{} of {} probes failed, first {}", counts.failed, counts.due, in_words(failed)));
+        return Some(format!("{} of {} probes failed, first {failed}", counts.failed, counts.due));
     }
     let versions = tally.versions();
     (versions.len() > 1).then(|| {
         let versions: Vec<_> = versions.into_iter().collect();
         format!("more than one version answers: {}", versions.join(", "))
     })
-}
-
-/// A failed probe in a few words.
-pub(in crate::run) fn in_words(sample: &Sample) -> String {
-    let failure = sample.failure.map(|failure| failure.to_string()).unwrap_or_default();
-    let detail = sample.detail.as_deref().unwrap_or_default();
-    format!("#{} to {}: {failure} ({detail})", sample.sequence, sample.address)
 }
