@@ -8,18 +8,18 @@
 //! ([`Effect::is_wait`]), and are remembered while anything else is under way.
 
 mod end;
-mod goal;
 mod prepare;
 mod shift;
 mod steps;
+mod target;
 mod write;
 
-pub use goal::Goal;
 use model::Color;
 use model::record::{Outcome, Phase};
 use model::request::OnFail;
 pub use model::route::{Listener, Place, Route};
 pub use shift::Shift;
+pub use target::Goal;
 
 /// Tries of one write, with a read after each that may not have happened.
 pub const TRIES: u8 = 3;
@@ -365,7 +365,7 @@ pub struct State {
     /// A write of ours may still land.
     pub(crate) unsettled: bool,
     /// The fate of a write was unknown at some time.
-    pub(crate) doubted: bool,
+    pub(crate) had_unknown_write: bool,
     pub(crate) verified: bool,
     pub(crate) confirming: bool,
     pub(crate) probing: bool,
@@ -382,7 +382,7 @@ pub struct State {
     /// The step of the shift that is worked on; past the last one, prod gets all to the new side.
     pub(crate) shift_step: u8,
     /// The side that a prod without a rule gets, and a split prod if the other side is not healthy.
-    pub(crate) refuge: Option<Color>,
+    pub(crate) fallback: Option<Color>,
     pub(crate) tries: u8,
     pub(crate) confirmations: u8,
     /// Something that nobody asked for, to be heeded at the next answer.
@@ -409,7 +409,7 @@ impl State {
             to: None,
             wrote: false,
             unsettled: false,
-            doubted: false,
+            had_unknown_write: false,
             verified: false,
             confirming: false,
             probing: false,
@@ -419,7 +419,7 @@ impl State {
             failing: false,
             too_late: false,
             shift_step: 0,
-            refuge: None,
+            fallback: None,
             tries: 0,
             confirmations: 0,
             alarm: None,
@@ -487,7 +487,7 @@ impl State {
 
     /// Whether a failed probe would have a consequence now. A rollback away from a failing side begins to count
     /// once the good side has had time to settle.
-    pub const fn heeds_probes(&self) -> bool {
+    pub const fn counts_probes(&self) -> bool {
         match self.phase {
             Phase::SwapDev | Phase::Shift | Phase::SwapProd | Phase::Settle => !self.old_is_bad,
             Phase::Verify => true,

@@ -4,7 +4,7 @@
 
 mod follow;
 mod http;
-mod punctual;
+mod pacer;
 mod session;
 mod tally;
 

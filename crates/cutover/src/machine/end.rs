@@ -1,7 +1,7 @@
 //! The end of a run: the last look at the listeners, the outcome, the lease. Must not know anything that is not in the
 //! state or the event.
 
-use super::goal::Next;
+use super::target::NextWrite;
 use super::{CONFIRMATIONS, Effect, Effects, Event, Finish, Goal, Place, Reason, Route, State, Step, Subject};
 use model::record::{Outcome, Phase};
 
@@ -27,13 +27,13 @@ impl State {
         match event {
             Event::Listeners(prod, dev) if prod.is_known() && dev.is_known() => {
                 (self.prod, self.dev) = (prod, dev);
-                if self.next() == Next::Reached { self.conclude() } else { self.advance() }
+                if self.next() == NextWrite::Reached { self.conclude() } else { self.advance() }
             }
             Event::Unreadable | Event::Listeners(..) if self.try_again() => {
                 self.ask(Step::Confirm, Effect::ReadListeners)
             }
             // Every write was answered: that is what the listeners are.
-            Event::Unreadable if !self.doubted && self.next() == Next::Reached => self.conclude(),
+            Event::Unreadable if !self.had_unknown_write && self.next() == NextWrite::Reached => self.conclude(),
             Event::Unreadable | Event::Listeners(..) => self.fail(Reason::NotConfirmed),
             _ => Vec::new(),
         }
@@ -74,8 +74,8 @@ impl State {
                 self.goal = Goal::Forward;
                 self.confirming = false;
                 self.confirmations = 0;
-                self.refuge = None;
-                self.doubted = false;
+                self.fallback = None;
+                self.had_unknown_write = false;
                 self.tries = 0;
                 self.reason = None;
                 match outcome {

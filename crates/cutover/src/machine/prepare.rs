@@ -134,7 +134,7 @@ impl State {
                     return self.reconcile_with(meant.unwrap_or(prod), prod);
                 }
                 let Some(side) = last.or(self.asked.to) else { return self.refuse(Reason::NoRule) };
-                self.refuge = Some(side);
+                self.fallback = Some(side);
                 self.goal = Goal::Hold;
                 self.advance()
             }

@@ -8,17 +8,17 @@ impl State {
     /// What follows from this event. An event that nothing waits for changes nothing.
     pub fn step(mut self, event: Event) -> (Self, Effects) {
         let effects = match event {
-            Event::ProbesFailed => self.alarmed(Reason::ProbesFailed),
-            Event::DeadlineNear => self.alarmed(Reason::DeadlineNear),
-            Event::Aborted => self.alarmed(Reason::Aborted),
+            Event::ProbesFailed => self.handle_alarm(Reason::ProbesFailed),
+            Event::DeadlineNear => self.handle_alarm(Reason::DeadlineNear),
+            Event::Aborted => self.handle_alarm(Reason::Aborted),
             Event::Paused => self.paused(),
             Event::Promoted => self.promoted(),
             Event::LeaseLost if self.is_writing() => self.abandon(),
-            Event::LeaseLost => self.alarmed(Reason::LeaseLost),
+            Event::LeaseLost => self.handle_alarm(Reason::LeaseLost),
             answer => {
                 let effects = self.answered(answer);
                 // What was just decided has not begun: an alarm can still overrule it.
-                self.heed().unwrap_or(effects)
+                self.handle_pending_alarm().unwrap_or(effects)
             }
         };
         (self, effects)
@@ -29,7 +29,7 @@ impl State {
         matches!(self.step, Step::Write(..))
     }
 
-    pub(super) fn alarmed(&mut self, reason: Reason) -> Effects {
+    pub(super) fn handle_alarm(&mut self, reason: Reason) -> Effects {
         let relevant = match reason {
             Reason::ProbesFailed => self.probing,
             _ => !matches!(self.step, Step::Finished(_)),
@@ -55,7 +55,7 @@ impl State {
                 | Step::AwaitHealthy
                 | Step::Quiet
         );
-        if waits { self.heed().unwrap_or_default() } else { Vec::new() }
+        if waits { self.handle_pending_alarm().unwrap_or_default() } else { Vec::new() }
     }
 
     /// The shift is to stay at its step; before its first one, at that.
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// What an alarm demands now, if anything.
-    pub(super) fn heed(&mut self) -> Option<Effects> {
+    pub(super) fn handle_pending_alarm(&mut self) -> Option<Effects> {
         let reason = self.alarm?;
         let ended = matches!(self.step, Step::Release(_) | Step::Finished(_));
         let on_the_way = self.goal == Goal::Forward

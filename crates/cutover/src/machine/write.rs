@@ -1,6 +1,6 @@
 //! Writing the listeners towards a goal, and turning back. Must not know anything that is not in the state or the event.
 
-use super::goal::{Aim, Next};
+use super::target::{NextWrite, Plan};
 use super::{Effect, Effects, Event, Goal, Kind, Listener, Place, Reason, Route, State, Step, TRIES};
 use model::Color;
 use model::record::Phase;
@@ -15,13 +15,13 @@ impl State {
         }
     }
 
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn next(&self) -> NextWrite {
         let swap = self.current_swap();
         // What an interrupted run had verified had all of prod.
         let share = if self.recovering { None } else { self.asked.shift.weight(self.shift_step) };
         let old = swap.map(|(from, _)| from);
-        let refuge = self.refuge.or(old).or_else(|| self.old_side()).unwrap_or(Color::Green);
-        self.goal.next(Aim { swap, share: share.unwrap_or(100), refuge }, self.prod, self.dev)
+        let fallback = self.fallback.or(old).or_else(|| self.old_side()).unwrap_or(Color::Green);
+        self.goal.next(Plan { swap, share: share.unwrap_or(100), fallback }, self.prod, self.dev)
     }
 
     /// The side that a split prod most probably came from, where no record says so: the one that still gets more, or
@@ -34,19 +34,19 @@ impl State {
     pub(super) fn advance(&mut self) -> Effects {
         let next = self.next();
         self.phase = match (self.goal, next) {
-            (_, Next::Reached) => self.phase,
+            (_, NextWrite::Reached) => self.phase,
             _ if self.recovering || self.is_reconcile() || self.current_swap().is_none() => Phase::Recover,
             _ if self.confirming => Phase::Confirm,
-            (Goal::Forward, Next::Write(Listener::Dev, _)) => Phase::SwapDev,
-            (Goal::Forward, Next::Write(Listener::Prod, Route::Split { .. })) => Phase::Shift,
+            (Goal::Forward, NextWrite::Write(Listener::Dev, _)) => Phase::SwapDev,
+            (Goal::Forward, NextWrite::Write(Listener::Prod, Route::Split { .. })) => Phase::Shift,
             (Goal::Forward, _) => Phase::SwapProd,
             (Goal::Back | Goal::Hold, _) => Phase::RollBack,
         };
         match next {
-            Next::Read => self.ask(Step::Read, Effect::ReadListeners),
-            Next::Write(Listener::Prod, route) => self.ask(Step::Health, Effect::CheckHealth(route)),
-            Next::Write(Listener::Dev, route) => self.write(Listener::Dev, route),
-            Next::Reached => self.reached(),
+            NextWrite::Read => self.ask(Step::Read, Effect::ReadListeners),
+            NextWrite::Write(Listener::Prod, route) => self.ask(Step::Health, Effect::CheckHealth(route)),
+            NextWrite::Write(Listener::Dev, route) => self.write(Listener::Dev, route),
+            NextWrite::Reached => self.reached(),
         }
     }
 
@@ -78,7 +78,7 @@ impl State {
     }
 
     pub(super) fn health_read(&mut self, event: Event) -> Effects {
-        let Next::Write(Listener::Prod, route) = self.next() else {
+        let NextWrite::Write(Listener::Prod, route) = self.next() else {
             return self.advance();
         };
         match event {
@@ -114,12 +114,12 @@ impl State {
     /// The side that traffic should go to cannot take it: it stays where it is, or if it is on both, it goes to the other.
     pub(super) fn hold_here(&mut self, reason: Reason) -> Effects {
         let aim = match self.next() {
-            Next::Write(Listener::Prod, route) => route.whole(),
+            NextWrite::Write(Listener::Prod, route) => route.whole(),
             _ => None,
         };
         self.reason = self.reason.or(Some(reason));
         self.goal = Goal::Hold;
-        self.refuge = aim.map(Color::other);
+        self.fallback = aim.map(Color::other);
         self.tries = 0;
         self.advance()
     }
@@ -141,7 +141,7 @@ impl State {
             Event::WriteUnknown => {
                 self.note(listener, None);
                 self.unsettled = true;
-                self.doubted = true;
+                self.had_unknown_write = true;
                 if self.try_again() {
                     self.ask(Step::Read, Effect::ReadListeners)
                 } else {

@@ -44,7 +44,7 @@ pub struct HttpClients {
 pub struct HttpClient {
     hosts: Vec<String>,
     port: u16,
-    maker: Maker,
+    connectors: ConnectorFactory,
     headers: HeaderMap,
     version_header: Option<HeaderName>,
     reached: Mutex<Reached>,
@@ -67,7 +67,7 @@ struct Target {
 
 /// Makes clients of one address after the other.
 #[derive(Debug)]
-struct Maker {
+struct ConnectorFactory {
     url: Url,
     trusted: Vec<Certificate>,
 }
@@ -115,7 +115,7 @@ impl Clients for HttpClients {
         let client = HttpClient {
             hosts: target.hosts,
             port: target.port,
-            maker: Maker { trusted: self.trusted(&url), url },
+            connectors: ConnectorFactory { trusted: self.trusted(&url), url },
             headers,
             version_header: version_header
                 .map(|name| HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a header name")))
@@ -151,7 +151,7 @@ async fn resolve(hosts: &[String], port: u16) -> Result<Vec<SocketAddr>, String>
     Ok(addresses)
 }
 
-impl Maker {
+impl ConnectorFactory {
     /// A client of one address. The URL keeps its host name where it has one, for TLS; its port is the address's.
     fn make(&self, address: SocketAddr, keep: bool) -> Result<Target, String> {
         let problem = |cause: &dyn std::fmt::Display| format!("cannot make a client of {}: {cause}", self.url);
@@ -193,7 +193,7 @@ impl Client for HttpClient {
         let known = |address: &SocketAddr| self.reached(|reached| reached.targets.contains_key(address));
         let mut made = Vec::new();
         for address in found.iter().filter(|address| !known(address)) {
-            made.push((*address, [self.maker.make(*address, true)?, self.maker.make(*address, false)?]));
+            made.push((*address, [self.connectors.make(*address, true)?, self.connectors.make(*address, false)?]));
         }
         self.reached(|reached| {
             reached.targets.extend(made);
@@ -205,7 +205,7 @@ impl Client for HttpClient {
     }
 
     async fn until(&self, due: Instant) {
-        super::punctual::until(due).await;
+        super::pacer::until(due).await;
     }
 
     async fn send(&self, address: SocketAddr, connection: Connection) -> Reply {

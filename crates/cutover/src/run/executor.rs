@@ -51,9 +51,9 @@ pub(super) struct Executor<B, S: ObjectStore, C> {
     /// What people tell this run.
     steering: Option<Steering>,
     /// When the last write ended whose fate is not known.
-    doubt: Option<Instant>,
+    unknown_write_at: Option<Instant>,
     /// The latest thing that went wrong, in words.
-    trouble: Option<String>,
+    last_error: Option<String>,
     /// Why prod cannot be probed at all.
     cannot_probe: Option<String>,
     /// The state of the machine as last noted.
@@ -102,8 +102,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             replaced: None,
             unhealthy: None,
             steering: None,
-            doubt: None,
-            trouble: None,
+            unknown_write_at: None,
+            last_error: None,
             cannot_probe: None,
             state: None,
             cause: None,
@@ -130,7 +130,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     /// Notes in record and probes where the machine is.
     pub(super) fn note(&mut self, state: &State) {
         if self.state.and_then(|before| before.reason()) != state.reason() {
-            self.cause.clone_from(&self.trouble);
+            self.cause.clone_from(&self.last_error);
         }
         let paused = self.state.is_some_and(|before| before.is_paused()) != state.is_paused();
         self.state = Some(*state);
@@ -160,7 +160,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         if let Some(session) = &self.session {
             session.steer(Control {
                 phase,
-                counting: state.heeds_probes(),
+                counting: state.counts_probes(),
                 verifying: phase == Phase::Verify,
                 expect: self.expect.clone(),
                 stop: false,
@@ -172,7 +172,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     pub(super) async fn perform(&mut self, effect: Effect) -> Event {
         let step = step_name(effect).map(|name| self.live.began(name));
         if step.is_some() {
-            self.trouble = None;
+            self.last_error = None;
         }
         let event = match effect {
             Effect::LoadRun => self.load_run().await,
@@ -207,7 +207,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             Effect::Finish(_) => Event::Released,
         };
         if let Some(number) = step {
-            self.live.ended(number, self.trouble.clone());
+            self.live.ended(number, self.last_error.clone());
         }
         event
     }

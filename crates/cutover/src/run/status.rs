@@ -39,8 +39,8 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
         }
     }
     let mut environments = BTreeMap::new();
-    for (color, (environment, trouble)) in Color::ALL.into_iter().zip([blue, green]) {
-        problems.extend(trouble);
+    for (color, (environment, found)) in Color::ALL.into_iter().zip([blue, green]) {
+        problems.extend(found);
         environments.insert(color, environment);
     }
     let lease = note(&mut problems, lease).flatten().map(|holder| holder.info);

@@ -35,7 +35,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     }
 
     fn ledger_down(&mut self, error: &dyn std::fmt::Display) -> Event {
-        self.trouble = Some(error.to_string());
+        self.last_error = Some(error.to_string());
         Event::LedgerDown
     }
 
@@ -51,7 +51,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
                 }
             }
             Err(LeaseError::Held(info)) => {
-                self.trouble = Some(LeaseError::Held(info).to_string());
+                self.last_error = Some(LeaseError::Held(info).to_string());
                 Event::LeaseHeld
             }
             Err(error) => self.ledger_down(&error),
@@ -241,11 +241,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         match saved {
             Ok(()) => Event::Saved,
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
-                self.trouble = Some(error.to_string());
+                self.last_error = Some(error.to_string());
                 Event::SaveTaken
             }
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.last_error = Some(error.to_string());
                 Event::SaveFailed
             }
         }
@@ -294,11 +294,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
                 Event::Saved
             }
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
-                self.trouble = Some(error.to_string());
+                self.last_error = Some(error.to_string());
                 Event::SaveTaken
             }
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.last_error = Some(error.to_string());
                 self.interrupted = Some(run);
                 Event::SaveFailed
             }

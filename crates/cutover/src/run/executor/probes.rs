@@ -24,7 +24,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         match opened {
             Ok(client) => Some(client),
             Err(problem) => {
-                self.trouble = Some(problem);
+                self.last_error = Some(problem);
                 None
             }
         }
@@ -62,7 +62,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             let tally = session.end().await;
             self.live.edit(|record| record.gate = Some(tally.counts()));
             if let Some(problem) = gate_problem(&tally) {
-                self.trouble = Some(format!("{color} through the dev listener: {problem}"));
+                self.last_error = Some(format!("{color} through the dev listener: {problem}"));
                 return Event::GateFailed;
             }
             if self.expected.is_none() {
@@ -76,7 +76,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
 
     /// Begins to probe prod; the baseline fails where that cannot be done.
     pub(super) async fn start_probes(&mut self) -> Event {
-        self.trouble = None;
+        self.last_error = None;
         if let Some(client) = self.open(Site::Prod).await {
             let probe = &self.request.probe;
             let spec = Spec {
@@ -89,7 +89,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             self.live.follow(session.live());
             self.session = Some(session);
         }
-        self.cannot_probe.clone_from(&self.trouble);
+        self.cannot_probe.clone_from(&self.last_error);
         Event::Saved
     }
 
@@ -103,7 +103,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         let most = self.request.probe.max_failures;
         let reached = self.wait_for(|progress| progress.baseline_done || progress.baseline_failures > most).await;
         let Some(session) = &self.session else {
-            self.trouble = self.cannot_probe.take();
+            self.last_error = self.cannot_probe.take();
             return Event::BaselineFailed;
         };
         let tally = session.tally();
@@ -111,13 +111,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         self.live.edit(|record| record.versions.old.clone_from(&old));
         let is_looked_at = matches!(self.request.op, Op::Cutover | Op::Plan) && self.request.gate.count > 0;
         if let Some(old) = old.filter(|_| is_looked_at && self.expected.is_none()) {
-            self.trouble = Some(format!("prod answers version {old}"));
+            self.last_error = Some(format!("prod answers version {old}"));
             return Event::NoVersion;
         }
         if reached.is_some_and(|progress| progress.baseline_failures <= most) {
             return Event::BaselinePassed;
         }
-        self.trouble = tally.first_failure().map(Sample::to_string);
+        self.last_error = tally.first_failure().map(Sample::to_string);
         Event::BaselineFailed
     }
 
@@ -167,7 +167,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         {
             let tally = session.tally();
             let behind: Vec<String> = tally.behind(back).into_iter().map(str::to_owned).collect();
-            self.trouble = Some(format!("{} did not follow within {} s", behind.join(", "), limit.as_secs()));
+            self.last_error = Some(format!("{} did not follow within {} s", behind.join(", "), limit.as_secs()));
             self.behind = Some((back, behind));
         }
         Event::SettleElapsed
@@ -188,7 +188,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
                 return Event::HoldElapsed;
             }
             if Instant::now() >= until {
-                self.trouble =
+                self.last_error =
                     Some(format!("{hits} of the last {count} answers come from it, {} % should", step.weight));
                 return Event::NotSettled;
             }
@@ -204,7 +204,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             return Event::ProbesFailed;
         }
         let Some(problem) = self.slowness() else { return Event::ProbesPassed };
-        self.trouble = Some(problem);
+        self.last_error = Some(problem);
         Event::TooSlow
     }
 

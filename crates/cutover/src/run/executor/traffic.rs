@@ -19,7 +19,7 @@ const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     /// Reads, but not for ever; what went wrong is remembered.
     pub(super) async fn look<T>(&mut self, reading: impl Future<Output = Result<T, BalancerError>>) -> Option<T> {
-        self.trouble = Some(match timeout(READ_TIMEOUT, reading).await {
+        self.last_error = Some(match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(value)) => return Some(value),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer from AWS within {} s", READ_TIMEOUT.as_secs()),
@@ -34,12 +34,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         };
         for (name, state) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
             if let Some(problem) = state.problem() {
-                self.trouble = Some(format!("the {name} listener: {problem}"));
+                self.last_error = Some(format!("the {name} listener: {problem}"));
             }
         }
         for (name, split) in [("prod", listeners.prod.route()), ("dev", listeners.dev.route())] {
             if let Some(split @ Route::Split { .. }) = split {
-                self.trouble = Some(format!("the {name} listener sends {split}"));
+                self.last_error = Some(format!("the {name} listener sends {split}"));
             }
         }
         // Dev is never split.
@@ -59,7 +59,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         if self.request.op != Op::Plan
             && let Err(problem) = self.wake(color).await
         {
-            self.trouble = Some(problem);
+            self.last_error = Some(problem);
             return Event::Ineligible;
         }
         let reading = async {
@@ -84,7 +84,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         let Some((releases, problem)) = self.look(reading).await else { return Event::Unreadable };
         self.live.edit(|record| record.releases = releases);
         let Some(problem) = problem else { return Event::Eligible };
-        self.trouble = Some(problem);
+        self.last_error = Some(problem);
         Event::Ineligible
     }
 
@@ -106,7 +106,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     pub(super) async fn check_health(&mut self, route: Route) -> Event {
         let event = self.see_health(route).await;
         if event != Event::Healthy {
-            self.unhealthy.clone_from(&self.trouble);
+            self.unhealthy.clone_from(&self.last_error);
         }
         event
     }
@@ -118,7 +118,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
                 return Event::Unreadable;
             };
             if health.healthy() == 0 {
-                self.trouble = Some(format!("{color}: {health}"));
+                self.last_error = Some(format!("{color}: {health}"));
                 return Event::Unhealthy;
             }
         }
@@ -150,7 +150,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         if lease.remaining() < WRITE_GUARD
             && let Err(error) = lease.renew().await
         {
-            self.trouble = Some(error.to_string());
+            self.last_error = Some(error.to_string());
         }
         if lease.remaining() < WRITE_GUARD {
             return Event::LeaseLost;
@@ -171,11 +171,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             Ok(()) => (Event::WriteDone, WriteResult::Done),
             Err(error) if error.rejected => (Event::WriteRejected, WriteResult::Rejected),
             Err(_) => {
-                self.doubt = Some(Instant::now());
+                self.unknown_write_at = Some(Instant::now());
                 (Event::WriteUnknown, WriteResult::Unknown)
             }
         };
-        self.trouble = written.err().map(|error| error.to_string());
+        self.last_error = written.err().map(|error| error.to_string());
         self.live.wrote(number, self.elapsed_us(), result);
         if listener == Listener::Prod && result != WriteResult::Rejected {
             let back = self.state.is_some_and(|state| state.phase() == Phase::RollBack);
@@ -190,8 +190,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     }
 
     pub(super) async fn await_quiet(&mut self) -> Event {
-        if let Some(doubt) = self.doubt.take() {
-            sleep_until(doubt + LANDING).await;
+        if let Some(unknown_write_at) = self.unknown_write_at.take() {
+            sleep_until(unknown_write_at + LANDING).await;
         }
         Event::QuietElapsed
     }

@@ -328,7 +328,7 @@ impl Setup {
             actions.push(Action::Lose(number));
         }
         if system.budget.alarms > 0 {
-            if process.state.heeds_probes() {
+            if process.state.counts_probes() {
                 actions.push(Action::Alarm(number, Event::ProbesFailed));
             }
             actions.push(Action::Alarm(number, Event::DeadlineNear));

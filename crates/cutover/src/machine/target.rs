@@ -11,13 +11,13 @@ pub enum Goal {
     Forward,
     /// Prod to the old side, then dev to the new side.
     Back,
-    /// Prod stays where it is; dev to the other side. A prod that is split, or has no rule, goes to its refuge.
+    /// Prod stays where it is; dev to the other side. A prod that is split, or has no rule, goes to its fallback.
     Hold,
 }
 
 /// What to do next for a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextWrite {
     /// It is not known where the listeners point.
     Read,
     /// Make this listener send its requests there.
@@ -28,30 +28,30 @@ pub(crate) enum Next {
 
 /// What a goal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Aim {
+pub(crate) struct Plan {
     /// From which side to which; none where traffic is not moved.
     pub swap: Option<(Color, Color)>,
     /// The percentage of prod that the new side should get now, on the way forward.
     pub share: u8,
     /// Where a prod goes that is to be held, and is split or has no rule.
-    pub refuge: Color,
+    pub fallback: Color,
 }
 
 impl Goal {
-    pub(crate) fn next(self, aim: Aim, prod: Place<Route>, dev: Place<Color>) -> Next {
+    pub(crate) fn next(self, plan: Plan, prod: Place<Route>, dev: Place<Color>) -> NextWrite {
         let dev = dev.at().map(Route::All);
-        match (self, aim.swap) {
+        match (self, plan.swap) {
             (Self::Forward, Some((from, to))) => {
-                let share = Route::share(to, aim.share);
+                let share = Route::share(to, plan.share);
                 first([(Listener::Dev, dev, Route::All(from)), (Listener::Prod, prod.at(), share)])
             }
             (Self::Back, Some((from, to))) => {
                 first([(Listener::Prod, prod.at(), Route::All(from)), (Listener::Dev, dev, Route::All(to))])
             }
             // Without a swap there is nothing to go forward or back to.
-            (Self::Hold | Self::Forward | Self::Back, _) if prod == Place::Unknown => Next::Read,
+            (Self::Hold | Self::Forward | Self::Back, _) if prod == Place::Unknown => NextWrite::Read,
             (Self::Hold | Self::Forward | Self::Back, _) => {
-                let side = prod.at().and_then(Route::whole).unwrap_or(aim.refuge);
+                let side = prod.at().and_then(Route::whole).unwrap_or(plan.fallback);
                 let other = Route::All(side.other());
                 first([(Listener::Prod, prod.at(), Route::All(side)), (Listener::Dev, dev, other)])
             }
@@ -59,9 +59,9 @@ impl Goal {
     }
 }
 
-fn first(wanted: [(Listener, Option<Route>, Route); 2]) -> Next {
+fn first(wanted: [(Listener, Option<Route>, Route); 2]) -> NextWrite {
     let missing = wanted.iter().find(|(_, is, should)| *is != Some(*should));
-    missing.map_or(Next::Reached, |(listener, _, should)| Next::Write(*listener, *should))
+    missing.map_or(NextWrite::Reached, |(listener, _, should)| NextWrite::Write(*listener, *should))
 }
 
 #[cfg(test)]
@@ -69,44 +69,44 @@ mod tests {
     use super::*;
     use Color::{Blue, Green};
 
-    const AIM: Aim = Aim { swap: Some((Green, Blue)), share: 100, refuge: Green };
+    const PLAN: Plan = Plan { swap: Some((Green, Blue)), share: 100, fallback: Green };
 
-    const fn write(listener: Listener, color: Color) -> Next {
-        Next::Write(listener, Route::All(color))
+    const fn write(listener: Listener, color: Color) -> NextWrite {
+        NextWrite::Write(listener, Route::All(color))
     }
 
     #[test]
     fn forward_writes_dev_first() {
-        let next = |prod, dev| Goal::Forward.next(AIM, Place::At(Route::All(prod)), Place::At(dev));
+        let next = |prod, dev| Goal::Forward.next(PLAN, Place::At(Route::All(prod)), Place::At(dev));
         assert_eq!(next(Green, Blue), write(Listener::Dev, Green));
         assert_eq!(next(Green, Green), write(Listener::Prod, Blue));
-        assert_eq!(next(Blue, Green), Next::Reached);
+        assert_eq!(next(Blue, Green), NextWrite::Reached);
     }
 
     #[test]
     fn back_writes_prod_first() {
-        let next = |prod, dev| Goal::Back.next(AIM, Place::At(Route::All(prod)), Place::At(dev));
+        let next = |prod, dev| Goal::Back.next(PLAN, Place::At(Route::All(prod)), Place::At(dev));
         assert_eq!(next(Blue, Green), write(Listener::Prod, Green));
         assert_eq!(next(Green, Green), write(Listener::Dev, Blue));
-        assert_eq!(next(Green, Blue), Next::Reached);
+        assert_eq!(next(Green, Blue), NextWrite::Reached);
     }
 
     #[test]
     fn hold_never_writes_a_prod_that_is_whole() {
-        assert_eq!(Goal::Hold.next(AIM, Place::At(Route::All(Blue)), Place::At(Blue)), write(Listener::Dev, Green));
-        assert_eq!(Goal::Hold.next(AIM, Place::At(Route::All(Blue)), Place::At(Green)), Next::Reached);
-        let nowhere = Aim { swap: None, ..AIM };
-        assert_eq!(Goal::Hold.next(nowhere, Place::Unknown, Place::At(Green)), Next::Read);
+        assert_eq!(Goal::Hold.next(PLAN, Place::At(Route::All(Blue)), Place::At(Blue)), write(Listener::Dev, Green));
+        assert_eq!(Goal::Hold.next(PLAN, Place::At(Route::All(Blue)), Place::At(Green)), NextWrite::Reached);
+        let nowhere = Plan { swap: None, ..PLAN };
+        assert_eq!(Goal::Hold.next(nowhere, Place::Unknown, Place::At(Green)), NextWrite::Read);
     }
 
     #[test]
     fn what_is_not_known_is_written() {
-        assert_eq!(Goal::Back.next(AIM, Place::Unknown, Place::Unknown), write(Listener::Prod, Green));
+        assert_eq!(Goal::Back.next(PLAN, Place::Unknown, Place::Unknown), write(Listener::Prod, Green));
     }
 
     #[test]
     fn a_prod_without_a_rule_gets_one_to_its_refuge_and_then_dev() {
-        let nowhere = Aim { swap: None, refuge: Blue, ..AIM };
+        let nowhere = Plan { swap: None, fallback: Blue, ..PLAN };
         assert_eq!(Goal::Hold.next(nowhere, Place::Absent, Place::Absent), write(Listener::Prod, Blue));
         let made = Place::At(Route::All(Blue));
         assert_eq!(Goal::Hold.next(nowhere, made, Place::Absent), write(Listener::Dev, Green));
@@ -114,17 +114,20 @@ mod tests {
 
     #[test]
     fn a_step_of_a_shift_is_reached_by_its_share_alone() {
-        let step = Aim { share: 10, ..AIM };
+        let step = Plan { share: 10, ..PLAN };
         let next = |prod| Goal::Forward.next(step, Place::At(prod), Place::At(Green));
-        assert_eq!(next(Route::All(Green)), Next::Write(Listener::Prod, Route::share(Blue, 10)));
-        assert_eq!(next(Route::share(Blue, 10)), Next::Reached);
+        assert_eq!(next(Route::All(Green)), NextWrite::Write(Listener::Prod, Route::share(Blue, 10)));
+        assert_eq!(next(Route::share(Blue, 10)), NextWrite::Reached);
     }
 
     #[test]
     fn a_split_is_never_left() {
         let split = Place::At(Route::share(Blue, 10));
-        assert_eq!(Goal::Back.next(AIM, split, Place::At(Green)), write(Listener::Prod, Green));
-        assert_eq!(Goal::Hold.next(Aim { refuge: Blue, ..AIM }, split, Place::At(Green)), write(Listener::Prod, Blue));
-        assert_eq!(Goal::Hold.next(Aim { swap: None, ..AIM }, split, Place::At(Green)), write(Listener::Prod, Green));
+        assert_eq!(Goal::Back.next(PLAN, split, Place::At(Green)), write(Listener::Prod, Green));
+        assert_eq!(
+            Goal::Hold.next(Plan { fallback: Blue, ..PLAN }, split, Place::At(Green)),
+            write(Listener::Prod, Blue)
+        );
+        assert_eq!(Goal::Hold.next(Plan { swap: None, ..PLAN }, split, Place::At(Green)), write(Listener::Prod, Green));
     }
 }
