@@ -1,5 +1,4 @@
-//! Does the effects of the machine, one at a time, and turns what comes of them into events. Must not decide what
-//! follows.
+//! Answers the questions of the machine, one at a time. Must not decide what follows.
 
 mod ledger;
 mod probes;
@@ -11,7 +10,7 @@ use steering::Steering;
 use super::live::Live;
 use super::{Stack, budget, messages};
 use crate::balancer::Balancer;
-use crate::machine::{Effect, Event, Finish, Route, State, Subject};
+use crate::machine::{Answer, Ask as _, Finish, Question, Route, State, Subject};
 use crate::probe::{Clients, Control, Expect, Progress, Session};
 use ::ledger::{Lease, ObjectStore, RecordWriter};
 use model::record::{Outcome, Phase};
@@ -127,11 +126,32 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         self.steering.as_ref().map(Steering::watch)
     }
 
-    /// Notes in record and probes where the machine is.
-    pub(super) fn note(&mut self, state: &State) {
+    /// Brings the record and the probes to this state of the machine.
+    pub(super) async fn note(&mut self, state: &State) {
         if self.state.and_then(|before| before.reason()) != state.reason() {
             self.cause.clone_from(&self.last_error);
         }
+        let was_probing = self.state.is_some_and(|before| before.is_probing());
+        self.note_in_record(state);
+        self.expect = self.expected_of_probes(state.phase());
+        if state.is_probing() && !was_probing {
+            self.start_probes().await;
+        }
+        if let Some(session) = &self.session {
+            session.steer(Control {
+                phase: state.phase(),
+                counting: state.counts_probes(),
+                verifying: state.phase() == Phase::Verify,
+                expect: self.expect.clone(),
+                stop: false,
+            });
+        }
+        if !state.is_probing() {
+            self.stop_probes().await;
+        }
+    }
+
+    fn note_in_record(&mut self, state: &State) {
         let paused = self.state.is_some_and(|before| before.is_paused()) != state.is_paused();
         self.state = Some(*state);
         let (prod, dev) = state.listeners();
@@ -156,60 +176,55 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         if changed {
             self.live.transition();
         }
-        self.expect = self.expected_of_probes(phase);
-        if let Some(session) = &self.session {
-            session.steer(Control {
-                phase,
-                counting: state.counts_probes(),
-                verifying: phase == Phase::Verify,
-                expect: self.expect.clone(),
-                stop: false,
-            });
-        }
     }
 
-    /// Does an effect. For one that nothing answers, the returned event means nothing.
-    pub(super) async fn perform(&mut self, effect: Effect) -> Event {
-        let step = step_name(effect).map(|name| self.live.began(name));
+    /// Answers a question of the machine, and records the step.
+    pub(super) async fn perform(&mut self, question: Question) -> Answer {
+        let step = question.name().map(|name| self.live.began(name));
         if step.is_some() {
             self.last_error = None;
         }
-        let event = match effect {
-            Effect::LoadRun => self.load_run().await,
-            Effect::AcquireLease => self.acquire_lease().await,
-            Effect::Claim => self.claim().await,
-            Effect::FindWayBack(side) => self.find_way_back(side).await,
-            Effect::FindLastProd => self.find_last_prod().await,
-            Effect::ReadListeners => self.read_listeners().await,
-            Effect::Inspect(color) => self.inspect(color).await,
-            Effect::Gate(color) => self.gate(color).await,
-            Effect::StartProbes => self.start_probes().await,
-            Effect::AwaitBaseline => self.await_baseline().await,
-            Effect::SaveIntent => {
-                self.live.edit(|record| record.wrote = true);
-                let saved = self.save().await;
-                self.live.edit(|record| record.wrote = saved == Event::Saved);
-                saved
-            }
-            Effect::CheckHealth(route) => self.check_health(route).await,
-            Effect::Write(listener, route) => self.write(listener, route).await,
-            Effect::AwaitHold(step) => self.await_hold(step).await,
-            Effect::AwaitPromotion => std::future::pending().await,
-            Effect::AwaitSettle => self.await_settle().await,
-            Effect::AwaitHealthy(route) => self.await_healthy(route).await,
-            Effect::AwaitProbes => self.await_probes().await,
-            Effect::SaveVerified => self.save_verified().await,
-            Effect::StopProbes => self.stop_probes().await,
-            Effect::AwaitQuiet => self.await_quiet().await,
-            Effect::SaveRecovered(outcome) => self.save_recovered(outcome).await,
-            Effect::SaveOutcome(outcome) => self.save_outcome(outcome).await,
-            Effect::Release => self.release().await,
-            Effect::Finish(_) => Event::Released,
-        };
+        let answer = self.answer(question).await;
         if let Some(number) = step {
             self.live.ended(number, self.last_error.clone());
         }
-        event
+        answer
+    }
+
+    async fn answer(&mut self, question: Question) -> Answer {
+        match question {
+            Question::LoadRun(it) => it.answer(self.load_run().await),
+            Question::AcquireLease(it) => it.answer(self.acquire_lease().await),
+            Question::Claim(it) => it.answer(self.claim().await),
+            Question::FindWayBack(it) => it.answer(self.find_way_back(it.0).await),
+            Question::FindLastProd(it) => it.answer(self.find_last_prod().await),
+            Question::ReadListeners(it) => it.answer(self.read_listeners().await),
+            Question::Inspect(it) => it.answer(self.inspect(it.0).await),
+            Question::Gate(it) => it.answer(self.gate(it.0).await),
+            Question::AwaitBaseline(it) => it.answer(self.await_baseline().await),
+            Question::SaveIntent(it) => it.answer(self.save_intent().await),
+            Question::CheckHealth(it) => it.answer(self.check_health(it.0).await),
+            Question::Write(it) => it.answer(self.write(it.0, it.1).await),
+            Question::AwaitHold(it) => it.answer(self.await_hold(it.0).await),
+            Question::AwaitPromotion(it) => it.answer(std::future::pending().await),
+            Question::AwaitSettle(it) => {
+                self.await_settle().await;
+                it.answer(())
+            }
+            Question::AwaitHealthy(it) => it.answer(self.await_healthy(it.0).await),
+            Question::AwaitProbes(it) => it.answer(self.await_probes().await),
+            Question::SaveVerified(it) => it.answer(self.save_verified().await),
+            Question::AwaitQuiet(it) => {
+                self.await_quiet().await;
+                it.answer(())
+            }
+            Question::SaveRecovered(it) => it.answer(self.save_recovered(it.0).await),
+            Question::SaveOutcome(it) => it.answer(self.save_outcome(it.0).await),
+            Question::Release(it) => {
+                self.release().await;
+                it.answer(())
+            }
+        }
     }
 
     /// The answer of a run that has ended.
@@ -287,28 +302,4 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             Err(_) => None,
         }
     }
-}
-
-/// What the record calls an effect; none for what is not worth a line.
-fn step_name(effect: Effect) -> Option<String> {
-    Some(match effect {
-        Effect::AcquireLease => "take the lease".to_owned(),
-        Effect::FindWayBack(_) => "find the way back".to_owned(),
-        Effect::FindLastProd => "find where prod was".to_owned(),
-        Effect::ReadListeners => "read the listeners".to_owned(),
-        Effect::Inspect(color) => format!("inspect {color}"),
-        Effect::Gate(color) => format!("probe {color} through dev"),
-        Effect::AwaitBaseline => "probe prod before".to_owned(),
-        Effect::CheckHealth(Route::All(color)) => format!("read the health of {color}"),
-        Effect::CheckHealth(Route::Split { .. }) => "read the health of both".to_owned(),
-        Effect::Write(listener, route) => format!("write {} {route}", listener.as_str()),
-        Effect::AwaitHold(_) => "hold".to_owned(),
-        Effect::AwaitPromotion => "wait for promotion".to_owned(),
-        Effect::AwaitHealthy(route) => format!("wait until {route} is healthy"),
-        Effect::AwaitSettle => "settle".to_owned(),
-        Effect::AwaitProbes => "verify".to_owned(),
-        Effect::AwaitQuiet => "wait for late writes".to_owned(),
-        Effect::SaveRecovered(_) => "record the interrupted run".to_owned(),
-        _ => return None,
-    })
 }

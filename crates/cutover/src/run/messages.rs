@@ -170,7 +170,7 @@ fn not_back(state: &State, record: &Record, seen: &Seen<'_>) -> String {
 fn done(state: &State, record: &Record, seen: &Seen<'_>) -> String {
     let (prod, dev) = state.listeners();
     let sides = format!("{} is prod and {} is dev", name(prod.and_then(Route::whole)), name(dev));
-    let late = if state.too_late() { " The abort came too late for that." } else { "" };
+    let late = if state.abort_too_late() { " The abort came too late for that." } else { "" };
     let behind = match seen.behind {
         Some((_, behind)) => {
             format!(" {} did not follow within {} s.", behind.join(", "), record.request.settle_limit.as_secs())
@@ -220,6 +220,7 @@ fn why(state: &State, seen: &Seen<'_>, record: &Record) -> String {
         Some(Reason::WriteRejected) => format!("the load balancer refused a write{cause}"),
         Some(Reason::WriteUnknown) => format!("a write did not take effect{cause}"),
         Some(Reason::Unhealthy) => format!("a side has no healthy targets{cause}"),
+        Some(Reason::WrongAnswer) => "an internal error stopped the run".to_owned(),
         Some(Reason::NotConfirmed) => format!("the listeners are not as they were written{cause}"),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Executor, Interrupted, Steering};
 use crate::balancer::Balancer;
-use crate::machine::{Event, Route, Subject, WayBack};
+use crate::machine::question::{ClaimAnswer, LeaseAnswer, LedgerDown, Saved, StoredRun, WayBack};
+use crate::machine::{Route, Subject};
 use crate::probe::Clients;
 use crate::run::budget::{
     LEASE_TTL, RELEASE_TIMEOUT, ROLLBACK_BUDGET, SAVE_PAUSE, SAVE_TIMEOUT, SEARCHED, VERIFIED_TIMEOUT,
@@ -22,39 +23,39 @@ use tokio::time::{Instant, sleep, timeout};
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
-    pub(super) async fn load_run(&mut self) -> Event {
+    pub(super) async fn load_run(&mut self) -> Result<StoredRun, LedgerDown> {
         match self.stack.ledger.load(&self.id).await {
-            Ok(None) => Event::RunAbsent,
+            Ok(None) => Ok(StoredRun::Absent),
             Ok(Some(record)) => {
                 let is_final = record.is_final();
                 self.stored = Some(record);
-                if is_final { Event::RunFinal } else { Event::RunUnfinished }
+                Ok(if is_final { StoredRun::Final } else { StoredRun::Unfinished })
             }
-            Err(error) => self.ledger_down(&error),
+            Err(error) => Err(self.ledger_down(&error)),
         }
     }
 
-    fn ledger_down(&mut self, error: &dyn std::fmt::Display) -> Event {
+    fn ledger_down(&mut self, error: &dyn std::fmt::Display) -> LedgerDown {
         self.last_error = Some(error.to_string());
-        Event::LedgerDown
+        LedgerDown
     }
 
-    pub(super) async fn acquire_lease(&mut self) -> Event {
+    pub(super) async fn acquire_lease(&mut self) -> Result<LeaseAnswer, LedgerDown> {
         match self.take_lease().await {
             Ok(lease) => {
                 let interrupted = lease.interrupted().to_vec();
                 self.live.edit(|record| record.epoch = lease.epoch());
                 self.lease = Some(lease);
                 match self.find_interrupted(&interrupted).await {
-                    Ok(subject) => Event::LeaseTaken(subject),
-                    Err(error) => self.ledger_down(&error),
+                    Ok(subject) => Ok(LeaseAnswer::Acquired(subject)),
+                    Err(error) => Err(self.ledger_down(&error)),
                 }
             }
             Err(LeaseError::Held(info)) => {
                 self.last_error = Some(LeaseError::Held(info).to_string());
-                Event::LeaseHeld
+                Ok(LeaseAnswer::Held)
             }
-            Err(error) => self.ledger_down(&error),
+            Err(error) => Err(self.ledger_down(&error)),
         }
     }
 
@@ -158,30 +159,30 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    pub(super) async fn claim(&mut self) -> Event {
+    pub(super) async fn claim(&mut self) -> Result<ClaimAnswer, LedgerDown> {
         let error = match self.live.save().await {
             Ok(()) => {
                 self.live.start();
                 if self.lease.is_some() {
                     self.steering = Some(Steering::begin(self.stack.ledger.clone(), self.id.clone()));
                 }
-                return Event::Claimed;
+                return Ok(ClaimAnswer::Created);
             }
             Err(RecordError::Taken(stored)) => {
                 let id = stored.id.clone();
                 self.stored = Some(*stored);
                 if self.lease.is_none() {
-                    return Event::ClaimTaken(None);
+                    return Ok(ClaimAnswer::Taken(None));
                 }
                 // Not in the lease's memory where somebody deleted that: look after it all the same.
                 match self.find_interrupted_unless_known(&id).await {
-                    Ok(subject) => return Event::ClaimTaken(subject),
+                    Ok(subject) => return Ok(ClaimAnswer::Taken(subject)),
                     Err(error) => error,
                 }
             }
             Err(error) => error,
         };
-        self.ledger_down(&error)
+        Err(self.ledger_down(&error))
     }
 
     async fn find_interrupted_unless_known(&mut self, id: &str) -> Result<Option<Subject>, RecordError> {
@@ -193,19 +194,19 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
 
     /// Where the last cutover came from, however it ended, or the interrupted one from this side: and whether that side runs
     /// another release by now.
-    pub(super) async fn find_way_back(&mut self, side: Option<Color>) -> Event {
+    pub(super) async fn find_way_back(&mut self, side: Option<Color>) -> Result<Option<WayBack>, LedgerDown> {
         let records = match self.stack.ledger.list(SEARCHED).await {
             Ok(records) => records,
-            Err(error) => return self.ledger_down(&error),
+            Err(error) => return Err(self.ledger_down(&error)),
         };
         let moved = |record: &&Record| {
             let swaps = matches!(record.op, Op::Cutover | Op::Rollback) && record.wrote && record.from != record.to;
             swaps && matches!(record.outcome, Some(outcome) if outcome != Outcome::Refused)
         };
         let Some(last) = records.iter().filter(moved).max_by_key(|record| record.finished) else {
-            return Event::WayBack(None);
+            return Ok(None);
         };
-        let Some(to) = side.or(last.from) else { return Event::WayBack(None) };
+        let Some(to) = side.or(last.from) else { return Ok(None) };
         let live = last.releases.old.filter(|_| last.from == Some(to));
         let version = last.versions.old.clone().unwrap_or_default();
         let stack = self.stack.clone();
@@ -216,62 +217,70 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             self.replaced =
                 Some(format!("{to} runs release {runs} now, and release {live} (version {version}) was live"));
         }
-        Event::WayBack(Some(WayBack { to, replaced }))
+        Ok(Some(WayBack { to, replaced }))
     }
 
     /// Where prod was when a run last decided that.
-    pub(super) async fn find_last_prod(&mut self) -> Event {
+    pub(super) async fn find_last_prod(&mut self) -> Result<Option<Color>, LedgerDown> {
         let decided =
             |record: &&Record| matches!(record.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held));
         match self.stack.ledger.list(SEARCHED).await {
             Ok(records) => {
                 let last = records.iter().filter(decided).max_by_key(|record| record.finished);
-                Event::LastProd(last.and_then(|record| record.prod))
+                Ok(last.and_then(|record| record.prod))
             }
-            Err(error) => self.ledger_down(&error),
+            Err(error) => Err(self.ledger_down(&error)),
         }
     }
 
-    pub(super) async fn save(&mut self) -> Event {
+    pub(super) async fn save(&mut self) -> Saved {
         let saved = timeout(SAVE_TIMEOUT, self.live.save()).await.unwrap_or_else(|_| {
             let cause = format!("no answer within {} s", SAVE_TIMEOUT.as_secs());
             let key = keys::run(&self.id);
             Err(StoreError::Unavailable { doing: "write", key, cause }.into())
         });
         match saved {
-            Ok(()) => Event::Saved,
+            Ok(()) => Saved::Done,
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
                 self.last_error = Some(error.to_string());
-                Event::SaveTaken
+                Saved::Taken
             }
             Err(error) => {
                 self.last_error = Some(error.to_string());
-                Event::SaveFailed
+                Saved::Failed
             }
         }
     }
 
+    /// Records the intent. If that fails, this run has not written, whatever the ledger holds.
+    pub(super) async fn save_intent(&mut self) -> Saved {
+        self.live.edit(|record| record.wrote = true);
+        let saved = self.save().await;
+        self.live.edit(|record| record.wrote = saved == Saved::Done);
+        saved
+    }
+
     /// Writes the record, and where listeners were written tries for as long as there is time: what users got does not
     /// depend on the ledger. Each write names the version that it replaces, so it cannot undo what anybody decided since.
-    async fn save_patiently(&mut self) -> Event {
+    async fn save_patiently(&mut self) -> Saved {
         loop {
             let saved = self.save().await;
             let left = self.deadline.saturating_duration_since(Instant::now());
             let wrote = self.live.edit(|record| record.wrote);
-            if saved != Event::SaveFailed || !wrote || left < SAVE_TIMEOUT + RELEASE_GRACE + RELEASE_TIMEOUT {
+            if saved != Saved::Failed || !wrote || left < SAVE_TIMEOUT + RELEASE_GRACE + RELEASE_TIMEOUT {
                 return saved;
             }
             sleep(SAVE_PAUSE).await;
         }
     }
 
-    pub(super) async fn save_verified(&mut self) -> Event {
-        timeout(VERIFIED_TIMEOUT, self.save()).await.unwrap_or(Event::SaveFailed)
+    pub(super) async fn save_verified(&mut self) -> Saved {
+        timeout(VERIFIED_TIMEOUT, self.save()).await.unwrap_or(Saved::Failed)
     }
 
-    pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Event {
+    pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Saved {
         let Some(mut run) = self.interrupted.take() else {
-            return Event::Saved;
+            return Saved::Done;
         };
         let message = match outcome {
             Outcome::Done => "It was interrupted after it had verified the new side, and brought to its end.",
@@ -291,38 +300,37 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
                 if run.writer.is_some() {
                     self.ended.push(run.record);
                 }
-                Event::Saved
+                Saved::Done
             }
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
                 self.last_error = Some(error.to_string());
-                Event::SaveTaken
+                Saved::Taken
             }
             Err(error) => {
                 self.last_error = Some(error.to_string());
                 self.interrupted = Some(run);
-                Event::SaveFailed
+                Saved::Failed
             }
         }
     }
 
-    pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Event {
+    pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Saved {
         self.live.stop().await;
         self.conclude(outcome);
         let saved = self.save_patiently().await;
-        if saved != Event::Saved {
+        if saved != Saved::Done {
             // It is not the outcome as long as the ledger does not hold it.
             self.live.edit(|record| record.outcome = None);
         }
         saved
     }
 
-    pub(super) async fn release(&mut self) -> Event {
+    pub(super) async fn release(&mut self) {
         self.notify().await;
         if let Some(lease) = self.lease.take()
             && let Err(error) = lease.release().await
         {
             tracing::warn!(%error, "the lease was not given back; it will expire");
         }
-        Event::Released
     }
 }

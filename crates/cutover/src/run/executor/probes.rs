@@ -2,7 +2,7 @@
 
 use super::Executor;
 use crate::balancer::Balancer;
-use crate::machine::Event;
+use crate::machine::question::{BaselineAnswer, GateAnswer, HoldAnswer, ProbesAnswer};
 use crate::probe::{Clients, Control, Expect, Follow, Progress, Session, Site, Spec, Tally, Versions, is_plausible};
 use crate::run::budget;
 use ledger::ObjectStore;
@@ -46,12 +46,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     }
 
     /// All probes of the gate have to succeed, and to tell one version.
-    pub(super) async fn gate(&mut self, color: Color) -> Event {
+    pub(super) async fn gate(&mut self, color: Color) -> GateAnswer {
         self.expected.clone_from(&self.request.probe.version.value);
         let count = self.request.gate.count;
         if count > 0 {
             let Some(client) = self.open(Site::Environment(color)).await else {
-                return Event::GateFailed;
+                return GateAnswer::Failed;
             };
             let spec = self.spec(count, budget::gate_interval(&self.request));
             let control = Control { phase: Phase::Gate, verifying: true, ..Control::default() };
@@ -63,7 +63,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             self.live.edit(|record| record.gate = Some(tally.counts()));
             if let Some(problem) = gate_problem(&tally) {
                 self.last_error = Some(format!("{color} through the dev listener: {problem}"));
-                return Event::GateFailed;
+                return GateAnswer::Failed;
             }
             if self.expected.is_none() {
                 self.expected = tally.seen().map(str::to_owned);
@@ -71,11 +71,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
         let expected = self.expected.clone();
         self.live.edit(|record| record.versions.new = expected);
-        Event::GatePassed
+        GateAnswer::Passed
     }
 
     /// Begins to probe prod; the baseline fails where that cannot be done.
-    pub(super) async fn start_probes(&mut self) -> Event {
+    pub(super) async fn start_probes(&mut self) {
         self.last_error = None;
         if let Some(client) = self.open(Site::Prod).await {
             let probe = &self.request.probe;
@@ -90,7 +90,6 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             self.session = Some(session);
         }
         self.cannot_probe.clone_from(&self.last_error);
-        Event::Saved
     }
 
     async fn wait_for(&self, is_so: impl FnMut(&Progress) -> bool) -> Option<Progress> {
@@ -99,12 +98,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Some(*reached)
     }
 
-    pub(super) async fn await_baseline(&mut self) -> Event {
+    pub(super) async fn await_baseline(&mut self) -> BaselineAnswer {
         let most = self.request.probe.max_failures;
         let reached = self.wait_for(|progress| progress.baseline_done || progress.baseline_failures > most).await;
         let Some(session) = &self.session else {
             self.last_error = self.cannot_probe.take();
-            return Event::BaselineFailed;
+            return BaselineAnswer::Failed;
         };
         let tally = session.tally();
         let old = tally.version(Phase::Baseline).map(str::to_owned);
@@ -112,13 +111,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         let is_looked_at = matches!(self.request.op, Op::Cutover | Op::Plan) && self.request.gate.count > 0;
         if let Some(old) = old.filter(|_| is_looked_at && self.expected.is_none()) {
             self.last_error = Some(format!("prod answers version {old}"));
-            return Event::NoVersion;
+            return BaselineAnswer::NoVersion;
         }
         if reached.is_some_and(|progress| progress.baseline_failures <= most) {
-            return Event::BaselinePassed;
+            return BaselineAnswer::Passed;
         }
         self.last_error = tally.first_failure().map(Sample::to_string);
-        Event::BaselineFailed
+        BaselineAnswer::Failed
     }
 
     /// What probes may answer in a phase: nothing can be said if both sides tell the same version, or the new one none.
@@ -149,9 +148,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     }
 
     /// Waits until every address of the load balancer follows the last write, or should have.
-    pub(super) async fn await_settle(&mut self) -> Event {
+    pub(super) async fn await_settle(&mut self) {
         sleep(self.request.settle).await;
-        let Expect::Follow(Follow { since, limit, back, .. }) = self.expect else { return Event::SettleElapsed };
+        let Expect::Follow(Follow { since, limit, back, .. }) = self.expect else { return };
         let until = if back {
             // Traffic is on its way back already: what is left is to say so.
             let end = self.deadline.checked_sub(budget::AFTER_SETTLING).unwrap_or(self.deadline);
@@ -170,42 +169,41 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             self.last_error = Some(format!("{} did not follow within {} s", behind.join(", "), limit.as_secs()));
             self.behind = Some((back, behind));
         }
-        Event::SettleElapsed
     }
 
     /// Waits for the time of a step of the shift, and until the answers show its share.
-    pub(super) async fn await_hold(&mut self, step: u8) -> Event {
-        let Some(step) = self.request.shift.get(usize::from(step)).copied() else { return Event::HoldElapsed };
+    pub(super) async fn await_hold(&mut self, step: u8) -> HoldAnswer {
+        let Some(step) = self.request.shift.get(usize::from(step)).copied() else { return HoldAnswer::Elapsed };
         let began = Instant::now();
         sleep(step.hold).await;
-        let Expect::Either(Versions { new, .. }) = &self.expect else { return Event::HoldElapsed };
+        let Expect::Either(Versions { new, .. }) = &self.expect else { return HoldAnswer::Elapsed };
         let (new, until) = (new.clone(), began + self.request.settle_limit.max(step.hold));
         let begin_us = u64::try_from((began - self.began).as_micros()).unwrap_or(u64::MAX);
         loop {
-            let Some(session) = &self.session else { return Event::HoldElapsed };
+            let Some(session) = &self.session else { return HoldAnswer::Elapsed };
             let (hits, count) = session.live().look(|tally| tally.share(&new, begin_us));
             if is_plausible(hits, count, f64::from(step.weight) / 100.0) {
-                return Event::HoldElapsed;
+                return HoldAnswer::Elapsed;
             }
             if Instant::now() >= until {
                 self.last_error =
                     Some(format!("{hits} of the last {count} answers come from it, {} % should", step.weight));
-                return Event::NotSettled;
+                return HoldAnswer::NotSettled;
             }
             sleep(self.request.probe.interval).await;
         }
     }
 
     /// Waits for the end of the series. Where too many failed that is never: the alarm comes instead.
-    pub(super) async fn await_probes(&mut self) -> Event {
+    pub(super) async fn await_probes(&mut self) -> ProbesAnswer {
         let most = self.request.probe.max_failures;
         let passed = |progress: &Progress| progress.complete && progress.counted_failures <= most;
         if self.wait_for(passed).await.is_none() {
-            return Event::ProbesFailed;
+            return ProbesAnswer::Failed;
         }
-        let Some(problem) = self.slowness() else { return Event::ProbesPassed };
+        let Some(problem) = self.slowness() else { return ProbesAnswer::Passed };
         self.last_error = Some(problem);
-        Event::TooSlow
+        ProbesAnswer::TooSlow
     }
 
     /// Why the new side is too slow, if that was asked.
@@ -223,11 +221,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         })
     }
 
-    pub(super) async fn stop_probes(&mut self) -> Event {
+    pub(super) async fn stop_probes(&mut self) {
         if let Some(session) = self.session.take() {
             session.end().await;
         }
-        Event::Saved
     }
 }
 

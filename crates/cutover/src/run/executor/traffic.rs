@@ -2,7 +2,8 @@
 
 use super::Executor;
 use crate::balancer::{Balancer, BalancerError, LANDING, ineligible_reason};
-use crate::machine::{Event, Listener, Place, Route};
+use crate::machine::question::{Eligibility, ListenersRead, TargetHealth, Unreadable, WriteAnswer};
+use crate::machine::{Listener, Place, Route};
 use crate::probe::Clients;
 use crate::run::budget::{READ_TIMEOUT, ROLLBACK_BUDGET, WRITE_GUARD, needed};
 use crate::run::idle::WAKE_LIMIT;
@@ -27,10 +28,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         None
     }
 
-    pub(super) async fn read_listeners(&mut self) -> Event {
+    pub(super) async fn read_listeners(&mut self) -> Result<ListenersRead, Unreadable> {
         let stack = self.stack.clone();
         let Some(listeners) = self.look(stack.balancer.listeners()).await else {
-            return Event::Unreadable;
+            return Err(Unreadable);
         };
         for (name, state) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
             if let Some(problem) = state.problem() {
@@ -48,11 +49,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             Place::Absent => Place::Absent,
             Place::Unknown => Place::Unknown,
         };
-        Event::Listeners(listeners.prod.place(), dev)
+        Ok(ListenersRead { prod: listeners.prod.place(), dev })
     }
 
     /// Wakes the environment where it sleeps, and looks whether it may get traffic.
-    pub(super) async fn inspect(&mut self, color: Color) -> Event {
+    pub(super) async fn inspect(&mut self, color: Color) -> Eligibility {
         let stack = self.stack.clone();
         let balancer = &stack.balancer;
         // A plan changes nothing.
@@ -60,7 +61,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             && let Err(problem) = self.wake(color).await
         {
             self.last_error = Some(problem);
-            return Event::Ineligible;
+            return Eligibility::Ineligible;
         }
         let reading = async {
             let other = color.other();
@@ -81,11 +82,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             });
             Ok((releases, problem))
         };
-        let Some((releases, problem)) = self.look(reading).await else { return Event::Unreadable };
+        let Some((releases, problem)) = self.look(reading).await else { return Eligibility::Unreadable };
         self.live.edit(|record| record.releases = releases);
-        let Some(problem) = problem else { return Event::Eligible };
+        let Some(problem) = problem else { return Eligibility::Eligible };
         self.last_error = Some(problem);
-        Event::Ineligible
+        Eligibility::Ineligible
     }
 
     /// Wakes the environment where it sleeps, in the time that the rest of the run leaves.
@@ -103,30 +104,30 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
     }
 
     /// Whether every environment that a route reaches has healthy targets.
-    pub(super) async fn check_health(&mut self, route: Route) -> Event {
-        let event = self.see_health(route).await;
-        if event != Event::Healthy {
+    pub(super) async fn check_health(&mut self, route: Route) -> TargetHealth {
+        let health = self.read_health(route).await;
+        if health != TargetHealth::Healthy {
             self.unhealthy.clone_from(&self.last_error);
         }
-        event
+        health
     }
 
-    async fn see_health(&mut self, route: Route) -> Event {
+    async fn read_health(&mut self, route: Route) -> TargetHealth {
         let stack = self.stack.clone();
         for color in Color::ALL.into_iter().filter(|color| route.reaches(*color)) {
             let Some(health) = self.look(stack.balancer.health(color)).await else {
-                return Event::Unreadable;
+                return TargetHealth::Unreadable;
             };
             if health.healthy() == 0 {
                 self.last_error = Some(format!("{color}: {health}"));
-                return Event::Unhealthy;
+                return TargetHealth::Unhealthy;
             }
         }
-        Event::Healthy
+        TargetHealth::Healthy
     }
 
     /// Waits until the only side that prod could go to has a healthy target, while there is time to go there.
-    pub(super) async fn await_healthy(&mut self, route: Route) -> Event {
+    pub(super) async fn await_healthy(&mut self, route: Route) -> TargetHealth {
         let end = self.deadline.checked_sub(ROLLBACK_BUDGET).unwrap_or(self.deadline);
         let until = end.min(Instant::now() + self.request.settle_limit);
         self.live.edit(|record| {
@@ -134,18 +135,18 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         });
         self.live.transition();
         loop {
-            let event = self.check_health(route).await;
-            if event == Event::Healthy || Instant::now() + HEALTH_PAUSE > until {
-                return event;
+            let health = self.check_health(route).await;
+            if health == TargetHealth::Healthy || Instant::now() + HEALTH_PAUSE > until {
+                return health;
             }
             sleep(HEALTH_PAUSE).await;
         }
     }
 
     /// Writes a listener, if the lease certainly outlives the write and its landing.
-    pub(super) async fn write(&mut self, listener: Listener, route: Route) -> Event {
+    pub(super) async fn write(&mut self, listener: Listener, route: Route) -> WriteAnswer {
         let Some(lease) = &self.lease else {
-            return Event::LeaseLost;
+            return WriteAnswer::NoLease;
         };
         if lease.remaining() < WRITE_GUARD
             && let Err(error) = lease.renew().await
@@ -153,7 +154,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             self.last_error = Some(error.to_string());
         }
         if lease.remaining() < WRITE_GUARD {
-            return Event::LeaseLost;
+            return WriteAnswer::NoLease;
         }
         // Only the way forward splits prod.
         let to = route.whole().or_else(|| self.state?.swap().1).unwrap_or(Color::Blue);
@@ -167,12 +168,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             result: WriteResult::Pending,
         });
         let written = self.stack.balancer.write(listener, route).await;
-        let (event, result) = match &written {
-            Ok(()) => (Event::WriteDone, WriteResult::Done),
-            Err(error) if error.rejected => (Event::WriteRejected, WriteResult::Rejected),
+        let (answer, result) = match &written {
+            Ok(()) => (WriteAnswer::Done, WriteResult::Done),
+            Err(error) if error.rejected => (WriteAnswer::Rejected, WriteResult::Rejected),
             Err(_) => {
                 self.unknown_write_at = Some(Instant::now());
-                (Event::WriteUnknown, WriteResult::Unknown)
+                (WriteAnswer::Unknown, WriteResult::Unknown)
             }
         };
         self.last_error = written.err().map(|error| error.to_string());
@@ -181,7 +182,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             let back = self.state.is_some_and(|state| state.phase() == Phase::RollBack);
             self.sent = Some((back, Instant::now()));
         }
-        event
+        answer
     }
 
     /// Microseconds since the run's begin.
@@ -189,10 +190,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    pub(super) async fn await_quiet(&mut self) -> Event {
+    pub(super) async fn await_quiet(&mut self) {
         if let Some(unknown_write_at) = self.unknown_write_at.take() {
             sleep_until(unknown_write_at + LANDING).await;
         }
-        Event::QuietElapsed
     }
 }

@@ -1,7 +1,9 @@
-//! The modelled system: listeners, health, ledger, and the invocations. What may happen next, and what comes of it.
+//! The modelled system: listeners, health, ledger and invocations; what may happen next, and what comes of it.
 
-use super::{checks, effects};
-use cutover::machine::{Asked, Effect, Event, Finish, Kind, Listener, Route, State, Subject};
+use super::{answers, checks};
+use cutover::machine::{
+    Alarm, Answer, Asked, Finish, Interrupt, Kind, Listener, Next, Question, Route, Signal, State, Subject,
+};
 use model::Color;
 use model::record::Outcome;
 use stateright::{Model, Property};
@@ -20,19 +22,19 @@ pub struct Setup {
 pub struct Budget {
     /// Invocations that are killed.
     pub crashes: u8,
-    /// Calls that fail, in every way that they can.
+    /// Calls that fail, in every possible way.
     pub faults: u8,
     /// Changes of a side's health.
     pub flips: u8,
-    /// Failing probes, a deadline that comes near.
+    /// Alarms of failing probes or a near deadline.
     pub alarms: u8,
-    /// Leases that are not renewed in time though their holder lives.
+    /// Leases that are not renewed in time although their holder is alive.
     pub losses: u8,
-    /// Rules that somebody deletes by hand.
+    /// Rules that a person deletes.
     pub deletions: u8,
-    /// Writes of prod that the load balancer follows late.
+    /// Writes of prod that the load balancer applies late.
     pub lags: u8,
-    /// Persons who tell a run to abort.
+    /// Aborts that a person asks for.
     pub aborts: u8,
 }
 
@@ -52,14 +54,14 @@ impl Budget {
     ];
 }
 
-/// An error in what surrounds the machine.
+/// An error in the surroundings of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// Health is not read: every side counts as healthy.
     NoHealthGuard,
     /// The lease may expire while a write can still land.
     LeaseShorterThanWrite,
-    /// The lease is taken though someone holds it.
+    /// The lease is acquired although another holder has it.
     NoLease,
     /// A write that was not answered counts as done.
     UnknownIsDone,
@@ -67,17 +69,17 @@ pub enum Mutant {
     NoQuiet,
     /// The intent is not written before the first write.
     NoIntent,
-    /// Interrupted runs are not looked after.
+    /// Interrupted runs are not recovered.
     NoRecovery,
     /// The new side counts as verified before it was.
     VerifiedTooEarly,
-    /// A record is written over though it is final.
+    /// A record is overwritten although it is final.
     NoConditionalRecord,
-    /// An interrupted run is put right without taking over its record first.
+    /// An interrupted run is recovered before its record is taken over.
     NoTakeOver,
-    /// A record is taken over though it was written under a later lease.
+    /// A record is taken over although it was written under a later lease.
     NoEpoch,
-    /// A split prod is read as if green, which all of it was before, still had all.
+    /// A split prod is read as if green, where all of it was before, still had all of it.
     SplitIsWhole,
     /// A step of a shift looks at the health of the new side alone.
     HalfHealthGuard,
@@ -87,7 +89,7 @@ pub enum Mutant {
     NoSettling,
     /// An interrupted run is read with its sides exchanged.
     SubjectTurned,
-    /// What a person says is not heard.
+    /// An abort is ignored.
     DeafToAborts,
 }
 
@@ -121,7 +123,7 @@ pub struct Record {
     /// The lease under which it was last written.
     pub epoch: u8,
     pub outcome: Option<Outcome>,
-    /// What it was about to write, once it was.
+    /// The swap that it was about to write, after that is recorded.
     pub intent: Option<Subject>,
 }
 
@@ -130,11 +132,11 @@ pub struct Record {
 pub struct Lock {
     /// The invocation that holds it, and its id.
     pub holder: Option<(usize, usize)>,
-    /// Whether nobody may take it over yet.
+    /// Whether no other invocation may take it over yet.
     pub live: bool,
-    /// How often it was taken.
+    /// How often it was acquired.
     pub epoch: u8,
-    /// Ids of holders before that never gave it back.
+    /// Ids of earlier holders that never released it.
     pub interrupted: Vec<usize>,
 }
 
@@ -143,22 +145,22 @@ pub struct Lock {
 pub struct Process {
     pub id: usize,
     pub state: State,
-    /// The lease that it took.
+    /// The epoch of its lease.
     pub epoch: u8,
-    /// What is being done.
-    pub pending: Option<Effect>,
+    /// The question that waits for its answer.
+    pub pending: Option<Question>,
     pub crashed: bool,
-    /// It knows that its lease is lost, and has not told the machine yet.
+    /// Its lease is lost, and the machine does not know that yet.
     pub lost: bool,
     /// Its writes that may still land.
     pub late: Vec<(Listener, Route)>,
     /// The route all of whose sides it saw healthy, if it did nothing since.
     pub fresh: Option<Route>,
-    /// The id of the interrupted run that it puts right.
+    /// The id of the interrupted run that it recovers.
     pub subject: Option<usize>,
     /// Where prod was before the run that was interrupted when this one took the lease, and had not verified the new side.
     pub unfinished_from: Option<Color>,
-    /// It was told to abort before the new side was verified.
+    /// A person aborted it before the new side was verified.
     pub aborted: bool,
 }
 
@@ -194,10 +196,10 @@ pub struct System {
 pub enum Action {
     /// An invocation begins.
     Start(usize),
-    /// The pending effect comes to this; see [`effects::outcomes`].
-    Do(usize, effects::Way),
-    /// Something that nobody asked for.
-    Alarm(usize, Event),
+    /// The pending question is answered in this way.
+    Do(usize, answers::Way),
+    /// A signal arrives.
+    Signal(usize, Signal),
     /// The invocation is killed.
     Crash(usize),
     /// A late write lands.
@@ -210,7 +212,7 @@ pub enum Action {
     Lose(usize),
     /// The lease is free for others.
     Expire,
-    /// Somebody deletes a listener's rule by hand.
+    /// A person deletes a listener's rule.
     Delete(Listener),
     /// All of the load balancer follows.
     Follow,
@@ -245,21 +247,38 @@ impl Process {
         self.pending.is_some() || self.crashed || self.state.finish().is_some()
     }
 
-    /// Tells the machine, and takes up what it asks for next.
-    pub fn tell(&mut self, event: Event) {
-        let (state, effects) = self.state.step(event);
-        self.state = state;
-        // Between an answer and the next effect there is at most one that is answered.
-        match effects.iter().find(|effect| effect.answers()) {
-            Some(effect) => self.pending = Some(*effect),
-            None if state.finish().is_some() => self.pending = None,
-            None => {}
+    /// Begins: takes up the first question.
+    fn begin(&mut self) {
+        self.go_on(self.state);
+    }
+
+    /// Gives the machine an answer, and takes up what comes next.
+    pub fn answer(&mut self, answer: Answer) {
+        self.go_on(self.state.answer(answer));
+    }
+
+    /// Gives the machine a signal, and takes up what comes next.
+    pub fn interrupt(&mut self, signal: Signal) {
+        match self.state.interrupt(signal) {
+            Interrupt::Remembered(state) => {
+                assert_eq!(state.next(), self.state.next(), "{signal:?} is remembered, and changes what comes next");
+                self.state = state;
+            }
+            Interrupt::CalledOff(state) => self.go_on(state),
         }
+    }
+
+    fn go_on(&mut self, state: State) {
+        self.state = state;
+        self.pending = match state.next() {
+            Next::Ask(question) => Some(question),
+            Next::Finish(_) => None,
+        };
     }
 }
 
 impl System {
-    /// An action in words, for a counterexample.
+    /// A description of an action, for a counterexample.
     pub fn describe(&self, action: Action) -> String {
         let System { prod, dev, .. } = self;
         let what = match action {
@@ -271,7 +290,7 @@ impl System {
 }
 
 impl Setup {
-    /// Whether nothing was released yet: a first release names the environment that becomes prod.
+    /// The environment that becomes prod, if nothing was released yet.
     pub fn is_first_release(&self) -> Option<Color> {
         self.asked[0].to.filter(|_| self.asked[0].kind == Kind::Reconcile)
     }
@@ -296,8 +315,8 @@ impl Setup {
         }
     }
 
-    /// Whether the lease may become free for others: its holder is gone or knows that it is lost, and no write of its
-    /// can land any more.
+    /// Whether the lease may become free for others: its holder has ended or has lost it, and none of the holder's writes can
+    /// take effect any more.
     fn may_expire(&self, system: &System) -> bool {
         let Some((holder, _)) = system.lock.holder.filter(|_| system.lock.live) else {
             return false;
@@ -323,31 +342,31 @@ impl Setup {
             actions.push(Action::Crash(number));
         }
         if process.lost {
-            actions.push(Action::Alarm(number, Event::LeaseLost));
+            actions.push(Action::Signal(number, Signal::Alarm(Alarm::LeaseLost)));
         } else if system.budget.losses > 0 && system.lock.holder.is_some_and(|(holder, _)| holder == number) {
             actions.push(Action::Lose(number));
         }
         if system.budget.alarms > 0 {
             if process.state.counts_probes() {
-                actions.push(Action::Alarm(number, Event::ProbesFailed));
+                actions.push(Action::Signal(number, Signal::Alarm(Alarm::ProbesFailed)));
             }
-            actions.push(Action::Alarm(number, Event::DeadlineNear));
+            actions.push(Action::Signal(number, Signal::Alarm(Alarm::DeadlineNear)));
         }
         if system.budget.aborts > 0 {
-            actions.push(Action::Alarm(number, Event::Aborted));
+            actions.push(Action::Signal(number, Signal::Alarm(Alarm::Aborted)));
         }
     }
 
     pub fn after(&self, system: &System, action: Action) -> Option<System> {
         let mut next = system.clone();
         match action {
-            Action::Start(number) => next.processes[number].tell(Event::Start),
-            Action::Do(number, way) => effects::perform(self, &mut next, number, way)?,
-            Action::Alarm(number, event) => {
+            Action::Start(number) => next.processes[number].begin(),
+            Action::Do(number, way) => answers::perform(self, &mut next, number, way)?,
+            Action::Signal(number, signal) => {
                 let process = &mut next.processes[number];
-                match event {
-                    Event::LeaseLost => process.lost = false,
-                    Event::Aborted => {
+                match signal {
+                    Signal::Alarm(Alarm::LeaseLost) => process.lost = false,
+                    Signal::Alarm(Alarm::Aborted) => {
                         next.budget.aborts -= 1;
                         process.aborted = !process.state.verified();
                         if self.mutant == Some(Mutant::DeafToAborts) {
@@ -356,7 +375,7 @@ impl Setup {
                     }
                     _ => next.budget.alarms -= 1,
                 }
-                process.tell(event);
+                process.interrupt(signal);
             }
             Action::Crash(number) => {
                 next.budget.crashes -= 1;
@@ -364,7 +383,7 @@ impl Setup {
             }
             Action::Land(number, position) => {
                 let (listener, route) = next.processes[number].late.remove(position);
-                effects::land(&mut next, number, listener, route);
+                answers::land(&mut next, number, listener, route);
             }
             Action::Vanish(number, position) => {
                 next.processes[number].late.remove(position);
@@ -406,7 +425,7 @@ impl Model for Setup {
         for (number, process) in system.processes.iter().enumerate() {
             Self::process_actions(system, number, actions);
             if process.is_active() {
-                let ways = effects::ways(self, system, number);
+                let ways = answers::ways(self, system, number);
                 actions.extend(ways.into_iter().map(|way| Action::Do(number, way)));
             }
         }

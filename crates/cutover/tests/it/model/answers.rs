@@ -1,138 +1,158 @@
-//! What can come of each effect, and what it does to the system.
+//! What can come of each question, and what it does to the system.
 
 use super::checks;
 use super::system::{Mutant, Process, Record, Setup, System, index};
-use cutover::machine::{Asked, Effect, Event, Kind, Listener, Place, Route, Subject, WayBack};
+use cutover::machine::question::{
+    BaselineAnswer, ClaimAnswer, Eligibility, GateAnswer, HoldAnswer, LeaseAnswer, LedgerDown, ListenersRead,
+    ProbesAnswer, Saved, StoredRun, TargetHealth, Unreadable, WayBack, WriteAnswer,
+};
+use cutover::machine::{Answer, Ask as _, Asked, Kind, Listener, Place, Question, Route, Signal, Subject};
 use model::Color;
 use model::record::Outcome;
 
-/// In which way an effect is done.
+/// What happens to the call that a question stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
-    /// As it should be.
+    /// It succeeds.
     Well,
-    /// It fails, and nothing happened.
+    /// It fails without effect.
     Failed,
-    /// It fails, and happened all the same.
+    /// It reports an error, and took effect.
     Happened,
-    /// It fails, and may happen later.
+    /// It reports an error, and may take effect later.
     Late,
-    /// It is refused for good.
+    /// It is refused, and never takes effect.
     Rejected,
 }
 
-/// The ways in which the pending effect can be done now. All but the first cost a fault.
+/// What can happen to the pending question now. All but the first cost a fault.
 pub fn ways(setup: &Setup, system: &System, number: usize) -> Vec<Way> {
     let process = &system.processes[number];
-    let Some(effect) = process.pending else { return Vec::new() };
-    if effect == Effect::AwaitQuiet && !process.late.is_empty() && setup.mutant != Some(Mutant::NoQuiet) {
+    let Some(question) = process.pending else { return Vec::new() };
+    let quiet = matches!(question, Question::AwaitQuiet(_));
+    if quiet && !process.late.is_empty() && setup.mutant != Some(Mutant::NoQuiet) {
         return Vec::new();
     }
-    let settles = matches!(effect, Effect::AwaitSettle | Effect::AwaitHold(_));
+    let settles = matches!(question, Question::AwaitSettle(_) | Question::AwaitHold(_));
     if settles && system.lagging && setup.mutant != Some(Mutant::NoSettling) {
         return Vec::new();
     }
     let mut ways = vec![Way::Well];
     if system.budget.faults > 0 {
-        ways.extend_from_slice(match effect {
-            Effect::Write(..) => &[Way::Failed, Way::Happened, Way::Late, Way::Rejected],
-            Effect::AcquireLease
-            | Effect::Claim
-            | Effect::SaveIntent
-            | Effect::SaveVerified
-            | Effect::SaveRecovered(_)
-            | Effect::SaveOutcome(_)
-            | Effect::Release => &[Way::Failed, Way::Happened],
-            Effect::LoadRun
-            | Effect::FindWayBack(_)
-            | Effect::FindLastProd
-            | Effect::ReadListeners
-            | Effect::Inspect(_)
-            | Effect::CheckHealth(_)
-            | Effect::Gate(_)
-            | Effect::AwaitBaseline => &[Way::Failed],
-            _ => &[],
+        ways.extend_from_slice(match question {
+            Question::Write(_) => &[Way::Failed, Way::Happened, Way::Late, Way::Rejected],
+            Question::AcquireLease(_)
+            | Question::Claim(_)
+            | Question::SaveIntent(_)
+            | Question::SaveVerified(_)
+            | Question::SaveRecovered(_)
+            | Question::SaveOutcome(_)
+            | Question::Release(_) => &[Way::Failed, Way::Happened],
+            Question::LoadRun(_)
+            | Question::FindWayBack(_)
+            | Question::FindLastProd(_)
+            | Question::ReadListeners(_)
+            | Question::Inspect(_)
+            | Question::CheckHealth(_)
+            | Question::Gate(_)
+            | Question::AwaitBaseline(_) => &[Way::Failed],
+            Question::AwaitHold(_)
+            | Question::AwaitPromotion(_)
+            | Question::AwaitSettle(_)
+            | Question::AwaitHealthy(_)
+            | Question::AwaitProbes(_)
+            | Question::AwaitQuiet(_) => &[],
         });
     }
     ways
 }
 
-/// Does the pending effect and tells the machine.
+/// Answers the pending question in this way.
 pub fn perform(setup: &Setup, system: &mut System, number: usize, way: Way) -> Option<()> {
-    let effect = system.processes[number].pending?;
+    let question = system.processes[number].pending?;
     if way != Way::Well {
         system.budget.faults = system.budget.faults.checked_sub(1)?;
     }
-    let fresh = system.processes[number].fresh.take();
-    let event = match effect {
-        Effect::LoadRun => load_run(system, number, way),
-        Effect::AcquireLease => acquire(setup, system, number, way),
-        Effect::Claim => claim(setup, system, number, way),
-        Effect::FindWayBack(_) | Effect::FindLastProd if way == Way::Failed => Event::LedgerDown,
-        Effect::FindWayBack(side) => Event::WayBack(side.or(system.way_back).map(|to| WayBack { to, replaced: false })),
-        Effect::FindLastProd if setup.mutant == Some(Mutant::LastProdIsDev) => {
-            Event::LastProd(system.last_prod.map(Color::other))
-        }
-        Effect::FindLastProd => Event::LastProd(system.last_prod),
-        Effect::ReadListeners if way == Way::Failed => Event::Unreadable,
-        Effect::ReadListeners => {
-            Event::Listeners(read_prod(setup, system), system.dev.map_or(Place::Absent, Place::At))
-        }
-        Effect::Inspect(color) if way == Way::Well && system.healthy[index(color)] => Event::Eligible,
-        Effect::Inspect(_) => Event::Ineligible,
-        Effect::Gate(_) if way == Way::Failed => Event::GateFailed,
-        Effect::Gate(_) => Event::GatePassed,
-        Effect::AwaitBaseline if way == Way::Failed => Event::BaselineFailed,
-        Effect::AwaitBaseline => Event::BaselinePassed,
-        Effect::CheckHealth(route) => check_health(setup, system, number, route, way),
-        Effect::Write(listener, route) => write(setup, system, number, (listener, route), way, fresh),
-        Effect::AwaitHold(_) => Event::HoldElapsed,
-        Effect::AwaitPromotion => Event::Promoted,
-        Effect::AwaitSettle => Event::SettleElapsed,
-        Effect::AwaitHealthy(route) => {
-            let healthy =
-                Color::ALL.into_iter().filter(|color| route.reaches(*color)).all(|color| system.healthy[index(color)]);
-            if healthy { Event::Healthy } else { Event::Unhealthy }
-        }
-        Effect::AwaitProbes => {
-            if let Some(to) = system.processes[number].state.swap().1 {
-                system.legitimate[index(to)] = true;
-            }
-            Event::ProbesPassed
-        }
-        Effect::AwaitQuiet => Event::QuietElapsed,
-        Effect::SaveIntent => save_intent(setup, system, number, way),
-        Effect::SaveVerified => save(system, number, way, |record| {
-            if let Some(intent) = &mut record.intent {
-                intent.verified = true;
-            }
-        }),
-        Effect::SaveRecovered(outcome) => save_recovered(setup, system, number, outcome, way),
-        Effect::SaveOutcome(outcome) => save_outcome(setup, system, number, outcome, way),
-        Effect::Release => release(system, number, way),
-        Effect::StartProbes | Effect::StopProbes | Effect::Finish(_) => return None,
-    };
-    system.processes[number].tell(event);
+    match answer(setup, system, number, question, way) {
+        Some(answer) => system.processes[number].answer(answer),
+        None => system.processes[number].interrupt(Signal::Promoted),
+    }
     Some(())
 }
 
-fn load_run(system: &System, number: usize, way: Way) -> Event {
+/// The answer to a question; `None` if only a promotion ends it.
+fn answer(setup: &Setup, system: &mut System, number: usize, question: Question, way: Way) -> Option<Answer> {
+    let fresh = system.processes[number].fresh.take();
+    let failed = way == Way::Failed;
+    Some(match question {
+        Question::LoadRun(it) => it.answer(load_run(system, number, way)),
+        Question::AcquireLease(it) => it.answer(acquire(setup, system, number, way)),
+        Question::Claim(it) => it.answer(claim(setup, system, number, way)),
+        Question::FindWayBack(it) if failed => it.answer(Err(LedgerDown)),
+        Question::FindWayBack(it) => it.answer(Ok(it.0.or(system.way_back).map(|to| WayBack { to, replaced: false }))),
+        Question::FindLastProd(it) if failed => it.answer(Err(LedgerDown)),
+        Question::FindLastProd(it) if setup.mutant == Some(Mutant::LastProdIsDev) => {
+            it.answer(Ok(system.last_prod.map(Color::other)))
+        }
+        Question::FindLastProd(it) => it.answer(Ok(system.last_prod)),
+        Question::ReadListeners(it) if failed => it.answer(Err(Unreadable)),
+        Question::ReadListeners(it) => it.answer(Ok(ListenersRead {
+            prod: read_prod(setup, system),
+            dev: system.dev.map_or(Place::Absent, Place::At),
+        })),
+        Question::Inspect(it) if !failed && system.healthy[index(it.0)] => it.answer(Eligibility::Eligible),
+        Question::Inspect(it) => it.answer(Eligibility::Ineligible),
+        Question::Gate(it) => it.answer(if failed { GateAnswer::Failed } else { GateAnswer::Passed }),
+        Question::AwaitBaseline(it) => it.answer(if failed { BaselineAnswer::Failed } else { BaselineAnswer::Passed }),
+        Question::CheckHealth(it) => it.answer(check_health(setup, system, number, it.0, way)),
+        Question::Write(it) => it.answer(write(setup, system, number, (it.0, it.1), way, fresh)),
+        Question::AwaitHold(it) => it.answer(HoldAnswer::Elapsed),
+        Question::AwaitPromotion(_) => return None,
+        Question::AwaitSettle(it) => it.answer(()),
+        Question::AwaitHealthy(it) => {
+            let reached = Color::ALL.into_iter().filter(|color| it.0.reaches(*color));
+            let healthy = reached.into_iter().all(|color| system.healthy[index(color)]);
+            it.answer(if healthy { TargetHealth::Healthy } else { TargetHealth::Unhealthy })
+        }
+        Question::AwaitProbes(it) => {
+            if let Some(to) = system.processes[number].state.swap().1 {
+                system.legitimate[index(to)] = true;
+            }
+            it.answer(ProbesAnswer::Passed)
+        }
+        Question::AwaitQuiet(it) => it.answer(()),
+        Question::SaveIntent(it) => it.answer(save_intent(setup, system, number, way)),
+        Question::SaveVerified(it) => it.answer(save(system, number, way, |record| {
+            if let Some(intent) = &mut record.intent {
+                intent.verified = true;
+            }
+        })),
+        Question::SaveRecovered(it) => it.answer(save_recovered(setup, system, number, it.0, way)),
+        Question::SaveOutcome(it) => it.answer(save_outcome(setup, system, number, it.0, way)),
+        Question::Release(it) => {
+            release(system, number, way);
+            it.answer(())
+        }
+    })
+}
+
+fn load_run(system: &System, number: usize, way: Way) -> Result<StoredRun, LedgerDown> {
     let record = system.records[system.processes[number].id];
     match record {
-        _ if way == Way::Failed => Event::LedgerDown,
-        Record { exists: false, .. } => Event::RunAbsent,
-        Record { outcome: Some(_), .. } => Event::RunFinal,
-        _ => Event::RunUnfinished,
+        _ if way == Way::Failed => Err(LedgerDown),
+        Record { exists: false, .. } => Ok(StoredRun::Absent),
+        Record { outcome: Some(_), .. } => Ok(StoredRun::Final),
+        _ => Ok(StoredRun::Unfinished),
     }
 }
 
-fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
+fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Result<LeaseAnswer, LedgerDown> {
     if way == Way::Failed {
-        return Event::LedgerDown;
+        return Err(LedgerDown);
     }
     let held = system.lock.holder.is_some() && system.lock.live;
     if held && setup.mutant != Some(Mutant::NoLease) {
-        return if way == Way::Well { Event::LeaseHeld } else { Event::LedgerDown };
+        return if way == Way::Well { Ok(LeaseAnswer::Held) } else { Err(LedgerDown) };
     }
     let id = system.processes[number].id;
     if let Some((_, before)) = system.lock.holder
@@ -150,18 +170,23 @@ fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event
     };
     system.processes[number].unfinished_from = system.lock.interrupted.iter().find_map(unfinished);
     if way == Way::Happened {
-        return Event::LedgerDown;
+        return Err(LedgerDown);
     }
     if setup.mutant == Some(Mutant::NoRecovery) {
-        return Event::LeaseTaken(None);
+        return Ok(LeaseAnswer::Acquired(None));
     }
     let interrupted = system.lock.interrupted.clone();
-    find_interrupted(setup, system, number, &interrupted).map_or(Event::LedgerDown, Event::LeaseTaken)
+    find_interrupted(setup, system, number, &interrupted).map(LeaseAnswer::Acquired)
 }
 
-/// The interrupted run that has to be put right; the others are closed, as they had not written anything. All are taken
-/// over, so that whoever began them cannot go on. An error where a later lease is found: this one is lost.
-fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[usize]) -> Result<Option<Subject>, ()> {
+/// The interrupted run that has to be recovered. The others are closed, because they had not written anything. All records are
+/// taken over, so that their writers cannot go on. An error if a later lease is found: then this one is lost.
+fn find_interrupted(
+    setup: &Setup,
+    system: &mut System,
+    number: usize,
+    ids: &[usize],
+) -> Result<Option<Subject>, LedgerDown> {
     let mut subject = None;
     for id in ids {
         if !adopt(setup, system, number, *id)? {
@@ -189,8 +214,8 @@ fn find_interrupted(setup: &Setup, system: &mut System, number: usize, ids: &[us
     Ok(subject)
 }
 
-/// Takes over a record; whether it was not final.
-fn adopt(setup: &Setup, system: &mut System, number: usize, id: usize) -> Result<bool, ()> {
+/// Takes over a record. Returns whether it was not final.
+fn adopt(setup: &Setup, system: &mut System, number: usize, id: usize) -> Result<bool, LedgerDown> {
     let epoch = system.processes[number].epoch;
     let record = &mut system.records[id];
     let no_take_over = setup.mutant == Some(Mutant::NoTakeOver);
@@ -198,7 +223,7 @@ fn adopt(setup: &Setup, system: &mut System, number: usize, id: usize) -> Result
         return Ok(false);
     }
     if record.epoch > epoch && setup.mutant != Some(Mutant::NoEpoch) {
-        return Err(());
+        return Err(LedgerDown);
     }
     record.exists = true;
     if !no_take_over {
@@ -207,23 +232,23 @@ fn adopt(setup: &Setup, system: &mut System, number: usize, id: usize) -> Result
     Ok(true)
 }
 
-fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
+fn claim(setup: &Setup, system: &mut System, number: usize, way: Way) -> Result<ClaimAnswer, LedgerDown> {
     let id = system.processes[number].id;
     if way == Way::Failed {
-        return Event::LedgerDown;
+        return Err(LedgerDown);
     }
     if !system.records[id].exists {
         system.records[id].exists = true;
         system.records[id].epoch = system.processes[number].epoch;
-        return if way == Way::Well { Event::Claimed } else { Event::LedgerDown };
+        return if way == Way::Well { Ok(ClaimAnswer::Created) } else { Err(LedgerDown) };
     }
     if way == Way::Happened {
-        return Event::LedgerDown;
+        return Err(LedgerDown);
     }
     if system.processes[number].subject.is_some() {
-        return Event::ClaimTaken(None);
+        return Ok(ClaimAnswer::Taken(None));
     }
-    find_interrupted(setup, system, number, &[id]).map_or(Event::LedgerDown, Event::ClaimTaken)
+    find_interrupted(setup, system, number, &[id]).map(ClaimAnswer::Taken)
 }
 
 fn read_prod(setup: &Setup, system: &System) -> Place<Route> {
@@ -234,12 +259,12 @@ fn read_prod(setup: &Setup, system: &System) -> Place<Route> {
     }
 }
 
-fn check_health(setup: &Setup, system: &mut System, number: usize, route: Route, way: Way) -> Event {
+fn check_health(setup: &Setup, system: &mut System, number: usize, route: Route, way: Way) -> TargetHealth {
     if setup.mutant == Some(Mutant::NoHealthGuard) {
-        return Event::Healthy;
+        return TargetHealth::Healthy;
     }
     if way == Way::Failed {
-        return Event::Unreadable;
+        return TargetHealth::Unreadable;
     }
     let is_healthy = |color: Color| system.healthy[index(color)];
     let looked_at = |color: &Color| match system.processes[number].state.swap().1 {
@@ -247,13 +272,13 @@ fn check_health(setup: &Setup, system: &mut System, number: usize, route: Route,
         _ => route.reaches(*color),
     };
     if !Color::ALL.into_iter().filter(looked_at).all(is_healthy) {
-        return Event::Unhealthy;
+        return TargetHealth::Unhealthy;
     }
-    // What was not looked at was not seen healthy.
+    // Only an environment whose health was read counts as seen healthy.
     if Color::ALL.into_iter().filter(|color| route.reaches(*color)).all(is_healthy) {
         system.processes[number].fresh = Some(route);
     }
-    Event::Healthy
+    TargetHealth::Healthy
 }
 
 fn write(
@@ -263,9 +288,9 @@ fn write(
     (listener, route): (Listener, Route),
     way: Way,
     fresh: Option<Route>,
-) -> Event {
+) -> WriteAnswer {
     if system.processes[number].lost {
-        return Event::LeaseLost;
+        return WriteAnswer::NoLease;
     }
     if listener == Listener::Prod && fresh != Some(route) {
         system.violated = Some(checks::HEALTHY);
@@ -273,9 +298,9 @@ fn write(
     match way {
         Way::Well => {
             land(system, number, listener, route);
-            Event::WriteDone
+            WriteAnswer::Done
         }
-        Way::Rejected => Event::WriteRejected,
+        Way::Rejected => WriteAnswer::Rejected,
         Way::Failed | Way::Happened | Way::Late => {
             if way == Way::Happened {
                 land(system, number, listener, route);
@@ -283,12 +308,12 @@ fn write(
             if way == Way::Late {
                 system.processes[number].late.push((listener, route));
             }
-            if setup.mutant == Some(Mutant::UnknownIsDone) { Event::WriteDone } else { Event::WriteUnknown }
+            if setup.mutant == Some(Mutant::UnknownIsDone) { WriteAnswer::Done } else { WriteAnswer::Unknown }
         }
     }
 }
 
-/// A write takes effect. Only whoever has the lease may cause that.
+/// A write takes effect. Only the holder of the lease may cause that.
 pub fn land(system: &mut System, number: usize, listener: Listener, route: Route) {
     if system.lock.holder.is_none_or(|(holder, _)| holder != number) {
         system.violated = Some(checks::ONE_WRITER);
@@ -306,46 +331,46 @@ pub fn land(system: &mut System, number: usize, listener: Listener, route: Route
     }
 }
 
-/// Changes the record, unless it is final by now.
-fn save(system: &mut System, number: usize, way: Way, change: impl FnOnce(&mut Record)) -> Event {
+/// Changes the record, unless it is final or taken over.
+fn save(system: &mut System, number: usize, way: Way, change: impl FnOnce(&mut Record)) -> Saved {
     let Process { id, epoch, .. } = system.processes[number];
     let record = &mut system.records[id];
     if way == Way::Failed {
-        return Event::SaveFailed;
+        return Saved::Failed;
     }
     if record.outcome.is_some() || (record.exists && record.epoch != epoch) {
-        return Event::SaveTaken;
+        return Saved::Taken;
     }
     record.exists = true;
     record.epoch = epoch;
     change(record);
-    if way == Way::Well { Event::Saved } else { Event::SaveFailed }
+    if way == Way::Well { Saved::Done } else { Saved::Failed }
 }
 
-fn save_intent(setup: &Setup, system: &mut System, number: usize, way: Way) -> Event {
+fn save_intent(setup: &Setup, system: &mut System, number: usize, way: Way) -> Saved {
     let (Some(from), Some(to)) = system.processes[number].state.swap() else {
-        return Event::SaveFailed;
+        return Saved::Failed;
     };
     if setup.mutant == Some(Mutant::NoIntent) {
-        return Event::Saved;
+        return Saved::Done;
     }
     let verified = setup.mutant == Some(Mutant::VerifiedTooEarly);
     let intent = Subject { from, to, verified };
-    let event = save(system, number, way, |record| record.intent = Some(intent));
+    let saved = save(system, number, way, |record| record.intent = Some(intent));
     if system.records[system.processes[number].id].intent == Some(intent) {
         system.last_intent = Some(system.processes[number].id);
     }
-    event
+    saved
 }
 
-/// Where prod may be from now on, by the run of this process: it had read prod just before.
+/// Notes where prod may be from now on. The run of this process has just read prod.
 fn settle(system: &mut System, number: usize, outcome: Outcome, swap: Option<(Color, Color)>) {
     let prod = system.processes[number].state.listeners().0.and_then(Route::whole);
     if matches!(outcome, Outcome::Done | Outcome::RolledBack | Outcome::Held) && prod.is_some() {
         system.last_prod = prod;
     }
     let Some((from, to)) = swap else {
-        // A first release, or a rule that was made again.
+        // A first release, or a rule that was created again.
         if let (Outcome::Done, Some(prod), [false, false]) = (outcome, prod, system.legitimate) {
             system.legitimate[index(prod)] = true;
         }
@@ -374,38 +399,38 @@ fn settle(system: &mut System, number: usize, outcome: Outcome, swap: Option<(Co
     system.way_back = Some(from);
 }
 
-fn save_recovered(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Event {
+fn save_recovered(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Saved {
     let Process { subject, epoch, .. } = system.processes[number];
-    let Some(id) = subject else { return Event::Saved };
+    let Some(id) = subject else { return Saved::Done };
     if way == Way::Failed {
-        return Event::SaveFailed;
+        return Saved::Failed;
     }
     let record = &mut system.records[id];
     match record.outcome {
-        None if record.epoch != epoch && setup.mutant != Some(Mutant::NoTakeOver) => return Event::SaveTaken,
+        None if record.epoch != epoch && setup.mutant != Some(Mutant::NoTakeOver) => return Saved::Taken,
         None => record.outcome = Some(outcome),
-        // It failed, and that stays.
+        // A failed outcome stays.
         Some(Outcome::Failed) => {}
         Some(_) if setup.mutant == Some(Mutant::NoConditionalRecord) => {}
-        Some(_) => return Event::SaveTaken,
+        Some(_) => return Saved::Taken,
     }
     let swap = record.intent.map(|intent| (intent.from, intent.to));
     settle(system, number, outcome, swap);
     if way == Way::Happened {
-        return Event::SaveFailed;
+        return Saved::Failed;
     }
     system.processes[number].subject = None;
     system.last_intent = system.last_intent.filter(|last| *last != id);
-    Event::Saved
+    Saved::Done
 }
 
-fn save_outcome(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Event {
+fn save_outcome(setup: &Setup, system: &mut System, number: usize, outcome: Outcome, way: Way) -> Saved {
     let id = system.processes[number].id;
     let before = system.records[id].outcome;
     if setup.mutant == Some(Mutant::NoConditionalRecord) {
         system.records[id].outcome = None;
     }
-    let event = save(system, number, way, |record| record.outcome = Some(outcome));
+    let saved = save(system, number, way, |record| record.outcome = Some(outcome));
     let after = system.records[id].outcome;
     if before.is_some() && before != after {
         system.violated = Some(checks::ONE_OUTCOME);
@@ -415,10 +440,10 @@ fn save_outcome(setup: &Setup, system: &mut System, number: usize, outcome: Outc
         let intent = system.records[id].intent.map(|intent| (intent.from, intent.to));
         settle(system, number, outcome, intent);
     }
-    event
+    saved
 }
 
-/// What a run says at its end has to be so.
+/// Checks what a run reports at its end.
 fn check_claims(system: &mut System, number: usize, outcome: Outcome) {
     let process = &system.processes[number];
     let Asked { kind, .. } = process.state.asked();
@@ -427,7 +452,7 @@ fn check_claims(system: &mut System, number: usize, outcome: Outcome) {
         system.violated = Some(checks::FOLLOWED);
     }
     let plain = kind == Kind::Rollback && outcome == Outcome::Done;
-    // If there is a rule at all.
+    // Without a rule there is nothing to compare.
     let elsewhere = |from| system.prod.is_some_and(|prod| prod != Route::All(from));
     if plain && process.unfinished_from.is_some_and(elsewhere) {
         system.violated = Some(checks::AWAY);
@@ -437,12 +462,11 @@ fn check_claims(system: &mut System, number: usize, outcome: Outcome) {
     }
 }
 
-fn release(system: &mut System, number: usize, way: Way) -> Event {
+fn release(system: &mut System, number: usize, way: Way) {
     let ours = system.lock.holder.is_some_and(|(holder, _)| holder == number);
     if ours && way != Way::Failed {
         system.lock.holder = None;
         system.lock.live = false;
         system.lock.interrupted.clear();
     }
-    Event::Released
 }
