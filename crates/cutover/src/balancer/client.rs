@@ -1,4 +1,4 @@
-//! The load balancer and ECS on AWS. Must not decide anything: it reads, writes, and tells errors apart.
+//! The load balancer and ECS on AWS. Must not decide anything: it reads, writes, and classifies errors.
 
 use super::{Balancer, BalancerError, Health, Service};
 use crate::config::Config;
@@ -74,7 +74,7 @@ impl Balancer for AwsBalancer {
         let doing = format!("read {color}'s service");
         let answer = request.send().await.map_err(|error| not_known(failed(&doing, &error)))?;
         if answer.services().is_empty() && answer.failures().is_empty() {
-            // One that is gone is among the failures:
+            // A deleted service is among the failures:
             // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
             let cause = "the answer names neither a service nor a failure".to_owned();
             return Err(not_known(BalancerError { doing, cause, rejected: false }));
@@ -113,7 +113,7 @@ impl Balancer for AwsBalancer {
     }
 }
 
-/// What was not read is neither well nor ill.
+/// An error of a read says nothing about the state.
 fn not_known(error: BalancerError) -> BalancerError {
     BalancerError { cause: format!("{}; so it is not known how it is", error.cause), ..error }
 }
@@ -129,10 +129,10 @@ fn began(service: &aws_sdk_ecs::types::Service) -> Option<Timestamp> {
     Timestamp::from_second(newest.secs()).ok()
 }
 
-/// Why a service is not steady. One deployment with all tasks running is not enough: that is also so after the circuit
-/// breaker went back, hence the roll-out state.
+/// Why a service is not stable. One deployment with all tasks running is not enough, because that is also the state
+/// after the circuit breaker rolled back. The roll-out state shows the difference.
 fn not_stable(service: &aws_sdk_ecs::types::Service) -> Option<String> {
-    // A deployment that failed and has no tasks left is history: ECS may go on listing it.
+    // ECS may list a failed deployment without tasks for some time. It is ignored.
     let is_history = |deployment: &&Deployment| {
         deployment.status() != Some("PRIMARY")
             && deployment.rollout_state() == Some(&DeploymentRolloutState::Failed)

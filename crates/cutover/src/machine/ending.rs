@@ -92,7 +92,8 @@ impl State {
         self.survive_wrong_answer()
     }
 
-    /// Goes to a recorded end all the same. Each stage goes to a later one, so that this ends even if every answer is wrong.
+    /// Goes to a recorded end in spite of the error. Each stage goes to a later one, so that this ends even if every
+    /// answer is wrong.
     pub(super) fn survive_wrong_answer(&mut self) -> Next {
         let reason = Reason::WrongAnswer;
         match self.stage {

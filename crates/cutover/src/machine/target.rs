@@ -1,39 +1,40 @@
-//! Where the listeners have to point, and in which order they are written. Must not know how far a run is.
+//! Where the listeners have to point, and the order of the writes. Must not know how far a run is.
 
 use super::{Listener, Place, Route};
 use model::Color;
 
-/// What a run is working towards.
+/// What a run works towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Goal {
-    /// Dev to the old side, then prod to the new side, in steps where that was asked for. The last prod write is the
-    /// commit point: a crash before it is put right by sending everybody to where all were.
+    /// Dev to the old side, then prod to the new side, in steps if the request has a shift. The last write of prod is
+    /// the commit point: if the run crashes before it, the next run sends all traffic back.
     Forward,
     /// Prod to the old side, then dev to the new side.
     Back,
-    /// Prod stays where it is; dev to the other side. A prod that is split, or has no rule, goes to its fallback.
+    /// Prod stays where it is, and dev goes to the other side. If prod is split or has no rule, it goes to its
+    /// fallback.
     Hold,
 }
 
 /// What to do next for a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextWrite {
-    /// It is not known where the listeners point.
+    /// Read the listeners, because it is not known where they point.
     Read,
     /// Make this listener send its requests there.
     Write(Listener, Route),
-    /// They are as they should be.
+    /// Nothing: the listeners are at the goal.
     Reached,
 }
 
-/// What a goal is about.
+/// The values that a goal needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// From which side to which; none where traffic is not moved.
+    /// From which side to which side traffic moves; `None` if it does not move.
     pub swap: Option<(Color, Color)>,
-    /// The percentage of prod that the new side should get now, on the way forward.
+    /// The percentage of prod that the new side gets now, on the way forward.
     pub share: u8,
-    /// Where a prod goes that is to be held, and is split or has no rule.
+    /// Where prod goes if it is split or has no rule, and the goal is to hold.
     pub fallback: Color,
 }
 
@@ -48,7 +49,7 @@ impl Goal {
             (Self::Back, Some((from, to))) => {
                 first([(Listener::Prod, prod.at(), Route::All(from)), (Listener::Dev, dev, Route::All(to))])
             }
-            // Without a swap there is nothing to go forward or back to.
+            // Without a swap, forward and back mean the same as hold.
             (Self::Hold | Self::Forward | Self::Back, _) if prod == Place::Unknown => NextWrite::Read,
             (Self::Hold | Self::Forward | Self::Back, _) => {
                 let side = prod.at().and_then(Route::whole).unwrap_or(plan.fallback);
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prod_without_a_rule_gets_one_to_its_refuge_and_then_dev() {
+    fn a_prod_without_a_rule_gets_one_to_its_fallback_and_then_dev() {
         let nowhere = Plan { swap: None, fallback: Blue, ..PLAN };
         assert_eq!(Goal::Hold.next(nowhere, Place::Absent, Place::Absent), write(Listener::Prod, Blue));
         let made = Place::At(Route::All(Blue));

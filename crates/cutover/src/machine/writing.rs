@@ -74,7 +74,7 @@ impl State {
         match health {
             TargetHealth::Healthy => self.ask(Write(Listener::Prod, route)),
             TargetHealth::Unreadable if self.try_again() => self.ask(CheckHealth(route)),
-            // A health that cannot be read is not a bad health, so it has a reason of its own.
+            // A health that cannot be read is not a bad health, so the reason is another one.
             TargetHealth::Unreadable => self.cannot_take_traffic(route, Reason::NotRead),
             TargetHealth::Unhealthy => self.cannot_take_traffic(route, Reason::Unhealthy),
         }

@@ -31,41 +31,58 @@ pub(super) struct Executor<B, S: ObjectStore, C> {
     live: Live<S>,
     lease: Option<Lease<S>>,
     session: Option<Session>,
-    /// The interrupted run that has to be put right.
+    /// The interrupted run that has to be recovered.
     interrupted: Option<Interrupted<S>>,
-    /// What the id's record said before this run.
+    /// The record that the id had before this run.
     stored: Option<Record>,
-    /// The version that must answer once settled.
+    /// The version that must answer after the load balancer has settled.
     expected: Option<String>,
-    /// What probes due now may answer.
+    /// What probes that are due now may answer.
     expect: Expect,
-    /// When prod was last sent to one side, and whether that was the way back.
-    sent: Option<(bool, Instant)>,
-    /// The addresses that did not follow when they should have, and whether on the way back.
-    behind: Option<(bool, Vec<String>)>,
-    /// What runs where a rollback would go, if that was never live.
+    /// The last write of prod.
+    last_prod_write: Option<ProdWrite>,
+    /// The addresses that did not follow a write of prod in time.
+    late: Option<LateAddresses>,
+    /// The release that runs in the target of a rollback, if that release was never live.
     replaced: Option<String>,
-    /// Why the side that prod was to be sent to could not take it, the last time.
+    /// Why the environment that prod had to go to could not take traffic, the last time.
     unhealthy: Option<String>,
-    /// What people tell this run.
+    /// The commands that people give this run.
     steering: Option<Steering>,
-    /// When the last write ended whose fate is not known.
+    /// When the last write with an unknown result ended.
     unknown_write_at: Option<Instant>,
-    /// The latest thing that went wrong, in words.
+    /// The latest error.
     last_error: Option<String>,
     /// Why prod cannot be probed at all.
     cannot_probe: Option<String>,
-    /// The state of the machine as last noted.
+    /// The state of the machine, as last noted.
     state: Option<State>,
-    /// What had gone wrong when the machine last gave a reason.
+    /// The error that was the latest when the machine last gave a reason.
     cause: Option<String>,
-    /// Other runs that have ended, of which nobody may have been told.
+    /// Other runs that have ended, for which no notification may have been sent.
     ended: Vec<Record>,
-    /// Whether this one was told of.
-    told: bool,
+    /// Whether the notification of this run is sent.
+    notified: bool,
 }
 
-/// An interrupted run. Without a writer where its record is final: it failed, and that stays in the record.
+/// A write of prod that the load balancer has to follow.
+#[derive(Clone, Copy)]
+struct ProdWrite {
+    /// Whether it is on the way back.
+    back: bool,
+    /// When it was done.
+    at: Instant,
+}
+
+/// Addresses of the load balancer that did not follow a write of prod in time.
+pub(super) struct LateAddresses {
+    /// Whether the write was on the way back.
+    pub(super) back: bool,
+    /// The addresses.
+    pub(super) addresses: Vec<String>,
+}
+
+/// An interrupted run. It has no writer if its record is final: then the run failed, and the record stays as it is.
 struct Interrupted<S> {
     record: Record,
     writer: Option<RecordWriter<S>>,
@@ -96,8 +113,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             stored: None,
             expected: None,
             expect: Expect::default(),
-            sent: None,
-            behind: None,
+            last_prod_write: None,
+            late: None,
             replaced: None,
             unhealthy: None,
             steering: None,
@@ -107,21 +124,21 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             state: None,
             cause: None,
             ended: Vec::new(),
-            told: false,
+            notified: false,
         }
     }
 
-    /// How far the probes are, where there are any.
+    /// The progress of the probes, if there are any.
     pub(super) fn progress(&self) -> Option<watch::Receiver<Progress>> {
         self.session.as_ref().map(Session::progress)
     }
 
-    /// Until when the lease holds, where there is one.
+    /// Until when the lease is valid, if there is one.
     pub(super) fn lease_watch(&self) -> Option<watch::Receiver<Option<Instant>>> {
         self.lease.as_ref().map(Lease::watch)
     }
 
-    /// What people tell this run, once it has a record.
+    /// The commands that people give this run, after it has a record.
     pub(super) fn steering_watch(&self) -> Option<watch::Receiver<Option<Given>>> {
         self.steering.as_ref().map(Steering::watch)
     }
@@ -246,12 +263,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    /// Tells of every run that this one brought to its end, once. While the lease is held, so that the next run knows
-    /// whether it came to that.
+    /// Sends the notification of every run that this run has ended, once. Does so while the lease is held, so that the
+    /// next run knows whether it was sent.
     async fn notify(&mut self) {
         let mut ended = std::mem::take(&mut self.ended);
         let own = self.live.snapshot();
-        if own.outcome.is_some() && !std::mem::replace(&mut self.told, true) {
+        if own.outcome.is_some() && !std::mem::replace(&mut self.notified, true) {
             ended.push(own);
         }
         self.stack.notify(&ended, self.deadline).await;
@@ -262,7 +279,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         loaded.or_else(|| self.stored.take()).unwrap_or_else(|| self.unrecorded(state))
     }
 
-    /// The answer where no outcome could be recorded.
+    /// The answer if no outcome could be recorded.
     fn unrecorded(&self, state: &State) -> Record {
         let outcome = if state.wrote() { Outcome::Failed } else { Outcome::Refused };
         self.conclude(outcome);
@@ -278,7 +295,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         let seen = messages::Seen {
             cause: self.cause.as_deref(),
             replaced: self.replaced.as_deref(),
-            behind: self.behind.as_ref(),
+            late: self.late.as_ref(),
             unhealthy: self.unhealthy.as_deref(),
             now: self.live.newest_probe(),
         };
@@ -291,7 +308,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         });
     }
 
-    /// Waits for a read, but not for ever; none where it failed.
+    /// Waits for a read, up to a time limit. Returns `None` if it failed.
     async fn read<T, E: std::fmt::Display>(&self, reading: impl Future<Output = Result<T, E>>) -> Option<T> {
         match tokio::time::timeout(budget::READ_TIMEOUT, reading).await {
             Ok(Ok(value)) => Some(value),

@@ -1,4 +1,5 @@
-//! Looks at a stack: who is prod and dev, how both environments are, what ran last. Writes nothing.
+//! Reads the status of a stack: which environment is prod and dev, the state of both environments, and the last run.
+//! Writes nothing.
 
 use super::{Stack, budget};
 use crate::balancer::{Balancer, BalancerError};
@@ -12,7 +13,7 @@ use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Longest time for an environment to tell its version.
+/// Longest time for an environment to report its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The state of the stack, as far as it can be read.
@@ -75,7 +76,7 @@ async fn environment<B: Balancer, S: ObjectStore, C: Clients>(
             status.desired = Some(service.desired);
             status.running = Some(service.running);
             status.steady = service.not_stable.is_none();
-            let not_stable = service.not_stable.map(|why| format!("{color}'s service is not steady: {why}"));
+            let not_stable = service.not_stable.map(|why| format!("{color}'s service is not stable: {why}"));
             problems.extend(not_stable);
             status.version = version;
         }

@@ -29,11 +29,11 @@ const READING: [&str; 5] = ["status", "sleep", "abort", "pause", "promote"];
 pub enum Fault {
     /// An error; nothing happened and nothing will.
     Lost,
-    /// An error; it happened all the same.
+    /// An error, but the write takes effect.
     Unanswered,
     /// An error; it happens after so many milliseconds, within the landing time.
     Lands(u64),
-    /// An error that leaves no doubt.
+    /// An error after which the write certainly has no effect.
     Rejected,
     /// It takes so many milliseconds.
     Slow(u64),
@@ -49,7 +49,7 @@ pub struct World {
 pub struct State {
     pub prod: Route,
     pub dev: Color,
-    /// Listeners whose rule somebody deleted, or nobody made yet.
+    /// Listeners without a rule.
     pub absent: Vec<Listener>,
     pub healthy: BTreeMap<Color, u32>,
     pub versions: BTreeMap<Color, &'static str>,
@@ -81,7 +81,7 @@ pub struct State {
     pub samples_fail: bool,
     /// Writes that were issued.
     pub writes: Vec<(Listener, Route)>,
-    /// Runs that were told of, each as often as it was, with what was told.
+    /// Notifications of runs, each as often as it was sent.
     pub told: Vec<(String, Outcome)>,
     /// What the engine did that it must never do.
     pub violations: Vec<String>,
@@ -111,7 +111,7 @@ pub struct View {
     outage: Option<Range<Instant>>,
 }
 
-/// Who is told of runs that have ended.
+/// Receives the notifications of runs that have ended.
 #[derive(Debug)]
 struct Heard(Arc<World>);
 

@@ -1,4 +1,4 @@
-//! Effects on the ledger: the lease and the records.
+//! Answers the questions about the ledger: the lease and the records.
 
 use super::{Executor, Interrupted, Steering};
 use crate::balancer::Balancer;
@@ -19,7 +19,7 @@ use model::{Record, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Pause between two looks at a lease that may expire.
+/// Pause between two reads of a lease that may expire.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
@@ -59,7 +59,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    /// Takes the lease. A reconcile waits for one that is not renewed to expire: its holder may be dead.
+    /// Acquires the lease. If the current holder does not renew it, the holder may be dead, and a reconcile waits until
+    /// the lease expires.
     async fn take_lease(&self) -> Result<Lease<S>, LeaseError> {
         let ledger = &self.stack.ledger;
         let mut seen: Option<Box<Holder>> = None;
@@ -78,9 +79,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    /// The interrupted run that has to be put right. Its record is taken over, and those that had written nothing are
-    /// closed, even before they had a record: whoever began them may live, and must not go on. One that has ended was
-    /// interrupted before it gave the lease back, and perhaps before anybody was told.
+    /// Finds the interrupted run that has to be recovered, and takes its record over. Closes the records of the runs
+    /// that had written nothing, even those that had no record yet: their processes may be alive, and must not go on. A
+    /// run that has ended was interrupted before it released the lease, and perhaps before its notification was sent.
     async fn find_interrupted(&mut self, ids: &[String]) -> Result<Option<Subject>, RecordError> {
         for id in ids {
             let mut run = self.adopt(id).await?;
@@ -91,7 +92,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             if run.record.wrote && run.subject().is_some() && self.interrupted.is_none() {
                 self.interrupted = Some(run);
             } else {
-                let message = "It was interrupted before it wrote anything.";
+                let message = "Interrupted before it wrote anything.";
                 self.close(&mut run, Outcome::Refused, message).await?;
             }
         }
@@ -101,7 +102,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Ok(self.interrupted.as_ref().and_then(Interrupted::subject))
     }
 
-    /// Takes over a run that has not ended; one without a record gets one. Without a writer where it has ended.
+    /// Takes over the record of a run that has not ended. A run without a record gets one. The result has no writer if
+    /// the run has ended.
     async fn adopt(&self, id: &str) -> Result<Interrupted<S>, RecordError> {
         let ledger = &self.stack.ledger;
         let (me, epoch) = self.live.edit(|record| (record.writer.clone(), record.epoch));
@@ -114,7 +116,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             let mut writer = ledger.create();
             match writer.save(&record).await {
                 Ok(()) => (record, writer),
-                // It had just begun after all.
+                // The run has created its record in the meantime.
                 Err(RecordError::Taken(_)) => match ledger.adopt(id, &me, epoch).await? {
                     Some(adopted) => adopted,
                     None => return Err(RecordError::Gone { id: id.to_owned() }),
@@ -127,10 +129,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Ok(Interrupted { record, writer })
     }
 
-    /// The last run that wrote, where it did not come to an end.
+    /// Finds the last run that wrote a listener, if that run did not end well.
     async fn find_failed(&self) -> Result<Option<Interrupted<S>>, RecordError> {
         let records = self.stack.ledger.list(SEARCHED).await?;
-        // A reconcile that put a run right since is newer, and tells so.
+        // A reconcile that has recovered the run is newer, and names it.
         let last = records.into_iter().find(|record| record.wrote || !record.recovered.is_empty());
         let Some(record) = last.filter(|record| matches!(record.outcome, None | Some(Outcome::Failed))) else {
             return Ok(None);
@@ -174,7 +176,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
                 if self.lease.is_none() {
                     return Ok(ClaimAnswer::Taken(None));
                 }
-                // Not in the lease's memory where somebody deleted that: look after it all the same.
+                // If a person deleted the lease, the lease does not name this run. The run still has to be recovered.
                 match self.find_interrupted_unless_known(&id).await {
                     Ok(subject) => return Ok(ClaimAnswer::Taken(subject)),
                     Err(error) => error,
@@ -192,8 +194,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         self.find_interrupted(&[id.to_owned()]).await
     }
 
-    /// Where the last cutover came from, however it ended, or the interrupted one from this side: and whether that side runs
-    /// another release by now.
+    /// Finds where the last cutover came from, whatever its outcome, or uses the given environment. Also finds whether
+    /// that environment runs another release now.
     pub(super) async fn find_way_back(&mut self, side: Option<Color>) -> Result<Option<WayBack>, LedgerDown> {
         let records = match self.stack.ledger.list(SEARCHED).await {
             Ok(records) => records,
@@ -210,7 +212,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         let live = last.releases.old.filter(|_| last.from == Some(to));
         let version = last.versions.old.clone().unwrap_or_default();
         let stack = self.stack.clone();
-        // What cannot be read is looked at again before anything is written.
+        // A read that fails is repeated before anything is written.
         let runs = self.look(stack.balancer.service(to)).await.and_then(|service| service.release);
         let replaced = live.is_some() && runs.is_some() && live != runs;
         if let (true, Some(live), Some(runs)) = (replaced, live, runs) {
@@ -220,7 +222,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Ok(Some(WayBack { to, replaced }))
     }
 
-    /// Where prod was when a run last decided that.
+    /// Finds where prod was at the end of the last run that decided that.
     pub(super) async fn find_last_prod(&mut self) -> Result<Option<Color>, LedgerDown> {
         let decided =
             |record: &&Record| matches!(record.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held));
@@ -260,8 +262,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         saved
     }
 
-    /// Writes the record, and where listeners were written tries for as long as there is time: what users got does not
-    /// depend on the ledger. Each write names the version that it replaces, so it cannot undo what anybody decided since.
+    /// Writes the record. If listeners were written, tries for as long as there is time, because what users get does
+    /// not depend on the ledger. Each write names the version that it replaces, so it cannot undo a later change.
     async fn save_patiently(&mut self) -> Saved {
         loop {
             let saved = self.save().await;
@@ -283,11 +285,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             return Saved::Done;
         };
         let message = match outcome {
-            Outcome::Done => "It was interrupted after it had verified the new side, and brought to its end.",
-            Outcome::Held => {
-                "It was interrupted; traffic stays on the new side because the old has no healthy targets."
-            }
-            _ => "It was interrupted, and traffic was sent back to where it was.",
+            Outcome::Done => "Interrupted after it had verified the new side, and completed by the next run.",
+            Outcome::Held => "Interrupted; traffic stays on the new side because the old side has no healthy targets.",
+            _ => "Interrupted, and traffic was sent back to where it was.",
         };
         if let Some(state) = &self.state {
             let (prod, dev) = state.listeners();
@@ -296,7 +296,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         match self.close(&mut run, outcome, message).await {
             Ok(()) => {
                 self.live.edit(|record| record.recovered.push(run.record.id.clone()));
-                // One that had ended before, as failed, was told of then.
+                // The notification of a run that had failed before was sent at that time.
                 if run.writer.is_some() {
                     self.ended.push(run.record);
                 }
@@ -319,7 +319,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         self.conclude(outcome);
         let saved = self.save_patiently().await;
         if saved != Saved::Done {
-            // It is not the outcome as long as the ledger does not hold it.
+            // Without a record in the ledger there is no outcome.
             self.live.edit(|record| record.outcome = None);
         }
         saved

@@ -1,6 +1,6 @@
-//! Effects on the probes.
+//! Answers the questions about the probes, and starts and stops the probes of prod.
 
-use super::Executor;
+use super::{Executor, LateAddresses, ProdWrite};
 use crate::balancer::Balancer;
 use crate::machine::question::{BaselineAnswer, GateAnswer, HoldAnswer, ProbesAnswer};
 use crate::probe::{Clients, Control, Expect, Follow, Progress, Session, Site, Spec, Tally, Versions, is_plausible};
@@ -45,7 +45,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    /// All probes of the gate have to succeed, and to tell one version.
+    /// Probes the environment through dev. All probes have to succeed, and to report one version.
     pub(super) async fn gate(&mut self, color: Color) -> GateAnswer {
         self.expected.clone_from(&self.request.probe.version.value);
         let count = self.request.gate.count;
@@ -57,7 +57,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             let control = Control { phase: Phase::Gate, verifying: true, ..Control::default() };
             let session = Session::start(client, spec, control);
             let mut progress = session.progress();
-            // An error would say that the series is gone, but the session holds it.
+            // An error would mean that the series was dropped, but the session keeps it.
             let _ = progress.wait_for(|progress| progress.complete).await;
             let tally = session.end().await;
             self.live.edit(|record| record.gate = Some(tally.counts()));
@@ -74,7 +74,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         GateAnswer::Passed
     }
 
-    /// Begins to probe prod; the baseline fails where that cannot be done.
+    /// Begins to probe prod. If that is not possible, the baseline fails.
     pub(super) async fn start_probes(&mut self) {
         self.last_error = None;
         if let Some(client) = self.open(Site::Prod).await {
@@ -120,7 +120,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         BaselineAnswer::Failed
     }
 
-    /// What probes may answer in a phase: nothing can be said if both sides tell the same version, or the new one none.
+    /// What probes may answer in a phase. Nothing can be expected if both environments report the same version, or if
+    /// the new one reports none.
     pub(super) fn expected_of_probes(&mut self, phase: Phase) -> Expect {
         let (new, old) = (self.expected.clone(), self.live.edit(|record| record.versions.old.clone()));
         let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Expect::Anything };
@@ -135,28 +136,25 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             None if back => return Expect::Anything,
             old => Versions { new, old },
         };
-        let since = match self.sent {
-            Some((way, since)) if way == back => since,
-            _ => {
-                let now = Instant::now();
-                self.sent = Some((back, now));
-                now
-            }
+        let write = match self.last_prod_write {
+            Some(write) if write.back == back => write,
+            _ => ProdWrite { back, at: Instant::now() },
         };
+        self.last_prod_write = Some(write);
         let away = !back && self.request.op == Op::Rollback;
-        Expect::Follow(Follow { versions, since, limit: self.request.settle_limit, back, away })
+        Expect::Follow(Follow { versions, since: write.at, limit: self.request.settle_limit, back, away })
     }
 
-    /// Waits until every address of the load balancer follows the last write, or should have.
+    /// Waits until every address of the load balancer follows the last write, or until the time for that is over.
     pub(super) async fn await_settle(&mut self) {
         sleep(self.request.settle).await;
         let Expect::Follow(Follow { since, limit, back, .. }) = self.expect else { return };
         let until = if back {
-            // Traffic is on its way back already: what is left is to say so.
+            // The write back is done. The rest of the time is for the report.
             let end = self.deadline.checked_sub(budget::AFTER_SETTLING).unwrap_or(self.deadline);
             end.min(since + limit)
         } else {
-            // So that the probes that do not follow by then fail.
+            // After that limit, the probes that do not follow fail.
             let probe = &self.request.probe;
             since + limit + probe.timeout + 2 * probe.interval
         };
@@ -165,13 +163,13 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             && let Some(session) = &self.session
         {
             let tally = session.tally();
-            let behind: Vec<String> = tally.behind(back).into_iter().map(str::to_owned).collect();
-            self.last_error = Some(format!("{} did not follow within {} s", behind.join(", "), limit.as_secs()));
-            self.behind = Some((back, behind));
+            let addresses: Vec<String> = tally.behind(back).into_iter().map(str::to_owned).collect();
+            self.last_error = Some(format!("{} did not follow within {} s", addresses.join(", "), limit.as_secs()));
+            self.late = Some(LateAddresses { back, addresses });
         }
     }
 
-    /// Waits for the time of a step of the shift, and until the answers show its share.
+    /// Waits for the duration of a step of the shift, and until the answers show its share.
     pub(super) async fn await_hold(&mut self, step: u8) -> HoldAnswer {
         let Some(step) = self.request.shift.get(usize::from(step)).copied() else { return HoldAnswer::Elapsed };
         let began = Instant::now();
@@ -194,7 +192,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    /// Waits for the end of the series. Where too many failed that is never: the alarm comes instead.
+    /// Waits for the end of the series. If too many probes fail, the alarm comes first and ends this wait.
     pub(super) async fn await_probes(&mut self) -> ProbesAnswer {
         let most = self.request.probe.max_failures;
         let passed = |progress: &Progress| progress.complete && progress.counted_failures <= most;
@@ -206,7 +204,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         ProbesAnswer::TooSlow
     }
 
-    /// Why the new side is too slow, if that was asked.
+    /// Why the new side is too slow, if the request limits that.
     fn slowness(&self) -> Option<String> {
         let report = self.session.as_ref()?.tally().report(None);
         let (before, after) = (report.before, report.after);

@@ -1,6 +1,6 @@
-//! Effects on the load balancer and its services.
+//! Answers the questions about the load balancer and its services.
 
-use super::Executor;
+use super::{Executor, ProdWrite};
 use crate::balancer::{Balancer, BalancerError, LANDING, ineligible_reason};
 use crate::machine::question::{Eligibility, ListenersRead, TargetHealth, Unreadable, WriteAnswer};
 use crate::machine::{Listener, Place, Route};
@@ -14,11 +14,11 @@ use model::request::Op;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Time between two looks whether a side has become healthy.
+/// Time between two reads of the health of an environment.
 const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
-    /// Reads, but not for ever; what went wrong is remembered.
+    /// Reads, up to a time limit, and keeps the error.
     pub(super) async fn look<T>(&mut self, reading: impl Future<Output = Result<T, BalancerError>>) -> Option<T> {
         self.last_error = Some(match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(value)) => return Some(value),
@@ -52,7 +52,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Ok(ListenersRead { prod: listeners.prod.place(), dev })
     }
 
-    /// Wakes the environment where it sleeps, and looks whether it may get traffic.
+    /// Wakes the environment if it sleeps, and checks whether it may get traffic.
     pub(super) async fn inspect(&mut self, color: Color) -> Eligibility {
         let stack = self.stack.clone();
         let balancer = &stack.balancer;
@@ -89,7 +89,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Eligibility::Ineligible
     }
 
-    /// Wakes the environment where it sleeps, in the time that the rest of the run leaves.
+    /// Wakes the environment if it sleeps, in the time that the rest of the run leaves.
     async fn wake(&mut self, color: Color) -> Result<(), String> {
         let stack = self.stack.clone();
         let Some(tasks) = stack.asleep(color).await? else { return Ok(()) };
@@ -103,7 +103,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         Err(format!("{color} slept, and its tasks are not all healthy yet"))
     }
 
-    /// Whether every environment that a route reaches has healthy targets.
+    /// Reads whether every environment that a route reaches has healthy targets.
     pub(super) async fn check_health(&mut self, route: Route) -> TargetHealth {
         let health = self.read_health(route).await;
         if health != TargetHealth::Healthy {
@@ -126,12 +126,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         TargetHealth::Healthy
     }
 
-    /// Waits until the only side that prod could go to has a healthy target, while there is time to go there.
+    /// Waits until the only environment that prod can go to has a healthy target, while there is time for the write.
     pub(super) async fn await_healthy(&mut self, route: Route) -> TargetHealth {
         let end = self.deadline.checked_sub(ROLLBACK_BUDGET).unwrap_or(self.deadline);
         let until = end.min(Instant::now() + self.request.settle_limit);
         self.live.edit(|record| {
-            record.message = format!("It cannot go back yet: {route} has no healthy target. It waits for that.");
+            record.message = format!("Waiting to go back: {route} has no healthy target yet.");
         });
         self.live.transition();
         loop {
@@ -143,7 +143,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         }
     }
 
-    /// Writes a listener, if the lease certainly outlives the write and its landing.
+    /// Writes a listener, if the lease is certainly valid until the write cannot take effect any more.
     pub(super) async fn write(&mut self, listener: Listener, route: Route) -> WriteAnswer {
         let Some(lease) = &self.lease else {
             return WriteAnswer::NoLease;
@@ -156,7 +156,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         if lease.remaining() < WRITE_GUARD {
             return WriteAnswer::NoLease;
         }
-        // Only the way forward splits prod.
+        // Only the way forward splits prod, so a split goes to the new side.
         let to = route.whole().or_else(|| self.state?.swap().1).unwrap_or(Color::Blue);
         let number = self.live.writing(ListenerWrite {
             listener,
@@ -180,12 +180,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
         self.live.wrote(number, self.elapsed_us(), result);
         if listener == Listener::Prod && result != WriteResult::Rejected {
             let back = self.state.is_some_and(|state| state.phase() == Phase::RollBack);
-            self.sent = Some((back, Instant::now()));
+            self.last_prod_write = Some(ProdWrite { back, at: Instant::now() });
         }
         answer
     }
 
-    /// Microseconds since the run's begin.
+    /// Microseconds since the beginning of the run.
     fn elapsed_us(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }

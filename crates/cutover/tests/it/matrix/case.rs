@@ -30,7 +30,7 @@ const ID: &str = "the-cutover";
 const FUNCTION_TIMEOUT: Duration = Duration::from_mins(2);
 /// Time in which late things happen and leases expire.
 const PAUSE: Duration = Duration::from_mins(2);
-/// Outcomes that somebody wants to be told of.
+/// Outcomes that need a notification.
 const TOLD: [Outcome; 4] = [Outcome::Done, Outcome::RolledBack, Outcome::Held, Outcome::Failed];
 
 /// What came of one case.
