@@ -1,4 +1,6 @@
-//! What the model checker cannot explore: answers that do not belong to the question.
+//! What the model checker cannot explore: answers that do not belong to the question, and answers at random.
+
+mod walk;
 
 use super::question::*;
 use super::{Answer, Asked, Finish, Kind, Next, Place, Reason, Route, Shift, State};
