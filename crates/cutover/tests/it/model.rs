@@ -4,15 +4,18 @@
 
 mod answers;
 mod checks;
+mod faults;
+mod records;
 mod system;
 
 use cutover::machine::{Asked, Kind, Shift};
+use faults::{Budget, Mutant};
 use model::Color;
 use model::request::OnFail;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
 use std::time::Instant;
-use system::{Budget, Mutant, Setup};
+use system::Setup;
 
 const fn asked(kind: Kind, to: Option<Color>) -> Asked {
     Asked { kind, to, expect: None, on_fail: OnFail::Rollback, shift: Shift::NONE, force: false }

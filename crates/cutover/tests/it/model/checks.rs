@@ -1,7 +1,8 @@
 //! The promises, as properties of a state of the system.
 
 use super::answers::{self, Way};
-use super::system::{Action, Budget, Mutant, Process, Setup, System, ended_well, index};
+use super::faults::{Budget, Mutant};
+use super::system::{Action, Process, Setup, System, ended_well, index};
 use cutover::machine::{Asked, Finish, Kind, Route, Shift};
 use model::Color;
 use model::record::Outcome;
