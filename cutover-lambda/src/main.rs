@@ -1,13 +1,13 @@
-//! The Lambda function: reads its configuration once, hands every event to the library, and tells of what ended. Must not
+//! The Lambda function: reads its configuration once, passes every event to the library, and sends notifications. Must not
 //! decide anything.
 
 use aws::clock::Clock;
 use aws::{account_of, ca_bundle, install_tls, sdk_config};
-use cutover::audience::{Audience, Telling};
 use cutover::balancer::AwsBalancer;
 use cutover::config::Config;
 use cutover::events::EventBus;
 use cutover::metrics::log_line;
+use cutover::notifier::{Notification, Notifier};
 use cutover::probe::{HttpClients, HttpOptions};
 use cutover::run::Stack;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -19,39 +19,39 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
-/// Kept free before the function's deadline, for the answer itself.
+/// Time reserved before the function's deadline to return the answer.
 const LAST_SECOND: Duration = Duration::from_secs(1);
 
-/// What is made once for each process.
+/// Resources that are created once per process.
 struct Function {
     config: Config,
     balancer: AwsBalancer,
     store: Arc<S3Store>,
     clients: HttpClients,
-    audience: Arc<Outside>,
+    notifier: Arc<MetricsAndEvents>,
 }
 
-/// Metrics and the event bus.
+/// Sends metrics and events.
 #[derive(Debug)]
-struct Outside {
+struct MetricsAndEvents {
     stack: String,
     bus: Option<EventBus>,
 }
 
-impl Audience for Outside {
-    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a> {
+impl Notifier for MetricsAndEvents {
+    fn notify<'a>(&'a self, record: &'a Record) -> Notification<'a> {
         Box::pin(async move {
             if let Some(line) = log_line(&self.stack, record) {
                 println!("{line}");
             }
             if let Some(bus) = &self.bus {
-                bus.tell(record).await;
+                bus.notify(record).await;
             }
         })
     }
 }
 
-// One thread: a function of this size has less than one processor.
+// One thread, because a function of this size has less than one CPU.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing_subscriber::fmt()
@@ -61,7 +61,7 @@ async fn main() -> Result<(), Error> {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .init();
     install_tls();
-    // A function that is not configured says so to whoever calls it, instead of failing to start.
+    // A function without a valid configuration returns the problem to its caller instead of failing to start.
     let function = Function::new().await;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async {
         match &function {
@@ -82,7 +82,7 @@ impl Function {
             balancer: AwsBalancer::new(&sdk, config.clone()),
             store: Arc::new(S3Store::new(&sdk, &config.bucket, account_of(&config.prod_listener))),
             clients: HttpClients::new(HttpOptions { prod_url, dev_url, connect_to, roots }),
-            audience: Arc::new(Outside {
+            notifier: Arc::new(MetricsAndEvents {
                 bus: config.event_bus.as_ref().map(|bus| EventBus::new(&sdk, bus, &config.stack)),
                 stack: config.stack.clone(),
             }),
@@ -93,7 +93,7 @@ impl Function {
     async fn answer(&self, event: LambdaEvent<Value>) -> Answer {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let deadline = Instant::now() + left.unwrap_or_default().saturating_sub(LAST_SECOND);
-        // Boxed: the state of a run is large.
+        // Boxed because the future of a run is large.
         Box::pin(self.stack().handle(&event.payload, deadline)).await
     }
 
@@ -107,7 +107,7 @@ impl Function {
             version_header: self.config.version_header.clone(),
             probe_path: self.config.probe_path.clone(),
             idle: self.config.idle,
-            audience: Some(self.audience.clone()),
+            notifier: Some(self.notifier.clone()),
         })
     }
 }

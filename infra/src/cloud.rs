@@ -11,7 +11,7 @@ use aws_sdk_cloudformation::types::{StackResourceSummary, TemplateStage};
 use ledger::S3Ledger;
 use model::Process;
 use model::color::Color;
-use model::listener::Pointing;
+use model::listener::ListenerState;
 use serde_json::Value;
 
 use crate::error::{Calling, Doing, Error, Result};
@@ -137,9 +137,9 @@ impl Cloud {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
     /// What users get.
-    pub prod: Pointing,
+    pub prod: ListenerState,
     /// Where the next version is tried.
-    pub dev: Pointing,
+    pub dev: ListenerState,
     /// Whether rules of the stack say so. The listeners of a stack that an older version made forward by themselves.
     pub by_rules: bool,
 }
@@ -171,12 +171,12 @@ impl Traffic {
     pub fn live(&self) -> Result<Option<Color>> {
         match (&self.prod, self.prod_color()) {
             (_, Some(color)) => Ok(Some(color)),
-            (Pointing::Absent, _) => Ok(None),
-            (Pointing::At(route), _) => Err(Error::refused(format!("prod is split: {route}"))
+            (ListenerState::Absent, _) => Ok(None),
+            (ListenerState::At(route), _) => Err(Error::refused(format!("prod is split: {route}"))
                 .because("a cutover shifts traffic step by step, or was interrupted while it did")
                 .hint("wait for it to end: bluegreen status, or bluegreen deploy --wait")
                 .hint("if none is under way, bring prod to one side: bluegreen reconcile")),
-            (Pointing::NotUnderstood(problem), _) => {
+            (ListenerState::NotUnderstood(problem), _) => {
                 Err(Error::refused("prod does not forward to one of this stack's environments").because(problem).hint(
                     "delete the listener rule that does not belong there, then run bluegreen reconcile: it makes the \
                      rule again from the record of cutovers",

@@ -18,7 +18,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use aws_smithy_types::timeout::TimeoutConfig;
 use model::Color;
-use model::listener::{Listeners, Pointing};
+use model::listener::{ListenerState, Listeners};
 use model::names::{STACK_TAG, TRAFFIC_TAG};
 use model::route::{Listener, Route};
 use std::collections::BTreeMap;
@@ -138,8 +138,8 @@ impl Rules {
         }
         let (prod, dev) = tokio::try_join!(self.rules_of(Listener::Prod), self.rules_of(Listener::Dev))?;
         let tags = self.tags(prod.iter().chain(&dev)).await?;
-        let (prod, prod_ruled) = self.pointing(Listener::Prod, &prod, &tags);
-        let (dev, dev_ruled) = self.pointing(Listener::Dev, &dev, &tags);
+        let (prod, prod_ruled) = self.state_of(Listener::Prod, &prod, &tags);
+        let (dev, dev_ruled) = self.state_of(Listener::Dev, &dev, &tags);
         Ok(Found { listeners: Listeners { prod, dev }, by_rules: prod_ruled && dev_ruled })
     }
 
@@ -201,7 +201,7 @@ impl Rules {
     }
 
     /// Where a listener with these rules sends its requests, and whether a rule of the stack's says so.
-    fn pointing(&self, listener: Listener, rules: &[Rule], tags: &[TagDescription]) -> (Pointing, bool) {
+    fn state_of(&self, listener: Listener, rules: &[Rule], tags: &[TagDescription]) -> (ListenerState, bool) {
         let own: Vec<&Rule> = rules.iter().filter(|rule| self.is_own(listener, rule, tags)).collect();
         match own.as_slice() {
             [only] => {
@@ -212,7 +212,9 @@ impl Rules {
                 (self.meaning(only), true)
             }
             [] => (self.without_rule(rules), false),
-            more => (Pointing::NotUnderstood(format!("it has {} rules with this stack's tags", more.len())), false),
+            more => {
+                (ListenerState::NotUnderstood(format!("it has {} rules with this stack's tags", more.len())), false)
+            }
         }
     }
 
@@ -225,35 +227,35 @@ impl Rules {
     }
 
     /// A listener without a rule of the stack's. Stacks of an older version forward by the default action.
-    fn without_rule(&self, rules: &[Rule]) -> Pointing {
+    fn without_rule(&self, rules: &[Rule]) -> ListenerState {
         let priority = PRIORITY.to_string();
         if rules.iter().any(|rule| rule.priority() == Some(&priority)) {
-            return Pointing::NotUnderstood(format!("its rule with priority {priority} is not this stack's"));
+            return ListenerState::NotUnderstood(format!("its rule with priority {priority} is not this stack's"));
         }
         let default = rules.iter().find(|rule| rule.is_default() == Some(true));
         match default.map(Rule::actions) {
             Some([action]) if action.r#type() == Some(&ActionTypeEnum::Forward) => {
                 self.of_actions(std::slice::from_ref(action))
             }
-            _ => Pointing::Absent,
+            _ => ListenerState::Absent,
         }
     }
 
     /// Where a rule of the stack's sends requests.
-    fn meaning(&self, rule: &Rule) -> Pointing {
+    fn meaning(&self, rule: &Rule) -> ListenerState {
         if matches_everything(rule.conditions()) {
             self.of_actions(rule.actions())
         } else {
-            Pointing::NotUnderstood(
+            ListenerState::NotUnderstood(
                 "the conditions of its rule were changed: it does not match every request".to_owned(),
             )
         }
     }
 
-    fn of_actions(&self, actions: &[Action]) -> Pointing {
+    fn of_actions(&self, actions: &[Action]) -> ListenerState {
         match target_groups(actions).and_then(|groups| route(&groups, |arn| self.places.color_of(arn))) {
-            Ok(route) => Pointing::At(route),
-            Err(problem) => Pointing::NotUnderstood(problem),
+            Ok(route) => ListenerState::At(route),
+            Err(problem) => ListenerState::NotUnderstood(problem),
         }
     }
 
@@ -512,26 +514,26 @@ mod tests {
             rule("default", "default", None, unavailable()),
         ];
         let tags = [tagged("other", "another", "prod"), tagged("own", "shop", "prod")];
-        let blue = Pointing::At(Route::All(Color::Blue));
-        assert_eq!(rules().pointing(Listener::Prod, &all, &tags), (blue, true));
-        let (dev, ruled) = rules().pointing(Listener::Dev, &all, &tags);
-        assert_eq!((dev, ruled), (Pointing::Absent, false), "prod's rule is not dev's");
+        let blue = ListenerState::At(Route::All(Color::Blue));
+        assert_eq!(rules().state_of(Listener::Prod, &all, &tags), (blue, true));
+        let (dev, ruled) = rules().state_of(Listener::Dev, &all, &tags);
+        assert_eq!((dev, ruled), (ListenerState::Absent, false), "prod's rule is not dev's");
     }
 
     #[test]
     fn without_a_rule_a_fixed_response_is_no_traffic_and_an_old_forward_still_is() {
         let default = |action| [rule("default", "default", None, action)];
-        let read = |action| rules().pointing(Listener::Prod, &default(action), &[]);
-        assert_eq!(read(unavailable()), (Pointing::Absent, false));
-        assert_eq!(read(to("green")), (Pointing::At(Route::All(Color::Green)), false));
-        assert!(matches!(read(to("elsewhere")), (Pointing::NotUnderstood(_), false)));
+        let read = |action| rules().state_of(Listener::Prod, &default(action), &[]);
+        assert_eq!(read(unavailable()), (ListenerState::Absent, false));
+        assert_eq!(read(to("green")), (ListenerState::At(Route::All(Color::Green)), false));
+        assert!(matches!(read(to("elsewhere")), (ListenerState::NotUnderstood(_), false)));
     }
 
     #[test]
     fn a_rule_that_somebody_narrowed_doubled_or_put_in_its_place_is_not_understood() {
         let tags = [tagged("a", "shop", "prod"), tagged("b", "shop", "prod")];
-        let problem = |all: &[Rule]| match rules().pointing(Listener::Prod, all, &tags) {
-            (Pointing::NotUnderstood(problem), _) => problem,
+        let problem = |all: &[Rule]| match rules().state_of(Listener::Prod, all, &tags) {
+            (ListenerState::NotUnderstood(problem), _) => problem,
             other => panic!("{other:?}"),
         };
         assert!(problem(&[rule("a", "50000", Some("/x"), to("blue"))]).contains("conditions"));

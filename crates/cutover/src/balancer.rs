@@ -1,4 +1,4 @@
-//! What a run needs of the load balancer and of ECS, behind a trait. The edge that talks to AWS is in [`client`] and
+//! What a run needs from the load balancer and from ECS, as a trait. The implementation for AWS is in [`client`] and
 //! [`aws::rules`]. Must not know why a listener's rule is written.
 
 mod client;
@@ -15,11 +15,11 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-/// Time from the end of a write that was not answered until it is taken as never landing any more. AWS documents no
-/// bound; this is many times what its control plane takes, and the end of every run reads the listeners again.
+/// Time after an unanswered write until it is certain that the write does not take effect any more. AWS documents no
+/// bound. This is many times what its control plane takes, and every run reads the listeners again at its end.
 pub const LANDING: Duration = Duration::from_secs(7);
 
-/// Targets of one target group by state, as the load balancer names it.
+/// Targets of one target group by state, with the names of the load balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Number of targets in each state.
@@ -27,7 +27,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Only `healthy` counts: a load balancer sends to unhealthy targets too where there are no others.
+    /// Number of healthy targets. Only `healthy` counts, because a load balancer sends requests to unhealthy targets
+    /// too if there are no others.
     pub fn healthy(&self) -> u32 {
         self.states.get("healthy").copied().unwrap_or(0)
     }
@@ -49,19 +50,19 @@ impl fmt::Display for Health {
 /// An environment's service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// Whether there is one.
+    /// Whether it exists.
     pub deployed: bool,
     /// Tasks that it should have.
     pub desired: u32,
     /// Tasks that run.
     pub running: u32,
-    /// Why it is not steady; absent where it is.
-    pub unsteady: Option<String>,
+    /// Why it is not stable; `None` if it is stable.
+    pub not_stable: Option<String>,
     /// When its newest deployment began.
     pub since: Option<Timestamp>,
-    /// The number of its release; not known for a release of an older version.
+    /// The number of its release; `None` for a release of an older version.
     pub release: Option<u64>,
-    /// Tasks that its release asks for, whether it sleeps or not; not known for a release of an older version.
+    /// Tasks that its release asks for, whether it sleeps or not; `None` for a release of an older version.
     pub tasks: Option<u32>,
 }
 
@@ -70,8 +71,8 @@ pub trait Balancer: Send + Sync + 'static {
     /// Reads where both listeners send their requests.
     fn listeners(&self) -> impl Future<Output = Result<Listeners, BalancerError>> + Send;
 
-    /// Makes a listener send its requests there: changes its rule, or makes one if there is none. An error that is not
-    /// [`BalancerError::rejected`] leaves open whether it does, or will.
+    /// Makes a listener send its requests to a route: changes its rule, or creates one if there is none. After an error
+    /// that is not [`BalancerError::rejected`], the write may have taken effect, or may do so later.
     fn write(&self, listener: Listener, route: Route) -> impl Future<Output = Result<(), BalancerError>> + Send;
 
     /// Reads the health of an environment's targets, now.
@@ -80,23 +81,23 @@ pub trait Balancer: Send + Sync + 'static {
     /// Reads the state of an environment's service.
     fn service(&self, color: Color) -> impl Future<Output = Result<Service, BalancerError>> + Send;
 
-    /// Makes an environment's service run so many tasks.
+    /// Sets the number of tasks of an environment's service.
     fn scale(&self, color: Color, tasks: u32) -> impl Future<Output = Result<(), BalancerError>> + Send;
 
     /// Whether an environment's target group has stickiness, which keeps clients on the old side.
     fn is_sticky(&self, color: Color) -> impl Future<Output = Result<bool, BalancerError>> + Send;
 }
 
-/// Why an environment must not get traffic; `None` where it may.
-pub fn unfitness(color: Color, service: &Service, health: &Health, sticky: bool) -> Option<String> {
+/// Why an environment must not get traffic; `None` if it may.
+pub fn ineligible_reason(color: Color, service: &Service, health: &Health, sticky: bool) -> Option<String> {
     if !service.deployed {
         return Some(format!("nothing is deployed to {color}"));
     }
     if service.desired == 0 {
         return Some(format!("{color}'s service is scaled to 0 tasks"));
     }
-    if let Some(problem) = &service.unsteady {
-        return Some(format!("{color}'s service is not steady: {problem}"));
+    if let Some(problem) = &service.not_stable {
+        return Some(format!("{color}'s service is not stable: {problem}"));
     }
     if health.healthy() < service.desired {
         let desired = service.desired;
@@ -113,8 +114,15 @@ mod tests {
     use super::*;
 
     fn fit() -> (Service, Health) {
-        let service =
-            Service { deployed: true, desired: 2, running: 2, unsteady: None, since: None, release: None, tasks: None };
+        let service = Service {
+            deployed: true,
+            desired: 2,
+            running: 2,
+            not_stable: None,
+            since: None,
+            release: None,
+            tasks: None,
+        };
         let health = Health { states: BTreeMap::from([("healthy".to_owned(), 2), ("draining".to_owned(), 1)]) };
         (service, health)
     }
@@ -122,19 +130,19 @@ mod tests {
     #[test]
     fn a_steady_service_with_healthy_targets_is_fit() {
         let (service, health) = fit();
-        assert_eq!(unfitness(Color::Blue, &service, &health, false), None);
+        assert_eq!(ineligible_reason(Color::Blue, &service, &health, false), None);
     }
 
     #[test]
     fn everything_else_is_refused_with_its_reason() {
         let (service, health) = fit();
         let reason = |service: &Service, health: &Health, sticky| {
-            unfitness(Color::Blue, service, health, sticky).unwrap_or_default()
+            ineligible_reason(Color::Blue, service, health, sticky).unwrap_or_default()
         };
         assert!(reason(&Service::default(), &health, false).contains("nothing is deployed to blue"));
         let none_wanted = Service { desired: 0, ..service.clone() };
         assert!(reason(&none_wanted, &health, false).contains("scaled to 0"));
-        let rolling = Service { unsteady: Some("a deployment is under way".to_owned()), ..service.clone() };
+        let rolling = Service { not_stable: Some("a deployment is under way".to_owned()), ..service.clone() };
         assert!(reason(&rolling, &health, false).contains("a deployment is under way"));
         let sick = Health { states: BTreeMap::from([("healthy".to_owned(), 1), ("unhealthy".to_owned(), 1)]) };
         assert!(reason(&service, &sick, false).contains("2 wanted, 1 healthy, 1 unhealthy"));

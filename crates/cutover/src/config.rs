@@ -1,4 +1,4 @@
-//! What the function was told by its environment variables; the stack's template sets them. The names are a
+//! The function's configuration from its environment variables, which the stack's template sets. The names are a
 //! contract with that template. Must not know about a single request.
 
 use crate::idle::Idle;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct Environment {
     /// ARN of its target group.
     pub target_group: String,
-    /// ARN of its ECS service; none where nothing was deployed to it yet.
+    /// ARN of its ECS service; `None` if nothing was deployed to it yet.
     pub service: Option<String>,
 }
 
@@ -34,23 +34,23 @@ pub struct Config {
     pub cluster: String,
     /// Bucket of the ledger.
     pub bucket: String,
-    /// URL of the prod listener; checked to be http or https with a host.
+    /// URL of the prod listener. It is http or https with a host.
     pub prod_url: String,
     /// URL of the dev listener.
     pub dev_url: String,
-    /// Response header that tells a version, where there is one.
+    /// Response header with the version, if there is one.
     pub version_header: Option<String>,
-    /// Path that probes ask for where the event names none.
+    /// Path to probe, if the event names none.
     pub probe_path: String,
-    /// Name of the event bus that is told of every cutover.
+    /// Name of the event bus that gets the outcome of every cutover.
     pub event_bus: Option<String>,
     /// Where to reach a host and port.
     pub connect_to: ConnectTo,
-    /// How the idle environment sleeps, where it may.
+    /// How the idle environment sleeps, if it may.
     pub idle: Option<Idle>,
 }
 
-/// The environment variables do not make a configuration; says everything that is wrong at once.
+/// The environment variables are not a valid configuration. Lists all problems at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's environment variables are not complete: {}", .problems.join("; "))]
 pub struct ConfigError {

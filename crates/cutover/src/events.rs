@@ -1,5 +1,6 @@
-//! Tells the account's event bus how a cutover ended: for a rule that mails people, or starts something. Only after the
-//! outcome is recorded, within a short time, and without any consequence for the run. Must not know who listens.
+//! Sends the outcome of a cutover to the account's event bus, for a rule that sends mail or starts a job. The event is sent
+//! only after the outcome is recorded, within a short time, and an error does not affect the run. Must not know who
+//! receives the event.
 //!
 //! | part of the event | value |
 //! |---|---|
@@ -7,11 +8,11 @@
 //! | `detail-type` | `Blue/green cutover finished` |
 //! | `detail` | the record, without the last latencies, plus `stack` (its name) and `summary` (one sentence for people) |
 //!
-//! An event for every run that ended `done`, `rolled_back`, `held` or `failed`, those of an interrupted run that a later
-//! one put right included. Refused, planned and needless runs are their caller's affair. Each is told at least once: where
-//! the process died before it gave the lease back, the next run tells again, and `id` in the detail says that it is the same.
+//! Every run that ends `done`, `rolled_back`, `held` or `failed` sends an event. This includes an interrupted run that a
+//! later run recovers. A run that ends `refused`, `planned` or `noop` sends none: the caller has the answer. Each event is
+//! sent at least once: if the process dies before it releases the lease, the next run sends the event again with the same `id`.
 
-use crate::audience::TIMEOUT;
+use crate::notifier::TIMEOUT;
 use aws::OnlyPermitted;
 use aws::in_words;
 use aws_config::SdkConfig;
@@ -44,8 +45,8 @@ impl EventBus {
         Self { client: Client::from_conf(config), bus: bus.to_owned(), stack: stack.to_owned() }
     }
 
-    /// Tells of a run that has ended, if it is worth telling. What goes wrong is logged.
-    pub async fn tell(&self, record: &Record) {
+    /// Sends the event of a run that has ended, if its outcome has one. Logs errors.
+    pub async fn notify(&self, record: &Record) {
         let Some(detail) = detail(&self.stack, record) else { return };
         let entry = PutEventsRequestEntry::builder()
             .source(EVENT_SOURCE)
@@ -57,17 +58,17 @@ impl EventBus {
             Ok(answer) if answer.failed_entry_count() == 0 => {}
             Ok(answer) => {
                 let refused = answer.entries().first().and_then(|entry| entry.error_message());
-                tracing::warn!(id = record.id, refused, "the event bus did not take the event");
+                tracing::warn!(id = record.id, refused, "the event bus rejected the event");
             }
             Err(error) => {
                 let error = in_words(&error);
-                tracing::warn!(id = record.id, error, "the event bus was not told");
+                tracing::warn!(id = record.id, error, "the event was not sent");
             }
         }
     }
 }
 
-/// The `detail` of the event of a run; none for one that is not worth telling.
+/// The `detail` of the event of a run; `None` if the outcome sends no event.
 pub fn detail(stack: &str, record: &Record) -> Option<Value> {
     let outcome = record.outcome?;
     if !matches!(outcome, Outcome::Done | Outcome::RolledBack | Outcome::Held | Outcome::Failed) {
@@ -77,7 +78,7 @@ pub fn detail(stack: &str, record: &Record) -> Option<Value> {
     if let Some(probes) = &mut record_alone.probes {
         probes.recent_ms.clear();
     }
-    // A record is made of texts and numbers, which can always be written as JSON.
+    // A record contains only texts and numbers, so the conversion to JSON cannot fail.
     let mut detail = serde_json::to_value(record_alone).ok()?;
     detail["stack"] = stack.into();
     detail["summary"] = summary(stack, outcome, record).into();
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_runs_that_moved_or_should_have_moved_traffic_are_told() {
+    fn only_runs_that_moved_or_should_have_moved_traffic_send_an_event() {
         for outcome in [Outcome::RolledBack, Outcome::Held, Outcome::Failed] {
             assert!(detail("shop", &ended(outcome)).is_some());
         }

@@ -1,5 +1,6 @@
-//! The sleep of the idle environment: some time after a cutover its tasks are ended, to save what they cost. Says when it may
-//! sleep; the function puts it to sleep on a schedule, and wakes it before it sends traffic there. Must not know how.
+//! The sleep of the idle environment: some time after a cutover its tasks are stopped, to save their cost. Decides when
+//! it may sleep. The function puts it to sleep on a schedule, and wakes it before it sends traffic there. Must not know
+//! how that is done.
 
 use crate::balancer::Service;
 use jiff::Timestamp;
@@ -13,11 +14,11 @@ use std::time::Duration;
 /// How a stack lets its idle environment sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idle {
-    /// The bake time: how long after a cutover the old side stays up, ready to take traffic back at once.
+    /// The bake time: how long the old side stays up after a cutover, ready to take traffic back at once.
     pub after: Duration,
 }
 
-/// The environment that gets no traffic of users, where that is certain.
+/// The environment that gets no user traffic, if that is certain.
 pub(crate) fn idle_side(listeners: &Listeners) -> Result<Color, &'static str> {
     match (listeners.prod.color(), listeners.dev.color()) {
         (Some(prod), Some(dev)) if prod != dev => Ok(dev),
@@ -25,8 +26,8 @@ pub(crate) fn idle_side(listeners: &Listeners) -> Result<Color, &'static str> {
     }
 }
 
-/// Whether the idle environment may sleep: it is what the last cutover left behind, the bake time is over, and nothing
-/// has been deployed to it since. The error says why not.
+/// Whether the idle environment may sleep: the last cutover left it, the bake time is over, and nothing was deployed to
+/// it since. The error is the reason why not.
 pub(crate) fn may_sleep(
     idle: Color,
     service: &Service,
@@ -37,8 +38,8 @@ pub(crate) fn may_sleep(
     if !service.deployed {
         return Err(format!("nothing is deployed to {idle}"));
     }
-    if let Some(why) = &service.unsteady {
-        return Err(format!("{idle}'s service is not steady: {why}"));
+    if let Some(why) = &service.not_stable {
+        return Err(format!("{idle}'s service is not stable: {why}"));
     }
     let Some(swapped) = records.iter().find(|record| is_swap(record)).and_then(|record| record.finished) else {
         return Err("there was no cutover yet".to_owned());
@@ -53,7 +54,7 @@ pub(crate) fn may_sleep(
     Ok(())
 }
 
-/// A run that moved prod and stayed there.
+/// Whether a run moved prod and did not go back.
 pub(crate) fn is_swap(record: &Record) -> bool {
     let kind = matches!(record.op, Op::Cutover | Op::Rollback);
     kind && record.outcome == Some(Outcome::Done) && record.wrote && record.from != record.to
@@ -83,7 +84,7 @@ mod tests {
             deployed: true,
             desired: 2,
             running: 2,
-            unsteady: None,
+            not_stable: None,
             since: Some(at("11:00:00")),
             release: Some(1),
             tasks: Some(2),
@@ -105,7 +106,7 @@ mod tests {
         let deployed = Service { since: Some(at("12:30:00")), ..service() };
         assert!(refusal(&deployed, &[swap()], "23:00:00").contains("deployed to since"));
         assert!(refusal(&Service { since: None, ..service() }, &[swap()], "23:00:00").contains("deployed to since"));
-        let rolling = Service { unsteady: Some("2 deployments".to_owned()), ..service() };
+        let rolling = Service { not_stable: Some("2 deployments".to_owned()), ..service() };
         assert!(refusal(&rolling, &[swap()], "23:00:00").contains("2 deployments"));
         assert!(refusal(&Service::default(), &[swap()], "23:00:00").contains("nothing is deployed"));
     }

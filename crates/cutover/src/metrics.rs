@@ -1,16 +1,16 @@
-//! A finished run as one log line in CloudWatch's embedded metric format: the log group makes metrics of it, without a
-//! call to anybody. Must not know who reads them.
+//! A finished run as one log line in CloudWatch's embedded metric format: the log group turns it into metrics, without an
+//! API call. Must not know who reads them.
 //!
 //! | metric in [`METRICS_NAMESPACE`] | unit | meaning |
 //! |---|---|---|
 //! | `Runs` | count | 1 for every finished run, a refused one included |
-//! | `FailedOrHeld` | count | 1 where traffic may not be where it belongs and a person has to look: the one to alarm on |
-//! | `Unsuccessful` | count | 1 where it was rolled back, held, or failed; a refusal is the caller's affair |
+//! | `FailedOrHeld` | count | 1 if traffic may be in the wrong place and a person has to look: the metric for an alarm |
+//! | `Unsuccessful` | count | 1 if the run was rolled back, held, or failed; a refused run is 0 |
 //! | `FailedProbes` | count | probes of prod that failed |
-//! | `LatencyP99` | milliseconds | of the probes after the swap, or during it where none came after; absent without probes |
-//! | `Duration` | milliseconds | from begin to end |
+//! | `LatencyP99` | milliseconds | of the probes after the swap, or during it if there are none after; absent without probes |
+//! | `Duration` | milliseconds | from beginning to end |
 //!
-//! Each has the dimension `Stack` (the stack's name), and again the three `Stack`, `Operation` (`cutover`, `rollback`,
+//! Each metric has the dimension `Stack` (the stack's name), and a second time the three `Stack`, `Operation` (`cutover`, `rollback`,
 //! `reconcile`, `plan`) and `Outcome` (as in records). An alarm needs only `Stack`.
 
 use model::Record;
@@ -20,20 +20,20 @@ use serde_json::{Value, json};
 
 /// 1 for every finished run.
 pub const RUNS: &str = "Runs";
-/// 1 where a run was held or failed.
+/// 1 if a run was held or failed.
 pub const FAILED_OR_HELD: &str = "FailedOrHeld";
-/// 1 where a run was rolled back, held, or failed.
+/// 1 if a run was rolled back, held, or failed.
 pub const UNSUCCESSFUL: &str = "Unsuccessful";
 /// Probes of prod that failed.
 pub const FAILED_PROBES: &str = "FailedProbes";
-/// Latency in milliseconds that 99 % of the probes after the swap kept.
+/// 99th percentile of the latency of the probes after the swap, in milliseconds.
 pub const LATENCY_P99: &str = "LatencyP99";
-/// Milliseconds from begin to end.
+/// Milliseconds from beginning to end.
 pub const DURATION: &str = "Duration";
-/// The dimension that every metric has: the stack's name.
+/// The dimension of every metric: the name of the stack.
 pub const STACK: &str = "Stack";
 
-/// The log line of a finished run of this stack; none for one that still runs.
+/// The log line of a finished run of this stack; `None` if the run is in progress.
 pub fn log_line(stack: &str, record: &Record) -> Option<Value> {
     use model::Outcome::{Failed, Held, RolledBack};
     let outcome = record.outcome?;

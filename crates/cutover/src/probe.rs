@@ -1,10 +1,10 @@
-//! Probes of prod on an open-model schedule: probe i is due at start + i × interval, whatever became of the ones
-//! before it, and its latency counts from that instant. What could not be sent on time is counted, never hidden.
-//! Must not know listeners or what a failed probe leads to.
+//! Probes of prod on an open-model schedule: probe i is due at start + i × interval, whatever the result of earlier
+//! probes, and its latency counts from that instant. A probe that is not sent on time is counted, never hidden. Must
+//! not know listeners or what a failed probe leads to.
 
 mod follow;
 mod http;
-mod punctual;
+mod pacer;
 mod session;
 mod tally;
 
@@ -22,12 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// A probe sent later than this after it was due counts as late.
+/// A probe that is sent later than this after it was due counts as late.
 pub const LATE: Duration = Duration::from_millis(10);
-/// Time between two looks at what the site's name resolves to. A load balancer that grows or loses a zone tells so by its
-/// name, within a minute.
+/// Time between two resolutions of the site's name. A load balancer that gains or loses a zone changes what its name
+/// resolves to, within a minute.
 pub const RESOLVE_EVERY: Duration = Duration::from_secs(5);
-/// Most bytes of an answer that are read; one that is longer is as good as complete there.
+/// Number of bytes of an answer that are read. A longer answer counts as complete.
 pub const LONGEST_BODY: u64 = 1 << 20;
 
 /// What is probed.
@@ -41,10 +41,10 @@ pub enum Site {
     Environment(Color),
 }
 
-/// What became of one request.
+/// The result of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
-    /// When the answer's head was there.
+    /// When the head of the answer arrived.
     pub first_byte: Option<Instant>,
     /// The status code.
     pub status: Option<u16>,
@@ -52,7 +52,7 @@ pub struct Reply {
     pub version: Option<String>,
     /// Bytes of the body that were read.
     pub bytes: u64,
-    /// Why there is no complete answer, and in words.
+    /// Why there is no complete answer, with a description.
     pub failure: Option<(Failure, String)>,
 }
 
@@ -61,26 +61,26 @@ pub trait Client: Send + Sync + 'static {
     /// The addresses that the site's name last resolved to; never empty.
     fn addresses(&self) -> Arc<[SocketAddr]>;
 
-    /// Resolves the site's name again. New addresses join, vanished ones leave, the others keep their connections. An error
-    /// in words leaves everything as it was.
+    /// Resolves the site's name again. New addresses are added, missing ones are removed, and the others keep their
+    /// connections. An error changes nothing.
     fn refresh(&self) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Waits until a probe is due. Tokio's timers end that up to two milliseconds late, which is too much for a client whose
-    /// answers come faster.
+    /// Waits until a probe is due. The timers of Tokio end up to two milliseconds late, which is too much for a client
+    /// whose answers are faster.
     fn until(&self, due: Instant) -> impl Future<Output = ()> + Send {
         sleep_until(due)
     }
 
-    /// Sends one request to one of the addresses. Has no timeout of its own.
+    /// Sends one request to one of the addresses. Has no timeout.
     fn send(&self, address: SocketAddr, connection: Connection) -> impl Future<Output = Reply> + Send;
 }
 
-/// Makes clients for sites.
+/// Creates clients for sites.
 pub trait Clients: Send + Sync + 'static {
     /// A client of one site.
     type Client: Client;
 
-    /// Resolves the site's name and makes a client; an error in words where that cannot be done.
+    /// Resolves the site's name and creates a client. Returns a description if that is not possible.
     fn open(
         &self,
         site: Site,

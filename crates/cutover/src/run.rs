@@ -1,22 +1,22 @@
-//! Carries a request out: joins the pure machine with the load balancer, the probes and the ledger. Must not decide
+//! Executes a request: connects the pure machine with the load balancer, the probes and the ledger. Must not decide
 //! what the machine decides, nor know AWS or HTTP.
 
 mod budget;
 mod engine;
-mod hands;
+mod executor;
 mod hook;
 mod idle;
 mod live;
+mod messages;
 mod status;
 mod steer;
-mod words;
 
 pub use budget::{LEASE_TTL, ROLLBACK_BUDGET};
 
-use crate::audience::{self, Audience};
 use crate::balancer::Balancer;
 use crate::idle::Idle;
 use crate::machine::{Asked, Kind, Shift};
+use crate::notifier::{self, Notifier};
 use crate::probe::Clients;
 use aws::clock::Clock;
 use ledger::{Ledger, ObjectStore, RecordError};
@@ -36,22 +36,22 @@ pub struct Stack<B, S, C> {
     pub balancer: B,
     /// Its ledger.
     pub ledger: Ledger<S>,
-    /// What makes clients that probe it.
+    /// Creates clients that probe it.
     pub clients: C,
     /// The clock of this invocation.
     pub clock: Clock,
-    /// Response header that tells a version, where the request names none; without one, nobody looks at versions.
+    /// Response header with the version, if the request names none. Without a header, versions are ignored.
     pub version_header: Option<String>,
-    /// Path to probe, where the request names none.
+    /// Path to probe, if the request names none.
     pub probe_path: String,
-    /// How the idle environment sleeps, where it may.
+    /// How the idle environment sleeps, if it may.
     pub idle: Option<Idle>,
-    /// Who is told of runs that have ended.
-    pub audience: Option<Arc<dyn Audience>>,
+    /// Receives a notification of every run that has ended.
+    pub notifier: Option<Arc<dyn Notifier>>,
 }
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
-    /// The header to look at for a version; an error in words where a version is expected and nothing tells it.
+    /// The header with the version. An error if a version is expected and there is no header.
     fn version_header<'a>(&'a self, asked: &'a VersionExpectation) -> Result<Option<&'a str>, String> {
         match (asked.header.as_ref().or(self.version_header.as_ref()), &asked.value) {
             (None, Some(value)) => {
@@ -61,8 +61,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         }
     }
 
-    /// Answers an event. Must be done at `deadline`, when the process may be killed without notice. Never an error: what
-    /// goes wrong is in the answer.
+    /// Answers an event. Must finish before `deadline`, because then the process may be killed without notice. Errors
+    /// are part of the answer.
     pub async fn handle(self: &Arc<Self>, event: &Value, deadline: Instant) -> Answer {
         match HookEvent::recognise(event) {
             None => {}
@@ -86,7 +86,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         }
     }
 
-    /// Carries a request out.
+    /// Executes a request.
     pub async fn carry_out(self: &Arc<Self>, request: Request, deadline: Instant) -> Answer {
         match request.op {
             Op::Status => Answer::Status(Box::new(status::look(self).await)),
@@ -112,7 +112,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             Op::Rollback => Kind::Rollback,
             Op::Reconcile => Kind::Reconcile,
             Op::Plan => Kind::Plan,
-            // The others were answered above.
+            // The other operations are answered before.
             _ => Kind::Cutover,
         };
         let shift = Shift::new(request.shift.iter().map(|step| step.weight));
@@ -129,8 +129,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         Box::pin(engine::run(Arc::clone(self), request, asked, deadline)).instrument(span).await
     }
 
-    /// Why a request comes too late, and what to do about it. Whoever asks takes the time from the store, and so does this: the
-    /// clocks of their two machines may differ. Where the store does not answer, this machine's has to do.
+    /// Why a request is too late, and what to do about it. The caller takes the time from the store, and so does this,
+    /// because the clocks of the two machines may differ. If the store does not answer, the clock of this machine is
+    /// used.
     async fn lateness(&self, request: &Request) -> Option<(String, String)> {
         let not_after = request.not_after?;
         let now = timeout(budget::READ_TIMEOUT, self.ledger.time()).await;
@@ -143,7 +144,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         })
     }
 
-    /// Records a refusal that needs no look at the stack; an id that has a record already gets that.
+    /// Records a refusal that does not depend on the stack. If the id has a record already, that record is the answer.
     async fn refuse(&self, mut request: Request, message: String, hint: Option<String>, deadline: Instant) -> Record {
         let id = request.id.take().unwrap_or_else(new_id);
         request.id = Some(id.clone());
@@ -156,7 +157,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         record.hint = hint;
         match self.ledger.create().save(&record).await {
             Ok(()) => {
-                self.tell([&record], deadline).await;
+                self.notify([&record], deadline).await;
                 record
             }
             Err(RecordError::Taken(stored)) => *stored,
@@ -170,19 +171,19 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 }
 
 impl<B, S, C> Stack<B, S, C> {
-    /// Tells of runs that have ended, but not for long.
-    async fn tell(&self, ended: impl IntoIterator<Item = &Record>, deadline: Instant) {
-        let Some(listening) = &self.audience else { return };
+    /// Sends notifications of runs that have ended, each within a time limit.
+    async fn notify(&self, ended: impl IntoIterator<Item = &Record>, deadline: Instant) {
+        let Some(notifier) = &self.notifier else { return };
         for record in ended {
-            let until = deadline.min(Instant::now() + audience::TIMEOUT);
-            if timeout_at(until, listening.tell(record)).await.is_err() {
-                tracing::warn!(id = record.id, "there was no time to tell of the outcome");
+            let until = deadline.min(Instant::now() + notifier::TIMEOUT);
+            if timeout_at(until, notifier.notify(record)).await.is_err() {
+                tracing::warn!(id = record.id, "no time was left to send the notification");
             }
         }
     }
 }
 
-/// Why a request cannot even begin, and what to do about it.
+/// Why a request cannot begin, and what to do about it.
 fn refusal(request: &Request, deadline: Instant) -> Option<(String, String)> {
     if let Err(error) = request.check() {
         let message = format!("Refused: {error}; nothing was written.");
@@ -200,7 +201,7 @@ fn refusal(request: &Request, deadline: Instant) -> Option<(String, String)> {
     })
 }
 
-/// The id of an event that is wrong otherwise, so that whoever follows it finds the refusal.
+/// The id of an event that is otherwise invalid, so that its caller finds the refusal.
 fn id_of(event: &Value) -> Option<String> {
     let id = event.get("id")?.as_str()?.to_owned();
     let request = Request { id: Some(id.clone()), ..Request::default() };

@@ -190,7 +190,7 @@ impl<S: ObjectStore> Ledger<S> {
             current: tokio::sync::Mutex::new((info, etag)),
             good_until,
         });
-        let heartbeat = Heartbeat(Some(tokio::spawn(beat(Arc::clone(&shared)))));
+        let heartbeat = Heartbeat(Some(tokio::spawn(heartbeat(Arc::clone(&shared)))));
         Ok(Lease { shared, heartbeat, interrupted, epoch })
     }
 
@@ -441,7 +441,7 @@ impl<S: ObjectStore> Shared<S> {
 }
 
 /// Renews until told to stop, or until the lease is lost.
-async fn beat<S: ObjectStore>(shared: Arc<Shared<S>>) {
+async fn heartbeat<S: ObjectStore>(shared: Arc<Shared<S>>) {
     let pause = shared.ttl / HEARTBEATS_PER_TTL;
     loop {
         let until = *shared.good_until.borrow();

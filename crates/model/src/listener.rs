@@ -1,21 +1,21 @@
-//! What was read of a listener: where it sends its requests, if that is understood. Must not know how it was read.
+//! The state of a listener, as read: where it sends its requests, if that is understood. Must not know how it was read.
 
 use crate::Color;
 use crate::route::{Place, Route};
 
 /// Where a listener sends its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pointing {
+pub enum ListenerState {
     /// To the target groups of this stack's environments, and nowhere else.
     At(Route),
-    /// Nowhere: it has no rule, because nothing was released yet or somebody deleted it.
+    /// Nowhere: it has no rule, because nothing was released yet or a person deleted it.
     Absent,
-    /// Somewhere else; why.
+    /// Somewhere else, with a description.
     NotUnderstood(String),
 }
 
-impl Pointing {
-    /// Where it sends requests, where that is understood.
+impl ListenerState {
+    /// Where it sends requests, if that is understood.
     pub const fn route(&self) -> Option<Route> {
         match self {
             Self::At(route) => Some(*route),
@@ -23,7 +23,7 @@ impl Pointing {
         }
     }
 
-    /// As the machine knows it.
+    /// The same for the machine, without the description.
     pub const fn place(&self) -> Place<Route> {
         match self {
             Self::At(route) => Place::At(*route),
@@ -32,7 +32,7 @@ impl Pointing {
         }
     }
 
-    /// Why it sends them nowhere or somewhere else; nothing if they go where they should.
+    /// Why it sends requests nowhere or somewhere else; `None` if it sends them to the environments.
     pub fn problem(&self) -> Option<&str> {
         match self {
             Self::At(_) => None,
@@ -50,8 +50,8 @@ impl Pointing {
 /// Both listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
-    /// What users reach.
-    pub prod: Pointing,
-    /// Where a version is tried.
-    pub dev: Pointing,
+    /// The listener that users reach.
+    pub prod: ListenerState,
+    /// The listener to try a version.
+    pub dev: ListenerState,
 }

@@ -1,21 +1,21 @@
-//! Every AWS API call that the function makes, and what it makes it on. The stack derives the function's policy from this
-//! list, and a client that is made with `aws::OnlyPermitted` makes no other call: so the policy cannot have fallen behind.
+//! Every AWS API call that the function makes, and the resources that the call needs. The stack derives the function's
+//! policy from this list, and a client with `aws::OnlyPermitted` makes no other call, so the policy is always complete.
 //! Must not know how a policy is written.
 
-/// What a call is made on: what a permission for it is limited to.
+/// The resources that a permission is limited to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum On {
-    /// The prod and dev listeners, to make their rules.
+pub enum Scope {
+    /// The prod and dev listeners, to create their rules.
     Listeners,
-    /// The rules of prod and dev that the function made: those with its tags.
+    /// The rules of prod and dev that carry the function's tags.
     Rules,
-    /// The rules that the function is just making, to tag them.
+    /// The rules that the function creates, to tag them.
     NewRules,
     /// The load balancer as a whole: these calls accept no narrower resource.
     Traffic,
     /// The environments' services.
     Services,
-    /// The environments' services, to scale them: only where an idle environment sleeps.
+    /// The environments' services, to scale them. Needed only if an idle environment sleeps.
     Scaling,
     /// The event bus.
     EventBus,
@@ -25,8 +25,8 @@ pub enum On {
     LedgerList,
 }
 
-impl On {
-    /// All of them.
+impl Scope {
+    /// Every scope.
     pub const ALL: [Self; 9] = [
         Self::Listeners,
         Self::Rules,
@@ -47,37 +47,37 @@ pub struct Call {
     pub operation: (&'static str, &'static str),
     /// The action of IAM that permits it.
     pub action: &'static str,
-    /// What it is made on.
-    pub on: On,
+    /// The resources that the call needs.
+    pub scope: Scope,
 }
 
-const fn call(operation: (&'static str, &'static str), action: &'static str, on: On) -> Call {
-    Call { operation, action, on }
+const fn call(operation: (&'static str, &'static str), action: &'static str, scope: Scope) -> Call {
+    Call { operation, action, scope }
 }
 
 /// All calls of the function.
 pub const CALLS: [Call; 13] = [
-    call((ELB, "CreateRule"), "elasticloadbalancing:CreateRule", On::Listeners),
-    call((ELB, "ModifyRule"), "elasticloadbalancing:ModifyRule", On::Rules),
+    call((ELB, "CreateRule"), "elasticloadbalancing:CreateRule", Scope::Listeners),
+    call((ELB, "ModifyRule"), "elasticloadbalancing:ModifyRule", Scope::Rules),
     // CreateRule with tags needs it: https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-permissions.html
-    call((ELB, "AddTags"), "elasticloadbalancing:AddTags", On::NewRules),
-    call((ELB, "DescribeRules"), "elasticloadbalancing:DescribeRules", On::Traffic),
-    call((ELB, "DescribeTags"), "elasticloadbalancing:DescribeTags", On::Traffic),
-    call((ELB, "DescribeTargetGroupAttributes"), "elasticloadbalancing:DescribeTargetGroupAttributes", On::Traffic),
-    call((ELB, "DescribeTargetHealth"), "elasticloadbalancing:DescribeTargetHealth", On::Traffic),
-    call(("ECS", "DescribeServices"), "ecs:DescribeServices", On::Services),
-    call(("ECS", "UpdateService"), "ecs:UpdateService", On::Scaling),
-    call(("EventBridge", "PutEvents"), "events:PutEvents", On::EventBus),
-    call(("S3", "GetObject"), "s3:GetObject", On::LedgerObjects),
-    call(("S3", "PutObject"), "s3:PutObject", On::LedgerObjects),
-    call(("S3", "ListObjectsV2"), "s3:ListBucket", On::LedgerList),
+    call((ELB, "AddTags"), "elasticloadbalancing:AddTags", Scope::NewRules),
+    call((ELB, "DescribeRules"), "elasticloadbalancing:DescribeRules", Scope::Traffic),
+    call((ELB, "DescribeTags"), "elasticloadbalancing:DescribeTags", Scope::Traffic),
+    call((ELB, "DescribeTargetGroupAttributes"), "elasticloadbalancing:DescribeTargetGroupAttributes", Scope::Traffic),
+    call((ELB, "DescribeTargetHealth"), "elasticloadbalancing:DescribeTargetHealth", Scope::Traffic),
+    call(("ECS", "DescribeServices"), "ecs:DescribeServices", Scope::Services),
+    call(("ECS", "UpdateService"), "ecs:UpdateService", Scope::Scaling),
+    call(("EventBridge", "PutEvents"), "events:PutEvents", Scope::EventBus),
+    call(("S3", "GetObject"), "s3:GetObject", Scope::LedgerObjects),
+    call(("S3", "PutObject"), "s3:PutObject", Scope::LedgerObjects),
+    call(("S3", "ListObjectsV2"), "s3:ListBucket", Scope::LedgerList),
 ];
 
 const ELB: &str = "Elastic Load Balancing v2";
 
-/// The actions of IAM that the function needs on something.
-pub fn actions(on: On) -> Vec<&'static str> {
-    CALLS.iter().filter(|call| call.on == on).map(|call| call.action).collect()
+/// The IAM actions that the function needs in a scope.
+pub fn actions(scope: Scope) -> Vec<&'static str> {
+    CALLS.iter().filter(|call| call.scope == scope).map(|call| call.action).collect()
 }
 
 #[cfg(test)]
@@ -85,10 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_call_is_on_something_and_everything_has_a_call() {
-        for on in On::ALL {
-            assert!(!actions(on).is_empty(), "{on:?}");
+    fn every_scope_has_a_call_and_every_call_a_scope() {
+        for scope in Scope::ALL {
+            assert!(!actions(scope).is_empty(), "{scope:?}");
         }
-        assert_eq!(On::ALL.into_iter().flat_map(actions).count(), CALLS.len());
+        assert_eq!(Scope::ALL.into_iter().flat_map(actions).count(), CALLS.len());
     }
 }

@@ -1,10 +1,11 @@
-//! The record of a run: what the ledger holds while it runs and for ever after, what the function answers, and what
-//! the CLI shows. A stable JSON format: fields are added, never changed, and one that is absent or unknown does not make a
-//! record unreadable. Must not know how a run is carried out.
+//! The record of a run: the object that the ledger holds during the run and after it, that the function answers, and
+//! that the CLI shows. The JSON format is stable: fields are added, never changed, and a field that is absent or
+//! unknown does not make a record unreadable. Must not know how a run is executed.
 //!
 //! A record holds what a verdict needs and stays small, because it is written every 500 ms: counts, percentiles, the
-//! first failures, the writes. Every single probe is in an object of its own beside it, [`Samples`], live as well.
-//! All times in `…_ms` and `…_us` count from [`Record::started`], so that writes and probes go on one axis.
+//! first failures, the writes. Every single probe is in a separate object beside it, [`Samples`], which is also written
+//! during the run. All times in `…_ms` and `…_us` count from [`Record::started`], so that writes and probes share one
+//! axis.
 
 mod phase;
 mod probes;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the format, in [`Record::schema`].
 pub const SCHEMA: u32 = 1;
-/// How many failed probes a record holds whole.
+/// Number of failed probes that a record holds in full.
 pub const WHOLE_FAILURES: usize = 20;
 
 /// The record of a run, live and final.
@@ -33,22 +34,22 @@ pub struct Record {
     pub schema: u32,
     /// The run's id.
     pub id: String,
-    /// What was asked for.
+    /// The operation that the request asks for.
     pub op: Op,
-    /// How it ended; absent while it runs.
+    /// The outcome; absent while the run is in progress.
     pub outcome: Option<Outcome>,
-    /// Where it is, or how it ended.
+    /// The phase that the run is in, or that it ended in.
     pub phase: Phase,
     /// The environment that was prod before.
     pub from: Option<Color>,
-    /// The environment that was to become prod.
+    /// The environment that prod moves to.
     pub to: Option<Color>,
-    /// The environment that prod pointed at when last read or written.
+    /// The environment that prod pointed at when it was last read or written.
     pub prod: Option<Color>,
-    /// The environment that dev pointed at when last read or written.
+    /// The environment that dev pointed at when it was last read or written.
     pub dev: Option<Color>,
-    /// The percentage of prod's requests that `to` gets while a progressive shift splits them; absent where one
-    /// environment gets all. `prod` is the old side meanwhile.
+    /// The percentage of prod's requests that `to` gets while a gradual shift splits them; absent if one environment
+    /// gets all. During the shift, `prod` is the old side.
     pub weight: Option<u8>,
     /// What happened and where traffic is, in one sentence.
     pub message: String,
@@ -57,13 +58,13 @@ pub struct Record {
     /// Whether a listener may have been written.
     #[serde(default)]
     pub wrote: bool,
-    /// Whether the new side was verified: an interrupted run that was is rolled forward, any other back.
+    /// Whether the new side was verified. An interrupted run is completed if it was; otherwise traffic goes back.
     #[serde(default)]
     pub verified: bool,
     /// The versions that were seen.
     #[serde(default)]
     pub versions: Versions,
-    /// The releases of both environments, as far as their services tell.
+    /// The releases of both environments, if their services report them.
     #[serde(default)]
     pub releases: Releases,
     /// When it began.
@@ -72,10 +73,10 @@ pub struct Record {
     pub updated: Timestamp,
     /// When it ended.
     pub finished: Option<Timestamp>,
-    /// Milliseconds from begin to end, or to the last update.
+    /// Milliseconds from the beginning to the end, or to the last update.
     #[serde(default)]
     pub duration_ms: u64,
-    /// What was done, in order.
+    /// The steps of the run, in order.
     #[serde(default)]
     pub steps: Vec<Step>,
     /// Every write of a listener, those of a rollback included, in order: the marks on a chart of the probes.
@@ -85,25 +86,26 @@ pub struct Record {
     pub gate: Option<ProbeCounts>,
     /// The probes of prod.
     pub probes: Option<ProbeReport>,
-    /// The run that put this interrupted one right.
+    /// The run that recovered this interrupted run.
     pub recovered_by: Option<String>,
-    /// The interrupted runs that this one put right first.
+    /// The interrupted runs that this run recovered first.
     #[serde(default)]
     pub recovered: Vec<String>,
-    /// Whether it has not ended and was not written for longer than a run that lives ever takes. Who reads the ledger finds
-    /// that out: it is never stored.
+    /// Whether the run has not ended, and the record was not written for longer than a live run ever takes. Readers of
+    /// the ledger compute this; it is never stored.
     #[serde(default, skip_serializing_if = "is_not")]
     pub interrupted: bool,
     /// The request as it was understood.
     pub request: Request,
-    /// Whether the outcome is in the ledger. False only in the answer of a function that lost its lease or its ledger:
-    /// what becomes of the run is decided by whoever takes the lease next.
+    /// Whether the outcome is in the ledger. False only in the answer of a function that lost its lease or its ledger.
+    /// Then the next run that acquires the lease decides what happens with this run.
     #[serde(default = "yes")]
     pub recorded: bool,
     /// Who writes this record: a different text for every invocation.
     #[serde(default)]
     pub writer: String,
-    /// The lease under which it was last written; 0 where that took none. Only a later one may take the record over.
+    /// The epoch of the lease under which it was last written; 0 if there was none. Only a run with a later lease may
+    /// take the record over.
     #[serde(default)]
     pub epoch: u64,
 }
@@ -117,15 +119,15 @@ const fn is_not(value: &bool) -> bool {
     !*value
 }
 
-/// Versions, as the version header told them.
+/// Versions, as the version header reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Versions {
-    /// What prod answered before the first write.
+    /// The version of prod before the first write.
     pub old: Option<String>,
-    /// What the target environment answers, or what the request demanded.
+    /// The version of the target environment, or the version that the request demands.
     pub new: Option<String>,
-    /// What the latest answered probe said.
+    /// The version in the latest answer.
     pub seen: Option<String>,
 }
 
@@ -139,50 +141,50 @@ pub struct Releases {
     pub new: Option<u64>,
 }
 
-/// One thing that was done.
+/// One step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What, such as `write dev green`.
+    /// Its name, such as `write dev green`.
     pub name: String,
-    /// Milliseconds from the run's begin.
+    /// Milliseconds from the beginning of the run.
     pub start_ms: u64,
-    /// Milliseconds from the run's begin; absent while it is under way.
+    /// Milliseconds from the beginning of the run; absent while the step is in progress.
     pub end_ms: Option<u64>,
-    /// What came of it where that needs words: an error, a number of healthy targets.
+    /// Its result, if there is more to say: an error, or a number of healthy targets.
     pub note: Option<String>,
 }
 
-/// One write of a listener. Times are microseconds from the run's begin, as those of the probes.
+/// One write of a listener. Times are microseconds from the beginning of the run, as those of the probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerWrite {
     /// The listener.
     pub listener: Listener,
-    /// The environment that it was pointed at.
+    /// The environment that it points at.
     pub to: Color,
-    /// The percentage of requests that `to` gets by it; the other environment gets the rest. 100 but for a step of a
-    /// progressive shift.
+    /// The percentage of requests that `to` gets; the other environment gets the rest. 100 except in a step of a
+    /// gradual shift.
     pub weight: u8,
     /// The run's phase: `swap_dev`, `shift` and `swap_prod` are the way forward, `roll_back` the way back.
     pub phase: Phase,
     /// When the call began.
     pub start_us: u64,
-    /// When it was answered, or given up; absent while it is under way.
+    /// When it was answered or timed out; absent while it is in progress.
     pub end_us: Option<u64>,
-    /// What came of it.
+    /// Its result.
     pub result: WriteResult,
 }
 
-/// What came of a write of a listener.
+/// The result of a write of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WriteResult {
-    /// It is under way.
+    /// It is in progress.
     Pending,
-    /// The load balancer took it.
+    /// The load balancer accepted it.
     Done,
-    /// It was not answered: it may have happened, or happen later. It is read back and written again.
+    /// It was not answered: it may have taken effect, or may do so later. The listener is read and written again.
     Unknown,
-    /// The load balancer refused it; nothing was changed.
+    /// The load balancer rejected it; nothing was changed.
     Rejected,
 }
 
@@ -229,12 +231,12 @@ impl Record {
         self.outcome.is_some()
     }
 
-    /// Whether it goes on, as far as the ledger tells.
+    /// Whether the run is in progress, as far as the ledger shows.
     pub const fn is_running(&self) -> bool {
         !self.is_final() && !self.interrupted
     }
 
-    /// How it ended, or that it runs, or that it was interrupted, in one word.
+    /// The outcome, `running` or `interrupted`, in one word.
     pub const fn state(&self) -> &'static str {
         match self.outcome {
             Some(outcome) => outcome.as_str(),

@@ -1,15 +1,15 @@
-//! What people can tell a run that is under way: to turn back, to stay at a step of a shift, to go on with the next one.
-//! Must not know how a run heeds it.
+//! The commands that people can give a run in progress: go back, stay at a step of a shift, go on with the next step.
+//! Must not know how a run handles them.
 
 use crate::request::Op;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What a run is told.
+/// A command for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
-    /// Send traffic back where it was, and end.
+    /// Send traffic back to where it was, and end.
     Abort,
     /// Stay at this step of the shift until promoted.
     Pause,
@@ -18,7 +18,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command of an operation; none of one that is a run of its own.
+    /// The command of an operation; `None` if the operation is not a command.
     pub const fn of(op: Op) -> Option<Self> {
         match op {
             Op::Abort => Some(Self::Abort),
@@ -34,21 +34,21 @@ impl Command {
 pub struct Given {
     /// The command.
     pub command: Command,
-    /// Who gave it: free text, believed and not checked.
+    /// Who gave it: free text, which is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// When.
     pub at: Timestamp,
-    /// A different text for every one, so that the same command given again is a new one.
+    /// A unique text, so that the same command given again is a new one.
     pub id: String,
 }
 
 /// What the function answers to `abort`, `pause` and `promote`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SteeringAnswer {
-    /// The run that was told; none if none is under way.
+    /// The run that gets the command; `None` if no run is in progress.
     pub run: Option<String>,
-    /// Whether the run will read it. What it does then is in its record.
+    /// Whether the run will read it. The run's record shows what the run does then.
     pub accepted: bool,
     /// What was done, or why nothing was.
     pub message: String,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::permissions::{self, On};
+use model::permissions::{self, Scope};
 use model::variables;
 
 use super::environment::{Environment, Fleet};
@@ -118,7 +118,7 @@ impl Cutover {
 
 /// What the function calls, as it lists it itself, and what it needs besides; nothing more.
 fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
-    let mut may: Vec<Statement> = On::ALL.into_iter().filter_map(|on| grant(settings, parts, on)).collect();
+    let mut may: Vec<Statement> = Scope::ALL.into_iter().filter_map(|scope| grant(settings, parts, scope)).collect();
     may.push(Statement::allow(
         "WriteLog",
         &["logs:CreateLogStream", "logs:PutLogEvents"],
@@ -133,18 +133,18 @@ fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>
     may
 }
 
-/// The calls that the function makes on something; those on the ledger are the storage's to permit.
-fn grant(settings: &Settings, parts: &Parts<'_>, on: On) -> Option<Statement> {
-    let actions = permissions::actions(on);
-    match on {
-        On::Listeners => Some(parts.balancer.grant_make_rules(&actions)),
-        On::Rules => Some(parts.balancer.grant_move(&actions)),
-        On::NewRules => Some(parts.balancer.grant_tag_new_rules(&actions)),
-        On::Traffic => Some(LoadBalancing::grant_see(&actions)),
-        On::Services => Some(parts.fleet.grant_see(&actions)),
-        On::Scaling => settings.cutover.idle_sleeps_after.map(|_| parts.fleet.grant_scale(&actions)),
-        On::EventBus => Some(Statement::allow("Tell", &actions, vec![event_bus()])),
-        On::LedgerObjects | On::LedgerList => None,
+/// The calls that the function makes in a scope. The storage grants those on the ledger.
+fn grant(settings: &Settings, parts: &Parts<'_>, scope: Scope) -> Option<Statement> {
+    let actions = permissions::actions(scope);
+    match scope {
+        Scope::Listeners => Some(parts.balancer.grant_make_rules(&actions)),
+        Scope::Rules => Some(parts.balancer.grant_move(&actions)),
+        Scope::NewRules => Some(parts.balancer.grant_tag_new_rules(&actions)),
+        Scope::Traffic => Some(LoadBalancing::grant_see(&actions)),
+        Scope::Services => Some(parts.fleet.grant_see(&actions)),
+        Scope::Scaling => settings.cutover.idle_sleeps_after.map(|_| parts.fleet.grant_scale(&actions)),
+        Scope::EventBus => Some(Statement::allow("Tell", &actions, vec![event_bus()])),
+        Scope::LedgerObjects | Scope::LedgerList => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use model::keys;
 use model::names::STACK_TAG;
-use model::permissions::{On, actions};
+use model::permissions::{Scope, actions};
 
 use super::access_log::AccessLog;
 use super::keys::Keys;
@@ -178,7 +178,10 @@ impl Storage {
 
     /// Lets its holder read and write the cutover ledger, and nothing else in the bucket: the calls that the ledger makes.
     pub fn grant_ledger(&self) -> Vec<Statement> {
-        vec![self.grant_ledger_objects(&actions(On::LedgerObjects)), self.grant_ledger_list(&actions(On::LedgerList))]
+        vec![
+            self.grant_ledger_objects(&actions(Scope::LedgerObjects)),
+            self.grant_ledger_list(&actions(Scope::LedgerList)),
+        ]
     }
 
     /// Lets its holder read and write the objects of the ledger.

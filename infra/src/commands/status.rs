@@ -4,7 +4,7 @@ mod unresolved;
 
 use model::color::Color;
 use model::lease::LeaseInfo;
-use model::listener::Pointing;
+use model::listener::ListenerState;
 use model::{Outcome, Record};
 use serde::Serialize;
 use std::io::IsTerminal as _;
@@ -237,12 +237,12 @@ fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bool)
         return Vec::new();
     }
     let mut drift = Vec::new();
-    for (listener, pointing) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
-        let todo = match pointing {
-            Pointing::Absent => RECONCILE,
+    for (listener, state) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
+        let todo = match state {
+            ListenerState::Absent => RECONCILE,
             _ => "delete the rule that does not belong there, then run bluegreen reconcile",
         };
-        drift.extend(pointing.problem().map(|problem| Drift { listener, problem: problem.to_owned(), todo }));
+        drift.extend(state.problem().map(|problem| Drift { listener, problem: problem.to_owned(), todo }));
     }
     if let (Some(left), Some(prod)) = (left_at(runs), traffic.prod_color())
         && left != prod
@@ -300,8 +300,8 @@ mod tests {
 
     use super::*;
 
-    fn at(color: Color) -> Pointing {
-        Pointing::At(Route::All(color))
+    fn at(color: Color) -> ListenerState {
+        ListenerState::At(Route::All(color))
     }
 
     fn run(outcome: Outcome, prod: Color) -> Record {
@@ -310,7 +310,7 @@ mod tests {
         run
     }
 
-    fn found(prod: Pointing, dev: Pointing, runs: &[Record]) -> Vec<(&'static str, String)> {
+    fn found(prod: ListenerState, dev: ListenerState, runs: &[Record]) -> Vec<(&'static str, String)> {
         let mut stack = DeployedStack::with_status("s", "UPDATE_COMPLETE");
         stack.parameters.insert("GreenImage".to_owned(), "app@1".to_owned());
         let traffic = Traffic { prod, dev, by_rules: true };
@@ -327,8 +327,8 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_gone_or_was_changed_by_hand_is_seen() {
-        assert_eq!(found(Pointing::Absent, at(Color::Blue), &[])[0].0, "prod");
-        let strange = found(at(Color::Green), Pointing::NotUnderstood("it redirects".to_owned()), &[]);
+        assert_eq!(found(ListenerState::Absent, at(Color::Blue), &[])[0].0, "prod");
+        let strange = found(at(Color::Green), ListenerState::NotUnderstood("it redirects".to_owned()), &[]);
         assert_eq!(strange, [("dev", "it redirects".to_owned())]);
         let moved = found(at(Color::Green), at(Color::Blue), &[run(Outcome::Done, Color::Blue)]);
         assert!(moved[0].1.contains("forwards to green; the last cutover left it at blue"), "{moved:?}");
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn before_the_first_release_nothing_has_drifted() {
         let stack = DeployedStack::with_status("s", "CREATE_COMPLETE");
-        let traffic = Traffic { prod: Pointing::Absent, dev: Pointing::Absent, by_rules: false };
+        let traffic = Traffic { prod: ListenerState::Absent, dev: ListenerState::Absent, by_rules: false };
         assert_eq!(drift(&stack, &traffic, &[], true), []);
     }
 }

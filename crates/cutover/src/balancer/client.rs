@@ -1,4 +1,4 @@
-//! The load balancer and ECS on AWS. Must not decide anything: it reads, writes, and tells errors apart.
+//! The load balancer and ECS on AWS. Must not decide anything: it reads, writes, and classifies errors.
 
 use super::{Balancer, BalancerError, Health, Service};
 use crate::config::Config;
@@ -74,7 +74,7 @@ impl Balancer for AwsBalancer {
         let doing = format!("read {color}'s service");
         let answer = request.send().await.map_err(|error| not_known(failed(&doing, &error)))?;
         if answer.services().is_empty() && answer.failures().is_empty() {
-            // One that is gone is among the failures:
+            // A deleted service is among the failures:
             // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
             let cause = "the answer names neither a service nor a failure".to_owned();
             return Err(not_known(BalancerError { doing, cause, rejected: false }));
@@ -84,7 +84,7 @@ impl Balancer for AwsBalancer {
             deployed: true,
             desired: u32::try_from(service.desired_count()).unwrap_or(0),
             running: u32::try_from(service.running_count()).unwrap_or(0),
-            unsteady: unsteady(service),
+            not_stable: not_stable(service),
             since: began(service),
             release: number(service, RELEASE_TAG),
             tasks: number(service, TASKS_TAG).and_then(|tasks| u32::try_from(tasks).ok()).filter(|tasks| *tasks > 0),
@@ -113,7 +113,7 @@ impl Balancer for AwsBalancer {
     }
 }
 
-/// What was not read is neither well nor ill.
+/// An error of a read says nothing about the state.
 fn not_known(error: BalancerError) -> BalancerError {
     BalancerError { cause: format!("{}; so it is not known how it is", error.cause), ..error }
 }
@@ -129,10 +129,10 @@ fn began(service: &aws_sdk_ecs::types::Service) -> Option<Timestamp> {
     Timestamp::from_second(newest.secs()).ok()
 }
 
-/// Why a service is not steady. One deployment with all tasks running is not enough: that is also so after the circuit
-/// breaker went back, hence the roll-out state.
-fn unsteady(service: &aws_sdk_ecs::types::Service) -> Option<String> {
-    // A deployment that failed and has no tasks left is history: ECS may go on listing it.
+/// Why a service is not stable. One deployment with all tasks running is not enough, because that is also the state
+/// after the circuit breaker rolled back. The roll-out state shows the difference.
+fn not_stable(service: &aws_sdk_ecs::types::Service) -> Option<String> {
+    // ECS may list a failed deployment without tasks for some time. It is ignored.
     let is_history = |deployment: &&Deployment| {
         deployment.status() != Some("PRIMARY")
             && deployment.rollout_state() == Some(&DeploymentRolloutState::Failed)
@@ -169,25 +169,25 @@ mod tests {
 
     #[test]
     fn one_completed_deployment_with_all_tasks_is_steady() {
-        assert_eq!(unsteady(&service(vec![deployment("PRIMARY", DeploymentRolloutState::Completed, 2)])), None);
+        assert_eq!(not_stable(&service(vec![deployment("PRIMARY", DeploymentRolloutState::Completed, 2)])), None);
     }
 
     #[test]
     fn a_failed_deployment_without_tasks_is_history() {
         let primary = deployment("PRIMARY", DeploymentRolloutState::Completed, 2);
         let failed = deployment("ACTIVE", DeploymentRolloutState::Failed, 0);
-        assert_eq!(unsteady(&service(vec![primary, failed])), None);
+        assert_eq!(not_stable(&service(vec![primary, failed])), None);
     }
 
     #[test]
     fn a_deployment_that_still_has_tasks_is_under_way() {
         let primary = deployment("PRIMARY", DeploymentRolloutState::Completed, 2);
         let failed = deployment("ACTIVE", DeploymentRolloutState::Failed, 1);
-        assert!(unsteady(&service(vec![primary, failed])).is_some());
+        assert!(not_stable(&service(vec![primary, failed])).is_some());
     }
 
     #[test]
     fn a_deployment_that_failed_is_not_steady() {
-        assert!(unsteady(&service(vec![deployment("PRIMARY", DeploymentRolloutState::Failed, 2)])).is_some());
+        assert!(not_stable(&service(vec![deployment("PRIMARY", DeploymentRolloutState::Failed, 2)])).is_some());
     }
 }

@@ -1,11 +1,11 @@
-//! The steps of a progressive shift: which share of prod the new side gets, in which order. Must not know how long a
-//! step takes.
+//! The steps of a gradual shift: the shares of prod that the new side gets, in order. Must not know how long a step
+//! takes.
 
-/// Most steps of a shift.
+/// Largest number of steps of a shift.
 pub const MOST_STEPS: usize = 10;
 
-/// The shares of prod, in percent, that the new side gets one after the other before it gets all. Without any, it gets all
-/// at once.
+/// The shares of prod, in percent, that the new side gets one after the other before it gets all. Without any share, it
+/// gets all at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shift([u8; MOST_STEPS]);
 
@@ -13,7 +13,7 @@ impl Shift {
     /// All at once.
     pub const NONE: Self = Self([0; MOST_STEPS]);
 
-    /// These shares, [`MOST_STEPS`] at most; a request's are checked to be 1–99 and to rise.
+    /// A shift with these shares, [`MOST_STEPS`] at most. The request is checked before: shares are 1–99 and rise.
     pub fn new(weights: impl IntoIterator<Item = u8>) -> Self {
         let mut steps = [0; MOST_STEPS];
         for (step, weight) in steps.iter_mut().zip(weights) {
@@ -22,12 +22,12 @@ impl Shift {
         Self(steps)
     }
 
-    /// Whether it is all at once.
+    /// Whether the new side gets all at once.
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
     }
 
-    /// The share at this step; none past the last one.
+    /// The share at this step; `None` after the last step.
     pub fn weight(&self, step: u8) -> Option<u8> {
         self.0.get(usize::from(step)).copied().filter(|weight| *weight > 0)
     }

@@ -1,32 +1,33 @@
-//! Whether the addresses of a load balancer follow a write of prod. A load balancer applies one address by address, some time
-//! after the call, and AWS names no bound; the answers' versions tell. Must not know what a run does about it.
+//! Whether the addresses of a load balancer follow a write of prod. A load balancer applies a write address by address,
+//! some time after the call, and AWS documents no bound. The versions in the answers show it. Must not know what a run
+//! does with the result.
 
 use model::record::AddressLag;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Answers in a row by which an address follows, if the limit leaves the time for so many.
+/// Number of answers in a row after which an address follows, if the limit leaves time for that many.
 const IN_A_ROW: u32 = 5;
 
-/// What probes due now may answer, beside that their status has to be good.
+/// What probes that are due now may answer, in addition to a good status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
     /// Any version.
     #[default]
     Anything,
-    /// The version of either side: prod is split, or is just being written.
+    /// The version of either side, because prod is split or a write is in progress.
     Either(Versions),
-    /// The version of the side that prod was sent to; until an address follows, the other one too.
+    /// The version of the side that prod was sent to. Until an address follows, the version of the other side too.
     Follow(Follow),
 }
 
-/// The versions of two sides that differ, as the version header tells them.
+/// The versions of two sides, which differ, as the version header reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versions {
     /// Of the side that prod is sent to.
     pub new: String,
-    /// Of the side where it was; none if that side tells none.
+    /// Of the side where prod was before; `None` if that side reports none.
     pub old: Option<String>,
 }
 
@@ -37,12 +38,12 @@ pub struct Follow {
     pub versions: Versions,
     /// When the write was done.
     pub since: Instant,
-    /// For how long an answer as before the write is no failure, at an address that does not follow yet.
+    /// How long an old answer is no failure, at an address that does not follow yet.
     pub limit: Duration,
-    /// Whether prod goes back: to the side where it was before.
+    /// Whether prod goes back to the side where it was before.
     pub back: bool,
-    /// Whether a person wants to get away from the old side: then nothing that it answers is a failure of this run, and until
-    /// an address follows, neither is a bad answer that may be the old side's.
+    /// Whether a person rolls back from the old side. Then no answer of the old side is a failure of this run. Until an
+    /// address follows, a bad answer that may come from the old side is no failure either.
     pub away: bool,
 }
 
@@ -53,20 +54,20 @@ pub(super) struct Answer<'a> {
     pub(super) from: &'a str,
     /// When the probe was due.
     pub(super) due: Instant,
-    /// The version that it told.
+    /// The version that it reported.
     pub(super) told: Option<&'a str>,
-    /// Whether it has failed already: by its status, or because it never came.
+    /// Whether it has failed already: by its status, or because no answer came.
     pub(super) failed: bool,
 }
 
-/// What an answer says.
+/// What an answer shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as it should be, or tells nothing of who answered.
+    /// It is expected, or does not show which side answered.
     Good,
-    /// It is a late one of the old side, which is no failure of the new one.
+    /// It is a late answer of the old side, which is no failure of the new side.
     Late,
-    /// It is wrong; why.
+    /// It is wrong, with the reason.
     Wrong(String),
 }
 
@@ -93,7 +94,7 @@ struct Address {
 }
 
 impl Following {
-    /// Judges an answer. That a failed one is good says that it stays a failure.
+    /// Judges an answer. `Good` for a failed answer means that it stays a failure.
     pub(super) fn judge(&mut self, follow: &Follow, answer: &Answer<'_>, needed: u32) -> Verdict {
         let Answer { from, due, told, failed } = *answer;
         if self.write != Some(follow.since) {
@@ -109,7 +110,7 @@ impl Following {
         }
         address.in_a_row = 0;
         if failed {
-            // A bad answer often comes from what stands before the service, and tells no version.
+            // A bad answer often comes from the load balancer, and then reports no version.
             let of_new = told == Some(follow.versions.new.as_str());
             let may_be_old = address.followed.is_none() && due <= follow.since + follow.limit && !of_new;
             return if follow.away && may_be_old { Verdict::Late } else { Verdict::Good };
@@ -121,7 +122,7 @@ impl Following {
         let old = told.map_or_else(|| "none".to_owned(), |told| format!("version {told}"));
         match address.followed {
             _ if follow.away => Verdict::Late,
-            // Answers overtake each other: what was due before is not too late.
+            // Answers overtake each other, so an answer that was due before is not too late.
             Some(followed) if due > followed => {
                 Verdict::Wrong(format!("{old} again, after {from} had answered {}", follow.versions.new))
             }
@@ -133,13 +134,13 @@ impl Following {
         }
     }
 
-    /// The write that all these addresses follow; none while one does not.
+    /// The write that all these addresses follow; `None` if one address does not.
     pub(super) fn followed<'a>(&self, mut addresses: impl Iterator<Item = &'a str>) -> Option<Instant> {
         let followed = |address: &str| self.addresses.get(address).is_some_and(|it| it.followed.is_some());
         addresses.all(followed).then_some(self.write).flatten()
     }
 
-    /// What the report says of it.
+    /// The lag of each address, for the report.
     pub(super) fn lag(&self) -> Vec<AddressLag> {
         let Some(write) = self.write else { return Vec::new() };
         let since = |instant: Instant| model::time::millis(instant.saturating_duration_since(write));
@@ -152,7 +153,8 @@ impl Following {
     }
 }
 
-/// How many answers in a row an address needs to follow: fewer if probes are so rare that the limit would pass before.
+/// Number of answers in a row that an address needs to follow. It is smaller if probes are so rare that the limit would
+/// pass before.
 pub(super) fn in_a_row(limit: Duration, interval: Duration, addresses: usize) -> u32 {
     let round =
         interval.saturating_mul(u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)).max(Duration::from_millis(1));
@@ -160,7 +162,7 @@ pub(super) fn in_a_row(limit: Duration, interval: Duration, addresses: usize) ->
     u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, IN_A_ROW)
 }
 
-/// An answer while either side may answer.
+/// Judges an answer while either side may answer.
 pub(super) fn judge_either(versions: &Versions, told: Option<&str>) -> Verdict {
     versions.strange(told).map_or(Verdict::Good, Verdict::Wrong)
 }
@@ -193,7 +195,7 @@ mod tests {
         for second in 2..5 {
             assert_eq!(judge("a", second, "2"), Verdict::Good);
         }
-        // Due before the address followed, and answered after: overtaken.
+        // Due before the address followed, and answered after that.
         assert_eq!(judge("a", 0, "1"), Verdict::Late);
         assert_eq!(judge("b", 9, "1"), Verdict::Late);
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -222,7 +224,7 @@ mod tests {
         let lag = following.lag();
         assert_eq!((lag[0].last_old_ms, lag[0].followed_ms), (None, Some(0)));
         assert_eq!((lag[1].last_old_ms, lag[1].followed_ms), (Some(2000), Some(3000)));
-        // The next write begins anew.
+        // The next write starts from the beginning.
         let second = write(true, false);
         following.judge(&second, &good("a", at(&second, 1), "2"), 2);
         assert_eq!(following.followed(["a"].into_iter()), None);

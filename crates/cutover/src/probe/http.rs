@@ -1,5 +1,5 @@
-//! Sends probes over HTTP and HTTPS with reqwest. One client for each address and kind of connection, so that every address
-//! is probed and a new connection is really new. Must not know schedules or verdicts.
+//! Sends probes over HTTP and HTTPS with reqwest. There is one client per address and kind of connection, so that every
+//! address is probed and a new connection is really new. Must not know schedules or verdicts.
 
 use super::{Client, Clients, LONGEST_BODY, Reply, Site};
 use aws::connect_to::ConnectTo;
@@ -27,15 +27,15 @@ pub struct HttpOptions {
     pub dev_url: String,
     /// Where to reach a host and port.
     pub connect_to: ConnectTo,
-    /// Certificates that are trusted beside the system's own, where a URL is https (`AWS_CA_BUNDLE`).
+    /// Certificates that are trusted in addition to those of the system, if a URL is https (`AWS_CA_BUNDLE`).
     pub roots: Vec<CertificateDer<'static>>,
 }
 
-/// Makes HTTP clients.
+/// Creates HTTP clients.
 #[derive(Debug, Clone)]
 pub struct HttpClients {
     options: HttpOptions,
-    /// All trusted certificates, read once they are needed.
+    /// All trusted certificates, read when they are first needed.
     trusted: Arc<OnceLock<Vec<Certificate>>>,
 }
 
@@ -44,7 +44,7 @@ pub struct HttpClients {
 pub struct HttpClient {
     hosts: Vec<String>,
     port: u16,
-    maker: Maker,
+    connectors: ConnectorFactory,
     headers: HeaderMap,
     version_header: Option<HeaderName>,
     reached: Mutex<Reached>,
@@ -54,8 +54,8 @@ pub struct HttpClient {
 #[derive(Debug, Default)]
 struct Reached {
     addresses: Arc<[SocketAddr]>,
-    /// For each address: the client that keeps its connections, and the one that does not. Those of addresses that
-    /// vanished stay, for requests that are about to be sent.
+    /// For each address, the client that keeps its connections and the one that does not. Clients of removed addresses
+    /// stay, for requests that are about to be sent.
     targets: BTreeMap<SocketAddr, [Target; 2]>,
 }
 
@@ -65,9 +65,9 @@ struct Target {
     url: Url,
 }
 
-/// Makes clients of one address after the other.
+/// Creates the clients of each address.
 #[derive(Debug)]
-struct Maker {
+struct ConnectorFactory {
     url: Url,
     trusted: Vec<Certificate>,
 }
@@ -78,7 +78,8 @@ impl HttpClients {
         Self { options, trusted: Arc::default() }
     }
 
-    /// The system's certificates and those of the options; none for a URL that needs none, as reading them takes time.
+    /// The certificates of the system and of the options. Empty for a URL that needs none, because reading them takes
+    /// time.
     fn trusted(&self, url: &Url) -> Vec<Certificate> {
         if url.scheme() != "https" {
             return Vec::new();
@@ -115,7 +116,7 @@ impl Clients for HttpClients {
         let client = HttpClient {
             hosts: target.hosts,
             port: target.port,
-            maker: Maker { trusted: self.trusted(&url), url },
+            connectors: ConnectorFactory { trusted: self.trusted(&url), url },
             headers,
             version_header: version_header
                 .map(|name| HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a header name")))
@@ -151,8 +152,8 @@ async fn resolve(hosts: &[String], port: u16) -> Result<Vec<SocketAddr>, String>
     Ok(addresses)
 }
 
-impl Maker {
-    /// A client of one address. The URL keeps its host name where it has one, for TLS; its port is the address's.
+impl ConnectorFactory {
+    /// A client of one address. The URL keeps its host name if it has one, for TLS. Its port is that of the address.
     fn make(&self, address: SocketAddr, keep: bool) -> Result<Target, String> {
         let problem = |cause: &dyn std::fmt::Display| format!("cannot make a client of {}: {cause}", self.url);
         let mut builder = reqwest::Client::builder()
@@ -178,7 +179,7 @@ impl Maker {
 
 impl HttpClient {
     fn reached<T>(&self, at: impl FnOnce(&mut Reached) -> T) -> T {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         at(&mut self.reached.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -193,7 +194,7 @@ impl Client for HttpClient {
         let known = |address: &SocketAddr| self.reached(|reached| reached.targets.contains_key(address));
         let mut made = Vec::new();
         for address in found.iter().filter(|address| !known(address)) {
-            made.push((*address, [self.maker.make(*address, true)?, self.maker.make(*address, false)?]));
+            made.push((*address, [self.connectors.make(*address, true)?, self.connectors.make(*address, false)?]));
         }
         self.reached(|reached| {
             reached.targets.extend(made);
@@ -205,12 +206,12 @@ impl Client for HttpClient {
     }
 
     async fn until(&self, due: Instant) {
-        super::punctual::until(due).await;
+        super::pacer::until(due).await;
     }
 
     async fn send(&self, address: SocketAddr, connection: Connection) -> Reply {
         let mut reply = Reply::default();
-        // The session takes it from `addresses`, each of which has its clients.
+        // The session takes the address from `addresses`, and each of those has its clients.
         let Some([kept_alive, fresh]) = self.reached(|reached| reached.targets.get(&address).cloned()) else {
             reply.failure = Some((Failure::NotSent, "there is no such address".to_owned()));
             return reply;
@@ -245,7 +246,7 @@ impl Client for HttpClient {
     }
 }
 
-/// The innermost cause says most: "Connection refused" instead of "error sending request".
+/// The innermost cause is the most specific one: "Connection refused" instead of "error sending request".
 fn describe(error: &reqwest::Error) -> (Failure, String) {
     let failure = if error.is_connect() { Failure::Connect } else { Failure::Broken };
     let mut cause = error.source();

@@ -1,5 +1,5 @@
-//! One series of probes: the schedule, what is told about it while it runs, and what steers it. Must not know HTTP, nor
-//! what a failed probe leads to.
+//! One series of probes: its schedule, its progress, and its control while it runs. Must not know HTTP, nor what a
+//! failed probe leads to.
 
 use super::follow::{self, Answer, Expect, Following, Verdict};
 use super::{Client, LATE, RESOLVE_EVERY, Reply, Tally};
@@ -13,50 +13,52 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-/// A series of more probes than this was paused by a person. All of them are kept, so the rest come rarely.
+/// A series gets longer than this only if a person pauses the run. All samples are kept, so the further probes are sent
+/// at a longer interval.
 const LONG: u32 = *limits::SERIES.end();
-/// How rarely.
+/// That interval.
 const RARE: Duration = Duration::from_secs(1);
 
-/// What a series of probes is to be.
+/// The settings of a series of probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Probes in all, unless it is told to go on.
+    /// Number of probes, unless the control extends the series.
     pub count: u32,
-    /// How many of them have to come while it verifies; more are sent where the count would not allow it.
+    /// Least number of probes while it verifies. More probes are sent if the count does not allow that many.
     pub verify_at_least: u32,
     /// Time between two probes.
     pub interval: Duration,
-    /// Time from the scheduled instant within which an answer must be complete.
+    /// Time from the scheduled instant until the answer must be complete.
     pub timeout: Duration,
-    /// How many of the first make the baseline.
+    /// How many of the first probes are the baseline.
     pub baseline: u32,
-    /// Most probes under way at once.
+    /// Largest number of probes in progress.
     pub max_in_flight: u32,
-    /// Status codes that are a success.
+    /// Status codes that count as a success.
     pub ok: StatusSet,
     /// The version that must answer while it verifies.
     pub expected: Option<String>,
-    /// The instant that times in samples count from.
+    /// The instant from which times in samples count.
     pub origin: Instant,
 }
 
-/// What steers a series while it runs.
+/// The control of a series while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// The run's phase, for the samples.
     pub phase: Phase,
-    /// Whether the series ends once its count is reached; and if nothing else is expected, only the expected version is right.
+    /// Whether the series ends when its count is reached. If nothing else is expected, only the expected version may
+    /// answer then.
     pub verifying: bool,
-    /// Which versions are right for probes due now.
+    /// Which versions may answer probes that are due now.
     pub expect: Expect,
-    /// Whether probes due now count for [`Progress::counted_failures`].
+    /// Whether probes that are due now count for [`Progress::counted_failures`].
     pub counting: bool,
-    /// Whether to end now.
+    /// Whether the series ends now.
     pub stop: bool,
 }
 
-/// How far a series is.
+/// The progress of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// All probes that have ended.
@@ -65,15 +67,15 @@ pub struct Progress {
     pub baseline_done: bool,
     /// How many probes of the baseline failed.
     pub baseline_failures: u32,
-    /// How many probes failed that were due while they counted.
+    /// How many probes failed, of those that were due while they counted.
     pub counted_failures: u32,
     /// The last write that every address of the load balancer follows.
     pub followed: Option<Instant>,
-    /// Whether all probes were sent and have ended, and no more will come unless it is told to go on.
+    /// Whether all probes were sent and have ended. More follow only if the control extends the series.
     pub complete: bool,
 }
 
-/// A series of probes that is under way. Dropped, it ends at once.
+/// A series of probes in progress. If this is dropped, the series ends at once.
 #[derive(Debug)]
 pub struct Session {
     control: watch::Sender<Control>,
@@ -91,7 +93,7 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Begins to probe; the first probe is due now.
+    /// Begins to probe. The first probe is due now.
     pub fn start<C: Client>(client: C, spec: Spec, control: Control) -> Self {
         let (control, steered) = watch::channel(control);
         let (told, progress) = watch::channel(Progress { baseline_done: spec.baseline == 0, ..Progress::default() });
@@ -114,7 +116,7 @@ impl Session {
         Self { control, progress, tally, task, refreshing }
     }
 
-    /// Steers it.
+    /// Changes the control.
     pub fn steer(&self, control: Control) {
         self.control.send_if_modified(|current| {
             let changed = *current != control;
@@ -123,7 +125,7 @@ impl Session {
         });
     }
 
-    /// How far it is, to be watched.
+    /// The progress, as a channel.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
@@ -133,37 +135,38 @@ impl Session {
         lock(&self.tally).clone()
     }
 
-    /// The probes so far, shared with the series: for looking at them while it runs.
+    /// The probes so far, shared with the series, so that they can be read while it runs.
     pub fn live(&self) -> LiveTally {
         LiveTally(Arc::clone(&self.tally))
     }
 
-    /// Sends no more, waits for what is under way, and returns all probes.
+    /// Stops to send, waits for the probes in progress, and returns all probes.
     pub async fn end(mut self) -> Tally {
         self.control.send_modify(|control| control.stop = true);
-        // It ends by itself within a probe's timeout; an error would say that it was aborted, and nobody did.
+        // The task ends by itself within the timeout of a probe. An error would mean that it was aborted, and nothing
+        // aborts it.
         let _ = (&mut self.task).await;
         self.tally()
     }
 }
 
-/// The probes of a series that may still be under way.
+/// The probes of a series that may still be in progress.
 #[derive(Clone, Debug)]
 pub struct LiveTally(Arc<Mutex<Tally>>);
 
 impl LiveTally {
-    /// Looks at the probes so far.
+    /// Reads the probes so far.
     pub fn look<T>(&self, at: impl FnOnce(&Tally) -> T) -> T {
         at(&lock(&self.0))
     }
 }
 
 fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    // Nothing panics while it holds the lock.
+    // No code panics while it holds the lock.
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Follows the site's name until it is aborted.
+/// Resolves the site's name again and again, until it is aborted.
 async fn refresh<C: Client>(client: Arc<C>) {
     loop {
         tokio::time::sleep(RESOLVE_EVERY).await;
@@ -186,7 +189,7 @@ struct Series<C> {
     baseline_ended: u32,
 }
 
-/// A probe that has ended, and what it counts for.
+/// A probe that has ended, and how it counts.
 struct Ended {
     sample: Sample,
     late: bool,
@@ -206,7 +209,7 @@ impl<C: Client> Series<C> {
         let mut sequence = 0;
         let mut at = Instant::now();
         let client = Arc::clone(&self.client);
-        // Kept from one turn of the loop to the next: what has begun to wait is not begun again.
+        // The timer survives the turns of the loop, so that a wait is not started twice.
         let mut due = pin!(client.until(at));
         loop {
             let control = self.control.borrow_and_update().clone();
@@ -217,7 +220,7 @@ impl<C: Client> Series<C> {
                 if !self.rest().await {
                     break;
                 }
-                // Told to go on: the schedule begins anew, the pause is nobody's latency.
+                // The series is extended: the schedule starts again, so that the pause does not count as latency.
                 at = at.max(Instant::now());
                 due.set(client.until(at));
                 continue;
@@ -244,7 +247,8 @@ impl<C: Client> Series<C> {
         control.verifying && sequence >= self.spec.count && self.sent_to_verify >= self.spec.verify_at_least
     }
 
-    /// Waits for what is under way, says so, and then for a change; whether there was one.
+    /// Waits for the probes in progress, reports that, and waits for a change of the control. Returns whether there was
+    /// one.
     async fn rest(&mut self) -> bool {
         while let Some(ended) = self.under_way.join_next().await {
             self.note(ended);
@@ -259,10 +263,10 @@ impl<C: Client> Series<C> {
         if due.control.verifying {
             self.sent_to_verify += 1;
         }
-        // Every address is probed with both kinds of connection in turn.
+        // Each address is probed with both kinds of connection in turn.
         let addresses = self.client.addresses();
         let position = (due.sequence / 2) as usize % addresses.len().max(1);
-        // Never empty; if it were, the request would fail and be told.
+        // The list is never empty. If it were, the request would fail and be reported.
         let to = addresses.get(position).copied().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let address = to.to_string();
         let connection = if due.sequence.is_multiple_of(2) { Connection::KeptAlive } else { Connection::Fresh };
@@ -291,7 +295,7 @@ impl<C: Client> Series<C> {
     }
 
     fn note(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        // A probe's task neither panics nor is it aborted while the series lives.
+        // The task of a probe does not panic, and is not aborted while the series exists.
         let Ok(Ended { mut sample, late, due }) = ended else { return };
         let late_answer = self.is_late_answer(&mut sample, &due);
         let counting = due.control.counting && !late_answer;
@@ -315,7 +319,7 @@ impl<C: Client> Series<C> {
         });
     }
 
-    /// Says how far the addresses follow the last write.
+    /// Reports how far the addresses follow the last write.
     fn note_lag(&self, back: bool) {
         lock(&self.tally).follows(back, self.following.lag());
         let addresses: Vec<String> = self.client.addresses().iter().map(ToString::to_string).collect();
@@ -327,7 +331,8 @@ impl<C: Client> Series<C> {
         });
     }
 
-    /// Judges the version of an answer; whether it is a late one of the side where prod was, which counts for nothing.
+    /// Judges the version of an answer. Returns whether it is a late answer of the side where prod was before, which
+    /// counts for nothing.
     fn is_late_answer(&mut self, sample: &mut Sample, due: &Due) -> bool {
         let (told, failed) = (sample.version.as_deref(), sample.failure.is_some());
         let verdict = match &due.control.expect {
@@ -352,7 +357,7 @@ impl<C: Client> Series<C> {
     }
 }
 
-/// What makes a sample of a reply.
+/// Turns a reply into a sample.
 struct Judge {
     ok: StatusSet,
     expected: Option<String>,
@@ -394,7 +399,7 @@ impl Judge {
         if !self.ok.contains(status) {
             return Some((Failure::Status, format!("status {status}")));
         }
-        // Who answers is looked at when the answer is noted, if it can be told at all.
+        // The version is judged when the sample is noted, if there is a version.
         let verifying = control.verifying && control.expect == Expect::Anything;
         let expected = self.expected.as_deref().filter(|_| verifying)?;
         (reply.version.as_deref() != Some(expected)).then(|| {

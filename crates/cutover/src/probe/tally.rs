@@ -1,4 +1,4 @@
-//! Counts probes and makes the report of them. Percentiles are exact, from all samples. Must not know schedules.
+//! Counts probes and creates their report. Percentiles are exact, from all samples. Must not know schedules.
 
 use model::record::{
     AddressLag, Connection, Failure, Percentiles, Phase, ProbeCounts, ProbeReport, Sample, WHOLE_FAILURES,
@@ -8,18 +8,18 @@ use std::collections::BTreeSet;
 /// Samples in a sparkline.
 const RECENT: usize = 60;
 
-/// All probes of a session so far, in the order of their ends.
+/// All probes of a session so far, in the order in which they ended.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     samples: Vec<Sample>,
     kept_alive: ProbeCounts,
     fresh: ProbeCounts,
-    /// How each address followed the last write, of the way forward and of the way back.
+    /// How each address followed the last write, on the way forward and on the way back.
     lag: [Vec<AddressLag>; 2],
 }
 
 impl Tally {
-    /// Says how far each address follows the last write.
+    /// Notes how far each address follows the last write.
     pub(super) fn follows(&mut self, back: bool, lag: Vec<AddressLag>) {
         self.lag[usize::from(back)] = lag;
     }
@@ -61,19 +61,19 @@ impl Tally {
         }
     }
 
-    /// The version that the latest good answer told in this phase.
+    /// The version in the latest good answer of this phase.
     pub fn version(&self, phase: Phase) -> Option<&str> {
         let told = self.samples.iter().rev().filter(|sample| sample.phase == phase);
         told.filter(|sample| sample.failure.is_none()).find_map(|sample| sample.version.as_deref())
     }
 
-    /// The version that the latest answer told.
+    /// The version in the latest answer.
     pub fn seen(&self) -> Option<&str> {
         self.samples.iter().rev().find_map(|sample| sample.version.as_deref())
     }
 
-    /// Of the last good answers that were due since `begin_us`, a hundred at most: how many told this version, and how many
-    /// there were.
+    /// Of the last good answers that were due since `begin_us`, up to a hundred: how many reported this version, and
+    /// how many there were.
     pub fn share(&self, version: &str, begin_us: u64) -> (u32, u32) {
         let since =
             self.samples.iter().rev().filter(|sample| sample.scheduled_us >= begin_us && sample.failure.is_none());
@@ -82,12 +82,12 @@ impl Tally {
         (saturating(hits), saturating(last.len()))
     }
 
-    /// The newest of all that have ended.
+    /// The newest probe that has ended.
     pub fn newest(&self) -> Option<&Sample> {
         self.samples.iter().max_by_key(|sample| sample.sequence)
     }
 
-    /// All versions that were told.
+    /// All versions that were reported.
     pub fn versions(&self) -> BTreeSet<&str> {
         self.samples.iter().filter_map(|sample| sample.version.as_deref()).collect()
     }
@@ -103,8 +103,8 @@ impl Tally {
         failed.min_by_key(|sample| sample.sequence)
     }
 
-    /// The report. `new` is the version that the swap brings; without it, or where the old side tells the same, nothing
-    /// can be said of who answered.
+    /// The report. `new` is the version of the new side. Without it, or if the old side reports the same version, the
+    /// report does not show which side answered.
     pub fn report(&self, new: Option<&str>) -> ProbeReport {
         let counts = self.counts();
         let mut report = ProbeReport {
@@ -130,7 +130,7 @@ impl Tally {
     }
 
     fn follow_versions(&self, new: &str, report: &mut ProbeReport) {
-        // On the way back the old side answers again, and should.
+        // On the way back the old side answers again, as expected.
         let forward = self.samples.iter().filter(|sample| sample.phase <= Phase::Verify);
         let answered = |sample: &Sample| Some((sample.sequence, sample.phase, sample.version.as_deref()? == new));
         let done = |is_new: bool| {
@@ -143,7 +143,7 @@ impl Tally {
         report.last_old_ms = done(false).max().map(|us| us / 1000);
         let mut answered: Vec<_> = forward.clone().filter_map(answered).collect();
         answered.sort_unstable();
-        // While prod is split, both answer, and should.
+        // While prod is split, both sides answer, as expected.
         let back = answered.windows(2).filter(|pair| pair[0].2 && !pair[1].2 && pair[1].1 != Phase::Shift);
         report.flip_flops = saturating(back.count());
     }
@@ -165,7 +165,7 @@ impl Tally {
         let mut latencies: Vec<_> = self.samples.iter().filter(answered).map(latency_us).collect();
         latencies.sort_unstable();
         let at = |percent: usize| {
-            // The nearest-rank definition: the smallest sample that so many percent are not above.
+            // The nearest-rank definition: the smallest sample such that this percentage of samples is not above it.
             let rank = (latencies.len() * percent).div_ceil(100).max(1);
             latencies.get(rank - 1).map(|us| ms(*us))
         };
@@ -173,8 +173,8 @@ impl Tally {
     }
 }
 
-/// With 95 % confidence the rate of failures was below this where `failed` of `count` did: the rule of three, and the exact
-/// bound of Clopper and Pearson, to five digits, where that does not apply. None without probes.
+/// The upper bound of the failure rate with 95 % confidence, if `failed` of `count` probes failed: the rule of three,
+/// and the exact bound of Clopper and Pearson, to five digits, if that rule does not apply. `None` without probes.
 fn bound95(failed: u32, count: u32) -> Option<f64> {
     let n = f64::from(count);
     match failed {
@@ -192,18 +192,18 @@ fn bound95(failed: u32, count: u32) -> Option<f64> {
     }
 }
 
-/// Whether so many of `count` can be the share that each had with this probability: unless less than one in a thousand
-/// series would be so far off.
+/// Whether `hits` of `count` are plausible if each is a hit with the probability `share`. Fewer than one in a thousand
+/// series are implausible by chance.
 pub(crate) fn is_plausible(hits: u32, count: u32, share: f64) -> bool {
     const TAIL: f64 = 0.0005;
     let at_least = |hits: u32| if hits == 0 { 1.0 } else { 1.0 - at_most(hits - 1, count, share) };
     count == 0 || (at_most(hits, count, share) >= TAIL && at_least(hits) >= TAIL)
 }
 
-/// The probability of at most so many failures of `count` where each fails with this probability.
+/// The probability of at most this many failures in `count` trials, if each fails with this probability.
 fn at_most(failed: u32, count: u32, rate: f64) -> f64 {
     let n = f64::from(count);
-    // In logarithms, as the first terms are too small for a number.
+    // In logarithms, because the first terms are too small for a number.
     let mut term = n * (1.0 - rate).ln();
     let mut sum = term.exp();
     for k in 1..=failed {

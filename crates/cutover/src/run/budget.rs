@@ -1,19 +1,19 @@
-//! How long things may take, and what has to fit before the function's deadline. Must not know the time.
+//! Time limits, and the time that a run needs before the function's deadline. Must not know the current time.
 
 use model::Request;
 use model::request::Op;
 use std::time::Duration;
 
-/// For how long the lease is taken at a time. A run that was killed blocks others for this long, so it is short; it
-/// has to be longer than a write and its landing ([`WRITE_GUARD`]) and several heartbeats.
+/// Duration of the lease. A run that was killed blocks others for this long, so it is short. It has to be longer than a
+/// write with its landing ([`WRITE_GUARD`]) and several heartbeats.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
-/// What must be left of the lease when a write begins: its timeout and the time in which it may still land, so that
-/// nobody else writes before.
+/// Time that must be left of the lease when a write begins: the timeout of the write and the time in which it may still
+/// take effect, so that no other run writes before.
 pub(crate) const WRITE_GUARD: Duration = aws::rules::WRITE_TIMEOUT.saturating_add(crate::balancer::LANDING);
-/// Time kept free for a rollback: a health read, two writes of which one is tried twice, the time in which an
-/// unanswered write may land, a last look at the listeners, two records, and the single probes.
+/// Time reserved for a rollback: a health read, two writes of which one is tried twice, the time in which an unanswered
+/// write may take effect, a last read of the listeners, two records, and the single probes.
 pub const ROLLBACK_BUDGET: Duration = Duration::from_secs(34);
-/// Time kept free after the way back has settled: for a last look at the listeners and the record.
+/// Time reserved after the way back has settled, for a last read of the listeners and for the record.
 pub(crate) const AFTER_SETTLING: Duration = Duration::from_secs(20);
 /// Longest time for one read of the load balancer, ECS or the ledger.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
@@ -21,27 +21,28 @@ pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
 pub(crate) const SAVE_TIMEOUT: Duration = Duration::from_secs(12);
 /// Pause between two tries of writing the final record.
 pub(crate) const SAVE_PAUSE: Duration = Duration::from_secs(1);
-/// Longest time for recording that the new side was verified. A run goes on without, because its outcome is recorded soon, so
-/// this is short: the lease of a run whose ledger fails after the swap must outlast its probes and this.
+/// Longest time to record that the new side is verified. The run goes on without that record, because its outcome is
+/// recorded soon. The time is short, because the lease of a run whose ledger fails after the swap must outlast its
+/// probes and this.
 pub(crate) const VERIFIED_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for giving the lease back at the end.
+/// Time to release the lease at the end.
 pub(crate) const RELEASE_TIMEOUT: Duration = READ_TIMEOUT;
-/// Longest time for writing the single probes, which nothing waits for but the end of a run.
+/// Longest time to write the single probes. Only the end of a run waits for that.
 pub(crate) const SAMPLES_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time for everything that is neither probing nor waiting: reads, records, and two writes.
+/// Time for everything except probes and waits: reads, records, and two writes.
 const OVERHEAD: Duration = Duration::from_secs(10);
-/// Time for a step of a shift besides holding it: health of both sides, one write, a record.
+/// Time for a step of a shift in addition to its hold: health of both sides, one write, a record.
 const STEP_OVERHEAD: Duration = Duration::from_secs(2);
-/// How many records a search for the last swap or for a failed run looks at.
+/// How many records a search for the last swap or for a failed run reads.
 pub(crate) const SEARCHED: usize = 50;
-/// How many probes have to come after the settling at least.
+/// Least number of probes after the load balancer has settled.
 pub(crate) const VERIFY_AT_LEAST: u32 = 10;
 /// Longest time between two probes of the gate.
 pub(crate) const GATE_INTERVAL: Duration = Duration::from_millis(30);
 /// Shortest time between two updates of the live record.
 pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How many probes have to come after the settling.
+/// Number of probes that a run needs after the load balancer has settled.
 pub(crate) fn verify_at_least(request: &Request) -> u32 {
     VERIFY_AT_LEAST.min(request.probe.count)
 }
@@ -56,19 +57,19 @@ pub(crate) fn reserve(request: &Request) -> Duration {
     ROLLBACK_BUDGET + request.settle.max(request.settle_limit) + request.probe.timeout
 }
 
-/// The time that probing prod should take where nothing is slow.
+/// Time to probe prod if nothing is slow.
 fn probing(request: &Request) -> Duration {
     let probe = &request.probe;
     let to_the_end = probe.interval * (probe.baseline + verify_at_least(request)) + request.settle + request.held();
     (probe.interval * probe.count).max(to_the_end)
 }
 
-/// The time that a run should take where nothing is slow.
+/// Time of a run if nothing is slow.
 pub(crate) fn expected(request: &Request) -> Duration {
     gate_interval(request) * request.gate.count + probing(request)
 }
 
-/// The longest time that a run should take, with what it keeps free for a rollback.
+/// Longest time of a run, with the time that it reserves for a rollback.
 pub(crate) fn needed(request: &Request) -> Duration {
     let probe = &request.probe;
     if request.op == Op::Reconcile {

@@ -1,15 +1,14 @@
-//! The loop of a run: an effect is done, its answer or an alarm goes to the machine, and what follows is done next.
-//! Must not know how an effect is done.
+//! The loop of a run: the executor answers the question of the machine, and the answer, or a signal, gives the next state.
+//! Must not know how a question is answered.
 
-use super::hands::Hands;
+use super::executor::Executor;
 use super::{Stack, budget};
 use crate::balancer::Balancer;
-use crate::machine::{Asked, Effect, Event, State};
+use crate::machine::{Alarm, Asked, Interrupt, Next, Question, Reason, Signal, State};
 use crate::probe::{Clients, Progress};
 use ledger::ObjectStore;
 use model::steering::{Command, Given};
 use model::{Record, Request};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -21,98 +20,89 @@ pub(super) async fn run<B: Balancer, S: ObjectStore, C: Clients>(
     asked: Asked,
     deadline: Instant,
 ) -> Record {
-    let mut alarms = Alarms::new(&request, deadline);
-    let mut hands = Hands::new(stack, request, deadline);
-    let (mut state, effects) = State::new(asked).step(Event::Start);
-    let mut todo = VecDeque::from(effects);
+    let mut signals = Signals::new(&request, deadline);
+    let mut executor = Executor::new(stack, request, deadline);
+    let mut state = State::new(asked);
     loop {
-        hands.note(&state);
-        let Some(effect) = todo.pop_front() else {
-            // The machine always asks for something until it finishes.
-            tracing::error!(?state, "the machine waits for nothing");
-            return hands.finish(&state).await;
+        executor.note(&state).await;
+        let question = match state.next() {
+            Next::Ask(question) => question,
+            Next::Finish(_) => return executor.finish(&state).await,
         };
-        if let Effect::Finish(_) = effect {
-            return hands.finish(&state).await;
-        }
-        alarms.watch(&hands);
-        if !effect.answers() {
-            hands.perform(effect).await;
-            continue;
-        }
-        tracing::info!(phase = %state.phase(), ?effect, "begins");
-        let (next, effects) = answer(&mut hands, &mut alarms, state, effect).await;
-        state = next;
-        todo = effects.into();
+        signals.watch(&executor);
+        tracing::info!(phase = %state.phase(), ?question, "begins");
+        state = ask(&mut executor, &mut signals, state, question).await;
     }
 }
 
-/// Does one effect and tells the machine; alarms meanwhile too. Returns what follows: from the answer, or from an alarm
-/// that called the effect off.
-async fn answer<B: Balancer, S: ObjectStore, C: Clients>(
-    hands: &mut Hands<B, S, C>,
-    alarms: &mut Alarms,
+/// Has one question answered. Returns the state after the answer, or after a signal that called the question off.
+async fn ask<B: Balancer, S: ObjectStore, C: Clients>(
+    executor: &mut Executor<B, S, C>,
+    signals: &mut Signals,
     mut state: State,
-    effect: Effect,
-) -> (State, Vec<Effect>) {
-    // Boxed: there are many effects, and some are large.
-    let mut doing = Box::pin(hands.perform(effect));
+    question: Question,
+) -> State {
+    // Boxed because there are many questions, and the future of some is large.
+    let mut answering = Box::pin(executor.perform(question));
     loop {
-        let event = tokio::select! {
+        let answer = tokio::select! {
             biased;
-            alarm = alarms.next() => {
-                tracing::warn!(?alarm, ?effect, "alarm");
-                let (next, effects) = state.step(alarm);
-                state = next;
-                if effects.is_empty() {
-                    continue;
+            signal = signals.next() => {
+                tracing::warn!(?signal, ?question, "signal");
+                match state.interrupt(signal) {
+                    Interrupt::Remembered(next) => state = next,
+                    Interrupt::CalledOff(next) => return next,
                 }
-                return (state, effects);
+                continue;
             }
-            event = &mut doing => event,
+            answer = &mut answering => answer,
         };
-        tracing::info!(phase = %state.phase(), ?effect, ?event, "ended");
-        return state.step(event);
+        tracing::info!(phase = %state.phase(), ?answer, "ended");
+        let next = state.answer(answer);
+        if next.reason() == Some(Reason::WrongAnswer) && state.reason() != next.reason() {
+            tracing::error!(?state, ?answer, "the answer does not belong to the question");
+        }
+        return next;
     }
 }
 
-/// What may happen without being asked for; each is told once.
-struct Alarms {
+/// The sources of signals. Each alarm is raised once.
+struct Signals {
     near: Option<Instant>,
     probes: Option<watch::Receiver<Progress>>,
     lease: Option<watch::Receiver<Option<Instant>>>,
     max_failures: u32,
-    probes_told: bool,
-    lease_told: bool,
+    probes_raised: bool,
+    lease_raised: bool,
     steering: Option<watch::Receiver<Option<Given>>>,
 }
 
-impl Alarms {
+impl Signals {
     fn new(request: &Request, deadline: Instant) -> Self {
         Self {
             near: deadline.checked_sub(budget::reserve(request)),
             probes: None,
             lease: None,
             max_failures: request.probe.max_failures,
-            probes_told: false,
-            lease_told: false,
+            probes_raised: false,
+            lease_raised: false,
             steering: None,
         }
     }
 
-    fn watch<B: Balancer, S: ObjectStore, C: Clients>(&mut self, hands: &Hands<B, S, C>) {
-        if !self.probes_told {
-            self.probes = hands.progress();
+    fn watch<B: Balancer, S: ObjectStore, C: Clients>(&mut self, executor: &Executor<B, S, C>) {
+        if !self.probes_raised {
+            self.probes = executor.progress();
         }
-        if !self.lease_told {
-            self.lease = hands.lease_watch();
+        if !self.lease_raised {
+            self.lease = executor.lease_watch();
         }
         if self.steering.is_none() {
-            self.steering = hands.steering_watch();
+            self.steering = executor.steering_watch();
         }
     }
 
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> Signal {
         let near = self.near;
         let deadline = async {
             match near {
@@ -125,33 +115,33 @@ impl Alarms {
             biased;
             () = until(&mut self.lease, Option::is_none) => {
                 self.lease = None;
-                self.lease_told = true;
-                Event::LeaseLost
+                self.lease_raised = true;
+                Signal::Alarm(Alarm::LeaseLost)
             }
-            given = told(&mut self.steering) => match given {
-                Command::Abort => Event::Aborted,
-                Command::Pause => Event::Paused,
-                Command::Promote => Event::Promoted,
+            command = next_command(&mut self.steering) => match command {
+                Command::Abort => Signal::Alarm(Alarm::Aborted),
+                Command::Pause => Signal::Paused,
+                Command::Promote => Signal::Promoted,
             },
             () = until(&mut self.probes, |progress| progress.counted_failures > most) => {
                 self.probes = None;
-                self.probes_told = true;
-                Event::ProbesFailed
+                self.probes_raised = true;
+                Signal::Alarm(Alarm::ProbesFailed)
             }
             () = deadline => {
                 self.near = None;
-                Event::DeadlineNear
+                Signal::Alarm(Alarm::DeadlineNear)
             }
         }
     }
 }
 
-/// Waits for the next command; for ever where nobody can give one.
-async fn told(steering: &mut Option<watch::Receiver<Option<Given>>>) -> Command {
+/// Waits for the next command; for ever if there is no source of commands.
+async fn next_command(steering: &mut Option<watch::Receiver<Option<Given>>>) -> Command {
     if let Some(steering) = steering {
         while steering.changed().await.is_ok() {
             if let Some(given) = &*steering.borrow_and_update() {
-                tracing::warn!(command = ?given.command, by = given.by, "told");
+                tracing::warn!(command = ?given.command, by = given.by, "a person steers the run");
                 return given.command;
             }
         }
@@ -159,7 +149,7 @@ async fn told(steering: &mut Option<watch::Receiver<Option<Given>>>) -> Command 
     std::future::pending().await
 }
 
-/// Waits until the watched value is so; for ever where nothing is watched, or nothing will change any more.
+/// Waits until the watched value satisfies the condition; for ever if nothing is watched, or if the value cannot change any more.
 async fn until<T>(watched: &mut Option<watch::Receiver<T>>, is_so: impl FnMut(&T) -> bool) {
     if let Some(watched) = watched
         && watched.wait_for(is_so).await.is_ok()

@@ -1,14 +1,14 @@
-//! Carries out a lifecycle hook of Amazon ECS: one series of probes, and its verdict. Writes nothing.
+//! Executes a lifecycle hook of Amazon ECS: one series of probes, and its verdict. Writes nothing.
 
-use super::{Stack, budget, hands::in_words};
+use super::{Stack, budget};
 use crate::balancer::Balancer;
 use crate::probe::{Clients, Control, Session, Site, Spec};
 use ledger::ObjectStore;
 use model::hook::{CALL_BACK_DELAY, HookAnswer, HookEvent, HookStatus, Target};
-use model::record::Phase;
+use model::record::{Phase, Sample};
 use tokio::time::Instant;
 
-/// Probes what the event is about.
+/// Probes the target of the event.
 pub(super) async fn probe<B: Balancer, S: ObjectStore, C: Clients>(
     stack: &Stack<B, S, C>,
     event: &HookEvent,
@@ -49,7 +49,7 @@ pub(super) async fn probe<B: Balancer, S: ObjectStore, C: Clients>(
     };
     let control = Control { phase: Phase::Gate, verifying: true, ..Control::default() };
     let session = Session::start(client, spec, control);
-    // An error would say that the series is gone, but the session holds it.
+    // An error would mean that the series was dropped, but the session keeps it.
     let _ = session.progress().wait_for(|progress| progress.complete).await;
     let tally = session.end().await;
     let counts = tally.counts();
@@ -58,7 +58,7 @@ pub(super) async fn probe<B: Balancer, S: ObjectStore, C: Clients>(
         return HookAnswer::ended(HookStatus::Succeeded);
     }
     let answer = event.after_failure();
-    let first = tally.first_failure().map(in_words);
+    let first = tally.first_failure().map(Sample::to_string);
     tracing::warn!(probes = counts.due, failed = counts.failed, first, status = ?answer.hook_status, again_in = CALL_BACK_DELAY, "probes failed");
     answer
 }

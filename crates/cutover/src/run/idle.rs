@@ -13,19 +13,19 @@ use model::request::new_id;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Pause between two looks at an environment that wakes up.
+/// Pause between two reads of an environment that wakes up.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest time for an environment to wake up: Fargate starts a task in about a minute.
 pub(super) const WAKE_LIMIT: Duration = Duration::from_mins(5);
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
-    /// Ends the tasks of the idle environment, where it may sleep. Nothing is changed without the lease, so neither a
-    /// cutover nor a deployment can be under way.
+    /// Stops the tasks of the idle environment if it may sleep. Changes nothing without the lease, so no cutover and no
+    /// deployment is in progress.
     pub(super) async fn put_to_sleep(&self) -> IdleAnswer {
         let Some(idle) = self.idle else {
             return IdleAnswer::awake("this stack's environments never sleep");
         };
-        // Most of the time there is nothing to do: that must not cost anybody the lease.
+        // Usually there is nothing to do. Then the lease must stay free for other runs.
         match self.who_may_sleep(idle).await {
             Ok(Some(_)) => {}
             Ok(None) => return IdleAnswer::awake("the idle environment sleeps already"),
@@ -64,7 +64,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         }
     }
 
-    /// The idle environment, where it may sleep; none where it does already.
+    /// The idle environment if it may sleep; `None` if it sleeps already.
     async fn who_may_sleep(&self, idle: Idle) -> Result<Option<Color>, String> {
         let listeners = within(self.balancer.listeners()).await?;
         let color = idle_side(&listeners)?;
@@ -77,7 +77,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         Ok(Some(color))
     }
 
-    /// How many tasks an environment that sleeps gets when it is woken; none where it does not sleep.
+    /// The number of tasks that a sleeping environment gets; `None` if it does not sleep.
     pub(super) async fn asleep(&self, color: Color) -> Result<Option<u32>, String> {
         if self.idle.is_none() {
             return Ok(None);
@@ -89,12 +89,12 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         if let Some(tasks) = service.tasks {
             return Ok(Some(tasks));
         }
-        // A release of an older version does not say: as many as the other environment has.
+        // A release of an older version does not report this, so the number of the other environment is used.
         let other = within(self.balancer.service(color.other())).await?;
         Ok(Some(other.desired.max(1)))
     }
 
-    /// Starts an environment's tasks, and waits for them until `until`; returns whether all are healthy then.
+    /// Starts the tasks of an environment, and waits for them until `until`. Returns whether all are healthy then.
     pub(super) async fn wake(&self, color: Color, tasks: u32, until: Instant) -> Result<bool, String> {
         if Instant::now() >= until {
             return Ok(false);
@@ -114,5 +114,5 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
 }
 
 fn is_up(service: &Service, health: &Health, tasks: u32) -> bool {
-    service.unsteady.is_none() && service.running >= tasks && health.healthy() >= tasks
+    service.not_stable.is_none() && service.running >= tasks && health.healthy() >= tasks
 }

@@ -1,5 +1,5 @@
-//! The record of a run while it runs: kept up to date in memory, written to the ledger at every transition, at most
-//! every 500 ms otherwise; and beside it every single probe. Must not know what the run does.
+//! The record of a run in progress. It is kept up to date in memory, and written to the ledger at every transition and
+//! at most every 500 ms otherwise. Every single probe is written beside it. Must not know what the run does.
 
 use super::budget::{RECORD_INTERVAL, SAMPLES_TIMEOUT};
 use crate::probe::LiveTally;
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// A series of more probes than this is written less often, as all of them are written each time.
+/// A series of more probes than this is written less often, because each write contains all probes.
 const MANY_SAMPLES: usize = 1500;
 
 /// The live record.
@@ -67,12 +67,12 @@ impl<S: ObjectStore> Live<S> {
         change(&mut self.shared.draft().record)
     }
 
-    /// Says that the record is worth writing now. Does not wait for that.
+    /// Asks for a write of the record now. Does not wait for it.
     pub(super) fn transition(&self) {
         self.shared.transition.notify_one();
     }
 
-    /// From now on the record tells of these probes, and they are written one by one beside it.
+    /// From now on the record contains the counts of these probes, and each probe is written beside it.
     pub(super) fn follow(&mut self, probes: LiveTally) {
         self.shared.draft().probes = Some(probes);
         self.sampler.get_or_insert_with(|| tokio::spawn(write_samples(Arc::clone(&self.shared))));
@@ -89,17 +89,17 @@ impl<S: ObjectStore> Live<S> {
         draft.probes.as_ref()?.look(|tally| tally.newest().cloned())
     }
 
-    /// Milliseconds since the run's begin.
+    /// Milliseconds since the beginning of the run.
     pub(super) fn elapsed_ms(&self) -> u64 {
         let started = self.shared.draft().record.started;
         millis(between(started, self.shared.clock.now()))
     }
 
-    /// Notes that something begins; returns its number for [`Live::ended`].
+    /// Notes that a step begins. Returns its number for [`Live::ended`].
     pub(super) fn began(&self, name: String) -> usize {
         let start_ms = self.elapsed_ms();
         self.edit(|record| {
-            // What an alarm called off has ended here.
+            // A step that a signal called off ends here.
             for open in record.steps.iter_mut().filter(|step| step.end_ms.is_none()) {
                 open.end_ms = Some(start_ms);
                 open.note = Some("called off".to_owned());
@@ -109,7 +109,7 @@ impl<S: ObjectStore> Live<S> {
         })
     }
 
-    /// Notes that it ended.
+    /// Notes that a step has ended.
     pub(super) fn ended(&self, number: usize, note: Option<String>) {
         let end_ms = self.elapsed_ms();
         self.edit(|record| {
@@ -120,7 +120,7 @@ impl<S: ObjectStore> Live<S> {
         });
     }
 
-    /// Notes that a listener is being written; returns its number for [`Live::wrote`].
+    /// Notes that a write of a listener begins. Returns its number for [`Live::wrote`].
     pub(super) fn writing(&self, write: ListenerWrite) -> usize {
         self.edit(|record| {
             record.writes.push(write);
@@ -128,7 +128,7 @@ impl<S: ObjectStore> Live<S> {
         })
     }
 
-    /// Notes what came of it.
+    /// Notes the result of a write.
     pub(super) fn wrote(&self, number: usize, end_us: u64, result: WriteResult) {
         self.edit(|record| {
             if let Some(write) = record.writes.get_mut(number) {
@@ -137,23 +137,23 @@ impl<S: ObjectStore> Live<S> {
         });
     }
 
-    /// Writes the record now and waits for that.
+    /// Writes the record now, and waits for the write.
     pub(super) async fn save(&self) -> Result<(), RecordError> {
         self.shared.save().await
     }
 
-    /// Begins to write the record at transitions and now and then.
+    /// Begins to write the record at transitions and at intervals.
     pub(super) fn start(&mut self) {
         if self.ticker.is_none() {
             self.ticker = Some(tokio::spawn(tick(Arc::clone(&self.shared))));
         }
     }
 
-    /// Ends that, and waits for writes that are under way and for the last one of the probes.
+    /// Ends that. Waits for writes in progress, and for the last write of the probes.
     pub(super) async fn stop(&mut self) {
         self.shared.stopped.send_replace(true);
         for task in [self.ticker.take(), self.sampler.take()].into_iter().flatten() {
-            // It ends by itself; an error would say that it was aborted, and nobody did.
+            // The task ends by itself. An error would mean that it was aborted, and nothing aborts it.
             let _ = task.await;
         }
     }
@@ -161,12 +161,12 @@ impl<S: ObjectStore> Live<S> {
 
 impl<S: ObjectStore> Shared<S> {
     async fn until_stopped(&self) {
-        // It cannot close: its sender is here.
+        // It cannot close, because its sender is here.
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 
     fn draft(&self) -> MutexGuard<'_, Draft> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,7 +180,7 @@ impl<S: ObjectStore> Shared<S> {
             let samples = Some(keys::samples(&record.id));
             probes.look(|tally| {
                 let report = tally.report(new.as_deref());
-                // Where a failure ended it, the number of probes says nothing of a rate.
+                // If a failure ended the run, the number of probes says nothing about a rate.
                 let whole = matches!(record.outcome, None | Some(Outcome::Done | Outcome::Planned));
                 let bound95 = report.bound95.filter(|_| whole);
                 record.probes = Some(ProbeReport { bound95, samples, ..report });
@@ -196,7 +196,7 @@ impl<S: ObjectStore> Shared<S> {
         writer.save(&record).await
     }
 
-    /// Writes every probe so far, unless the store takes too long; returns how many they are.
+    /// Writes every probe so far, unless the store takes too long. Returns the number of probes.
     async fn save_samples(&self, complete: bool) -> usize {
         let samples = {
             let draft = self.draft();
@@ -216,7 +216,7 @@ impl<S: ObjectStore> Shared<S> {
 
 async fn write_samples<S: ObjectStore>(shared: Arc<Shared<S>>) {
     let mut pause = RECORD_INTERVAL;
-    // The sender is in `shared`: this ends when it is told to, not earlier.
+    // The sender is in `shared`, so this ends only when it is stopped.
     while timeout(pause, shared.until_stopped()).await.is_err() {
         let many = shared.save_samples(false).await > MANY_SAMPLES;
         pause = RECORD_INTERVAL * if many { 4 } else { 1 };

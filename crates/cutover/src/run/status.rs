@@ -1,4 +1,5 @@
-//! Looks at a stack: who is prod and dev, how both environments are, what ran last. Writes nothing.
+//! Reads the status of a stack: which environment is prod and dev, the state of both environments, and the last run.
+//! Writes nothing.
 
 use super::{Stack, budget};
 use crate::balancer::{Balancer, BalancerError};
@@ -12,7 +13,7 @@ use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Longest time for an environment to tell its version.
+/// Longest time for an environment to report its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The state of the stack, as far as it can be read.
@@ -27,8 +28,8 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
     let mut problems = Vec::new();
     let (mut prod, mut dev, mut split) = (None, None, None);
     if let Some(listeners) = note(&mut problems, listeners) {
-        for (name, pointing) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
-            if let Some(problem) = pointing.problem() {
+        for (name, state) in [("prod", &listeners.prod), ("dev", &listeners.dev)] {
+            if let Some(problem) = state.problem() {
                 problems.push(format!("the {name} listener: {problem}"));
             }
         }
@@ -39,8 +40,8 @@ pub(super) async fn look<B: Balancer, S: ObjectStore, C: Clients>(stack: &Stack<
         }
     }
     let mut environments = BTreeMap::new();
-    for (color, (environment, trouble)) in Color::ALL.into_iter().zip([blue, green]) {
-        problems.extend(trouble);
+    for (color, (environment, found)) in Color::ALL.into_iter().zip([blue, green]) {
+        problems.extend(found);
         environments.insert(color, environment);
     }
     let lease = note(&mut problems, lease).flatten().map(|holder| holder.info);
@@ -74,9 +75,9 @@ async fn environment<B: Balancer, S: ObjectStore, C: Clients>(
         if service.deployed {
             status.desired = Some(service.desired);
             status.running = Some(service.running);
-            status.steady = service.unsteady.is_none();
-            let unsteady = service.unsteady.map(|why| format!("{color}'s service is not steady: {why}"));
-            problems.extend(unsteady);
+            status.steady = service.not_stable.is_none();
+            let not_stable = service.not_stable.map(|why| format!("{color}'s service is not stable: {why}"));
+            problems.extend(not_stable);
             status.version = version;
         }
     }

@@ -1,5 +1,5 @@
-//! Tells a run that is under way what a person wants of it, through the ledger: the run may be in another process. Must not
-//! know what the run does about it.
+//! Passes a person's command to a run in progress, through the ledger, because the run may be in another process. Must
+//! not know what the run does with it.
 
 use super::Stack;
 use crate::balancer::Balancer;
@@ -11,7 +11,7 @@ use model::request::new_id;
 use model::steering::{Command, Given, SteeringAnswer};
 
 impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
-    /// Tells the run that holds the lease.
+    /// Passes the command to the run that holds the lease.
     pub(super) async fn steer(&self, request: &Request) -> SteeringAnswer {
         let refused = |run: Option<String>, message: String, hint: &str| {
             let hint = (!hint.is_empty()).then(|| hint.to_owned());

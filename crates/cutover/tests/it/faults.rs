@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Outcomes that somebody wants to be told of, even where the process died.
+/// Outcomes that need a notification, even if the process died.
 const MATTERS: [Outcome; 4] = [Outcome::Done, Outcome::RolledBack, Outcome::Held, Outcome::Failed];
 
 /// Scripts in one test run.
@@ -173,7 +173,7 @@ fn drop_old<T>(_: Option<T>) {}
 fn check_quiet(world: &World, script: &Script, records: &[Record]) -> Result<(), TestCaseError> {
     let all_ended = records.len() == script.invocations.len()
         && records.iter().all(|record| record.outcome.is_some_and(|outcome| outcome != Outcome::Failed));
-    // A refusal because of the ledger may leave the lease to expire and a run of somebody else unfinished.
+    // A refusal because of the ledger may leave the lease to expire, and another run unfinished.
     let undisturbed =
         script.store.is_empty() && script.invocations.iter().all(|one| one.lives.is_none() && one.outage.is_none());
     if all_ended && undisturbed {
@@ -213,7 +213,7 @@ async fn converge(world: &Arc<World>, records: &[Record]) -> Result<(), TestCase
         };
         prop_assert_eq!(side, Some(prod), "{:#?}", last);
     }
-    // Whoever wants to know how runs end has been told of each that matters, with the outcome that is stored.
+    // There is a notification of each run that matters, with the outcome that is stored.
     for record in &stored {
         let Some(outcome) = record.outcome.filter(|outcome| MATTERS.contains(outcome)) else { continue };
         let told = world.state().told.iter().filter(|told| **told == (record.id.clone(), outcome)).count();

@@ -1,18 +1,21 @@
 //! The machine under a model checker: two invocations at once on one stack, with crashes, lost and late writes, health
-//! that flips, a lease that expires, a ledger that fails. The machine is the one that runs in production; only its
+//! that changes, a lease that expires, a ledger that fails. The machine is the one that runs in production; only its
 //! surroundings are modelled. Mutants of the surroundings show that the properties can fail.
 
+mod answers;
 mod checks;
-mod effects;
+mod faults;
+mod records;
 mod system;
 
 use cutover::machine::{Asked, Kind, Shift};
+use faults::{Budget, Mutant};
 use model::Color;
 use model::request::OnFail;
 use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
 use std::time::Instant;
-use system::{Budget, Mutant, Setup};
+use system::Setup;
 
 const fn asked(kind: Kind, to: Option<Color>) -> Asked {
     Asked { kind, to, expect: None, on_fail: OnFail::Rollback, shift: Shift::NONE, force: false }
@@ -20,7 +23,7 @@ const fn asked(kind: Kind, to: Option<Color>) -> Asked {
 
 const TO_BLUE: Asked = asked(Kind::Cutover, Some(Color::Blue));
 
-/// In steps: what holds for one and between two holds for more.
+/// The request with a shift in steps. One or two steps are enough: more steps repeat the same transitions.
 fn shifted(asked: Asked, steps: impl IntoIterator<Item = u8>) -> Asked {
     Asked { shift: Shift::new(steps), ..asked }
 }
@@ -50,7 +53,7 @@ const PAIRS: [Pair; 6] = [
     ),
 ];
 
-/// Explores everything, or until something is violated; returns the number of states and what was found to be violated.
+/// Explores all states, or until a property is violated. Returns the number of states and the violated properties.
 fn explore(setup: Setup, until: HasDiscoveries) -> (usize, Vec<&'static str>) {
     let checker = setup.checker().finish_when(until).spawn_bfs().join();
     let violated = checker.discoveries().into_iter().map(|(name, path)| {

@@ -95,7 +95,7 @@ async fn a_run_that_put_another_one_right_and_is_refused_says_so() {
     let record = world.invoke(json!({"to": "green"})).await;
     assert_ended(&world, &record, Outcome::Refused, Blue);
     assert!(
-        record.message.starts_with("Run killed had been interrupted and was put right: blue is prod"),
+        record.message.starts_with("Run killed was interrupted and is recovered: blue is prod"),
         "{}",
         record.message
     );

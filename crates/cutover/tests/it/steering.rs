@@ -1,4 +1,4 @@
-//! What people tell a run while it is under way, at any instant of it.
+//! The commands that people give a run in progress, at any instant of it.
 
 use crate::world::World;
 use model::record::{Outcome, Phase, Record};
@@ -18,7 +18,7 @@ async fn tell(world: &Arc<World>, event: Value) -> SteeringAnswer {
     }
 }
 
-/// Runs, and tells it something after so many milliseconds.
+/// Runs, and gives the run a command after this many milliseconds.
 async fn run_and_tell(world: &Arc<World>, event: Value, after: u64, what: &str) -> (Record, SteeringAnswer) {
     let told = async {
         sleep(Duration::from_millis(after)).await;
@@ -45,7 +45,7 @@ async fn an_abort_at_any_instant_ends_on_the_old_side_or_says_why_not() {
             }
             Outcome::Done => {
                 assert_eq!(prod, Blue, "{ms}");
-                // Verified before it was read, or ended before it was told.
+                // The new side was verified before the command was read, or the run ended before that.
                 let late = record.message.contains("too late") || !answer.accepted || ms > 14_000 || ms == 0;
                 assert!(late, "{ms}: {answer:?} {}", record.message);
             }

@@ -2,14 +2,14 @@
 //! watches the engine: every write is checked against the invariants when it is issued.
 
 use aws::clock::Clock;
-use cutover::audience::{Audience, Telling};
 use cutover::balancer::{Balancer, BalancerError, Health, LANDING, Service};
 use cutover::idle::Idle;
+use cutover::notifier::{Notification, Notifier};
 use cutover::probe::{Client, Clients, Reply, Site};
 use cutover::run::Stack;
 use ledger::{Holder, Keys, Ledger, Listed, MemoryStore, ObjectStore, Read, StoreError, When};
 use model::keys;
-use model::listener::{Listeners, Pointing};
+use model::listener::{ListenerState, Listeners};
 use model::record::{Connection, Failure, Outcome, Samples};
 use model::route::{Listener, Route};
 use model::{Answer, Color, Record};
@@ -29,11 +29,11 @@ const READING: [&str; 5] = ["status", "sleep", "abort", "pause", "promote"];
 pub enum Fault {
     /// An error; nothing happened and nothing will.
     Lost,
-    /// An error; it happened all the same.
+    /// An error, but the write takes effect.
     Unanswered,
     /// An error; it happens after so many milliseconds, within the landing time.
     Lands(u64),
-    /// An error that leaves no doubt.
+    /// An error after which the write certainly has no effect.
     Rejected,
     /// It takes so many milliseconds.
     Slow(u64),
@@ -49,7 +49,7 @@ pub struct World {
 pub struct State {
     pub prod: Route,
     pub dev: Color,
-    /// Listeners whose rule somebody deleted, or nobody made yet.
+    /// Listeners without a rule.
     pub absent: Vec<Listener>,
     pub healthy: BTreeMap<Color, u32>,
     pub versions: BTreeMap<Color, &'static str>,
@@ -81,7 +81,7 @@ pub struct State {
     pub samples_fail: bool,
     /// Writes that were issued.
     pub writes: Vec<(Listener, Route)>,
-    /// Runs that were told of, each as often as it was, with what was told.
+    /// Notifications of runs, each as often as it was sent.
     pub told: Vec<(String, Outcome)>,
     /// What the engine did that it must never do.
     pub violations: Vec<String>,
@@ -111,12 +111,12 @@ pub struct View {
     outage: Option<Range<Instant>>,
 }
 
-/// Who is told of runs that have ended.
+/// Receives the notifications of runs that have ended.
 #[derive(Debug)]
 struct Heard(Arc<World>);
 
-impl Audience for Heard {
-    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a> {
+impl Notifier for Heard {
+    fn notify<'a>(&'a self, record: &'a Record) -> Notification<'a> {
         Box::pin(async move {
             // It may take a while, in which the process can die.
             sleep(Duration::from_millis(50)).await;
@@ -140,7 +140,7 @@ impl World {
             deployed: true,
             desired: 2,
             running: 2,
-            unsteady: None,
+            not_stable: None,
             since: Some(began),
             release: Some(1),
             tasks: Some(2),
@@ -230,7 +230,7 @@ impl World {
             version_header: Some("x-app-version".to_owned()),
             probe_path: "/".to_owned(),
             idle: self.state().idle,
-            audience: Some(Arc::new(Heard(Arc::clone(self)))),
+            notifier: Some(Arc::new(Heard(Arc::clone(self)))),
         });
         Box::pin(stack.handle(&event, Instant::now() + left)).await
     }
@@ -342,11 +342,11 @@ impl Balancer for View {
         self.world
             .read("read the listeners", |state| {
                 state.fresh_health.remove(&self.id);
-                let pointing = |listener, route| {
-                    if state.absent.contains(&listener) { Pointing::Absent } else { Pointing::At(route) }
+                let listener_state = |listener, route| {
+                    if state.absent.contains(&listener) { ListenerState::Absent } else { ListenerState::At(route) }
                 };
-                let prod = pointing(Listener::Prod, state.prod);
-                Listeners { prod, dev: pointing(Listener::Dev, Route::All(state.dev)) }
+                let prod = listener_state(Listener::Prod, state.prod);
+                Listeners { prod, dev: listener_state(Listener::Dev, Route::All(state.dev)) }
             })
             .await
     }
@@ -413,7 +413,7 @@ impl Balancer for View {
         state.scaled.push((color, tasks));
         let service = state.services.get_mut(&color).unwrap();
         service.desired = tasks;
-        service.unsteady = (tasks > 0).then(|| "its tasks start".to_owned());
+        service.not_stable = (tasks > 0).then(|| "its tasks start".to_owned());
         service.running = 0;
         state.healthy.insert(color, 0);
         drop(state);
@@ -423,7 +423,7 @@ impl Balancer for View {
                 sleep(pause).await;
                 let mut state = world.state();
                 let service = state.services.get_mut(&color).unwrap();
-                (service.running, service.unsteady) = (tasks, None);
+                (service.running, service.not_stable) = (tasks, None);
                 state.healthy.insert(color, tasks);
             });
         }

@@ -1,5 +1,5 @@
-//! Where a run is, and how it ended: the names that records, logs, metrics and people use. Must not know how a run gets
-//! there.
+//! The phase of a run and its outcome: the names that records, logs, metrics and people use. Must not know how a run
+//! gets there.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,19 +8,19 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Traffic is where it was asked to be, and verified.
+    /// Traffic is where the request wants it, and is verified.
     Done,
     /// Traffic was there already; nothing was written.
     Noop,
-    /// Nothing was written on purpose: this was a plan, and it would have gone ahead.
+    /// Nothing was written, because this is a plan. A cutover would go ahead.
     Planned,
     /// It failed, and traffic is back where it was.
     RolledBack,
     /// It failed, and traffic was left on the new side: the old side has no healthy targets, or the caller asked to hold.
     Held,
-    /// It was not begun; nothing was written.
+    /// It did not begin; nothing was written.
     Refused,
-    /// It could not be brought to an end; `reconcile` is needed.
+    /// It has no consistent end; `reconcile` is needed.
     Failed,
 }
 
@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the caller got what was asked for.
+    /// Whether the caller got what the request asks for.
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Done | Self::Noop | Self::Planned)
     }
@@ -50,16 +50,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Where a run is, in the order of a run that goes well; the last ones end it.
+/// The phases, in the order of a run that succeeds. The last ones end it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing has happened yet.
     #[default]
     Idle,
-    /// Takes the lease.
+    /// Acquires the lease.
     Locked,
-    /// Puts an interrupted run right before its own work.
+    /// Recovers an interrupted run before its own work.
     Recover,
     /// Reads listeners, services and health.
     Preflight,
@@ -69,17 +69,17 @@ pub enum Phase {
     Baseline,
     /// Points dev at the old side.
     SwapDev,
-    /// Gives the new side its share of prod, step by step, and watches: only where a shift was asked for.
+    /// Gives the new side its share of prod, step by step, and watches. Only if the request has a shift.
     Shift,
     /// Points prod at the new side: the commit point.
     SwapProd,
-    /// Lets the load balancer follow; either version is fine, a bad status never.
+    /// Waits until the load balancer follows. Either version may answer, but not with a bad status.
     Settle,
-    /// Only the new version is right.
+    /// Only the new version may answer.
     Verify,
     /// Points prod, then dev, back.
     RollBack,
-    /// Makes sure that the listeners are as they should be before it ends.
+    /// Checks the listeners once more before it ends.
     Confirm,
     /// Ended well.
     Done,
@@ -93,7 +93,7 @@ pub enum Phase {
     Failed,
 }
 
-// The phase of a run that has ended so.
+// The phase of a run that has ended with this outcome.
 impl From<Outcome> for Phase {
     fn from(outcome: Outcome) -> Self {
         match outcome {

@@ -122,6 +122,17 @@ pub struct Sample {
     pub detail: Option<String>,
 }
 
+/// A failed probe, in one line.
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{} to {}: ", self.sequence, self.address)?;
+        if let Some(failure) = self.failure {
+            write!(f, "{failure}")?;
+        }
+        write!(f, " ({})", self.detail.as_deref().unwrap_or_default())
+    }
+}
+
 /// The kind of connection of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -292,7 +292,7 @@ async fn resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<Resource>
 
 #[cfg(test)]
 mod tests {
-    use model::listener::Pointing;
+    use model::listener::ListenerState;
     use model::route::Route;
 
     use super::*;
@@ -305,12 +305,12 @@ mod tests {
 
     #[test]
     fn a_stack_serves_if_prod_goes_to_an_environment_with_an_image() {
-        let traffic = |prod| Traffic { prod, dev: Pointing::Absent, by_rules: true };
-        let at = |color| traffic(Pointing::At(Route::All(color)));
+        let traffic = |prod| Traffic { prod, dev: ListenerState::Absent, by_rules: true };
+        let at = |color| traffic(ListenerState::At(Route::All(color)));
         let deployed = stack("UPDATE_COMPLETE", "r@sha256:1");
         assert!(serves(&deployed, Some(&at(Color::Green))));
         assert!(!serves(&deployed, Some(&at(Color::Blue))));
-        assert!(!serves(&deployed, Some(&traffic(Pointing::Absent))));
+        assert!(!serves(&deployed, Some(&traffic(ListenerState::Absent))));
         assert!(!serves(&stack("CREATE_COMPLETE", ""), Some(&at(Color::Green))));
     }
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use aws_credential_types::provider::ProvideCredentials as _;
 use ledger::Holder;
 use model::color::Color;
-use model::listener::Pointing;
+use model::listener::ListenerState;
 use serde::Serialize;
 
 use super::status::unresolved;
@@ -303,21 +303,21 @@ const LISTENERS: &str = "listeners";
 fn listeners(traffic: &Traffic, under_way: bool) -> Check {
     const WHAT: &str = LISTENERS;
     let bad = |found: String, todo: &'static str| Check::new(WHAT, Health::Bad, found).todo(todo);
-    for (name, pointing) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
-        match pointing {
-            Pointing::Absent => {
+    for (name, state) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
+        match state {
+            ListenerState::Absent => {
                 return bad(
                     format!("{name} has no rule: nothing was released yet, or somebody deleted it"),
                     "finish the first deployment (bluegreen deploy); otherwise bluegreen reconcile makes the rule again",
                 );
             }
-            Pointing::NotUnderstood(problem) => {
+            ListenerState::NotUnderstood(problem) => {
                 return bad(
                     format!("{name}: {problem}"),
                     "delete the rule that does not belong there, then run bluegreen reconcile",
                 );
             }
-            Pointing::At(_) => {}
+            ListenerState::At(_) => {}
         }
     }
     let (Some(prod), Some(dev)) = (traffic.prod_color(), traffic.dev_color()) else {
@@ -388,8 +388,8 @@ mod tests {
     #[test]
     fn a_split_is_what_a_cutover_under_way_does_and_something_to_put_right_without_one() {
         let split = Traffic {
-            prod: Pointing::At(Route::Split { blue: 10 }),
-            dev: Pointing::At(Route::All(Color::Green)),
+            prod: ListenerState::At(Route::Split { blue: 10 }),
+            dev: ListenerState::At(Route::All(Color::Green)),
             by_rules: true,
         };
         let shift = listeners(&split, true);

@@ -5,10 +5,10 @@ use super::aws::{Aws, Fault};
 use super::call::Point;
 use crate::world::addresses;
 use aws::clock::Clock;
-use cutover::audience::{Audience, Telling};
 use cutover::balancer::AwsBalancer;
 use cutover::config::Config;
 use cutover::events::EventBus;
+use cutover::notifier::{Notification, Notifier};
 use cutover::probe::{Client, Clients, Reply, Site};
 use cutover::run::Stack;
 use ledger::{Ledger, S3Store};
@@ -30,7 +30,7 @@ const ID: &str = "the-cutover";
 const FUNCTION_TIMEOUT: Duration = Duration::from_mins(2);
 /// Time in which late things happen and leases expire.
 const PAUSE: Duration = Duration::from_mins(2);
-/// Outcomes that somebody wants to be told of.
+/// Outcomes that need a notification.
 const TOLD: [Outcome; 4] = [Outcome::Done, Outcome::RolledBack, Outcome::Held, Outcome::Failed];
 
 /// What came of one case.
@@ -84,9 +84,9 @@ impl Client for Probing {
 #[derive(Debug)]
 struct Bus(EventBus);
 
-impl Audience for Bus {
-    fn tell<'a>(&'a self, record: &'a Record) -> Telling<'a> {
-        Box::pin(self.0.tell(record))
+impl Notifier for Bus {
+    fn notify<'a>(&'a self, record: &'a Record) -> Notification<'a> {
+        Box::pin(self.0.notify(record))
     }
 }
 
@@ -125,7 +125,7 @@ async fn invoke(aws: &Aws, event: &Value) -> Record {
         version_header: config.version_header.clone(),
         probe_path: config.probe_path.clone(),
         idle: None,
-        audience: Some(Arc::new(Bus(EventBus::new(&sdk, "default", &config.stack)))),
+        notifier: Some(Arc::new(Bus(EventBus::new(&sdk, "default", &config.stack)))),
         balancer: AwsBalancer::new(&sdk, config),
     });
     match Box::pin(stack.handle(event, Instant::now() + FUNCTION_TIMEOUT)).await {

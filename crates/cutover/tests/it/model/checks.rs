@@ -1,12 +1,13 @@
 //! The promises, as properties of a state of the system.
 
-use super::effects::{self, Way};
-use super::system::{Action, Budget, Mutant, Process, Setup, System, ended_well, index};
-use cutover::machine::{Asked, Finish, Kind, Route, Shift, State};
+use super::answers::{self, Way};
+use super::faults::{Budget, Mutant};
+use super::system::{Action, Process, Setup, System, ended_well, index};
+use cutover::machine::{Asked, Finish, Kind, Route, Shift};
 use model::Color;
 use model::record::Outcome;
 use model::request::OnFail;
-use stateright::Property;
+use stateright::{Model as _, Property};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -39,11 +40,10 @@ pub fn all() -> Vec<Property<Setup>> {
         }),
         Property::always(RECOVERABLE, |setup, system| reconciled(setup, system, |found| found.good)),
         Property::always(UNSPLIT, |setup, system| reconciled(setup, system, |found| found.unsplit)),
-        Property::always(NEVER_STUCK, |_, system: &System| {
-            let waits = |process: &Process| process.crashed || process.pending.is_some();
-            let unbegun = |process: &Process| process.state == State::new(process.state.asked());
-            let fine = |process: &Process| waits(process) || unbegun(process) || process.state.finish().is_some();
-            system.processes.iter().all(fine)
+        Property::always(NEVER_STUCK, |setup: &Setup, system: &System| {
+            let mut actions = Vec::new();
+            setup.actions(system, &mut actions);
+            system.violated.is_some() || !actions.is_empty() || !system.processes.iter().any(Process::is_active)
         }),
     ]
 }
@@ -56,7 +56,7 @@ fn is_consistent(system: &System) -> bool {
 fn is_consistent_when_quiet(system: &System) -> bool {
     let quiet = system.processes.iter().all(ended_well);
     let failed = system.records.iter().any(|record| record.outcome == Some(Outcome::Failed));
-    // Nothing was released yet, or somebody deleted a rule.
+    // Nothing was released yet, or a person deleted a rule.
     let absent = system.prod.is_none() || system.dev.is_none();
     !quiet
         || failed
@@ -65,7 +65,7 @@ fn is_consistent_when_quiet(system: &System) -> bool {
 }
 
 thread_local! {
-    /// What was reconciled already. Many states leave the same behind when everything is killed.
+    /// Results of earlier reconciles. Many states leave the same system behind when everything is killed.
     static KNOWN: RefCell<HashMap<(Option<Mutant>, System), Found>> = RefCell::default();
 }
 
@@ -94,7 +94,7 @@ fn reconciled(setup: &Setup, system: &System, holds: impl Fn(Found) -> bool) -> 
     })
 }
 
-/// Where a split prod was before, where the run that split it is known and had not verified the new side.
+/// Where a split prod was before, if the run that split it is known and had not verified the new side.
 fn split_from(system: &System) -> Option<Color> {
     let intent = system.records[system.last_intent?].intent?;
     (system.prod?.whole().is_none() && !intent.verified).then_some(intent.from)
@@ -105,7 +105,7 @@ fn killed(setup: &Setup, mut system: System, land: bool) -> System {
     for number in 0..system.processes.len() {
         for (listener, route) in std::mem::take(&mut system.processes[number].late) {
             if land {
-                effects::land(&mut system, number, listener, route);
+                answers::land(&mut system, number, listener, route);
             }
         }
         let mut dead = Process::new(system.processes[number].id, setup.asked[number]);
@@ -134,7 +134,7 @@ fn reconcile(setup: &Setup, mut system: System) -> Found {
     let number = system.processes.len();
     system.processes.push(Process::new(2, asked));
     let mut next = setup.after(&system, Action::Start(number));
-    // A reconcile has some twenty effects.
+    // A reconcile asks about twenty questions.
     for _ in 0..60 {
         match next {
             None => return never,

@@ -1,7 +1,10 @@
-//! The modelled system: listeners, health, ledger, and the invocations. What may happen next, and what comes of it.
+//! The modelled system: listeners, health, ledger and invocations; what may happen next, and what comes of it.
 
-use super::{checks, effects};
-use cutover::machine::{Asked, Effect, Event, Finish, Kind, Listener, Route, State, Subject};
+use super::faults::{Budget, Mutant};
+use super::{answers, checks};
+use cutover::machine::{
+    Alarm, Answer, Asked, Finish, Interrupt, Kind, Listener, Next, Question, Route, Signal, State, Subject,
+};
 use model::Color;
 use model::record::Outcome;
 use stateright::{Model, Property};
@@ -15,105 +18,6 @@ pub struct Setup {
     pub mutant: Option<Mutant>,
 }
 
-/// How often things go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// Invocations that are killed.
-    pub crashes: u8,
-    /// Calls that fail, in every way that they can.
-    pub faults: u8,
-    /// Changes of a side's health.
-    pub flips: u8,
-    /// Failing probes, a deadline that comes near.
-    pub alarms: u8,
-    /// Leases that are not renewed in time though their holder lives.
-    pub losses: u8,
-    /// Rules that somebody deletes by hand.
-    pub deletions: u8,
-    /// Writes of prod that the load balancer follows late.
-    pub lags: u8,
-    /// Persons who tell a run to abort.
-    pub aborts: u8,
-}
-
-impl Budget {
-    pub const NONE: Self =
-        Self { crashes: 0, faults: 0, flips: 0, alarms: 0, losses: 0, deletions: 0, lags: 0, aborts: 0 };
-
-    pub const EXPLORED: [Self; 8] = [
-        Self { crashes: 2, flips: 1, alarms: 1, ..Self::NONE },
-        Self { crashes: 1, faults: 1, alarms: 1, ..Self::NONE },
-        Self { faults: 2, alarms: 1, ..Self::NONE },
-        Self { faults: 1, flips: 2, alarms: 1, ..Self::NONE },
-        Self { faults: 1, alarms: 1, losses: 1, ..Self::NONE },
-        Self { crashes: 1, alarms: 1, deletions: 1, ..Self::NONE },
-        Self { crashes: 1, alarms: 1, lags: 2, ..Self::NONE },
-        Self { flips: 1, faults: 1, aborts: 1, ..Self::NONE },
-    ];
-}
-
-/// An error in what surrounds the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mutant {
-    /// Health is not read: every side counts as healthy.
-    NoHealthGuard,
-    /// The lease may expire while a write can still land.
-    LeaseShorterThanWrite,
-    /// The lease is taken though someone holds it.
-    NoLease,
-    /// A write that was not answered counts as done.
-    UnknownIsDone,
-    /// The end does not wait for late writes.
-    NoQuiet,
-    /// The intent is not written before the first write.
-    NoIntent,
-    /// Interrupted runs are not looked after.
-    NoRecovery,
-    /// The new side counts as verified before it was.
-    VerifiedTooEarly,
-    /// A record is written over though it is final.
-    NoConditionalRecord,
-    /// An interrupted run is put right without taking over its record first.
-    NoTakeOver,
-    /// A record is taken over though it was written under a later lease.
-    NoEpoch,
-    /// A split prod is read as if green, which all of it was before, still had all.
-    SplitIsWhole,
-    /// A step of a shift looks at the health of the new side alone.
-    HalfHealthGuard,
-    /// The ledger is asked where dev was instead of where prod was.
-    LastProdIsDev,
-    /// Settling does not wait for the load balancer.
-    NoSettling,
-    /// An interrupted run is read with its sides exchanged.
-    SubjectTurned,
-    /// What a person says is not heard.
-    DeafToAborts,
-}
-
-impl Mutant {
-    /// Each with a property that it violates, and where: the pair and the budget, by position.
-    pub const ALL: [(Self, &'static str, usize, usize); 17] = [
-        (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
-        (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),
-        (Self::NoLease, checks::ONE_WRITER, 0, 0),
-        (Self::UnknownIsDone, checks::CONSISTENT, 0, 1),
-        (Self::NoQuiet, checks::CONSISTENT, 0, 1),
-        (Self::NoIntent, checks::RECOVERABLE, 0, 0),
-        (Self::NoRecovery, checks::AWAY, 4, 0),
-        (Self::VerifiedTooEarly, checks::RECOVERABLE, 0, 0),
-        (Self::NoConditionalRecord, checks::ONE_OUTCOME, 0, 4),
-        (Self::NoTakeOver, checks::CONSISTENT, 0, 4),
-        (Self::NoEpoch, checks::RECOVERABLE, 6, 4),
-        (Self::SplitIsWhole, checks::UNSPLIT, 6, 0),
-        (Self::HalfHealthGuard, checks::HEALTHY, 6, 0),
-        (Self::LastProdIsDev, checks::RECOVERABLE, 0, 5),
-        (Self::NoSettling, checks::FOLLOWED, 0, 6),
-        (Self::SubjectTurned, checks::RECOVERABLE, 4, 0),
-        (Self::DeafToAborts, checks::ABORTED, 0, 7),
-    ];
-}
-
 /// A run's record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Record {
@@ -121,7 +25,7 @@ pub struct Record {
     /// The lease under which it was last written.
     pub epoch: u8,
     pub outcome: Option<Outcome>,
-    /// What it was about to write, once it was.
+    /// The swap that it was about to write, after that is recorded.
     pub intent: Option<Subject>,
 }
 
@@ -130,11 +34,11 @@ pub struct Record {
 pub struct Lock {
     /// The invocation that holds it, and its id.
     pub holder: Option<(usize, usize)>,
-    /// Whether nobody may take it over yet.
+    /// Whether no other invocation may take it over yet.
     pub live: bool,
-    /// How often it was taken.
+    /// How often it was acquired.
     pub epoch: u8,
-    /// Ids of holders before that never gave it back.
+    /// Ids of earlier holders that never released it.
     pub interrupted: Vec<usize>,
 }
 
@@ -143,22 +47,22 @@ pub struct Lock {
 pub struct Process {
     pub id: usize,
     pub state: State,
-    /// The lease that it took.
+    /// The epoch of its lease.
     pub epoch: u8,
-    /// What is being done.
-    pub pending: Option<Effect>,
+    /// The question that waits for its answer.
+    pub pending: Option<Question>,
     pub crashed: bool,
-    /// It knows that its lease is lost, and has not told the machine yet.
+    /// Its lease is lost, and the machine does not know that yet.
     pub lost: bool,
     /// Its writes that may still land.
     pub late: Vec<(Listener, Route)>,
     /// The route all of whose sides it saw healthy, if it did nothing since.
     pub fresh: Option<Route>,
-    /// The id of the interrupted run that it puts right.
+    /// The id of the interrupted run that it recovers.
     pub subject: Option<usize>,
     /// Where prod was before the run that was interrupted when this one took the lease, and had not verified the new side.
     pub unfinished_from: Option<Color>,
-    /// It was told to abort before the new side was verified.
+    /// A person aborted it before the new side was verified.
     pub aborted: bool,
 }
 
@@ -194,10 +98,10 @@ pub struct System {
 pub enum Action {
     /// An invocation begins.
     Start(usize),
-    /// The pending effect comes to this; see [`effects::outcomes`].
-    Do(usize, effects::Way),
-    /// Something that nobody asked for.
-    Alarm(usize, Event),
+    /// The pending question is answered in this way.
+    Do(usize, answers::Way),
+    /// A signal arrives.
+    Signal(usize, Signal),
     /// The invocation is killed.
     Crash(usize),
     /// A late write lands.
@@ -210,7 +114,7 @@ pub enum Action {
     Lose(usize),
     /// The lease is free for others.
     Expire,
-    /// Somebody deletes a listener's rule by hand.
+    /// A person deletes a listener's rule.
     Delete(Listener),
     /// All of the load balancer follows.
     Follow,
@@ -245,21 +149,38 @@ impl Process {
         self.pending.is_some() || self.crashed || self.state.finish().is_some()
     }
 
-    /// Tells the machine, and takes up what it asks for next.
-    pub fn tell(&mut self, event: Event) {
-        let (state, effects) = self.state.step(event);
-        self.state = state;
-        // Between an answer and the next effect there is at most one that is answered.
-        match effects.iter().find(|effect| effect.answers()) {
-            Some(effect) => self.pending = Some(*effect),
-            None if state.finish().is_some() => self.pending = None,
-            None => {}
+    /// Begins: takes up the first question.
+    fn begin(&mut self) {
+        self.go_on(self.state);
+    }
+
+    /// Gives the machine an answer, and takes up what comes next.
+    pub fn answer(&mut self, answer: Answer) {
+        self.go_on(self.state.answer(answer));
+    }
+
+    /// Gives the machine a signal, and takes up what comes next.
+    pub fn interrupt(&mut self, signal: Signal) {
+        match self.state.interrupt(signal) {
+            Interrupt::Remembered(state) => {
+                assert_eq!(state.next(), self.state.next(), "{signal:?} is remembered, and changes what comes next");
+                self.state = state;
+            }
+            Interrupt::CalledOff(state) => self.go_on(state),
         }
+    }
+
+    fn go_on(&mut self, state: State) {
+        self.state = state;
+        self.pending = match state.next() {
+            Next::Ask(question) => Some(question),
+            Next::Finish(_) => None,
+        };
     }
 }
 
 impl System {
-    /// An action in words, for a counterexample.
+    /// A description of an action, for a counterexample.
     pub fn describe(&self, action: Action) -> String {
         let System { prod, dev, .. } = self;
         let what = match action {
@@ -271,7 +192,7 @@ impl System {
 }
 
 impl Setup {
-    /// Whether nothing was released yet: a first release names the environment that becomes prod.
+    /// The environment that becomes prod, if nothing was released yet.
     pub fn is_first_release(&self) -> Option<Color> {
         self.asked[0].to.filter(|_| self.asked[0].kind == Kind::Reconcile)
     }
@@ -296,8 +217,8 @@ impl Setup {
         }
     }
 
-    /// Whether the lease may become free for others: its holder is gone or knows that it is lost, and no write of its
-    /// can land any more.
+    /// Whether the lease may become free for others: its holder has ended or has lost it, and none of the holder's writes can
+    /// take effect any more.
     fn may_expire(&self, system: &System) -> bool {
         let Some((holder, _)) = system.lock.holder.filter(|_| system.lock.live) else {
             return false;
@@ -323,31 +244,31 @@ impl Setup {
             actions.push(Action::Crash(number));
         }
         if process.lost {
-            actions.push(Action::Alarm(number, Event::LeaseLost));
+            actions.push(Action::Signal(number, Signal::Alarm(Alarm::LeaseLost)));
         } else if system.budget.losses > 0 && system.lock.holder.is_some_and(|(holder, _)| holder == number) {
             actions.push(Action::Lose(number));
         }
         if system.budget.alarms > 0 {
-            if process.state.heeds_probes() {
-                actions.push(Action::Alarm(number, Event::ProbesFailed));
+            if process.state.counts_probes() {
+                actions.push(Action::Signal(number, Signal::Alarm(Alarm::ProbesFailed)));
             }
-            actions.push(Action::Alarm(number, Event::DeadlineNear));
+            actions.push(Action::Signal(number, Signal::Alarm(Alarm::DeadlineNear)));
         }
         if system.budget.aborts > 0 {
-            actions.push(Action::Alarm(number, Event::Aborted));
+            actions.push(Action::Signal(number, Signal::Alarm(Alarm::Aborted)));
         }
     }
 
     pub fn after(&self, system: &System, action: Action) -> Option<System> {
         let mut next = system.clone();
         match action {
-            Action::Start(number) => next.processes[number].tell(Event::Start),
-            Action::Do(number, way) => effects::perform(self, &mut next, number, way)?,
-            Action::Alarm(number, event) => {
+            Action::Start(number) => next.processes[number].begin(),
+            Action::Do(number, way) => answers::perform(self, &mut next, number, way)?,
+            Action::Signal(number, signal) => {
                 let process = &mut next.processes[number];
-                match event {
-                    Event::LeaseLost => process.lost = false,
-                    Event::Aborted => {
+                match signal {
+                    Signal::Alarm(Alarm::LeaseLost) => process.lost = false,
+                    Signal::Alarm(Alarm::Aborted) => {
                         next.budget.aborts -= 1;
                         process.aborted = !process.state.verified();
                         if self.mutant == Some(Mutant::DeafToAborts) {
@@ -356,7 +277,7 @@ impl Setup {
                     }
                     _ => next.budget.alarms -= 1,
                 }
-                process.tell(event);
+                process.interrupt(signal);
             }
             Action::Crash(number) => {
                 next.budget.crashes -= 1;
@@ -364,7 +285,7 @@ impl Setup {
             }
             Action::Land(number, position) => {
                 let (listener, route) = next.processes[number].late.remove(position);
-                effects::land(&mut next, number, listener, route);
+                answers::land(&mut next, number, listener, route);
             }
             Action::Vanish(number, position) => {
                 next.processes[number].late.remove(position);
@@ -406,7 +327,7 @@ impl Model for Setup {
         for (number, process) in system.processes.iter().enumerate() {
             Self::process_actions(system, number, actions);
             if process.is_active() {
-                let ways = effects::ways(self, system, number);
+                let ways = answers::ways(self, system, number);
                 actions.extend(ways.into_iter().map(|way| Action::Do(number, way)));
             }
         }

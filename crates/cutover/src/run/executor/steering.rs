@@ -1,4 +1,4 @@
-//! Reads what people tell this run, beside whatever it does. Must not know what it does about it.
+//! Reads the commands that people give this run, in the background. Must not know what a command does.
 
 use ledger::{Ledger, ObjectStore};
 use model::steering::Given;
@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// Time between two looks.
+/// Time between two reads.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a run was last told. Dropped, nobody looks any more.
+/// The last command that a run was given. If this is dropped, the reads end.
 #[derive(Debug)]
 pub(super) struct Steering {
     given: watch::Receiver<Option<Given>>,
@@ -24,7 +24,7 @@ impl Drop for Steering {
 }
 
 impl Steering {
-    /// Begins to look for what the run is told.
+    /// Begins to read the commands for a run.
     pub(super) fn begin<S: ObjectStore>(ledger: Ledger<S>, run: String) -> Self {
         let (tell, given) = watch::channel(None);
         let looking = tokio::spawn(async move {

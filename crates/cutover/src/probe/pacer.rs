@@ -1,18 +1,18 @@
-//! Waits to a fraction of a millisecond. Tokio's timers tick once a millisecond and may wake up another one late, which
-//! would all be told as latency of what is probed. Must not know what is waited for.
+//! Waits with a precision below one millisecond. The timers of Tokio tick once per millisecond and may be another
+//! millisecond late, which would count as latency of the site. Must not know what the wait is for.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Longer than Tokio's timers are late on a machine that is not busy.
+/// Longer than the delay of Tokio's timers on a machine that is not busy.
 const COARSE: Duration = Duration::from_millis(3);
 
-/// Waits until `due`: most of it with Tokio, the rest in a thread, whose sleep the kernel ends to some microseconds.
+/// Waits until `due`: most of the time with Tokio, and the rest in a thread, whose sleep is exact to some microseconds.
 pub(super) async fn until(due: Instant) {
     sleep_until(due.checked_sub(COARSE).unwrap_or(due)).await;
     let left = due.saturating_duration_since(Instant::now());
     if !left.is_zero() {
-        // An error is a runtime that ends; the loop that waits ends with it.
+        // An error means that the runtime ends, and the loop that waits ends with it.
         let _ = tokio::task::spawn_blocking(move || std::thread::sleep(left)).await;
     }
 }

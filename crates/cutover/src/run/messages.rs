@@ -1,46 +1,47 @@
-//! What a run says: what happened, where traffic is, what to do next. Must not know how it found out.
+//! The messages of a run: what happened, where traffic is, and what to do next. Must not know how that was found out.
 
+use super::executor::LateAddresses;
 use crate::machine::{Reason, Route, State};
 use model::Color;
 use model::record::{Failure, Outcome, Phase, Record, Sample};
 use model::request::Op;
 
-/// What a run is doing now.
+/// What a run does now.
 pub(super) fn progress(state: &State) -> String {
     let (from, to) = state.swap();
     let (from, to) = (name(from), name(to));
     match state.phase() {
-        Phase::Idle | Phase::Locked => "It takes the lease.".to_owned(),
-        Phase::Recover => "It puts an interrupted run right.".to_owned(),
-        Phase::Preflight => "It reads listeners, services and health.".to_owned(),
-        Phase::Gate => format!("It probes {to} through the dev listener."),
-        Phase::Baseline => format!("It probes prod, still {from}."),
-        Phase::SwapDev => format!("It points dev at {from}."),
+        Phase::Idle | Phase::Locked => "Acquiring the lease.".to_owned(),
+        Phase::Recover => "Recovering an interrupted run.".to_owned(),
+        Phase::Preflight => "Reading listeners, services and health.".to_owned(),
+        Phase::Gate => format!("Probing {to} through the dev listener."),
+        Phase::Baseline => format!("Probing prod, which is still {from}."),
+        Phase::SwapDev => format!("Pointing dev at {from}."),
         Phase::Shift if state.is_paused() => {
-            "It is paused: prod stays split until it is promoted or aborted.".to_owned()
+            "The shift is paused: prod stays split until it is promoted or aborted.".to_owned()
         }
         Phase::Shift => match state.listeners().0 {
             Some(split @ Route::Split { .. }) => format!("Prod is split: {split}; either may answer."),
-            _ => format!("It gives {to} its share of prod, the rest stays on {from}."),
+            _ => format!("Giving {to} its share of prod; the rest stays on {from}."),
         },
-        Phase::SwapProd => format!("It points prod at {to}."),
-        Phase::Settle => format!("Prod is {to}; it lets the load balancer follow."),
+        Phase::SwapProd => format!("Pointing prod at {to}."),
+        Phase::Settle => format!("Prod is {to}; waiting until the load balancer follows."),
         Phase::Verify => format!("Prod is {to}; only {to} may answer now."),
-        Phase::RollBack => format!("It goes back to {from}."),
-        Phase::Confirm => "It reads the listeners once more.".to_owned(),
-        Phase::Done | Phase::RolledBack | Phase::Held | Phase::Refused | Phase::Failed => "It ends.".to_owned(),
+        Phase::RollBack => format!("Going back to {from}."),
+        Phase::Confirm => "Reading the listeners once more.".to_owned(),
+        Phase::Done | Phase::RolledBack | Phase::Held | Phase::Refused | Phase::Failed => "Finishing.".to_owned(),
     }
 }
 
-/// What a run saw, beside what is in its state and its record.
+/// What a run saw, in addition to its state and its record.
 pub(super) struct Seen<'a> {
-    /// What had gone wrong when the machine gave its reason.
+    /// The error that was the latest when the machine gave its reason.
     pub(super) cause: Option<&'a str>,
-    /// What runs where a rollback would go, if that was never live.
+    /// The release that runs in the target of a rollback, if that release was never live.
     pub(super) replaced: Option<&'a str>,
-    /// The addresses that did not follow in time, and whether on the way back.
-    pub(super) behind: Option<&'a (bool, Vec<String>)>,
-    /// Why the side that traffic was to go to could not take it.
+    /// The addresses that did not follow a write of prod in time.
+    pub(super) late: Option<&'a LateAddresses>,
+    /// Why the environment that traffic had to go to could not take it.
     pub(super) unhealthy: Option<&'a str>,
     /// The newest probe of prod.
     pub(super) now: Option<Sample>,
@@ -71,10 +72,10 @@ pub(super) fn verdict(state: &State, outcome: Outcome, seen: &Seen<'_>, record: 
                 Some(Reason::NotSettled) => Some("Ask again: the load balancer was slow.".to_owned()),
                 _ => Some(format!("Find out what is wrong with {to}: it can be reached on dev.")),
             };
-            let back = match seen.behind {
-                Some((true, behind)) => format!(
+            let back = match seen.late {
+                Some(LateAddresses { back: true, addresses }) => format!(
                     "prod is sent back to {from}, but {} did not follow within {} s; dev is {}",
-                    behind.join(", "),
+                    addresses.join(", "),
                     record.request.settle_limit.as_secs(),
                     name(dev)
                 ),
@@ -84,7 +85,7 @@ pub(super) fn verdict(state: &State, outcome: Outcome, seen: &Seen<'_>, record: 
         }
         Outcome::Held => (
             format!(
-                "Held: prod is on {}{}; {}. It began so: {why}.",
+                "Held: prod is on {}{}; {}. Cause: {why}.",
                 route(prod),
                 answers(record, seen),
                 not_back(state, record, seen)
@@ -96,7 +97,7 @@ pub(super) fn verdict(state: &State, outcome: Outcome, seen: &Seen<'_>, record: 
         }
         Outcome::Refused => (
             format!(
-                "Run {} had been interrupted and was put right: {} is prod and {} is dev. Then refused: {why}; nothing \
+                "Run {} was interrupted and is recovered: {} is prod and {} is dev. Then refused: {why}; nothing \
                  else was written.",
                 record.recovered.join(", "),
                 route(prod),
@@ -136,7 +137,7 @@ fn planned(record: &Record) -> String {
     )
 }
 
-/// Whether the first probe that failed was answered by the side where prod had been: by the load balancer's doing.
+/// Whether every failed probe was answered by the environment where prod was before. Then the load balancer was late.
 fn is_late(record: &Record) -> bool {
     let failures = record.probes.as_ref().map(|probes| probes.failures.as_slice()).unwrap_or_default();
     let late = |sample: &Sample| sample.failure == Some(Failure::Version) && sample.version == record.versions.old;
@@ -170,10 +171,10 @@ fn not_back(state: &State, record: &Record, seen: &Seen<'_>) -> String {
 fn done(state: &State, record: &Record, seen: &Seen<'_>) -> String {
     let (prod, dev) = state.listeners();
     let sides = format!("{} is prod and {} is dev", name(prod.and_then(Route::whole)), name(dev));
-    let late = if state.too_late() { " The abort came too late for that." } else { "" };
-    let behind = match seen.behind {
-        Some((_, behind)) => {
-            format!(" {} did not follow within {} s.", behind.join(", "), record.request.settle_limit.as_secs())
+    let late = if state.abort_too_late() { " The abort came too late for that." } else { "" };
+    let behind = match seen.late {
+        Some(LateAddresses { addresses, .. }) => {
+            format!(" {} did not follow within {} s.", addresses.join(", "), record.request.settle_limit.as_secs())
         }
         None => String::new(),
     };
@@ -187,7 +188,7 @@ fn done(state: &State, record: &Record, seen: &Seen<'_>) -> String {
         None if record.op == Op::Rollback => {
             format!("Run {}, which was interrupted, is taken back: {sides}.", record.recovered.join(", "))
         }
-        None => format!("{sides}; run {} was put right.", record.recovered.join(", ")),
+        None => format!("{sides}; run {} is recovered.", record.recovered.join(", ")),
     }
 }
 
@@ -211,7 +212,7 @@ fn why(state: &State, seen: &Seen<'_>, record: &Record) -> String {
         Some(Reason::NotSettled) => format!("the load balancer does not follow the shift to {to}{cause}"),
         Some(Reason::TooSlow) => format!("{to} is too slow{cause}"),
         Some(Reason::Aborted) => "it was aborted".to_owned(),
-        Some(Reason::Unfit) => format!("{to} is not fit for traffic{cause}"),
+        Some(Reason::Ineligible) => format!("{to} is not eligible for traffic{cause}"),
         Some(Reason::GateFailed) => format!("{to} failed its gate{cause}"),
         Some(Reason::BaselineFailed) => format!("prod is failing already{cause}"),
         Some(Reason::ProbesFailed) => probes_failed(record),
@@ -220,6 +221,7 @@ fn why(state: &State, seen: &Seen<'_>, record: &Record) -> String {
         Some(Reason::WriteRejected) => format!("the load balancer refused a write{cause}"),
         Some(Reason::WriteUnknown) => format!("a write did not take effect{cause}"),
         Some(Reason::Unhealthy) => format!("a side has no healthy targets{cause}"),
+        Some(Reason::WrongAnswer) => "an internal error stopped the run".to_owned(),
         Some(Reason::NotConfirmed) => format!("the listeners are not as they were written{cause}"),
     }
 }
@@ -228,14 +230,12 @@ fn probes_failed(record: &Record) -> String {
     let Some(probes) = &record.probes else {
         return "probes failed".to_owned();
     };
-    // It ended at the first one too many: their number would say nothing of a rate.
+    // The run ends at the first failure above the limit, so the number of failures says nothing about a rate.
     match probes.failures.first() {
-        Some(first) if record.request.probe.max_failures == 0 => format!("probe {}", super::hands::in_words(first)),
-        Some(first) => format!(
-            "more than {} probes failed, first {}",
-            record.request.probe.max_failures,
-            super::hands::in_words(first)
-        ),
+        Some(first) if record.request.probe.max_failures == 0 => format!("probe {first}"),
+        Some(first) => {
+            format!("more than {} probes failed, first {first}", record.request.probe.max_failures)
+        }
         None => "probes failed".to_owned(),
     }
 }
@@ -265,7 +265,7 @@ fn hint(reason: Option<Reason>, to: &str) -> Option<String> {
                 .to_owned()
         }
         Reason::NotRead => "Ask again.".to_owned(),
-        Reason::Unfit | Reason::GateFailed => format!("Deploy to {to}, or repair it; then ask again."),
+        Reason::Ineligible | Reason::GateFailed => format!("Deploy to {to}, or repair it; then ask again."),
         Reason::BaselineFailed => "Repair prod first; rollback goes ahead in spite of a failing prod.".to_owned(),
         Reason::DeadlineNear => "Send fewer probes, or give the function a longer timeout.".to_owned(),
         _ => return None,

@@ -1,8 +1,9 @@
-//! Effects on the ledger: the lease and the records.
+//! Answers the questions about the ledger: the lease and the records.
 
-use super::{Hands, Interrupted, Steering};
+use super::{Executor, Interrupted, Steering};
 use crate::balancer::Balancer;
-use crate::machine::{Event, Route, Subject, WayBack};
+use crate::machine::question::{ClaimAnswer, LeaseAnswer, LedgerDown, Saved, StoredRun, WayBack};
+use crate::machine::{Route, Subject};
 use crate::probe::Clients;
 use crate::run::budget::{
     LEASE_TTL, RELEASE_TIMEOUT, ROLLBACK_BUDGET, SAVE_PAUSE, SAVE_TIMEOUT, SEARCHED, VERIFIED_TIMEOUT,
@@ -18,47 +19,48 @@ use model::{Record, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Pause between two looks at a lease that may expire.
+/// Pause between two reads of a lease that may expire.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
-impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
-    pub(super) async fn load_run(&mut self) -> Event {
+impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
+    pub(super) async fn load_run(&mut self) -> Result<StoredRun, LedgerDown> {
         match self.stack.ledger.load(&self.id).await {
-            Ok(None) => Event::RunAbsent,
+            Ok(None) => Ok(StoredRun::Absent),
             Ok(Some(record)) => {
                 let is_final = record.is_final();
                 self.stored = Some(record);
-                if is_final { Event::RunFinal } else { Event::RunUnfinished }
+                Ok(if is_final { StoredRun::Final } else { StoredRun::Unfinished })
             }
-            Err(error) => self.ledger_down(&error),
+            Err(error) => Err(self.ledger_down(&error)),
         }
     }
 
-    fn ledger_down(&mut self, error: &dyn std::fmt::Display) -> Event {
-        self.trouble = Some(error.to_string());
-        Event::LedgerDown
+    fn ledger_down(&mut self, error: &dyn std::fmt::Display) -> LedgerDown {
+        self.last_error = Some(error.to_string());
+        LedgerDown
     }
 
-    pub(super) async fn acquire_lease(&mut self) -> Event {
+    pub(super) async fn acquire_lease(&mut self) -> Result<LeaseAnswer, LedgerDown> {
         match self.take_lease().await {
             Ok(lease) => {
                 let interrupted = lease.interrupted().to_vec();
                 self.live.edit(|record| record.epoch = lease.epoch());
                 self.lease = Some(lease);
                 match self.find_interrupted(&interrupted).await {
-                    Ok(subject) => Event::LeaseTaken(subject),
-                    Err(error) => self.ledger_down(&error),
+                    Ok(subject) => Ok(LeaseAnswer::Acquired(subject)),
+                    Err(error) => Err(self.ledger_down(&error)),
                 }
             }
             Err(LeaseError::Held(info)) => {
-                self.trouble = Some(LeaseError::Held(info).to_string());
-                Event::LeaseHeld
+                self.last_error = Some(LeaseError::Held(info).to_string());
+                Ok(LeaseAnswer::Held)
             }
-            Err(error) => self.ledger_down(&error),
+            Err(error) => Err(self.ledger_down(&error)),
         }
     }
 
-    /// Takes the lease. A reconcile waits for one that is not renewed to expire: its holder may be dead.
+    /// Acquires the lease. If the current holder does not renew it, the holder may be dead, and a reconcile waits until
+    /// the lease expires.
     async fn take_lease(&self) -> Result<Lease<S>, LeaseError> {
         let ledger = &self.stack.ledger;
         let mut seen: Option<Box<Holder>> = None;
@@ -77,9 +79,9 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
-    /// The interrupted run that has to be put right. Its record is taken over, and those that had written nothing are
-    /// closed, even before they had a record: whoever began them may live, and must not go on. One that has ended was
-    /// interrupted before it gave the lease back, and perhaps before anybody was told.
+    /// Finds the interrupted run that has to be recovered, and takes its record over. Closes the records of the runs
+    /// that had written nothing, even those that had no record yet: their processes may be alive, and must not go on. A
+    /// run that has ended was interrupted before it released the lease, and perhaps before its notification was sent.
     async fn find_interrupted(&mut self, ids: &[String]) -> Result<Option<Subject>, RecordError> {
         for id in ids {
             let mut run = self.adopt(id).await?;
@@ -90,7 +92,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             if run.record.wrote && run.subject().is_some() && self.interrupted.is_none() {
                 self.interrupted = Some(run);
             } else {
-                let message = "It was interrupted before it wrote anything.";
+                let message = "Interrupted before it wrote anything.";
                 self.close(&mut run, Outcome::Refused, message).await?;
             }
         }
@@ -100,7 +102,8 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Ok(self.interrupted.as_ref().and_then(Interrupted::subject))
     }
 
-    /// Takes over a run that has not ended; one without a record gets one. Without a writer where it has ended.
+    /// Takes over the record of a run that has not ended. A run without a record gets one. The result has no writer if
+    /// the run has ended.
     async fn adopt(&self, id: &str) -> Result<Interrupted<S>, RecordError> {
         let ledger = &self.stack.ledger;
         let (me, epoch) = self.live.edit(|record| (record.writer.clone(), record.epoch));
@@ -113,7 +116,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
             let mut writer = ledger.create();
             match writer.save(&record).await {
                 Ok(()) => (record, writer),
-                // It had just begun after all.
+                // The run has created its record in the meantime.
                 Err(RecordError::Taken(_)) => match ledger.adopt(id, &me, epoch).await? {
                     Some(adopted) => adopted,
                     None => return Err(RecordError::Gone { id: id.to_owned() }),
@@ -126,10 +129,10 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         Ok(Interrupted { record, writer })
     }
 
-    /// The last run that wrote, where it did not come to an end.
+    /// Finds the last run that wrote a listener, if that run did not end well.
     async fn find_failed(&self) -> Result<Option<Interrupted<S>>, RecordError> {
         let records = self.stack.ledger.list(SEARCHED).await?;
-        // A reconcile that put a run right since is newer, and tells so.
+        // A reconcile that has recovered the run is newer, and names it.
         let last = records.into_iter().find(|record| record.wrote || !record.recovered.is_empty());
         let Some(record) = last.filter(|record| matches!(record.outcome, None | Some(Outcome::Failed))) else {
             return Ok(None);
@@ -158,30 +161,30 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         }
     }
 
-    pub(super) async fn claim(&mut self) -> Event {
+    pub(super) async fn claim(&mut self) -> Result<ClaimAnswer, LedgerDown> {
         let error = match self.live.save().await {
             Ok(()) => {
                 self.live.start();
                 if self.lease.is_some() {
                     self.steering = Some(Steering::begin(self.stack.ledger.clone(), self.id.clone()));
                 }
-                return Event::Claimed;
+                return Ok(ClaimAnswer::Created);
             }
             Err(RecordError::Taken(stored)) => {
                 let id = stored.id.clone();
                 self.stored = Some(*stored);
                 if self.lease.is_none() {
-                    return Event::ClaimTaken(None);
+                    return Ok(ClaimAnswer::Taken(None));
                 }
-                // Not in the lease's memory where somebody deleted that: look after it all the same.
+                // If a person deleted the lease, the lease does not name this run. The run still has to be recovered.
                 match self.find_interrupted_unless_known(&id).await {
-                    Ok(subject) => return Event::ClaimTaken(subject),
+                    Ok(subject) => return Ok(ClaimAnswer::Taken(subject)),
                     Err(error) => error,
                 }
             }
             Err(error) => error,
         };
-        self.ledger_down(&error)
+        Err(self.ledger_down(&error))
     }
 
     async fn find_interrupted_unless_known(&mut self, id: &str) -> Result<Option<Subject>, RecordError> {
@@ -191,94 +194,100 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         self.find_interrupted(&[id.to_owned()]).await
     }
 
-    /// Where the last cutover came from, however it ended, or the interrupted one from this side: and whether that side runs
-    /// another release by now.
-    pub(super) async fn find_way_back(&mut self, side: Option<Color>) -> Event {
+    /// Finds where the last cutover came from, whatever its outcome, or uses the given environment. Also finds whether
+    /// that environment runs another release now.
+    pub(super) async fn find_way_back(&mut self, side: Option<Color>) -> Result<Option<WayBack>, LedgerDown> {
         let records = match self.stack.ledger.list(SEARCHED).await {
             Ok(records) => records,
-            Err(error) => return self.ledger_down(&error),
+            Err(error) => return Err(self.ledger_down(&error)),
         };
         let moved = |record: &&Record| {
             let swaps = matches!(record.op, Op::Cutover | Op::Rollback) && record.wrote && record.from != record.to;
             swaps && matches!(record.outcome, Some(outcome) if outcome != Outcome::Refused)
         };
         let Some(last) = records.iter().filter(moved).max_by_key(|record| record.finished) else {
-            return Event::WayBack(None);
+            return Ok(None);
         };
-        let Some(to) = side.or(last.from) else { return Event::WayBack(None) };
+        let Some(to) = side.or(last.from) else { return Ok(None) };
         let live = last.releases.old.filter(|_| last.from == Some(to));
         let version = last.versions.old.clone().unwrap_or_default();
         let stack = self.stack.clone();
-        // What cannot be read is looked at again before anything is written.
+        // A read that fails is repeated before anything is written.
         let runs = self.look(stack.balancer.service(to)).await.and_then(|service| service.release);
         let replaced = live.is_some() && runs.is_some() && live != runs;
         if let (true, Some(live), Some(runs)) = (replaced, live, runs) {
             self.replaced =
                 Some(format!("{to} runs release {runs} now, and release {live} (version {version}) was live"));
         }
-        Event::WayBack(Some(WayBack { to, replaced }))
+        Ok(Some(WayBack { to, replaced }))
     }
 
-    /// Where prod was when a run last decided that.
-    pub(super) async fn find_last_prod(&mut self) -> Event {
+    /// Finds where prod was at the end of the last run that decided that.
+    pub(super) async fn find_last_prod(&mut self) -> Result<Option<Color>, LedgerDown> {
         let decided =
             |record: &&Record| matches!(record.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held));
         match self.stack.ledger.list(SEARCHED).await {
             Ok(records) => {
                 let last = records.iter().filter(decided).max_by_key(|record| record.finished);
-                Event::LastProd(last.and_then(|record| record.prod))
+                Ok(last.and_then(|record| record.prod))
             }
-            Err(error) => self.ledger_down(&error),
+            Err(error) => Err(self.ledger_down(&error)),
         }
     }
 
-    pub(super) async fn save(&mut self) -> Event {
+    pub(super) async fn save(&mut self) -> Saved {
         let saved = timeout(SAVE_TIMEOUT, self.live.save()).await.unwrap_or_else(|_| {
             let cause = format!("no answer within {} s", SAVE_TIMEOUT.as_secs());
             let key = keys::run(&self.id);
             Err(StoreError::Unavailable { doing: "write", key, cause }.into())
         });
         match saved {
-            Ok(()) => Event::Saved,
+            Ok(()) => Saved::Done,
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
-                self.trouble = Some(error.to_string());
-                Event::SaveTaken
+                self.last_error = Some(error.to_string());
+                Saved::Taken
             }
             Err(error) => {
-                self.trouble = Some(error.to_string());
-                Event::SaveFailed
+                self.last_error = Some(error.to_string());
+                Saved::Failed
             }
         }
     }
 
-    /// Writes the record, and where listeners were written tries for as long as there is time: what users got does not
-    /// depend on the ledger. Each write names the version that it replaces, so it cannot undo what anybody decided since.
-    async fn save_patiently(&mut self) -> Event {
+    /// Records the intent. If that fails, this run has not written, whatever the ledger holds.
+    pub(super) async fn save_intent(&mut self) -> Saved {
+        self.live.edit(|record| record.wrote = true);
+        let saved = self.save().await;
+        self.live.edit(|record| record.wrote = saved == Saved::Done);
+        saved
+    }
+
+    /// Writes the record. If listeners were written, tries for as long as there is time, because what users get does
+    /// not depend on the ledger. Each write names the version that it replaces, so it cannot undo a later change.
+    async fn save_patiently(&mut self) -> Saved {
         loop {
             let saved = self.save().await;
             let left = self.deadline.saturating_duration_since(Instant::now());
             let wrote = self.live.edit(|record| record.wrote);
-            if saved != Event::SaveFailed || !wrote || left < SAVE_TIMEOUT + RELEASE_GRACE + RELEASE_TIMEOUT {
+            if saved != Saved::Failed || !wrote || left < SAVE_TIMEOUT + RELEASE_GRACE + RELEASE_TIMEOUT {
                 return saved;
             }
             sleep(SAVE_PAUSE).await;
         }
     }
 
-    pub(super) async fn save_verified(&mut self) -> Event {
-        timeout(VERIFIED_TIMEOUT, self.save()).await.unwrap_or(Event::SaveFailed)
+    pub(super) async fn save_verified(&mut self) -> Saved {
+        timeout(VERIFIED_TIMEOUT, self.save()).await.unwrap_or(Saved::Failed)
     }
 
-    pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Event {
+    pub(super) async fn save_recovered(&mut self, outcome: Outcome) -> Saved {
         let Some(mut run) = self.interrupted.take() else {
-            return Event::Saved;
+            return Saved::Done;
         };
         let message = match outcome {
-            Outcome::Done => "It was interrupted after it had verified the new side, and brought to its end.",
-            Outcome::Held => {
-                "It was interrupted; traffic stays on the new side because the old has no healthy targets."
-            }
-            _ => "It was interrupted, and traffic was sent back to where it was.",
+            Outcome::Done => "Interrupted after it had verified the new side, and completed by the next run.",
+            Outcome::Held => "Interrupted; traffic stays on the new side because the old side has no healthy targets.",
+            _ => "Interrupted, and traffic was sent back to where it was.",
         };
         if let Some(state) = &self.state {
             let (prod, dev) = state.listeners();
@@ -287,42 +296,41 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Hands<B, S, C> {
         match self.close(&mut run, outcome, message).await {
             Ok(()) => {
                 self.live.edit(|record| record.recovered.push(run.record.id.clone()));
-                // One that had ended before, as failed, was told of then.
+                // The notification of a run that had failed before was sent at that time.
                 if run.writer.is_some() {
                     self.ended.push(run.record);
                 }
-                Event::Saved
+                Saved::Done
             }
             Err(error @ (RecordError::Taken(_) | RecordError::Gone { .. })) => {
-                self.trouble = Some(error.to_string());
-                Event::SaveTaken
+                self.last_error = Some(error.to_string());
+                Saved::Taken
             }
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.last_error = Some(error.to_string());
                 self.interrupted = Some(run);
-                Event::SaveFailed
+                Saved::Failed
             }
         }
     }
 
-    pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Event {
+    pub(super) async fn save_outcome(&mut self, outcome: Outcome) -> Saved {
         self.live.stop().await;
         self.conclude(outcome);
         let saved = self.save_patiently().await;
-        if saved != Event::Saved {
-            // It is not the outcome as long as the ledger does not hold it.
+        if saved != Saved::Done {
+            // Without a record in the ledger there is no outcome.
             self.live.edit(|record| record.outcome = None);
         }
         saved
     }
 
-    pub(super) async fn release(&mut self) -> Event {
-        self.tell().await;
+    pub(super) async fn release(&mut self) {
+        self.notify().await;
         if let Some(lease) = self.lease.take()
             && let Err(error) = lease.release().await
         {
             tracing::warn!(%error, "the lease was not given back; it will expire");
         }
-        Event::Released
     }
 }
