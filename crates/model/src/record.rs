@@ -144,7 +144,10 @@ pub struct Releases {
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// Its name, such as `write dev green`.
+    /// What the step does, for programs; absent in a record of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<StepKind>,
+    /// Its name for people, such as `write dev green`.
     pub name: String,
     /// Milliseconds from the beginning of the run.
     pub start_ms: u64,
@@ -152,6 +155,50 @@ pub struct Step {
     pub end_ms: Option<u64>,
     /// Its result, if there is more to say: an error, or a number of healthy targets.
     pub note: Option<String>,
+}
+
+impl Step {
+    /// What it does. In a record of an older version the name says it, if it is one that somebody asks for.
+    pub fn kind(&self) -> Option<StepKind> {
+        self.kind.or(match self.name.as_str() {
+            "take the lease" => Some(StepKind::Lease),
+            "probe prod before" => Some(StepKind::Baseline),
+            "settle" => Some(StepKind::Settle),
+            "verify" => Some(StepKind::Verify),
+            name if name.starts_with("write ") => Some(StepKind::Write),
+            _ => None,
+        })
+    }
+}
+
+/// What a step of a run does. The name for people may change; this does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// Acquires the lease.
+    Lease,
+    /// Looks in the ledger for the environment to go back to, or for the last prod.
+    Ledger,
+    /// Reads the listeners.
+    Listeners,
+    /// Reads the service and the targets of an environment.
+    Inspect,
+    /// Probes an environment through dev.
+    Gate,
+    /// Probes prod before the first write.
+    Baseline,
+    /// Writes a listener.
+    Write,
+    /// Holds a step of a shift, or waits for its promotion.
+    Hold,
+    /// Waits until the load balancer follows.
+    Settle,
+    /// Waits for the probes after that.
+    Verify,
+    /// Waits until targets are healthy, or until no late write can take effect.
+    Wait,
+    /// Writes the record of an interrupted run.
+    Record,
 }
 
 /// One write of a listener. Times are microseconds from the beginning of the run, as those of the probes.

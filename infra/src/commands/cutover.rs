@@ -14,6 +14,7 @@ use std::time::Duration;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use ledger::{Holder, S3Ledger};
+use model::record::StepKind;
 use model::request::{Op, Request, limits};
 use model::{Outcome, Record};
 use serde_json::{Map, Value};
@@ -114,7 +115,7 @@ pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) 
 /// Whether a run was refused because somebody else held the lock: taking it was the last thing that it did, and it never
 /// had it.
 fn found_the_lock_held(record: &Record) -> bool {
-    let last = record.steps.last().is_some_and(|step| step.name == "take the lease");
+    let last = record.steps.last().is_some_and(|step| step.kind() == Some(StepKind::Lease));
     record.outcome == Some(Outcome::Refused) && record.epoch == 0 && last
 }
 
@@ -380,7 +381,7 @@ mod tests {
         let mut record = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
         record.outcome = Some(Outcome::Refused);
         assert!(!found_the_lock_held(&record), "its event was refused");
-        let step = |name: &str| Step { name: name.to_owned(), start_ms: 0, end_ms: Some(1), note: None };
+        let step = |name: &str| Step { kind: None, name: name.to_owned(), start_ms: 0, end_ms: Some(1), note: None };
         record.steps.push(step("take the lease"));
         assert!(found_the_lock_held(&record));
         record.epoch = 7;

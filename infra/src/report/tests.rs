@@ -18,7 +18,7 @@ fn write(listener: Listener, to: Color, phase: Phase, start_us: u64) -> Listener
 }
 
 fn step(name: &str, start_ms: u64, end_ms: u64) -> Step {
-    Step { name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None }
+    Step { kind: None, name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None }
 }
 
 /// A cutover from green, version 1, to blue, version 2, that went well.

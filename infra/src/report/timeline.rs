@@ -1,6 +1,6 @@
 //! A run as a picture needs it: points, marks and bands on one axis of time. Must not know how it is drawn.
 
-use model::record::{Failure, ListenerWrite, Sample};
+use model::record::{Failure, ListenerWrite, Sample, Step, StepKind};
 use model::route::Listener;
 use model::{Color, Phase, Record};
 
@@ -171,14 +171,14 @@ fn name(phase: Phase) -> &'static str {
 }
 
 /// The phase that a step belongs to, after the phase of the step before it.
-fn phase_of(step: &str, before: Phase) -> Phase {
-    match step {
-        "probe prod before" => Phase::Baseline,
-        "settle" => Phase::Settle,
-        "verify" => Phase::Verify,
-        _ if !step.starts_with("write ") => before,
-        _ if before >= Phase::Settle => Phase::RollBack,
-        _ => Phase::SwapProd,
+fn phase_of(step: &Step, before: Phase) -> Phase {
+    match step.kind() {
+        Some(StepKind::Baseline) => Phase::Baseline,
+        Some(StepKind::Settle) => Phase::Settle,
+        Some(StepKind::Verify) => Phase::Verify,
+        Some(StepKind::Write) if before >= Phase::Settle => Phase::RollBack,
+        Some(StepKind::Write) => Phase::SwapProd,
+        _ => before,
     }
 }
 
@@ -187,7 +187,7 @@ fn bands(record: &Record) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     let mut phase = Phase::Locked;
     for step in &record.steps {
-        phase = phase_of(&step.name, phase);
+        phase = phase_of(step, phase);
         let from_ms = step.start_ms as f64;
         match bands.last_mut() {
             Some(last) if last.name == name(phase) => {}

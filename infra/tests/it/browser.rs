@@ -176,7 +176,7 @@ fn probed(phase: Phase, outcome: Option<Outcome>, probes: u32, failed: &[u32]) -
         write(Listener::Prod, Color::Blue, Phase::SwapProd, 1_200_000),
     ];
     let step =
-        |name: &str, start_ms, end_ms| Step { name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None };
+        |name: &str, start_ms, end_ms| Step { kind: None, name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None };
     record.steps = vec![
         step("take the lease", 2, 12),
         step("probe blue through dev", 60, 170),

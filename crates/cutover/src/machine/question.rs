@@ -6,7 +6,7 @@
 
 use super::{Listener, Place, Route, Subject};
 use model::Color;
-use model::record::Outcome;
+use model::record::{Outcome, StepKind};
 use std::convert::Infallible;
 
 /// A question and the type of its answer: the only way to build an [`Answer`], so that an answer of the wrong type does not
@@ -124,33 +124,38 @@ questions! {
 }
 
 impl Question {
-    /// The name of this step in the record; `None` for a step that is too short to be of interest.
-    pub fn name(self) -> Option<String> {
-        Some(match self {
-            Self::AcquireLease(_) => "take the lease".to_owned(),
-            Self::FindWayBack(_) => "find the way back".to_owned(),
-            Self::FindLastProd(_) => "find where prod was".to_owned(),
-            Self::ReadListeners(_) => "read the listeners".to_owned(),
-            Self::Inspect(Inspect(color)) => format!("inspect {color}"),
-            Self::Gate(Gate(color)) => format!("probe {color} through dev"),
-            Self::AwaitBaseline(_) => "probe prod before".to_owned(),
-            Self::CheckHealth(CheckHealth(Route::All(color))) => format!("read the health of {color}"),
-            Self::CheckHealth(CheckHealth(Route::Split { .. })) => "read the health of both".to_owned(),
-            Self::Write(Write(listener, route)) => format!("write {} {route}", listener.as_str()),
-            Self::AwaitHold(_) => "hold".to_owned(),
-            Self::AwaitPromotion(_) => "wait for promotion".to_owned(),
-            Self::AwaitHealthy(AwaitHealthy(route)) => format!("wait until {route} is healthy"),
-            Self::AwaitSettle(_) => "settle".to_owned(),
-            Self::AwaitProbes(_) => "verify".to_owned(),
-            Self::AwaitQuiet(_) => "wait for late writes".to_owned(),
-            Self::SaveRecovered(_) => "record the interrupted run".to_owned(),
+    /// The step of this question in the record, with its name for people; `None` for one that is too short to be of interest.
+    pub fn step(self) -> Option<(StepKind, String)> {
+        let (kind, name) = match self {
+            Self::AcquireLease(_) => (StepKind::Lease, "take the lease".to_owned()),
+            Self::FindWayBack(_) => (StepKind::Ledger, "find the way back".to_owned()),
+            Self::FindLastProd(_) => (StepKind::Ledger, "find where prod was".to_owned()),
+            Self::ReadListeners(_) => (StepKind::Listeners, "read the listeners".to_owned()),
+            Self::Inspect(Inspect(color)) => (StepKind::Inspect, format!("inspect {color}")),
+            Self::Gate(Gate(color)) => (StepKind::Gate, format!("probe {color} through dev")),
+            Self::AwaitBaseline(_) => (StepKind::Baseline, "probe prod before".to_owned()),
+            Self::CheckHealth(CheckHealth(Route::All(color))) => {
+                (StepKind::Inspect, format!("read the health of {color}"))
+            }
+            Self::CheckHealth(CheckHealth(Route::Split { .. })) => {
+                (StepKind::Inspect, "read the health of both".to_owned())
+            }
+            Self::Write(Write(listener, route)) => (StepKind::Write, format!("write {} {route}", listener.as_str())),
+            Self::AwaitHold(_) => (StepKind::Hold, "hold".to_owned()),
+            Self::AwaitPromotion(_) => (StepKind::Hold, "wait for promotion".to_owned()),
+            Self::AwaitHealthy(AwaitHealthy(route)) => (StepKind::Wait, format!("wait until {route} is healthy")),
+            Self::AwaitSettle(_) => (StepKind::Settle, "settle".to_owned()),
+            Self::AwaitProbes(_) => (StepKind::Verify, "verify".to_owned()),
+            Self::AwaitQuiet(_) => (StepKind::Wait, "wait for late writes".to_owned()),
+            Self::SaveRecovered(_) => (StepKind::Record, "record the interrupted run".to_owned()),
             Self::LoadRun(_)
             | Self::Claim(_)
             | Self::SaveIntent(_)
             | Self::SaveVerified(_)
             | Self::SaveOutcome(_)
             | Self::Release(_) => return None,
-        })
+        };
+        Some((kind, name))
     }
 }
 

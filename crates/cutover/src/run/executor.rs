@@ -197,7 +197,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
 
     /// Answers a question of the machine, and records the step.
     pub(super) async fn perform(&mut self, question: Question) -> Answer {
-        let step = question.name().map(|name| self.live.began(name));
+        let step = question.step().map(|(kind, name)| self.live.began(kind, name));
         if step.is_some() {
             self.last_error = None;
         }

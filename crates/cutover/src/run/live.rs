@@ -7,7 +7,7 @@ use aws::clock::Clock;
 use ledger::{Ledger, ObjectStore, RecordError, RecordWriter, SamplesWriter};
 use model::Record;
 use model::keys;
-use model::record::{ListenerWrite, Outcome, ProbeReport, Sample, Samples, Step, WriteResult};
+use model::record::{ListenerWrite, Outcome, ProbeReport, Sample, Samples, Step, StepKind, WriteResult};
 use model::time::{between, millis};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
@@ -96,7 +96,7 @@ impl<S: ObjectStore> Live<S> {
     }
 
     /// Notes that a step begins. Returns its number for [`Live::ended`].
-    pub(super) fn began(&self, name: String) -> usize {
+    pub(super) fn began(&self, kind: StepKind, name: String) -> usize {
         let start_ms = self.elapsed_ms();
         self.edit(|record| {
             // A step that a signal called off ends here.
@@ -104,7 +104,7 @@ impl<S: ObjectStore> Live<S> {
                 open.end_ms = Some(start_ms);
                 open.note = Some("called off".to_owned());
             }
-            record.steps.push(Step { name, start_ms, end_ms: None, note: None });
+            record.steps.push(Step { kind: Some(kind), name, start_ms, end_ms: None, note: None });
             record.steps.len() - 1
         })
     }

@@ -7,7 +7,7 @@ use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
 use infra::cloud::DeployedStack;
 use infra::error::{Calling as _, Doing as _, Error, Result};
-use model::record::{Outcome, Record};
+use model::record::{Outcome, Record, StepKind};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Findings};
@@ -20,8 +20,6 @@ use crate::unit::Unit;
 /// Requests a second of the users.
 const RATE: u32 = 500;
 const STACK: &str = "bluegreen";
-/// The step in which prod is probed before anything is written, as a record calls it.
-const BASELINE: &str = "probe prod before";
 
 pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     let cloud = LocalCloud::start(bench)?;
@@ -108,7 +106,7 @@ impl Function {
 /// The seconds from the invocation until both listeners were written, without the baseline.
 fn until_written(record: &Record, invoked: jiff::Timestamp) -> Option<f64> {
     let written = record.writes.iter().map(|write| write.end_us).max()??;
-    let baseline = record.steps.iter().find(|step| step.name == BASELINE)?;
+    let baseline = record.steps.iter().find(|step| step.kind() == Some(StepKind::Baseline))?;
     let baseline = Duration::from_millis(baseline.end_ms?.saturating_sub(baseline.start_ms));
     let begun = record.started.duration_since(invoked).as_secs_f64();
     Some(begun + Duration::from_micros(written).saturating_sub(baseline).as_secs_f64())
