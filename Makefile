@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help deploy-stack deploy diff cutover rollback reconcile status history report dashboard destroy synth graph \
-	demo local-up local-down local-status setup build installed install tests test bench bench-readme check screenshots fmt clean
+	demo local-up local-down local-status setup build installed install test bench bench-readme check screenshots fmt clean
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -133,13 +133,8 @@ installed: build
 build: setup ## Build the commands
 	@$(CARGO) build --quiet --locked --workspace --bins
 
-# The tests with the commands that they run. `make build` builds the same commands without what only tests need (features of
-# dependencies): to build both would compile every dependency twice.
-tests: setup
-	@$(CARGO) test --quiet --locked --workspace --no-run
-
 # What is deployed is built first, so that no test waits for a compiler. Without nextest, Cargo's own runner does.
-test: tests ## Run every test, the end-to-end story included
+test: build ## Run every test, the end-to-end story included
 	$(BIN)/bluegreen build
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
@@ -164,7 +159,7 @@ $(CHECKOV)/.made: infra/tests/requirements-checkov.txt
 	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement infra/tests/requirements-checkov.txt
 	@touch $@
 
-check: tests $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and template validators
+check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and template validators
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	$(CARGO) check --quiet --locked --all-targets --manifest-path examples/own-stack/Cargo.toml --target-dir $(TARGET)

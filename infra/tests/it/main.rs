@@ -4,6 +4,7 @@
 // The functions around the tests are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod arrows;
 mod browser;
 mod browser_story;
 mod cli;
