@@ -137,6 +137,7 @@ build: setup ## Build the commands
 test: build ## Run every test, the end-to-end story included
 	$(BIN)/bluegreen build
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
+	$(CARGO) test --quiet --locked --doc --package cfn-kit --package bluegreen-oci-image
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
 
 # What is deployed is built first: a benchmark that waits for a compiler measures the compiler.
@@ -162,6 +163,7 @@ $(CHECKOV)/.made: infra/tests/requirements-checkov.txt
 check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and template validators
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	$(CARGO) check --quiet --locked --all-targets --manifest-path examples/own-stack/Cargo.toml --target-dir $(TARGET)
 	$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 	infra/tests/validate.sh $(BIN)/bluegreen $(VENV) $(CHECKOV) $(TARGET)/templates

@@ -45,3 +45,8 @@ impl Tag {
         Self::new("Name", value)
     }
 }
+
+/// The example of the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,4 +1,4 @@
-//! What a run needs from the load balancer and from ECS, as a trait. The implementation for AWS is in [`client`] and
+//! What a run needs from the load balancer and from ECS, as a trait. The implementation for AWS is in `client` and
 //! [`aws::rules`]. Must not know why a listener's rule is written.
 
 mod client;

@@ -19,7 +19,7 @@ pub enum Fault {
     ExitAtStart,
     /// Answers health checks with 500.
     NeverHealthy,
-    /// Answers 503 after [`USE`] requests; its health checks stay good.
+    /// Answers 503 after 20 requests; its health checks stay good.
     FailsUnderUse,
 }
 

@@ -13,7 +13,7 @@ impl Shift {
     /// All at once.
     pub const NONE: Self = Self([0; MOST_STEPS]);
 
-    /// A shift with these shares, [`MOST_STEPS`] at most. The request is checked before: shares are 1–99 and rise.
+    /// A shift with these shares, `MOST_STEPS` at most. The request is checked before: shares are 1–99 and rise.
     pub fn new(weights: impl IntoIterator<Item = u8>) -> Self {
         let mut steps = [0; MOST_STEPS];
         for (step, weight) in steps.iter_mut().zip(weights) {

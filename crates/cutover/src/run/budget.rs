@@ -5,7 +5,7 @@ use model::request::Op;
 use std::time::Duration;
 
 /// Duration of the lease. A run that was killed blocks others for this long, so it is short. It has to be longer than a
-/// write with its landing ([`WRITE_GUARD`]) and several heartbeats.
+/// write with its landing (`WRITE_GUARD`) and several heartbeats.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
 /// Time that must be left of the lease when a write begins: the timeout of the write and the time in which it may still
 /// take effect, so that no other run writes before.
