@@ -174,7 +174,7 @@ impl Deployed {
             assert!(pids.iter().filter(|pid| uid(**pid) == Some(65532)).count() >= 2, "{pids:?}");
         }
         let down = self.instance.run(&["down"]);
-        assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud has ended.\n");
+        assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud is stopped.\n");
         let left: Vec<&i64> = pids.iter().filter(|pid| is_alive(**pid)).collect();
         assert!(left.is_empty(), "{left:?}");
         let again = self.instance.run(&["down"]);
@@ -229,7 +229,9 @@ fn a_killed_daemon_is_noticed_and_what_it_left_is_ended() {
     let status = instance.run(&["status"]);
     let shown = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(
-        !status.status.success() && shown.contains("its daemon is gone") && shown.contains("left behind: MiniStack"),
+        !status.status.success()
+            && shown.contains("its daemon is not running")
+            && shown.contains("Leftover processes: MiniStack"),
         "{shown}"
     );
     let exec = instance.run(&["exec", "--", "true"]);
@@ -264,7 +266,7 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
     let said = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert_eq!(missing.status.code(), Some(1));
     assert!(
-        said.contains("/nonexistent/python cannot be run") && said.contains("hint: make the Python environment"),
+        said.contains("cannot run /nonexistent/python") && said.contains("hint: create the Python environment"),
         "{said}"
     );
 
