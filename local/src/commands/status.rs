@@ -1,4 +1,4 @@
-//! `status`: what runs where, and why what does not run does not.
+//! `status`: shows what runs, and the reason if the local cloud does not run.
 
 use super::{block_on, listener_name, overview, print};
 use crate::control::{self, Question};

@@ -283,7 +283,7 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
     ]);
     let said = String::from_utf8_lossy(&taken.stderr).into_owned();
     assert!(
-        said.contains(&format!("port 127.0.0.1:{port} is taken by")) && said.contains("--endpoint-port PORT"),
+        said.contains(&format!("port 127.0.0.1:{port} is in use by")) && said.contains("--endpoint-port PORT"),
         "{said}"
     );
     assert_eq!(instance.run(&["frobnicate"]).status.code(), Some(2));
