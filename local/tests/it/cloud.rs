@@ -1,4 +1,4 @@
-//! A whole local cloud, from `up` to `down`: deployments that work, deployments that fail, and what is left behind.
+//! A whole local cloud, from `up` to `down`: deployments that succeed, deployments that fail, and leftover processes.
 
 use crate::support::{Aws, Instance, LOG_GROUP, REPOSITORY, eventually, is_alive, is_root, server, uid};
 use aws_sdk_ecs::types::DeploymentRolloutState;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Requests at a steady pace, however slow the answers are; counts answers by what they were.
+/// Sends requests at a fixed rate, independent of the responses; counts responses by their text.
 struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<Mutex<BTreeMap<String, u32>>>,
@@ -63,7 +63,7 @@ struct Deployed {
 }
 
 impl Deployed {
-    /// Version 1 on two tasks.
+    /// Deploys version 1 on two tasks.
     async fn with_version_1() -> Self {
         rustls::crypto::ring::default_provider().install_default().unwrap();
         let instance = Instance::new();
@@ -98,7 +98,7 @@ impl Deployed {
         self.aws.task_definition(family, &image).await
     }
 
-    /// The addresses of the service's healthy tasks.
+    /// The addresses of the healthy tasks of the service.
     fn healthy(&self) -> BTreeSet<String> {
         let status = self.instance.status();
         let healthy = |task: &&serde_json::Value| task["service"] == "web" && task["state"] == "healthy";
@@ -123,7 +123,7 @@ impl Deployed {
         v2
     }
 
-    /// The old version serves on, and the reason is everywhere people look.
+    /// The old version continues to serve, and every place that people look at shows the reason.
     async fn an_image_that_exits_is_rolled_back(&self) {
         let broken = self.definition("web", "MODE=exit").await;
         self.aws.update("web", &broken).await;
@@ -136,7 +136,7 @@ impl Deployed {
         eventually("the output is in the log group", Duration::from_secs(10), || async {
             let found = self.aws.logs.filter_log_events().log_group_name(LOG_GROUP).send().await.unwrap();
             let messages: Vec<&str> = found.events().iter().filter_map(|event| event.message()).collect();
-            // Nothing of this test's own environment has reached a task.
+            // No variable of the environment of this test has reached a task.
             assert!(!messages.iter().any(|line| line.contains("secret Some")), "{messages:?}");
             let healthy_too = messages.iter().any(|line| line.starts_with("listening on 127."));
             if messages.contains(&output) && healthy_too { Ok(()) } else { Err(format!("{messages:?}")) }
@@ -166,7 +166,7 @@ impl Deployed {
         .await;
     }
 
-    /// Tasks are the image's user, where this test may decide about users; and none of them stays.
+    /// Tasks run as the user of the image if this test has root rights; `down` stops all of them.
     fn nothing_is_left_after_down(&self) {
         let pids = self.instance.pids();
         assert!(pids.len() >= 4, "MiniStack, two tasks, the daemon: {pids:?}");
@@ -185,7 +185,7 @@ impl Deployed {
 #[tokio::test(flavor = "multi_thread")]
 async fn deployments_on_a_local_cloud() {
     let deployed = Deployed::with_version_1().await;
-    // It takes its time to be found out, so it runs beside the rest.
+    // The failure takes a while to be detected, so it runs in parallel.
     let sick_group = deployed.aws.target_group("sick").await;
     let sick = deployed.definition("sick", "MODE=sick").await;
     deployed.aws.service("sick", &sick, &sick_group, 1).await;
