@@ -28,7 +28,7 @@ enum Command {
     Down,
     /// Show the endpoint, the forwarded ports, and the tasks
     Status {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -53,7 +53,7 @@ enum Command {
     Env,
     /// List recent API calls: caller, action, resources, and response status
     Calls {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
         /// List only calls after the call with this number

@@ -439,7 +439,7 @@ fn the_cloud_is_asked_only_while_somebody_looks() {
     // The server notices at its next write; then there are no more polls within twice their interval.
     let (mut last, mut since) = (looks(), Instant::now());
     while since.elapsed() < Duration::from_secs(4) {
-        assert!(Instant::now() < deadline, "nobody looks, and the cloud is asked all the same");
+        assert!(Instant::now() < deadline, "the page is closed, but the cloud is still polled");
         if looks() != last {
             (last, since) = (looks(), Instant::now());
         }

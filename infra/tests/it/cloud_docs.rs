@@ -25,22 +25,22 @@ const ELSEWHERE: [&str; 1] = ["docs/how-to/own-service.md"];
 /// Commands that do not run: their start, and the reason.
 const NOT_HERE: [(&str, &str); 8] = [
     ("make ", "a target runs one command, or a whole separate run; `docs` checks that each exists"),
-    ("cd ", "the person's own folder"),
+    ("cd ", "the folder of the user"),
     ("bluegreen init", "`cloud_own` runs it"),
-    ("aws ", "there is no AWS CLI here; what it would send, `cloud_requests` sends"),
+    ("aws ", "the AWS CLI is not installed; `cloud_requests` sends the same requests"),
     ("bluegreen rehearse", "it starts a separate local cloud; `cloud_rehearse` runs it"),
     ("bluegreen dashboard", "it runs until it is interrupted; `browser` opens it"),
     ("AWS_REGION=", "the local cloud is one region"),
-    ("bluegreen synth", "of another page's settings; `validate.sh` makes every profile's template"),
+    ("bluegreen synth", "it needs the settings of another page; `validate.sh` renders every profile"),
 ];
 
 /// Changes in commands: text, replacement, and reason.
-const CHANGED: [(&str, &str, &str); 1] = [("10:30s,50:30s", "10:1s,50:1s", "nobody looks at it meanwhile")];
+const CHANGED: [(&str, &str, &str); 1] = [("10:30s,50:30s", "10:1s,50:1s", "shorter pauses save time")];
 
 /// Commands with an exit code other than 0, and the reason.
 const ENDS: [(&str, i32, &str); 2] = [
-    ("bluegreen destroy", 3, "it asks a person, and there is none"),
-    ("bluegreen abort", 3, "no run is under way; `cloud_follow` aborts one"),
+    ("bluegreen destroy", 3, "it needs a confirmation, and stdin is not a terminal"),
+    ("bluegreen abort", 3, "no run is in progress; `cloud_follow` aborts one"),
 ];
 
 #[test]

@@ -17,7 +17,7 @@ const PROMISE: Duration = Duration::from_mins(5);
 const NOT_HERE: [(&str, &str); 3] = [
     ("make install", "it installs for the user; the commands of this build replace it"),
     ("bluegreen init --image", "its image does not exist; the test below builds one"),
-    ("bluegreen doctor", "it is the same story on AWS"),
+    ("bluegreen doctor", "the same steps on AWS"),
 ];
 
 #[test]

@@ -21,8 +21,8 @@ const RARE: [(&str, &str); 14] = [
     ("logs:PutRetentionPolicy", "CloudFormation's"),
     ("s3:GetObjectVersion", "CloudFormation's, of a template in the bucket"),
     ("cloudformation:GetTemplate", "what a status compares with"),
-    ("cloudformation:CancelUpdateStack", "an update that will not succeed is cancelled where somebody says so"),
-    ("cloudformation:ContinueUpdateRollback", "a rollback that got stuck goes on"),
+    ("cloudformation:CancelUpdateStack", "cancels an update that cannot succeed, after a confirmation"),
+    ("cloudformation:ContinueUpdateRollback", "continues a rollback that is stuck"),
     ("cloudformation:ListStackResources", "what holds a stuck rollback"),
     ("cloudformation:DeleteChangeSet", "a change set that is refused is thrown away"),
 ];

@@ -103,7 +103,7 @@ fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dea
     let mut killed = cloud.command(&arguments).current_dir(faulty()).stderr(Stdio::null()).spawn().unwrap();
     let function = Function::of(&cloud);
     let later = |lock: &serde_json::Value| lock["life_ms"] == 30 * 60 * 1000 && lock["released"] == false;
-    eventually("the update goes on", || function.lease().filter(later));
+    eventually("the update continues", || function.lease().filter(later));
     eventually("the update is executed", || {
         let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
         let executed = calls.as_array().unwrap().iter().filter(|call| call["action"] == "ExecuteChangeSet").count();

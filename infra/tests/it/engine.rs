@@ -79,7 +79,7 @@ async fn a_person_is_asked_before_an_update_is_taken_back() {
     let person = async {
         let why = control.asked().await;
         assert!(why.contains("exit code 3"), "{why}");
-        assert!(!aws.called("CancelUpdateStack"), "nobody has agreed yet");
+        assert!(!aws.called("CancelUpdateStack"), "the user has not confirmed yet");
         control.cancel();
     };
     let (result, ()) = tokio::join!(follow(&aws, &control, &heard, vec![UPDATE_BEGINS]), person);

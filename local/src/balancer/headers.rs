@@ -80,7 +80,7 @@ pub(super) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
 }
 
 /// The Host that a target gets: on listener ports 80 and 443, an ALB removes the port of the client; on other ports, it
-/// sets the listener port. A client of the forwarded port means the load balancer.
+/// sets the listener port. A request to the forwarded port gets the name of the load balancer.
 fn host(given: &str, arrival: &Arrival<'_>) -> String {
     let name = given.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(given, |(name, _)| name);
     let name = if matches!(name, "" | "127.0.0.1" | "localhost" | "[::1]") { arrival.name } else { name };

@@ -30,7 +30,7 @@ pub(crate) enum FaultCommand {
     },
     /// List the active faults and how many calls or requests matched each
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
