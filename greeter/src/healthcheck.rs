@@ -1,14 +1,14 @@
-//! The health check that a container runs on itself: one request to `/healthz`, answered with 200 or not.
+//! The health check of a container: one request to `/healthz`, which must return 200.
 //! Plain sockets, because a scratch image has no curl and the program needs no HTTP client otherwise.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Connecting, asking and answering together may take this long.
+/// Time limit for the connection, the request, and the response together.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks the server at `address` for `/healthz`. An error is a sentence that says what came instead of a 200.
+/// Requests `/healthz` from the server at `address`. The error describes what came instead of a 200.
 pub fn check(address: SocketAddr) -> Result<(), String> {
     let status_line = ask(address, Instant::now() + TIMEOUT).map_err(|error| {
         let reason = match error.kind() {
@@ -26,11 +26,11 @@ pub fn check(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// Sends the request and returns the start of the answer's first line.
+/// Sends the request and returns the start of the first line of the response.
 fn ask(address: SocketAddr, deadline: Instant) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
     stream.set_write_timeout(Some(left(deadline)?))?;
-    // One write, so that the server has the whole request before it may answer and close.
+    // One write, so that the server has the whole request before it can respond and close.
     let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
 
@@ -47,7 +47,7 @@ fn ask(address: SocketAddr, deadline: Instant) -> io::Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// What is left until the deadline, never zero (which would mean "no limit" to a socket).
+/// The time until the deadline, never zero (which would mean "no limit" for a socket).
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -59,7 +59,7 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    /// A server that reads one request and answers it with fixed bytes.
+    /// A server that reads one request and responds with fixed bytes.
     fn server(answer: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

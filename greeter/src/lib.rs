@@ -1,6 +1,5 @@
-//! The sample app: an Actix Web greeter in two versions that differ in words, colour and the format of `/api`.
-//! It is what the blue and the green environment run. It must not know which environment it is in, nor
-//! anything of AWS.
+//! The sample app: an Actix Web greeter in two versions that differ in text, color, and the format of `/api`.
+//! Both environments, blue and green, run it. It must not know its environment, nor anything about AWS.
 
 mod app;
 mod commands;

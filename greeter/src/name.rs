@@ -3,7 +3,7 @@
 
 use actix_web::web::Query;
 
-/// A name longer than this is cut, in characters.
+/// The maximum length of a name in characters; a longer name is cut.
 pub const MAX_NAME_CHARS: usize = 64;
 
 const DEFAULT: &str = "World";
@@ -13,8 +13,8 @@ const DEFAULT: &str = "World";
 pub struct Name(String);
 
 impl Name {
-    /// The first `name` of a query string, whatever else the query holds: bytes that are not UTF-8 become
-    /// replacement characters, a stray `%` stays a `%`.
+    /// The first `name` of a query string, even if the rest is invalid: bytes that are not UTF-8 become replacement
+    /// characters, and a `%` without digits stays a `%`.
     pub fn from_query(query: &str) -> Self {
         if query.is_empty() {
             return Self(DEFAULT.to_owned());
@@ -24,8 +24,8 @@ impl Name {
         Self::new(&name.unwrap_or_default())
     }
 
-    /// Cleans a name: no control characters, no surrounding blanks, at most [`MAX_NAME_CHARS`]; `World` where
-    /// nothing is left.
+    /// Cleans a name: no control characters, no surrounding blanks, at most [`MAX_NAME_CHARS`]; `World` if the result
+    /// is empty.
     pub fn new(raw: &str) -> Self {
         let printable: String = raw.chars().filter(|c| !c.is_control() && !is_direction_control(*c)).collect();
         let short: String = printable.trim().chars().take(MAX_NAME_CHARS).collect();
@@ -35,13 +35,13 @@ impl Name {
         }
     }
 
-    /// The name itself.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Invisible characters that reorder the text after them, and so would reach beyond the name.
+/// Invisible characters that reorder the text after them, and would affect text after the name.
 fn is_direction_control(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

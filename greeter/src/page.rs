@@ -1,14 +1,14 @@
-//! The greeting as a page for people. Must not know where the name came from; it escapes whatever it is given.
+//! The greeting as an HTML page. Must not know the source of the name; it escapes every name.
 
 use std::borrow::Cow;
 
 use crate::Version;
 
-/// What has a meaning in an element or a quoted attribute.
+/// Characters with a special meaning in an element or a quoted attribute.
 const MARKUP: [char; 5] = ['&', '<', '>', '"', '\''];
 
-/// The page of a version, written once but for the greeting. It loads nothing: the style is inline, the icon a dot in the
-/// version's colour.
+/// The page of a version, written once except for the greeting. It loads nothing: the style is inline, and the icon is
+/// a dot in the color of the version.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// Up to the greeting in the title.

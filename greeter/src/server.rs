@@ -1,4 +1,4 @@
-//! Listens, serves, and on a signal finishes what is in flight and stops. Must not know what the app answers.
+//! Listens and serves; on a signal, finishes the requests in progress and stops. Must not know the routes of the app.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -14,27 +14,27 @@ use futures_util::future::{Either, select};
 
 use crate::{Version, app};
 
-/// Longer than the idle timeout of a load balancer (60 s), so that it never reuses a connection that closes under it.
+/// Longer than the idle timeout of a load balancer (60 s), so that it never reuses a connection that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a client may take to send the head of its request.
+/// Time limit for a client to send a request head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may take to read the end of a closing connection.
+/// Time limit for a client to read the end of a closing connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Within the 30 s that Fargate waits between SIGTERM and SIGKILL.
+/// Less than the 30 s that Fargate waits between SIGTERM and SIGKILL.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
-/// How often to see whether the last connection has closed. Actix itself looks once a second.
+/// Interval between checks whether the last connection has closed. Actix checks once per second.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
-/// A task of a quarter of a CPU sees one; more than two only cost memory here.
+/// The maximum number of workers. A task with a quarter of a CPU sees one core; more than two workers only cost memory.
 const MAX_WORKERS: usize = 2;
 
-/// Why the server did not start or stopped by itself.
+/// Why the server did not start, or stopped without a signal.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     Listen(SocketAddr, io::Error),
     /// The signal handlers cannot be installed.
     Signals(io::Error),
-    /// The server stopped although nobody asked it to.
+    /// The server stopped without a signal.
     Server(io::Error),
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for ServeError {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then until the requests in flight are answered, at most 25 s.
+/// Serves until SIGTERM or SIGINT, then until the requests in progress are finished, at most 25 s.
 pub fn serve(version: &'static Version, address: SocketAddr) -> Result<(), ServeError> {
     rt::System::new().block_on(serve_until_signal(version, address))
 }
@@ -89,7 +89,7 @@ async fn serve_until_signal(version: &'static Version, address: SocketAddr) -> R
             return Err(ServeError::Server(io::Error::other("no reason given")));
         }
     };
-    // From here no connection is accepted, and each open one closes after the answer that it waits for.
+    // From here on, no connection is accepted, and each open connection closes after its pending response.
     let stopped = handle.stop(true);
     let drained = std::pin::pin!(connections.closed(DRAIN_TIMEOUT));
     let _ = select(drained, server).await;
@@ -111,7 +111,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// One line on standard output. Serving goes on where nobody reads it.
+/// Prints a line to standard output. If standard output is closed, the server continues.
 fn log(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
@@ -120,7 +120,7 @@ fn log(line: &str) {
 #[derive(Clone, Default)]
 struct Connections(Arc<AtomicUsize>);
 
-/// Lives as long as its connection.
+/// A connection in the count; removed when this is dropped.
 struct OpenConnection(Arc<AtomicUsize>);
 
 impl Connections {

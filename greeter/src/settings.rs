@@ -1,4 +1,4 @@
-//! The address to serve on, from the environment. Must not know what is served there.
+//! The listen address, from the environment. Must not know what is served there.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const DEFAULT_PORT: u16 = 8080;
 
-/// A variable of the environment that makes no sense. Its text says which, and what would.
+/// An invalid environment variable. The text names the variable and valid values.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SettingsError {
     variable: &'static str,
@@ -21,8 +21,8 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Where to listen: `HOST` (an IP address, default `0.0.0.0`) and `PORT` (default 8080; 0 lets the system choose).
-/// A variable that is set but empty counts as not set. `variable` looks one up, so tests need no real environment.
+/// The listen address: `HOST` (an IP address, default `0.0.0.0`) and `PORT` (default 8080; 0 selects a free port).
+/// An empty variable counts as unset. `variable` reads a variable, so that tests need no real environment.
 pub fn listen_address(variable: impl Fn(&str) -> Option<OsString>) -> Result<SocketAddr, SettingsError> {
     let lookup =
         |name| variable(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
@@ -45,7 +45,7 @@ pub fn listen_address(variable: impl Fn(&str) -> Option<OsString>) -> Result<Soc
     Ok(SocketAddr::new(host, port))
 }
 
-/// Where a program on the same machine reaches a server that listens on `listen`: "every address" becomes loopback.
+/// The address for a client on the same machine of a server that listens on `listen`: "every address" becomes loopback.
 pub fn local_address(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),

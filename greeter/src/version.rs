@@ -1,6 +1,6 @@
-//! What the two versions of the app say and look like. Must not know how a request arrives.
+//! The texts and styles of the two versions of the app. Must not know how a request arrives.
 
-/// How `/api` writes its message.
+/// The format of the message of `/api`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiFormat {
     /// The bare message, `text/plain`.
@@ -12,25 +12,25 @@ pub enum ApiFormat {
 /// One version of the app.
 #[derive(Debug)]
 pub struct Version {
-    /// What the `x-app-version` header carries.
+    /// The value of the `x-app-version` header.
     pub number: &'static str,
     /// The word before the name.
     pub salutation: &'static str,
     /// The language of the page (BCP 47).
     pub language: &'static str,
-    /// The background, as CSS writes it.
+    /// The background color in CSS.
     pub background: &'static str,
-    /// The page's whole style sheet.
+    /// The style sheet of the page.
     pub style: &'static str,
-    /// The `content-security-policy`: nothing may load or run but the page's own icon, and its style by the base64
-    /// SHA-256 of `style`.
+    /// The `content-security-policy`: it allows only the icon of the page, and the style by the base64 SHA-256 of
+    /// `style`.
     pub content_security_policy: &'static str,
-    /// How `/api` answers.
+    /// The format of `/api`.
     pub api: ApiFormat,
 }
 
-/// The style sheet; only the background differs. White on these backgrounds is low in contrast,
-/// hence heavy letters with a soft dark edge.
+/// The style sheet; only the background differs. White has a low contrast on these backgrounds, so the letters are
+/// heavy and have a soft dark edge.
 macro_rules! style {
     ($background:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! What the local cloud asks the AWS APIs of its own MiniStack, through the same SDK as everybody else.
+//! Calls of the local cloud to the AWS APIs of its MiniStack, through the AWS SDK.
 
 use crate::balancer::Counted;
 use crate::engine::placement::{Placement, TaskRef};
@@ -13,7 +13,7 @@ use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetGroup};
 use std::time::Duration;
 
-/// Clients of the services that the local cloud follows.
+/// Clients of the services that the local cloud reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Cloud {
     ecs: aws_sdk_ecs::Client,
@@ -22,7 +22,7 @@ pub(crate) struct Cloud {
     metrics: aws_sdk_cloudwatch::Client,
 }
 
-/// What a load balancer counted of one target group.
+/// The metrics of one target group of a load balancer.
 #[derive(Debug)]
 pub(crate) struct Measured {
     /// `app/NAME/ID`
@@ -41,7 +41,7 @@ impl Cloud {
             .endpoint_url(endpoint)
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "local")))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
-            // MiniStack reads no compressed requests.
+            // MiniStack cannot read compressed requests.
             .disable_request_compression(true)
             .build();
         Self {
@@ -52,8 +52,8 @@ impl Cloud {
         }
     }
 
-    /// Tells CloudWatch what was counted in the minute that began at `minute`, in seconds of the Unix epoch. A metric
-    /// without a value is not told, as on AWS.
+    /// Sends CloudWatch the metrics of the minute that began at `minute`, in seconds of the Unix epoch. A metric
+    /// without a value is not sent, as on AWS.
     pub(crate) async fn put_metrics(&self, minute: i64, measured: Vec<Measured>) -> Result<()> {
         let data = measured.into_iter().flat_map(|measured| metric_data(minute, measured)).collect();
         let put = self.metrics.put_metric_data().namespace("AWS/ApplicationELB").set_metric_data(Some(data));
@@ -61,19 +61,19 @@ impl Cloud {
         Ok(())
     }
 
-    /// The service and the target groups of a task's container.
+    /// The service and the target groups of the container of a task.
     pub(crate) async fn placement(&self, task: &TaskRef) -> Result<Placement> {
         let described = self.ecs.describe_tasks().cluster(&task.cluster).tasks(&task.task).send().await;
-        let described = described.context(|| format!("cannot describe the task {}", task.task_id()))?;
+        let described = described.context(|| format!("cannot describe task {}", task.task_id()))?;
         let group = described.tasks().first().and_then(|found| found.group());
         let Some(service) = group.and_then(|group| group.strip_prefix("service:")) else {
             return Ok(Placement::default());
         };
         let described = self.ecs.describe_services().cluster(&task.cluster).services(service).send().await;
-        let described = described.context(|| format!("cannot describe the service {service}"))?;
+        let described = described.context(|| format!("cannot describe service {service}"))?;
         let found = described.services().iter().find(|found| found.status() == Some("ACTIVE"));
         let Some(found) = found else {
-            return Err(Error::new(format!("the service {service} is not active any more")));
+            return Err(Error::new(format!("service {service} is no longer active")));
         };
         let seconds = u64::try_from(found.health_check_grace_period_seconds().unwrap_or(0)).unwrap_or(0);
         let mut placement =
@@ -91,22 +91,22 @@ impl Cloud {
 
     async fn health_check(&self, arn: &str, port: u16) -> Result<Option<HealthCheck>> {
         let described = self.balancers.describe_target_groups().target_group_arns(arn).send().await;
-        let described = described.context(|| format!("cannot describe the target group {arn}"))?;
+        let described = described.context(|| format!("cannot describe target group {arn}"))?;
         Ok(described.target_groups().first().and_then(|group| health_check(group, port)))
     }
 
-    /// Whether ECS still wants this task to run. A question that gets no answer is not a no.
+    /// Whether ECS still wants this task to run. If the request fails, the answer is yes.
     pub(crate) async fn wanted(&self, task: &TaskRef) -> bool {
         let described = self.ecs.describe_tasks().cluster(&task.cluster).tasks(&task.task).send().await;
         let Ok(described) = described else { return true };
         described.tasks().first().is_some_and(|found| found.desired_status() != Some("STOPPED"))
     }
 
-    /// Puts the output of a container that never became a running task into its log group.
-    /// MiniStack forwards output only from the moment at which a start succeeded.
+    /// Writes the output of a container that failed to start to its log group.
+    /// MiniStack forwards output only after a successful start.
     pub(crate) async fn put_output(&self, task: &TaskRef, lines: Vec<String>) -> Result<()> {
         let described = self.ecs.describe_task_definition().task_definition(&task.definition).send().await;
-        let described = described.context(|| format!("cannot describe the task definition {}", task.definition))?;
+        let described = described.context(|| format!("cannot describe task definition {}", task.definition))?;
         let definition = described.task_definition();
         let containers = definition.map(aws_sdk_ecs::types::TaskDefinition::container_definitions).unwrap_or_default();
         let container = containers.iter().find(|found| found.name() == Some(task.container.as_str()));
@@ -116,7 +116,7 @@ impl Cloud {
             return Ok(());
         };
         let stream = format!("{prefix}/{}/{}", task.container, task.task_id());
-        // It may exist already; whether it does shows in the next call.
+        // The log stream can exist already. Any other error shows in the next call.
         let _ = self.logs.create_log_stream().log_group_name(group).log_stream_name(&stream).send().await;
         let now = jiff::Timestamp::now().as_millisecond();
         let events = lines.into_iter().filter(|line| !line.is_empty()).map(|line| {
@@ -124,7 +124,7 @@ impl Cloud {
         });
         let events = events.collect::<Result<Vec<_>>>()?;
         let put = self.logs.put_log_events().log_group_name(group).log_stream_name(&stream);
-        put.set_log_events(Some(events)).send().await.context(|| format!("cannot write to the log group {group}"))?;
+        put.set_log_events(Some(events)).send().await.context(|| format!("cannot write to log group {group}"))?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and which exit code an answer has.
+//! The command line: arguments, dispatch, and exit codes.
 
 use crate::commands::{self, FaultCommand};
 use crate::error::{Context, Error, Result};
@@ -8,11 +8,11 @@ use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// AWS on this machine, without Docker and without an account.
+/// Run AWS on this machine, without Docker and without an account.
 #[derive(Debug, Parser)]
 #[command(name = "local-cloud", version)]
 struct Cli {
-    /// Where the local cloud keeps its state [default: .local-cloud in its project; where it is installed,
+    /// Directory for the state of the local cloud [default: .local-cloud in the project; if installed,
     /// ~/.local/state/bluegreen/local-cloud]
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_CLOUD_STATE")]
     state: Option<PathBuf>,
@@ -22,89 +22,89 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start it, and wait until everything answers
+    /// Start the local cloud and wait until it is ready
     Up(UpArgs),
-    /// End it, with everything that it started
+    /// Stop the local cloud and every process that it started
     Down,
-    /// What runs where: endpoint, forwarded ports, tasks
+    /// Show the endpoint, the forwarded ports, and the tasks
     Status {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Run a command against it: the standard AWS configuration points here
+    /// Run a command with an AWS configuration that points at the local cloud
     Exec {
         /// The command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         command: Vec<std::ffi::OsString>,
     },
-    /// Tell the whole story: deploy two versions, cut over, and leave it running
+    /// Run a demo: deploy two versions, cut over, and leave the stack running
     Demo {
         #[command(flatten)]
         up: UpArgs,
-        /// The program that the story is told with
+        /// Path of the `bluegreen` program
         #[arg(long, value_name = "PATH", default_value_os_t = PathBuf::from(commands::beside("bluegreen")))]
         bluegreen: PathBuf,
-        /// The stack that it is told about
+        /// Name of the stack
         #[arg(long, default_value = "bluegreen")]
         stack: String,
     },
-    /// Print the same environment for `eval "$(local-cloud env)"`
+    /// Print the environment of `exec` for `eval "$(local-cloud env)"`
     Env,
-    /// The API calls of late: who asked for what, and what was answered
+    /// List recent API calls: caller, action, resources, and response status
     Calls {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Only those after the one with this number
+        /// List only calls after the call with this number
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         after: u64,
-        /// Only those of functions, or of clients
+        /// List only calls of this kind of caller
         #[arg(long)]
         caller: Option<Caller>,
     },
-    /// Let API calls or tasks fail, or the load balancer lag, on purpose, to rehearse what happens then
+    /// Inject faults: failing API calls, failing tasks, or a lagging load balancer
     Fault {
         #[command(subcommand)]
         command: FaultCommand,
     },
-    /// Print output: of a task (id or service), of `ministack`, or of the `daemon`
+    /// Print the log of a task (id or service), of `ministack`, or of the `daemon`
     Logs {
-        /// What to print
+        /// Task id, service name, `ministack`, or `daemon`
         #[arg(default_value = "daemon")]
         what: String,
-        /// Go on as it grows
+        /// Print new output as it arrives
         #[arg(short, long)]
         follow: bool,
     },
-    /// The daemon itself; `up` starts it
+    /// Run the daemon; `up` starts it
     #[command(hide = true)]
     Serve(UpArgs),
 }
 
-/// How to start it.
+/// The options of `up`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
-    /// The port of the AWS endpoint on 127.0.0.1; 0 takes a free one
+    /// Port of the AWS endpoint on 127.0.0.1; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 4566)]
     pub(crate) endpoint_port: u16,
-    /// Forward a local port to a listener of the load balancer; 0 takes a free one. Repeatable. Each of the load
-    /// balancer's two nodes has the port at an address of its own, the first one at 127.0.0.1
+    /// Forward a local port to a listener of the load balancer; 0 selects a free port. Repeatable. Each of the two
+    /// nodes of the load balancer has its own address and opens the port there; the first node has 127.0.0.1
     #[arg(long = "forward", value_name = "LOCAL:LISTENER", default_values = ["8080:80", "8081:81"])]
     pub(crate) forwards: Vec<Forward>,
-    /// The region that the emulated AWS is in
+    /// Region of the emulated AWS
     #[arg(long, default_value = "us-east-1")]
     pub(crate) region: String,
-    /// The Python that has MiniStack [default: .venv/bin/python in its project; where it is installed, the one that was
-    /// installed with it]
+    /// Python interpreter that has MiniStack [default: .venv/bin/python in the project; if installed, the interpreter
+    /// of the installation]
     #[arg(long, value_name = "PATH", env = "LOCAL_CLOUD_PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// End with this process, however that ends
+    /// Stop when this process ends, for any reason
     #[arg(long, value_name = "PID")]
     pub(crate) owner_pid: Option<u32>,
 }
 
-/// Parses the command line and does what it says. Exit code 2 for a wrong command line, 1 for a failure.
+/// Parses the command line and runs the command. Exit code 2 for a wrong command line, 1 for a failure.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
@@ -133,26 +133,26 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// Where this program belongs: to its project, or to wherever it was installed.
+/// The default paths of this program: those of its project, or those of its installation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Home {
-    /// The state of its local cloud.
+    /// The state directory.
     state: PathBuf,
-    /// The Python that has MiniStack.
+    /// The Python interpreter that has MiniStack.
     python: PathBuf,
 }
 
 impl Home {
     fn find() -> Result<Self> {
-        let program = std::env::current_exe().context(|| "cannot find this program's own file".into())?;
+        let program = std::env::current_exe().context(|| "cannot find the file of this program".into())?;
         let here = std::env::current_dir().unwrap_or_default();
         let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
         let state = state.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")));
         Ok(Self::of(&program, &here, &state.unwrap_or_else(std::env::temp_dir)))
     }
 
-    /// A program that was installed has its Python in `../share`, and one local cloud for whoever started it; one that
-    /// was built in its project has both there, whatever folder it is run in.
+    /// An installed program has its Python in `../share` and one local cloud per user. A program that was built in the
+    /// project has both in the project, from any working directory.
     fn of(program: &Path, here: &Path, state: &Path) -> Self {
         let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         let installed = prefix.join("share/bluegreen/venv/bin/python");
@@ -166,7 +166,7 @@ impl Home {
 }
 
 impl UpArgs {
-    /// The Python to use, made absolute but with its symbolic links: those make a venv one.
+    /// The Python to use, as an absolute path. Symbolic links stay unresolved, because Python finds its venv by them.
     pub(crate) fn python(&self, home: &Home) -> Result<PathBuf> {
         let python = self.python.as_ref().unwrap_or(&home.python);
         std::path::absolute(python).map_err(|error| Error::new(format!("cannot use {}: {error}", python.display())))

@@ -1,4 +1,5 @@
-//! What a running local cloud is asked and told by its own commands: faults, the lag and the journal, over a Unix socket.
+//! The API that the commands use to query and control a running local cloud: faults, the lag, and the journal, over a
+//! Unix socket.
 
 use crate::error::{Context, Error, Result};
 use crate::gateway::{Caller, Fault, Gateway};
@@ -18,34 +19,34 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
-/// Where everything is asked.
+/// The path of every request.
 const PATH: &str = "/";
-/// Questions are short.
+/// The size limit of a request body.
 const QUESTION_LIMIT: usize = 64 * 1024;
-/// How long an answer may take before the local cloud counts as stuck.
+/// Time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A question to a running local cloud.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
-    /// The calls after one's number. Answered with a list of entries.
+    /// The calls after the call with a number. Answered with a list of entries.
     Calls { after: u64, caller: Option<Caller> },
-    /// The load balancers behind listener ports. Answered with a name or nothing for each.
+    /// The load balancers behind listener ports. Answered with a name or null for each port.
     Balancers(Vec<u16>),
-    /// A new fault of calls. Answered with itself, with its id.
+    /// Add a fault of API calls. Answered with the fault and its id.
     AddFault(Fault),
-    /// All faults of calls.
+    /// List the faults of API calls.
     Faults,
-    /// A new fault of tasks. Answered with itself, with its id.
+    /// Add a fault of tasks. Answered with the fault and its id.
     AddTaskFault(TaskFault),
-    /// All faults of tasks.
+    /// List the faults of tasks.
     TaskFaults,
-    /// How many milliseconds later the load balancer's last node follows. Answered with a lag, with its id.
+    /// Set the lag of the last node of the load balancer, in milliseconds. Answered with the lag and its id.
     SetLag(u64),
-    /// That lag, or nothing where there is none.
+    /// The lag, or null if there is none.
     Lag,
-    /// No fault and no lag any more, or one less. Answered with how many went.
+    /// Remove the fault or lag with an id, or all. Answered with the number of removed entries.
     ClearFaults(Option<u64>),
 }
 
@@ -104,13 +105,13 @@ async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Response<crate
     response
 }
 
-/// Asks a running local cloud.
+/// Sends a question to a running local cloud.
 pub(crate) async fn ask<T: DeserializeOwned>(socket: &Path, question: &Question) -> Result<T> {
     let body = serde_json::to_vec(question).context(|| "cannot encode a question".into())?;
     request(socket, Method::POST, PATH, Bytes::from(body)).await
 }
 
-/// One request over a Unix socket of ours, answered in JSON.
+/// Sends a request to a Unix socket of the daemon and reads the JSON answer.
 pub(crate) async fn request<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<T> {
     let shown = socket.display();
     let failed = || format!("no answer from {shown}");
@@ -128,8 +129,8 @@ pub(crate) async fn request<T: DeserializeOwned>(socket: &Path, method: Method, 
             return Err(Error::new(format!("the daemon answered {status}: {}", String::from_utf8_lossy(&body))));
         }
         serde_json::from_slice(&body).map_err(|error| {
-            Error::new(format!("the running daemon's answer cannot be read: {error}"))
-                .hint("it is probably of another version than this program: local-cloud down, then local-cloud up")
+            Error::new(format!("cannot read the answer of the daemon: {error}"))
+                .hint("the daemon is probably another version of this program: local-cloud down, then local-cloud up")
         })
     };
     tokio::time::timeout(PATIENCE, asked)

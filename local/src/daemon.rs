@@ -1,5 +1,5 @@
-//! The daemon behind `local-cloud up`: it starts MiniStack, serves the endpoint, the engine and the load balancer, and ends
-//! what it started.
+//! The daemon behind `local-cloud up`: starts MiniStack and serves the endpoint, the engine, and the load balancer. At
+//! the end, it stops everything that it started.
 
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
@@ -20,13 +20,13 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
-/// How long MiniStack may take to end before it is killed.
+/// Time limit for MiniStack to stop before it is killed.
 const MINISTACK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it looks whether it is still needed.
+/// Interval between checks whether the daemon is still needed.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
-/// What `up` asks of the daemon.
+/// The options that `up` passes to the daemon.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) layout: Layout,
@@ -34,13 +34,13 @@ pub(crate) struct Options {
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
-    /// The process whose end is the daemon's.
+    /// The process whose end stops the daemon.
     pub(crate) owner: Option<ProcessId>,
 }
 
-/// Runs until it is told to end, or until MiniStack ends.
+/// Runs until it receives a stop signal or MiniStack ends.
 pub(crate) async fn serve(options: Options) -> Result<()> {
-    // A terminal that goes away must not take the local cloud along. It fails only for a leader already.
+    // Closing the terminal must not stop the local cloud. The call fails only if the process is a leader already.
     let _ = rustix::process::setsid();
     let layout = options.layout.clone();
     let _lock = lock(&layout)?;
@@ -73,7 +73,7 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let layout = &options.layout;
     let mut stop = Stop::watch(options)?;
     let endpoint = gateway::bind(options.endpoint_port).await?;
-    record.endpoint_port = endpoint.local_addr().context(|| "cannot read the endpoint's address".into())?.port();
+    record.endpoint_port = endpoint.local_addr().context(|| "cannot read the address of the endpoint".into())?.port();
     let mut listeners = Vec::new();
     for wanted in &options.forwards {
         listeners.push(balancer::bind(*wanted, &record.nodes).await?);
@@ -130,8 +130,8 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
         Ok(true) => tokio::select! {
             status = child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                Some(Error::new(format!("MiniStack ended by itself ({status}):\n{}", ministack::log_tail(layout)))
-                    .hint(format!("all of its output: {}; start again: local-cloud up", layout.ministack_log().display())))
+                Some(Error::new(format!("MiniStack ended unexpectedly ({status}):\n{}", ministack::log_tail(layout)))
+                    .hint(format!("full output: {}; restart: local-cloud up", layout.ministack_log().display())))
             }
             () = stop.asked() => None,
         },
@@ -145,7 +145,7 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     ended.map_or(Ok(()), Err)
 }
 
-/// What ends the daemon: a signal, the end of its owner, or the loss of its state directory.
+/// The events that stop the daemon: a signal, the end of the owner process, or the deletion of the state directory.
 struct Stop {
     terminate: Signals,
     interrupt: Signals,
@@ -169,10 +169,10 @@ impl Stop {
             loop {
                 tokio::time::sleep(LOOK_AROUND).await;
                 if owner.is_some_and(|owner| !owner.alive()) {
-                    return "the process that it belongs to has ended";
+                    return "its owner process (--owner-pid) has ended";
                 }
                 if !lock.exists() {
-                    return "its state directory is gone";
+                    return "its state directory was deleted";
                 }
             }
         };
@@ -191,7 +191,7 @@ async fn end_ministack(child: &mut Child, process: Option<ProcessId>) {
         process.signal_group(Signal::KILL);
         let _ = child.wait().await;
     }
-    // Functions that MiniStack was running are in its group.
+    // The functions that MiniStack runs are in its process group.
     end_stragglers(process.pid);
 }
 
@@ -206,7 +206,7 @@ fn lock(layout: &Layout) -> Result<File> {
     Ok(file)
 }
 
-/// A free port for MiniStack, which nobody but the gateway needs to know.
+/// A free port for MiniStack; only the gateway needs it.
 fn free_port() -> Result<u16> {
     let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     bound.map(|address| address.port()).context(|| "no port of 127.0.0.1 is free".into())

@@ -1,9 +1,9 @@
-//! The environment that points a program at the local cloud: the standard AWS variables and ours.
+//! The environment variables that point a program at the local cloud: those of AWS and those of bluegreen.
 
 use crate::instance::{Forward, Record};
 use std::net::Ipv4Addr;
 
-/// Variables that would lead the standard AWS configuration elsewhere, and must be absent.
+/// Variables that would point the AWS configuration elsewhere and must be unset.
 pub(crate) const REMOVED: [&str; 7] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -14,8 +14,8 @@ pub(crate) const REMOVED: [&str; 7] = [
     "AWS_ENDPOINT_URL_S3",
 ];
 
-/// How to reach the load balancer's listeners: curl's `--connect-to`, comma separated, with the addresses of all nodes.
-/// The host is left empty, since no DNS name of a load balancer resolves here.
+/// How to reach the listeners of the load balancer: as in curl's `--connect-to`, comma separated, with the addresses of
+/// all nodes. The host is empty, because no DNS name of a load balancer resolves here.
 pub(crate) fn connect_to(nodes: &[Ipv4Addr], forwards: &[Forward]) -> String {
     let nodes: Vec<String> = nodes.iter().map(Ipv4Addr::to_string).collect();
     let nodes = nodes.join("|");
@@ -23,7 +23,7 @@ pub(crate) fn connect_to(nodes: &[Ipv4Addr], forwards: &[Forward]) -> String {
     forwards.iter().map(rule).collect::<Vec<_>>().join(",")
 }
 
-/// The variables for a program that shall use this instance.
+/// The variables for a program that uses this instance.
 pub(crate) fn variables(record: &Record) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ENDPOINT_URL", record.endpoint()),

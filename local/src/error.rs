@@ -1,11 +1,11 @@
-//! The one error type: what failed, on what, why, and what to do next.
+//! The error type: what failed, on which object, the cause, and a hint.
 
 use std::fmt;
 
-/// What every fallible function of this crate returns.
+/// The result type of this crate.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure that a person reads: a message, and a hint that says what to do.
+/// A failure as a person reads it: a message, and a hint what to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Error {
     message: String,
@@ -13,19 +13,19 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// A failure described by `message`: what failed, on what, and why.
+    /// A failure with a message: what failed, on which object, and the cause.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None }
     }
 
-    /// Adds what to do next.
+    /// Adds a hint what to do next.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The message without the hint, for the places where another program shows it.
+    /// The message without the hint, for output that another program shows.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -43,7 +43,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Says what was being done when another library's error came up.
+/// Adds to an error of another library what failed.
 pub(crate) trait Context<T> {
     /// Turns the error into `what: cause`.
     fn context(self, what: impl FnOnce() -> String) -> Result<T>;
@@ -55,7 +55,7 @@ impl<T, E: std::error::Error> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// An error with all of its causes on one line; HTTP clients hide the interesting one at the bottom.
+/// An error with all its causes on one line; for HTTP clients, the useful cause is usually the last.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! The plain HTTP client that the registry reader, the gateway and the balancer share.
+//! The HTTP client that the registry reader, the gateway, and the balancer share.
 
 use crate::error::{Context, Result, chain};
 use bytes::Bytes;
@@ -9,13 +9,13 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::Duration;
 
-/// The body of a request or response, whatever it is made of.
+/// The body of a request or response.
 pub(crate) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
-/// A pooling HTTP/1.1 client without TLS: everything it talks to is on this machine.
+/// An HTTP/1.1 client with a connection pool and without TLS: all its servers are on this machine.
 pub(crate) type HttpClient = Client<HttpConnector, Body>;
 
-/// MiniStack's server closes a connection that was idle for 5 s. Ours are dropped well before, so that no
-/// request is sent on a connection that is just being closed.
+/// The server of MiniStack closes a connection after 5 idle seconds. The pool drops it earlier, so that no request is
+/// sent on a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// A client with its own connection pool.
@@ -31,7 +31,7 @@ pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that is all there.
+/// A body of these bytes.
 pub(crate) fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
@@ -42,7 +42,7 @@ pub(crate) async fn get(client: &HttpClient, url: &str, headers: &[(&str, &str)]
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(empty()).context(|| format!("cannot ask for {url}"))?;
+    let request = request.body(empty()).context(|| format!("cannot create a request for {url}"))?;
     client
         .request(request)
         .await

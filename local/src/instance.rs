@@ -1,4 +1,4 @@
-//! One running local cloud on disk: where its files are, what its record says, and which processes it started.
+//! The files of a running local cloud: paths, the record, and the list of processes that it started.
 
 use crate::error::{Context, Error, Result};
 use crate::process::{ProcessId, boot_id};
@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// The longest path that fits into a Unix socket address on Linux, with its final zero.
+/// The longest path that fits into a Unix socket address on Linux, including the final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
 
 /// The files of one instance, all below its state directory.
@@ -19,7 +19,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a state directory, which is made absolute but not created.
+    /// The layout of a state directory; the path becomes absolute, the directory is not created.
     pub(crate) fn new(dir: &Path) -> Result<Self> {
         let dir = std::path::absolute(dir).context(|| format!("cannot use the state directory {}", dir.display()))?;
         Ok(Self { dir })
@@ -29,17 +29,17 @@ impl Layout {
         &self.dir
     }
 
-    /// What runs where, written by the daemon.
+    /// The record of the daemon.
     pub(crate) fn record(&self) -> PathBuf {
         self.dir.join("instance.json")
     }
 
-    /// The processes the daemon started, so that they can be ended without it.
+    /// The processes that the daemon started, so that they can be stopped without it.
     pub(crate) fn processes(&self) -> PathBuf {
         self.dir.join("processes.json")
     }
 
-    /// Locked for as long as the daemon lives.
+    /// Locked as long as the daemon runs.
     pub(crate) fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
@@ -67,17 +67,17 @@ impl Layout {
         self.dir.join("containers")
     }
 
-    /// The engine's socket.
+    /// The socket of the engine.
     pub(crate) fn socket(&self) -> PathBuf {
         self.short("engine.sock")
     }
 
-    /// The socket on which the commands ask the daemon.
+    /// The socket that the commands use to query the daemon.
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.short("control.sock")
     }
 
-    /// A socket's path. A state directory with a long path gets it in the temporary directory instead.
+    /// The path of a socket. If the path of the state directory is too long, it is in the temporary directory.
     fn short(&self, name: &str) -> PathBuf {
         let path = self.dir.join(name);
         if path.as_os_str().len() <= SOCKET_PATH_LIMIT {
@@ -89,12 +89,12 @@ impl Layout {
     }
 }
 
-/// One forwarded port: what arrives at the local port goes to the load balancer's listener.
+/// A forwarded port: requests to the local port go to the listener of the load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Forward {
-    /// The port at the address of every node of the load balancer; 0 asks for any free one.
+    /// The port at the address of every node of the load balancer; 0 selects a free port.
     pub(crate) local: u16,
-    /// The load balancer's listener port.
+    /// The listener port of the load balancer.
     pub(crate) listener: u16,
 }
 
@@ -110,27 +110,27 @@ impl std::str::FromStr for Forward {
     }
 }
 
-/// How far the daemon has come.
+/// The state of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// Not everything answers yet.
+    /// The daemon is starting.
     Starting,
-    /// Everything answers.
+    /// The local cloud is ready.
     Ready,
-    /// It gave up, and this is why.
+    /// The start failed, for this reason.
     Failed(String),
 }
 
-/// What one instance runs where.
+/// The record of an instance: endpoint, forwards, nodes, and daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// The boot of the machine in which the daemon was started.
+    /// The boot in which the daemon was started.
     pub(crate) boot: String,
     pub(crate) daemon: ProcessId,
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
-    /// The addresses of the load balancer's nodes. A daemon of a version without them has one.
+    /// The addresses of the nodes of the load balancer. A record of an older version has none: then there is one node.
     #[serde(default = "first_node")]
     pub(crate) nodes: Vec<Ipv4Addr>,
     pub(crate) region: String,
@@ -142,7 +142,7 @@ fn first_node() -> Vec<Ipv4Addr> {
 }
 
 impl Record {
-    /// The record in a state directory, `None` where there is none.
+    /// The record in a state directory, `None` if there is none.
     pub(crate) fn read(layout: &Layout) -> Result<Option<Self>> {
         read_json(&layout.record())
     }
@@ -156,12 +156,12 @@ impl Record {
         self.boot == boot_id() && self.daemon.alive()
     }
 
-    /// Where the AWS APIs answer.
+    /// The URL of the AWS APIs.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.endpoint_port)
     }
 
-    /// The record of a running instance, or the error that says that there is none.
+    /// The record of the running instance. Fails if none runs.
     pub(crate) fn running(layout: &Layout) -> Result<Self> {
         match Self::read(layout)? {
             Some(record) if record.daemon_alive() && record.phase == Phase::Ready => Ok(record),
@@ -173,11 +173,11 @@ impl Record {
     }
 }
 
-/// A process of ours that must not outlive the daemon unnoticed.
+/// A process that the daemon started and that must not outlive it unnoticed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Child {
     pub(crate) process: ProcessId,
-    /// What it is, for people.
+    /// Its name in messages.
     pub(crate) what: String,
 }
 
@@ -187,7 +187,7 @@ struct Children {
     children: Vec<Child>,
 }
 
-/// The processes that the daemon started, kept on disk as they come and go.
+/// The processes that the daemon started, on disk and up to date.
 #[derive(Debug)]
 pub(crate) struct ProcessLedger {
     path: PathBuf,
@@ -204,7 +204,7 @@ impl ProcessLedger {
         self.change(|children| children.push(Child { process, what: what.to_owned() }));
     }
 
-    /// Forgets a process that has ended.
+    /// Removes a process that has ended.
     pub(crate) fn ended(&self, process: ProcessId) {
         self.change(|children| children.retain(|child| child.process != process));
     }
@@ -240,7 +240,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
     })
 }
 
-/// Writes through a rename, so that a reader never sees half a file.
+/// Writes a file and renames it, so that a reader never sees a partial file.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context(|| format!("cannot encode {}", path.display()))?;
     let staged = path.with_extension("json.new");

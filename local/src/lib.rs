@@ -1,7 +1,8 @@
 //! The local cloud: AWS on one machine, without Docker and without an account.
 //!
-//! It is MiniStack (an emulator of the AWS APIs) behind a gateway, the Fargate that MiniStack lacks without Docker, and a
-//! load balancer of its own. Nothing here knows what is deployed on it, and what is deployed does not know that it is here.
+//! It consists of MiniStack (an emulator of the AWS APIs) behind a gateway, a load balancer, and a container engine in
+//! place of Fargate, which MiniStack lacks without Docker. No code here depends on the deployed stack, and the stack
+//! does not depend on this code.
 
 mod aws;
 mod balancer;

@@ -1,4 +1,4 @@
-//! The `local-cloud` program: everything it does is in the library, so that tests can reach it.
+//! The `local-cloud` program. All code is in the library, so that tests can use it.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! MiniStack as a child process: its environment, its start, and when it answers.
+//! MiniStack as a child process: its environment, its start, and its readiness.
 
 use crate::environment::connect_to;
 use crate::error::{Context, Error, Result, chain};
@@ -13,31 +13,31 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
-/// What a healthy start takes at most, on a slow and busy machine.
+/// The longest time that a healthy start takes on a slow, busy machine.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// Longer than any start or stop of a task that the engine answers.
+/// Longer than any start or stop of a task in the engine.
 const DOCKER_TIMEOUT_SECONDS: u32 = 180;
-/// What MiniStack and the functions it runs keep of the environment they are started from.
+/// The variables that MiniStack and its functions inherit.
 const INHERITED: [&str; 8] = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "RUST_LOG"];
 
-/// What MiniStack is started through: it shows the load balancers' state, and keeps weighted forwards.
+/// The adapter that wraps MiniStack: it publishes the state of the load balancers and stores weighted forwards.
 const ADAPTER: &str = include_str!("ministack_adapter.py");
 
-/// How MiniStack is started.
+/// The start settings of MiniStack.
 #[derive(Debug)]
 pub(crate) struct Settings<'a> {
     pub(crate) python: &'a Path,
-    /// Where it listens itself, behind the gateway.
+    /// The port that MiniStack listens on, behind the gateway.
     pub(crate) port: u16,
-    /// The gateway's port, which it tells everybody.
+    /// The port of the gateway, which MiniStack uses in its URLs.
     pub(crate) endpoint_port: u16,
     pub(crate) region: &'a str,
     pub(crate) forwards: &'a [Forward],
-    /// The addresses of the load balancer's nodes.
+    /// The addresses of the nodes of the load balancer.
     pub(crate) nodes: &'a [Ipv4Addr],
 }
 
-/// Starts MiniStack on the loopback, as leader of a process group of its own.
+/// Starts MiniStack on the loopback, as leader of a new process group.
 pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
     let log = layout.ministack_log();
     let file = File::create(&log).context(|| format!("cannot write {}", log.display()))?;
@@ -68,7 +68,7 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
     let own = [
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("GATEWAY_PORT", settings.endpoint_port.to_string()),
-        // Requests of the data plane and of the registry carry no region.
+        // Requests of the data plane and of the registry have no region.
         ("MINISTACK_REGION", settings.region.to_owned()),
         ("AWS_REGION", settings.region.to_owned()),
         ("AWS_DEFAULT_REGION", settings.region.to_owned()),
@@ -78,12 +78,12 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, settings.forwards)),
-        // Tasks run in our engine, functions as processes of MiniStack.
+        // Tasks run in the engine of the local cloud, functions as processes of MiniStack.
         ("DOCKER_HOST", format!("unix://{}", layout.socket().display())),
         ("MINISTACK_DOCKER_TIMEOUT", DOCKER_TIMEOUT_SECONDS.to_string()),
         ("HOSTNAME", "local-cloud".to_owned()),
         ("LAMBDA_EXECUTOR", "local".to_owned()),
-        // In memory and within the state directory; no listeners beside the endpoint.
+        // State in memory and in the state directory; no listeners except the endpoint.
         ("PERSIST_STATE", "0".to_owned()),
         ("STATE_DIR", scratch("state")),
         ("S3_DATA_DIR", scratch("s3")),
@@ -103,14 +103,13 @@ pub(crate) async fn ready(child: &mut Child, port: u16, layout: &Layout) -> Resu
     let mut pause = Duration::from_millis(20);
     loop {
         if let Ok(Some(status)) = child.try_wait() {
-            let owner = port_owner(port).map(|owner| format!("; port {port} is held by {owner}")).unwrap_or_default();
-            return Err(Error::new(format!(
-                "MiniStack ended while starting, with {status}{owner}:\n{}",
-                log_tail(layout)
-            ))
-            .hint(format!("all of its output: {}", layout.ministack_log().display())));
+            let owner = port_owner(port).map(|owner| format!("; port {port} is in use by {owner}")).unwrap_or_default();
+            return Err(Error::new(format!("MiniStack failed to start with {status}{owner}:\n{}", log_tail(layout)))
+                .hint(format!("full output: {}", layout.ministack_log().display())));
         }
-        let request = http::Request::get(&url).body(http_client::empty()).context(|| format!("cannot ask {url}"))?;
+        let request = http::Request::get(&url)
+            .body(http_client::empty())
+            .context(|| format!("cannot create a request for {url}"))?;
         let answer = match tokio::time::timeout(Duration::from_secs(2), client.request(request)).await {
             Ok(Ok(response)) if response.status().is_success() => return Ok(()),
             Ok(Ok(response)) => format!("answered {}", response.status()),
@@ -122,14 +121,14 @@ pub(crate) async fn ready(child: &mut Child, port: u16, layout: &Layout) -> Resu
                 "MiniStack did not become ready within {} s: {answer}",
                 START_LIMIT.as_secs()
             ))
-            .hint(format!("see its output: {}", layout.ministack_log().display())));
+            .hint(format!("full output: {}", layout.ministack_log().display())));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
 }
 
-/// The last lines of MiniStack's output.
+/// The last lines of the output of MiniStack.
 pub(crate) fn log_tail(layout: &Layout) -> String {
     let text = std::fs::read_to_string(layout.ministack_log()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

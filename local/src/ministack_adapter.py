@@ -1,9 +1,9 @@
-"""MiniStack with what the local cloud needs of it, written beside its scratch files and started in its place.
+"""MiniStack with the extensions of the local cloud: written to its scratch directory and started instead of MiniStack.
 
-It shows the load balancers' state as one document, so that a data plane outside can follow it, whoever changes it (the API,
-CloudFormation, ECS); it keeps weighted forwards, which MiniStack drops; it refuses what AWS refuses and MiniStack does not;
-and it makes room for an ECS deployment that replaces one which never came up, for which MiniStack waits for ever. It must not
-decide where a request goes.
+It publishes the state of the load balancers as one document, so that a separate data plane can follow all changes (of the
+API, CloudFormation, and ECS). It stores weighted forwards, which MiniStack drops. It rejects requests that AWS rejects and
+MiniStack accepts. If a new ECS deployment replaces one that never became healthy, it stops the old tasks; MiniStack waits
+without a limit. It must not decide the target of a request.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from ministack.services import alb, ecs, s3
 from ministack.services.cloudformation import helpers, provisioners
 
 PATH = "/_local-cloud/load-balancers"
-# How often somebody who waits for a change is served one that no API call announced.
+# Interval for a waiting client to see changes that no API call caused.
 LOOK_EVERY = 0.02
-# Shorter than any timeout on the way.
+# Shorter than any timeout between the client and this adapter.
 WAIT_AT_MOST = 20.0
 
 _seen = {"version": 0, "text": ""}
 
 
 def _records(store):
-    """The records of a store, of every account and region, in the order in which they were made."""
+    """The records of a store, of every account and region, in the order of creation."""
     return [(key[-1], record) for key, record in list(store._data.items())]
 
 
 def _attributes(store):
-    """Attributes by the ARN of what has them."""
+    """Attributes by the ARN of their resource."""
     return {arn: {a["Key"]: str(a["Value"]) for a in attributes} for arn, attributes in _records(store)}
 
 
@@ -69,7 +69,7 @@ async def _answer(scope, send):
 
 
 def _is_of_another_owner(scope):
-    """Whether a request to S3 is for a bucket of another account than it says.
+    """Whether a request to S3 is for a bucket whose account differs from the expected bucket owner.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     """
@@ -86,7 +86,7 @@ async def _forbid(send):
 
 
 async def app(scope, receive, send):
-    """MiniStack, one path of ours, and a condition of S3 that MiniStack does not know."""
+    """MiniStack with the path of the load balancer state, and a condition of S3 that MiniStack does not support."""
     if scope["type"] == "http" and scope["path"] == PATH:
         await _answer(scope, send)
     elif scope["type"] == "http" and _is_of_another_owner(scope):
@@ -100,7 +100,7 @@ def _weight(given):
 
 
 def _forward(groups, stickiness):
-    """A forward action's configuration as Describe* gives it back, or None where no group is named."""
+    """The configuration of a forward action as Describe* returns it, or None if it names no group."""
     groups = [
         {"TargetGroupArn": group["TargetGroupArn"], "Weight": _weight(group.get("Weight"))}
         for group in groups
@@ -118,7 +118,7 @@ def _forward(groups, stickiness):
 
 
 def _keep(action, forward):
-    """Stores a forward with an action; an action with one group has it under the older name too, as on AWS."""
+    """Stores a forward with an action; an action with one group also has it under the older name, as on AWS."""
     if forward:
         action["ForwardConfig"] = forward
         if len(forward["TargetGroups"]) == 1:
@@ -183,7 +183,7 @@ alb._action_xml = _action_xml_with_weights
 provisioners._elbv2_listener_actions = _listener_actions_with_weights
 
 
-# What AWS refuses: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html,
+# Requests that AWS rejects: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html,
 # API_DescribeRules.html and API_DeleteTargetGroup.html.
 _create_rule = alb._create_rule
 _describe_rules = alb._describe_rules
@@ -193,7 +193,7 @@ _GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 
 
 def _create_rule_once(params):
-    """A rule, unless the listener has one of its priority, which is 1 to 50,000."""
+    """Creates a rule, unless the listener has a rule with this priority or the priority is not 1 to 50,000."""
     priority = alb._p(params, "Priority")
     if not (priority.isdigit() and 1 <= int(priority) <= 50_000):
         return alb._error("ValidationError", f"Priority '{priority}' must be between 1 and 50000")
@@ -244,12 +244,12 @@ alb._ACTION_MAP["DeleteTargetGroup"] = _delete_unused_group
 provisioners._RESOURCE_HANDLERS[_GROUP]["delete"] = _delete_unused_group_of_stack
 
 
-# CloudFormation gives a bucket its tags:
+# CloudFormation sets the tags of a bucket:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html.
 def _with_tags(handler):
     def handle(given, *rest):
         name, attributes = handler(given, *rest)
-        # The new properties come before the stack's name.
+        # The new properties come before the stack name.
         tags = rest[-2].get("Tags") or []
         s3._bucket_tags[name] = {tag["Key"]: tag["Value"] for tag in tags}
         return name, attributes
@@ -261,7 +261,7 @@ _BUCKET = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
 _BUCKET.update(create=_with_tags(_BUCKET["create"]), update=_with_tags(_BUCKET["update"]))
 
 
-# A template's address can name a version of the object, and encodes what a path cannot hold:
+# The URL of a template can name a version of the object, and encodes characters that a path cannot contain:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-template.html.
 _resolve_document = helpers._resolve_document
 
@@ -289,7 +289,7 @@ _reconcile_service_tasks = ecs._reconcile_service_tasks
 
 
 def _never_came_up(service, key):
-    """Tasks that still start, of deployments that another one has replaced: as on AWS, they give way to its tasks."""
+    """Tasks of replaced deployments that are still starting: as on AWS, they make room for the tasks of the new one."""
     with ecs.resource_lock("ecs-service", key):
         primary = ecs._primary_deployment(service)
         return [

@@ -1,10 +1,10 @@
-//! Processes by identity: a pid together with its start time, so that a recycled pid is never signalled.
+//! Processes by pid and start time, so that a reused pid is never signaled.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
-/// One particular process: a pid alone is reused by the system, a pid with its start time is not.
+/// Identifies a process: the system reuses a pid, but not a pid with its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessId {
     /// The process id.
@@ -21,12 +21,12 @@ impl ProcessId {
         Some(Self { pid, started: stat.started })
     }
 
-    /// This very program.
+    /// This process.
     pub(crate) fn current() -> Option<Self> {
         Self::of(std::process::id())
     }
 
-    /// Whether exactly this process still runs; a zombie no longer does.
+    /// Whether this process still runs; a zombie does not.
     pub(crate) fn alive(self) -> bool {
         Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
@@ -36,30 +36,30 @@ impl ProcessId {
         if Stat::read(self.pid).is_some_and(|stat| stat.started == self.started)
             && let Some(pid) = Pid::from_raw(self.pid)
         {
-            // It can only fail because the group has gone, which is what a signal is for.
+            // It fails only if the group no longer exists, which is the purpose of the signal.
             let _ = kill_process_group(pid, signal);
         }
     }
 }
 
-/// What is left of a group after its leader ended. Call it right after reaping the leader.
+/// Kills the rest of a group whose leader has ended. Call it directly after reaping the leader.
 pub(crate) fn end_stragglers(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process_group(pid, Signal::KILL);
     }
 }
 
-/// This boot of the machine: start times from another one mean nothing.
+/// The id of this boot: start times of different boots cannot be compared.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Who listens on a TCP port of 127.0.0.1 or of every address, as far as `/proc` lets us see: `python3 (pid 4711)`.
+/// The process that listens on a TCP port of 127.0.0.1 or of every address, if `/proc` shows it: `python3 (pid 4711)`.
 pub(crate) fn port_owner(port: u16) -> Option<String> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     let inode = table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // The table has addresses as the processor has them in memory.
+        // The table has addresses in the byte order of the processor.
         let (address, local_port) = fields.get(1)?.split_once(':')?;
         let ours =
             u32::from_str_radix(address, 16).is_ok_and(|bits| [[127, 0, 0, 1], [0; 4]].contains(&bits.to_ne_bytes()));
@@ -90,7 +90,7 @@ impl Stat {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The command in the second field may hold spaces and parentheses, so fields count from the last `)`.
+    /// The command in the second field can contain spaces and parentheses, so fields count from the last `)`.
     fn parse(stat: &str) -> Option<Self> {
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! Faults of tasks on purpose: rules that say whose requests and health checks fail, and how, for tests and rehearsals.
-//! What carries a request or a check asks here what it meets; nothing of it is known in the task.
+//! Injected task faults: rules that say which requests and health checks fail, and how, for tests and rehearsals.
+//! The load balancer and the health checks query these rules; the task does not know them.
 
 use crate::engine::probe::Sick;
 use crate::rule::{Turns, next_id};
@@ -15,55 +15,55 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum TaskEffect {
-    /// Its answers come later by so many milliseconds (--ms).
+    /// Delay responses (--ms).
     Slow,
-    /// Its answers have an error's status (--status).
+    /// Replace the status of responses with an error (--status).
     Status,
-    /// A request makes it abort, as a program does that cannot go on.
+    /// Abort the task on a request.
     Crash,
-    /// A request makes it take more memory than it has: it is killed, with exit code 137.
+    /// Kill the task on a request, as if it were out of memory: exit code 137.
     Oom,
-    /// Its health checks fail; requests are answered.
+    /// Fail health checks; requests get their responses.
     Unhealthy,
 }
 
-/// A rule, and how often it has been met.
+/// A rule and the number of its matches.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TaskFault {
-    /// Given when it is added.
+    /// Assigned when the rule is added.
     #[serde(default)]
     pub(crate) id: u64,
     pub(crate) effect: TaskEffect,
-    /// Text that the name of the task's service, task definition or image must contain.
+    /// Text that the service, task definition, or image name of the task must contain.
     pub(crate) of: Option<String>,
-    /// Means only requests through this listener port.
+    /// Matches only requests through this listener port.
     pub(crate) listener: Option<u16>,
     /// Which requests fail.
     #[serde(flatten)]
     pub(crate) turns: Turns,
-    /// Of a slow answer.
+    /// Delay of the effect `slow`.
     #[serde(default)]
     pub(crate) ms: u64,
-    /// Of an answer with an error's status.
+    /// Response status of the effect `status`.
     #[serde(default)]
     pub(crate) status: u16,
 }
 
-/// How a task is ended.
+/// How a fault ends a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Death {
     Abort,
     OutOfMemory,
 }
 
-/// What a request meets.
+/// The effect on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Struck {
     Late(Duration),
     Status(u16),
 }
 
-/// The rules in the order in which they were added, and the tasks that they may mean.
+/// The rules in the order in which they were added, and the tasks that they can match.
 #[derive(Debug)]
 pub(crate) struct TaskFaults {
     inner: Mutex<Inner>,
@@ -82,7 +82,8 @@ impl TaskFault {
         self.of.as_ref().is_none_or(|of| names.iter().any(|name| name.contains(of)))
     }
 
-    /// Whether health checks fail: at once where no request is named that it begins with, and after that request else.
+    /// Whether health checks fail. If the rule has a listener or a number of requests to skip, they fail only after the
+    /// first request that it matches; otherwise at once.
     fn sickens(&self) -> bool {
         let at_once = self.listener.is_none() && self.turns.skip == 0;
         self.effect == TaskEffect::Unhealthy && (at_once || self.turns.is_past_skip())
@@ -90,13 +91,13 @@ impl TaskFault {
 }
 
 impl TaskFaults {
-    /// No faults yet; and where the deaths of tasks are told that faults bring about.
+    /// Returns an empty set of faults, and the receiver of the tasks that a fault kills.
     pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<(IpAddr, Death)>) {
         let (deaths, told) = unbounded_channel();
         (Arc::new(Self { inner: Mutex::default(), deaths }), told)
     }
 
-    /// Adds a rule and answers it with its id.
+    /// Adds a rule and returns it with its id.
     pub(crate) fn add(&self, fault: TaskFault) -> TaskFault {
         let fault = TaskFault { id: next_id(), turns: fault.turns.anew(), ..fault };
         self.lock().rules.push(fault.clone());
@@ -107,7 +108,7 @@ impl TaskFaults {
         self.lock().rules.clone()
     }
 
-    /// Removes one rule, or all. Answers how many.
+    /// Removes one rule, or all. Returns the number of removed rules.
     pub(crate) fn clear(&self, id: Option<u64>) -> usize {
         let mut inner = self.lock();
         let before = inner.rules.len();
@@ -115,13 +116,13 @@ impl TaskFaults {
         before - inner.rules.len()
     }
 
-    /// A task starts at an address; these are the names it can be meant by.
+    /// Registers a task that starts at an address, with the names that rules can match.
     pub(crate) fn started(&self, address: IpAddr, names: Vec<String>) {
         self.lock().tasks.insert(address, names);
     }
 
-    /// What a request through a listener port to the task at an address meets: the first rule that strikes. Every rule
-    /// that means it counts it. A task that dies of it is told to die.
+    /// Returns the effect on a request through a listener port to the task at an address: that of the first rule that
+    /// applies. Every rule that matches counts the request. If the effect ends the task, its end is requested.
     pub(crate) fn meet(&self, address: IpAddr, listener: u16) -> Option<Struck> {
         let mut inner = self.lock();
         let Inner { rules, tasks, .. } = &mut *inner;
@@ -138,14 +139,14 @@ impl TaskFaults {
             (TaskEffect::Unhealthy, ..) => None,
             (effect, ..) => {
                 let death = if effect == TaskEffect::Oom { Death::OutOfMemory } else { Death::Abort };
-                // Nobody hears it any more where the local cloud ends, and with it every task.
+                // The send fails only while the local cloud stops, which ends every task anyway.
                 let _ = self.deaths.send((address, death));
                 None
             }
         }
     }
 
-    /// Why a health check of the task at an address fails, where a rule says so.
+    /// Why a health check of the task at an address fails, if a rule makes it fail.
     pub(crate) fn sick(&self, address: IpAddr) -> Option<Sick> {
         let inner = self.lock();
         let task = inner.tasks.get(&address)?;

@@ -1,4 +1,4 @@
-//! Version 1 of the sample app as a program. Must not know more than which version it is.
+//! The program of version 1 of the sample app. Must contain nothing but the choice of the version.
 
 use std::process::ExitCode;
 

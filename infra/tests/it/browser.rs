@@ -1,4 +1,4 @@
-//! The dashboard in a real browser: over a source that the test holds in its hands, where no cloud is needed.
+//! The dashboard in a real browser, over a data source that the test controls, without a cloud.
 
 use std::future::{Future, ready};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use model::request::{Op, Request, ShiftStep};
 use model::steering::SteeringAnswer;
 use model::{Color, Listener, Outcome, Phase, Record};
 
-/// A stack in the test's hands.
+/// A stack that the test controls.
 #[derive(Clone, Default)]
 struct Held(Arc<Mutex<State>>);
 
@@ -56,7 +56,7 @@ impl Source for Held {
     }
 }
 
-/// A dashboard over a stack that the test holds, served until dropped.
+/// A dashboard over a stack that the test controls, served until dropped.
 struct Served {
     held: Held,
     url: String,
@@ -69,7 +69,7 @@ fn serve(status: Option<Status>) -> Served {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let source = held.clone();
     let (tell, told) = std::sync::mpsc::channel();
-    // The poller's future stays on its thread, as it does in the command.
+    // The future of the poller stays on its thread, as in the command.
     let handle = runtime.handle().clone();
     std::thread::spawn(move || {
         handle.block_on(async {
@@ -212,7 +212,7 @@ fn every_probe_of_a_run_is_in_the_chart_and_a_failed_one_stands_out() {
             browser.eval(&format!("return document.querySelector('#run .wide .points .{series}').getAttribute('d')"));
         path.as_str().unwrap().matches('M').count()
     };
-    // One subpath a probe.
+    // One subpath per probe.
     assert_eq!((points("green"), points("blue"), points("failed")), (11, 78, 1));
     browser.wait("document.querySelectorAll('#run .wide .write').length === 2");
     let why = browser.eval("return document.querySelector('#run .wide .failures title').textContent");
@@ -252,7 +252,7 @@ fn both_environments_are_shown_with_role_and_version() {
     }
 }
 
-/// Requests of the last 15 minutes and the one under way, from one number a minute.
+/// Requests of the last 15 minutes and the current minute, from one number per minute.
 fn requests(counts: [u64; 16], errors: u64) -> Requests {
     let begins = |minute: i64| Timestamp::from_second(1_763_892_000 + minute * 60).unwrap();
     let minute = |(number, count): (usize, &u64)| Minute {
@@ -316,7 +316,7 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     browser.wait("!document.getElementById('confirm').open");
     assert!(served.held.0.lock().unwrap().wishes.is_empty());
 
-    // By keyboard alone: the focus is on the harmless answer, and one Tab further on the other.
+    // With the keyboard only: the focus is on the harmless answer, and after one Tab on the other.
     browser.eval("document.querySelector('#actions button').focus()");
     browser.press("\u{e007}"); // Enter
     browser.wait("document.activeElement.id === 'confirm-no'");
@@ -369,13 +369,13 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     let told = |op| Told { op, run: "run-1".to_owned() };
     assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort)]);
 
-    // What the function refuses is said in the dialog.
+    // The dialog shows a rejection of the function.
     browser.click("#steering button[data-key=promote]");
     browser.click("#confirm-yes");
     browser.wait_for("#confirm-problem", "Refused: no.");
     browser.click("#confirm-no");
     assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort), told(Op::Promote)]);
-    // Whoever stands on a button that goes away stands on the verdict then.
+    // If the focused button disappears, the verdict gets the focus.
     browser.eval("document.querySelector('#steering button[data-key=abort]').focus()");
 
     let mut back = probed(Phase::RolledBack, Some(Outcome::RolledBack), 40, &[30, 31]);
@@ -388,7 +388,7 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     browser.wait_for("#run", "Rolled back: green is prod again.");
     browser.wait("document.getElementById('steering').innerText === ''");
     browser.wait("document.activeElement.dataset.key === 'verdict'");
-    // The reason, and no rate: the run did not send what was planned.
+    // The reason, and no rate: the run did not send all planned probes.
     let panel = browser.text("#run");
     for words in ["2 failed probes", "192.0.2.1:80", "bad status", "The first failure came"] {
         assert!(panel.contains(words), "{words}: {panel}");
@@ -436,10 +436,10 @@ fn the_cloud_is_asked_only_while_somebody_looks() {
         std::thread::sleep(Duration::from_millis(50));
     }
     browser.open("about:blank");
-    // The server finds out when it next writes; from then on there are no more looks in twice their period.
+    // The server notices at its next write; then there are no more polls within twice their interval.
     let (mut last, mut since) = (looks(), Instant::now());
     while since.elapsed() < Duration::from_secs(4) {
-        assert!(Instant::now() < deadline, "nobody looks, and the cloud is asked all the same");
+        assert!(Instant::now() < deadline, "the page is closed, but the cloud is still polled");
         if looks() != last {
             (last, since) = (looks(), Instant::now());
         }

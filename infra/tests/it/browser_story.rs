@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::browser::Browser;
 use crate::support::{Client, Cloud, User, get};
 
-/// `bluegreen dashboard`, ended when dropped.
+/// `bluegreen dashboard`, stopped when dropped.
 struct Dashboard {
     process: Child,
     url: String,
@@ -30,7 +30,7 @@ impl Drop for Dashboard {
     }
 }
 
-/// Six minutes of users who come and go, and of somebody who tries the next version: for the pictures.
+/// Six minutes of users, and of requests to the next version: for the screenshots.
 fn some_minutes_of_users(cloud: &Cloud) {
     let (mut prod, mut dev) = (Client::new(cloud.address(0)), Client::new(cloud.address(1)));
     let began = Instant::now();
@@ -43,7 +43,7 @@ fn some_minutes_of_users(cloud: &Cloud) {
         if number % 40 == 0 && minute > 2 {
             dev.get("/").unwrap();
         }
-        // A pace, not a condition.
+        // The interval between requests.
         std::thread::sleep(Duration::from_millis(30 + 25 * ((minute * 7) % 4)));
     }
 }
@@ -64,7 +64,7 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     browser.wait_for("article.blue", "version 2");
     browser.wait_for("article.blue", "in 15 minutes");
 
-    // Started elsewhere: the page finds out by itself.
+    // Started outside the page: the page shows the run without a reload.
     let user = User::of(cloud.address(0), "/");
     std::thread::scope(|scope| {
         let cutover = scope.spawn(|| cloud.run(&["cutover"]));
@@ -93,7 +93,7 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1", "2", "1"]);
     assert_eq!(get(&cloud.address(0), "/").version.as_deref(), Some("1"));
-    // Both have answered users, or probes, since the page was opened.
+    // Both environments have answered users or probes since the page was opened.
     for environment in ["article.blue", "article.green"] {
         browser.wait_for(environment, "none answered with 5xx");
         browser.wait(&format!("document.querySelector('{environment} svg.requests') !== null"));

@@ -1,16 +1,16 @@
-//! Bad input, without any cloud: each gives one clear error, what to do next, and its exit code.
+//! Invalid input, without a cloud: each case gives one clear error, a hint, and its exit code.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::{BLUEGREEN, Said, project};
 
-/// Runs `bluegreen` with nothing of the caller's AWS configuration and these variables.
+/// Runs `bluegreen` without the AWS configuration of the caller and with these variables.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = Command::new(BLUEGREEN);
     command.args(arguments).current_dir(project()).env_clear().env("HOME", "/nonexistent");
     command.env("PATH", std::env::var_os("PATH").unwrap()).envs(variables.iter().copied());
-    // Where rustup manages Cargo, it looks for it here.
+    // rustup looks for Cargo here.
     let rustup =
         std::env::var_os("RUSTUP_HOME").or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".rustup").into()));
     command.envs(rustup.map(|rustup| ("RUSTUP_HOME", rustup)));
@@ -57,7 +57,7 @@ fn no_credentials_are_said_with_what_to_do() {
 
 #[test]
 fn an_endpoint_that_is_down_is_named() {
-    // Port 9 of loopback: nothing listens there.
+    // No process listens on port 9 of the loopback.
     let variables = [REGION, KEY[0], KEY[1], ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
     let said = run(&["status"], &variables).expect(1);
     assert!(said.err.contains("http://127.0.0.1:9"), "{}", said.err);
@@ -128,14 +128,14 @@ fn the_manual_has_a_page_for_every_verb() {
     }
 }
 
-/// A folder with a file that cannot be used, of which the first lines can be read.
+/// A folder with an unusable file whose first lines are readable.
 fn with_a_broken_file() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bluegreen.toml"), "name = \"shop\"\n[app]\nimage = \"a b\"\n").unwrap();
     folder
 }
 
-/// As `run`, in that folder, against an endpoint that is down: how far a verb comes.
+/// As `run`, in that folder, with an endpoint that is down: shows how far a command proceeds.
 fn run_with_a_broken_file(arguments: &[&str]) -> Said {
     let folder = with_a_broken_file();
     let mut command = Command::new(BLUEGREEN);

@@ -1,5 +1,5 @@
-//! Any service: a program that is not the sample's, in an image that others made, deployed on the local cloud through a
-//! `bluegreen.toml` alone. It tells no version, so it is probed by status only.
+//! Any service: a program other than the sample, in an image of another tool, deployed on the local cloud with only a
+//! `bluegreen.toml`. It reports no version, so the probes check only the status.
 
 use std::path::Path;
 use std::process::Command;
@@ -83,7 +83,7 @@ fn archive(file: &Path, program: &[u8], greeting: &str) {
     tar.finish().unwrap();
 }
 
-/// The settings of such a service, and nothing else of a project.
+/// The settings of such a service, without other files of a project.
 fn settings(folder: &Path, image: &str, ports: [u16; 2]) {
     let [prod, dev] = ports;
     let text = format!(
@@ -93,7 +93,7 @@ fn settings(folder: &Path, image: &str, ports: [u16; 2]) {
     std::fs::write(folder.join("bluegreen.toml"), text).unwrap();
 }
 
-/// The image that a stack's registry holds under the version's tag.
+/// The image in the registry of a stack with the tag of the version.
 fn digest_in(cloud: &Cloud, stack: &str, version: &str) -> (String, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -120,7 +120,7 @@ fn an_image_that_others_made_is_deployed_and_cut_over_through_its_settings_alone
     let cloud = Cloud::start([90, 91]);
     let run = |arguments: &[&str]| {
         let mut command = cloud.command(arguments);
-        // The function is the project's; the service is not.
+        // The function comes from the project; the service does not.
         command.current_dir(folder.path());
         crate::support::Said::of(command.output().unwrap())
     };
@@ -142,14 +142,14 @@ fn an_image_that_others_made_is_deployed_and_cut_over_through_its_settings_alone
     assert_eq!(get(&cloud.address(0), "/").body, "plain 2");
     assert_eq!(get(&cloud.address(1), "/").body, "plain 1");
 
-    // Whoever expects a version of a service that tells none is told so, and nothing is moved.
+    // If a cutover expects a version and the service reports none, the error says so, and no traffic moves.
     let refused = run(&["cutover", "--version", "1"]);
     assert!(refused.code != 0 && refused.err.contains("no header that tells"), "{refused:?}");
     assert_eq!(get(&cloud.address(0), "/").body, "plain 2");
     run(&["rollback"]).expect(0);
     assert_eq!(get(&cloud.address(0), "/").body, "plain 1");
 
-    // The same image again, from a registry this time: copied to that of another stack, without Docker.
+    // The same image from a registry: copied to the registry of another stack, without Docker.
     let (repository, digest) = digest_in(&cloud, "bluegreen", "2");
     let host = cloud.endpoint().trim_start_matches("http://").to_owned();
     settings(folder.path(), &format!("{host}/{repository}@{digest}"), [92, 93]);

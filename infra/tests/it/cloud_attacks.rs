@@ -1,5 +1,5 @@
-//! What somebody with the rights of a deploying pipeline can prepare, for an administrator's command to execute: each
-//! attack is refused or comes to nothing. (What the roles themselves may do, `pipeline` simulates.)
+//! Attacks that the rights of a deploying pipeline allow, and that the command of an administrator would execute: each
+//! attack is rejected or has no effect. (`pipeline` simulates what the roles themselves can do.)
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-/// An administrator's rights, for whoever takes the role.
+/// The rights of an administrator, for anybody who assumes the role.
 fn everything() -> Value {
     let statement = json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]);
     json!([{ "PolicyName": "x", "PolicyDocument": { "Version": "2012-10-17", "Statement": statement } }])
@@ -53,7 +53,7 @@ impl<'a> Attacked<'a> {
         serde_json::from_str(template.template_body().unwrap()).unwrap()
     }
 
-    /// Gives the stack another template behind the command's back.
+    /// Gives the stack another template without the command.
     fn poison(&self, change: impl FnOnce(&mut Value)) {
         let mut template = self.template();
         change(&mut template);
@@ -69,7 +69,7 @@ impl<'a> Attacked<'a> {
         });
     }
 
-    /// The actions that anybody may be allowed on everything by a role of the stack, now.
+    /// The actions that the roles of the stack currently allow on every resource.
     fn administrators(&self) -> Vec<String> {
         let function = Function::of(self.cloud);
         let resources = self.stacks.list_stack_resources().stack_name("bluegreen").send();
@@ -90,7 +90,7 @@ fn rights_that_wait_under_a_condition_are_given_by_no_later_command() {
     let cloud = Cloud::start([90, 91]);
     let attacked = Attacked::new(&cloud, "");
     let user = User::of(cloud.address(0), "/");
-    // Nothing of it costs a permission now: all of it comes with the next release.
+    // None of these changes needs a permission now: they take effect with the next release.
     attacked.poison(|template| {
         template["Conditions"]["Later"] = json!({ "Fn::Equals": [{ "Ref": "BlueVersion" }, "4"] });
         let nothing = json!({ "Ref": "AWS::NoValue" });
@@ -107,7 +107,7 @@ fn rights_that_wait_under_a_condition_are_given_by_no_later_command() {
     assert!(refused.err.contains("GreenTaskRole") || refused.err.contains("Backdoor"), "{}", refused.err);
     assert_eq!(attacked.administrators(), Vec::<String>::new());
 
-    // A deployment of the stack renders everything but the environments anew: what does not belong there is gone.
+    // A deployment of the stack renders everything except the environments again, so foreign parts disappear.
     let told = attacked.run(&["deploy", "--yes"]).expect(0);
     assert!(!attacked.template()["Resources"].as_object().unwrap().contains_key("Backdoor"), "{}", told.err);
     assert_eq!(attacked.administrators(), Vec::<String>::new());
@@ -129,7 +129,7 @@ fn a_template_that_is_replaced_in_the_bucket_is_not_the_one_that_is_executed() {
         let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
         calls.as_array().unwrap().iter().filter(|call| call["action"] == "CreateChangeSet").count()
     };
-    // Between the upload and the moment in which CloudFormation reads it.
+    // Between the upload and the moment when CloudFormation reads it.
     let before = asked();
     cloud.local(&["fault", "add", "hold", "--caller", "client", "--action", "CreateChangeSet"]).expect(0);
     let mut command = cloud.command(&attacked.arguments(&["deploy", "--version", "4"]));

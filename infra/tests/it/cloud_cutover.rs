@@ -1,4 +1,4 @@
-//! Cutovers under load from outside, on the local cloud: what users see when all is well, and when it is not.
+//! Cutovers under external load, on the local cloud: what users see if the cutover succeeds, and if it fails.
 
 use crate::support::function::Function;
 use crate::support::outside::Outside;
@@ -13,7 +13,7 @@ fn with_two_versions() -> Cloud {
     cloud
 }
 
-/// The good version on prod, and on dev one that fails once it has users.
+/// The good version on prod, and on dev a version that fails when it has users.
 fn with_a_version_that_fails_later() -> Cloud {
     let cloud = Cloud::start([90, 91]);
     let faulty = project().join("local/faulty");
@@ -22,7 +22,7 @@ fn with_a_version_that_fails_later() -> Cloud {
     cloud
 }
 
-/// The function's calls that changed where prod's rule forwards to, in order.
+/// The calls of the function that changed the target of the prod rule, in order.
 fn writes_of_prod(function: &Function<'_>) -> Vec<Value> {
     let prod = function.rule_of("ProdListenerArn");
     let is_one = |call: &Value| {
@@ -47,7 +47,7 @@ fn thirty_cutovers_back_and_forth_fail_no_request_of_a_client_outside() {
     let seen = outside.leave();
     eprintln!("{} requests in {} ms, by version {:?}", seen.requests, seen.milliseconds, seen.versions);
     assert!(seen.failures.is_empty(), "{:?}", seen.failures);
-    // Counted as a rate: what a busy machine kept the client from asking in time, it made up for.
+    // Counted as a rate: after a delay on a busy machine, the client catches up.
     assert!(seen.requests * 1000 >= 100 * seen.milliseconds, "{seen:?}");
     assert!(["1", "2"].iter().all(|version| seen.versions.get(*version).is_some_and(|count| *count > 100)), "{seen:?}");
 }
@@ -57,7 +57,7 @@ fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back()
     let cloud = with_a_version_that_fails_later();
     let function = Function::of(&cloud);
     let before = function.sides();
-    // So that users are where the last write sent them.
+    // So that users have followed the last write.
     cloud.local(&["fault", "lag", "0"]).expect(0);
     let outside = Outside::start(&cloud.address(0));
     let record = function.invoke(&json!({ "probe": { "count": 100, "interval_ms": 50 } }));
@@ -76,7 +76,7 @@ fn a_version_that_fails_once_it_has_users_is_seen_only_until_it_is_rolled_back()
     assert!(elsewhere.is_empty(), "swapped at {there}, back at {back}: {elsewhere:?}");
 }
 
-/// How often each environment was asked in the last minutes, blue's first, as `status` tells it.
+/// The requests of each environment in the last minutes, blue first, as `status` reports them.
 fn requests(cloud: &Cloud) -> [u64; 2] {
     let status = cloud.run(&["--json", "status"]).expect(0).json();
     assert_eq!(status["requests_unknown"], Value::Null);
@@ -97,12 +97,12 @@ fn requests_are_the_environments_that_answered_them() {
         let both = requests(&cloud);
         (both[1] >= 100).then_some(both)
     });
-    // A deployment asks each environment for its version; health checks, which are many more, are no requests.
+    // A deployment requests the version of each environment; the many health checks do not count as requests.
     assert!(before[0] < 10 && before[1] < 110, "{before:?}");
 
     let record = cloud.run(&["--json", "cutover"]).expect(0).json();
     let due = record["probes"]["counts"]["due"].as_u64().unwrap();
-    // More than the cutover's own on either side.
+    // More than the requests of the cutover itself, on both sides.
     ask(3 * due);
     let [blue, green] = crate::support::function::eventually("the requests of the new prod", || {
         let both = requests(&cloud);
@@ -113,7 +113,7 @@ fn requests_are_the_environments_that_answered_them() {
         "of {due} probes: {blue}, {green}"
     );
 
-    // The rest of the status does not depend on it.
+    // The rest of the status does not depend on the metrics.
     let forbid = ["fault", "add", "error", "--service", "cloudwatch", "--action", "GetMetricData"];
     cloud.local(&forbid).expect(0);
     let said = cloud.run(&["status"]).expect(0).out;

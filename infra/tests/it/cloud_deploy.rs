@@ -1,4 +1,4 @@
-//! Deployments on the local cloud beside the story: seen coming, asked about, looked after.
+//! Deployments on the local cloud: previews, confirmations, and clean-up.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::support::{Cloud, User, project};
 use aws_sdk_ecr::types::ImageIdentifier;
 use serde_json::Value;
 
-/// The type of an image's layer.
+/// The media type of an image layer.
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 #[test]
@@ -29,7 +29,7 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     assert!(!diff.out.contains("GreenService"), "{}", diff.out);
     run(&["diff", "--version", "4", "--expect-no-changes"]).expect(3);
 
-    // Another range of addresses is another network, which replaces everything in it.
+    // Another address range is another network, which replaces everything in it.
     let other = tempfile::NamedTempFile::new().unwrap();
     let settings = std::fs::read_to_string(faulty.join("bluegreen.toml")).unwrap();
     std::fs::write(other.path(), format!("{settings}\n[network]\ncidr = \"10.1.0.0/16\"\n")).unwrap();
@@ -39,7 +39,7 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     let live = run(&["--config", config, "deploy", "--yes"]).expect(3);
     assert!(live.err.contains("--allow-live-changes"), "{}", live.err);
 
-    // Another port needs the security groups to open first, which is asked about; a target group has none of its own.
+    // Another port needs open security groups first, which needs a confirmation; a target group has no separate port.
     std::fs::write(other.path(), settings.replace("[app]", "[app]\nport = 9090")).unwrap();
     let closed = run(&["--config", config, "deploy", "--version", "1"]).expect(3);
     assert!(closed.err.contains("port 9090") && closed.err.contains("bluegreen deploy"), "{}", closed.err);
@@ -58,7 +58,7 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     run(&["destroy", "--confirm", "bluegreen"]).expect(0);
 }
 
-/// What a registry has: the digest and the manifest of everything in it; nothing where it is gone.
+/// The content of a registry: the digest and the manifest of each image; empty if the registry is deleted.
 fn manifests(cloud: &Cloud, repository: &str) -> Vec<(String, Value)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

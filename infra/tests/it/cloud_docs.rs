@@ -1,5 +1,5 @@
-//! The commands of the documentation, run: page by page in a shell, on one local cloud, with a small service of its own. What
-//! cannot be run here is named, with the reason.
+//! Runs the commands of the documentation: page by page in a shell, on one local cloud, with a small separate service.
+//! Commands that cannot run here are listed with the reason.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::support::pages::{commands, pages};
 use crate::support::shell::Shell;
 use crate::support::{Cloud, get, project};
 
-/// The order in which the pages make one story; those that are not here have no commands, or a test of their own.
+/// The order of the pages. Pages that are not listed have no commands, or a separate test.
 const ORDER: [&str; 10] = [
     "docs/how-to/ci.md",
     "docs/how-to/dashboard-and-report.md",
@@ -22,25 +22,25 @@ const ORDER: [&str; 10] = [
 ];
 const ELSEWHERE: [&str; 1] = ["docs/how-to/own-service.md"];
 
-/// What is not run: what a command begins with, and why.
+/// Commands that do not run: their start, and the reason.
 const NOT_HERE: [(&str, &str); 8] = [
-    ("make ", "a target is one line over the command, or a whole run of its own; that each exists, `docs` checks"),
-    ("cd ", "the person's own folder"),
+    ("make ", "a target runs one command, or a whole separate run; `docs` checks that each exists"),
+    ("cd ", "the folder of the user"),
     ("bluegreen init", "`cloud_own` runs it"),
-    ("aws ", "there is no AWS CLI here; what it would send, `cloud_requests` sends"),
-    ("bluegreen rehearse", "it has a local cloud of its own; `cloud_rehearse` runs it"),
+    ("aws ", "the AWS CLI is not installed; `cloud_requests` sends the same requests"),
+    ("bluegreen rehearse", "it starts a separate local cloud; `cloud_rehearse` runs it"),
     ("bluegreen dashboard", "it runs until it is interrupted; `browser` opens it"),
     ("AWS_REGION=", "the local cloud is one region"),
-    ("bluegreen synth", "of another page's settings; `validate.sh` makes every profile's template"),
+    ("bluegreen synth", "it needs the settings of another page; `validate.sh` renders every profile"),
 ];
 
-/// What is changed in a command, into what, and why.
-const CHANGED: [(&str, &str, &str); 1] = [("10:30s,50:30s", "10:1s,50:1s", "nobody looks at it meanwhile")];
+/// Changes in commands: text, replacement, and reason.
+const CHANGED: [(&str, &str, &str); 1] = [("10:30s,50:30s", "10:1s,50:1s", "shorter pauses save time")];
 
-/// What ends otherwise than with 0, and why.
+/// Commands with an exit code other than 0, and the reason.
 const ENDS: [(&str, i32, &str); 2] = [
-    ("bluegreen destroy", 3, "it asks a person, and there is none"),
-    ("bluegreen abort", 3, "no run is under way; `cloud_follow` aborts one"),
+    ("bluegreen destroy", 3, "it needs a confirmation, and stdin is not a terminal"),
+    ("bluegreen abort", 3, "no run is in progress; `cloud_follow` aborts one"),
 ];
 
 #[test]

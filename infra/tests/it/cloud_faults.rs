@@ -1,4 +1,5 @@
-//! The load balancer's API throttled, silent, failing or late, on the local cloud: a cutover converges or refuses.
+//! Cutovers on the local cloud while the API of the load balancer throttles, fails, hangs, or is late: each run
+//! converges or is refused.
 
 use crate::support::function::Function;
 use crate::support::{Cloud, project};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 const API: &str = "elasticloadbalancing";
 
-/// Whatever the API did: listeners that differ, swapped exactly where the run says so, and a lease that is free.
+/// Checks the invariants: the listeners differ, they are swapped exactly if the run reports it, and the lease is free.
 #[track_caller]
 fn is_in_order(function: &Function<'_>, before: &(String, String), record: &Value) {
     let after = function.sides();
@@ -19,7 +20,7 @@ fn is_in_order(function: &Function<'_>, before: &(String, String), record: &Valu
     assert_eq!(function.lease().unwrap()["released"], true, "{record:#}");
 }
 
-/// A cutover under a fault. Answers its record.
+/// Runs a cutover under a fault. Returns its record.
 #[track_caller]
 fn under(function: &Function<'_>, rule: &[&str]) -> Value {
     let before = function.sides();
@@ -43,18 +44,18 @@ fn a_cutover_converges_or_refuses_whatever_the_load_balancers_api_does() {
         under(&function, &rule)["outcome"].as_str().unwrap().to_owned()
     };
 
-    // A throttled client is to come again, and does.
+    // A throttled client must retry.
     assert_eq!(under(&function, &["throttle", "--service", API, "--times", "2"])["outcome"], "done");
     assert_eq!(under(&function, &["throttle", "--service", API])["outcome"], "refused");
     assert_eq!(under(&function, &["error", "--service", API, "--times", "2"])["outcome"], "done");
-    // An answer that never comes, or is lost after the write took effect: the write is unknown, read back, written again.
+    // The response never arrives or is lost after the write: the result is unknown, so the function reads and retries.
     assert_eq!(on(&["hold", "--times", "1"], &prod), "done");
     assert_eq!(on(&["drop-answer", "--times", "1"], &prod), "done");
     assert_eq!(on(&["drop-answer"], &dev), "done");
-    // A write that lands after its answer was lost must not undo what came later.
+    // A write that takes effect after its response was lost must not undo later writes.
     assert_eq!(on(&["late", "--ms", "1500", "--times", "1"], &prod), "done");
     assert_eq!(on(&["late", "--ms", "1500", "--times", "1"], &dev), "done");
-    // A write that is never taken.
+    // A write that is never accepted.
     assert_ne!(on(&["error"], &prod), "done");
     assert_ne!(on(&["throttle"], &dev), "done");
 }

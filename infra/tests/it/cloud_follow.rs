@@ -1,5 +1,5 @@
-//! A run seen from the command, on the local cloud: every verb while prod is split, a network that goes away, a lock that
-//! somebody else takes first, Ctrl-C and abort.
+//! A run as the command sees it, on the local cloud: every command while prod is split, a lost network, a lease that
+//! another process takes first, Ctrl-C, and abort.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -20,7 +20,7 @@ fn with_two_versions() -> Cloud {
     cloud
 }
 
-/// A command that runs beside the test.
+/// A command that runs in parallel with the test.
 struct Beside {
     child: Child,
     said: Arc<Mutex<String>>,
@@ -92,7 +92,7 @@ fn while_prod_is_split_every_verb_tells_the_shares_and_none_calls_it_broken() {
     assert!(refused.contains("prod is split: 10 % blue and 90 % green") && !refused.contains("rule"), "{refused}");
     let refused = cloud.run(&["abort", "--id", "another"]).expect(3).err;
     assert!(refused.contains("run another is not under way; run long is"), "{refused}");
-    // Whoever waits gets their turn: on the environment that is idle then.
+    // A waiting deployment runs next, on the environment that is idle then.
     let waited = cloud.run(&["deploy", "--version", "1", "--wait"]).expect(0);
     assert!(waited.err.contains("waiting for the cutover"), "{}", waited.err);
     shift.end().expect(0);
@@ -118,7 +118,7 @@ fn a_cutover_is_followed_through_a_network_that_goes_away_and_comes_back() {
 fn an_invocation_that_is_lost_is_made_again_and_makes_one_run() {
     let cloud = with_two_versions();
     let invoke = ["--service", "lambda", "--action", "InvokeFunction", "--caller", "client"];
-    // More than the SDK tries by itself.
+    // More than the attempts of the SDK.
     cloud.local(&[&["fault", "add", "drop", "--times", "8"], &invoke[..]].concat()).expect(0);
     let said = cloud.run(&["cutover", "--probes", "20"]).expect(0);
     assert!(said.err.contains("reconnecting"), "{}", said.err);
@@ -178,7 +178,7 @@ fn a_run_that_was_held_stays_in_sight_until_a_later_one_succeeds() {
     let report = cloud.run_in(&faulty, &["report", "held", "--format", "md"]).expect(0).out;
     assert!(report.contains("The first failure came ") && !report.contains("95 %"), "{report}");
 
-    // What is refused, planned or only looked at puts nothing right; what succeeds does.
+    // Refused runs, plans, and read-only commands repair nothing; a successful run does.
     cloud.run_in(&faulty, &["cutover", "--expect", "green"]).expect(3);
     let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
     assert_eq!(status["unresolved"]["run"], "held", "{status:#}");

@@ -1,4 +1,4 @@
-//! A stack that somebody else made has the name that the command is told: every verb refuses it, and touches nothing.
+//! The selected stack name belongs to a stack of another tool: every command rejects it and changes nothing.
 
 use crate::support::function::{Function, eventually};
 use crate::support::{Cloud, project};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const BUCKET: &str = "payroll-archive";
 
-/// A bucket that can be made, and a listener that cannot.
+/// A bucket that can be created, and a listener that cannot.
 fn payroll() -> String {
     let arn = |rest: &str| format!("arn:aws:elasticloadbalancing:us-east-1:000000000000:{rest}");
     let forward = json!({ "Type": "forward", "TargetGroupArn": arn("targetgroup/x/1") });
@@ -22,7 +22,7 @@ fn payroll() -> String {
     .to_string()
 }
 
-/// The calls of the command that are more than a look.
+/// The calls of the command that are not read-only.
 fn changes(cloud: &Cloud) -> Vec<Value> {
     let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
     let reads = ["Describe", "Get", "List", "Head"];
@@ -85,7 +85,7 @@ fn a_stack_that_somebody_else_made_is_refused_by_every_verb_and_not_touched() {
     assert_eq!(runtime.block_on(object.body.collect()).unwrap().into_bytes(), b"salaries".as_slice());
 }
 
-/// Every verb but `releases`, `report` and `graph`, which look a stack up as `history` and `synth` do.
+/// Every command except `releases`, `report`, and `graph`, which find a stack as `history` and `synth` do.
 const VERBS: [&[&str]; 9] = [
     &["deploy", "--version", "2"],
     &["diff"],
@@ -98,7 +98,7 @@ const VERBS: [&[&str]; 9] = [
     &["logs", "blue"],
 ];
 
-/// A stack of ours on the local cloud, with clients to take its marks away.
+/// A stack of bluegreen on the local cloud, with clients to remove its marks.
 struct Marked<'a> {
     cloud: &'a Cloud,
     runtime: tokio::runtime::Runtime,
@@ -122,7 +122,7 @@ impl<'a> Marked<'a> {
         Self { cloud, runtime, config, s3, ecr, bucket: outputs["BucketName"].clone(), registry }
     }
 
-    /// Makes the bucket say that it is this stack's, or nobody's.
+    /// Tags the bucket as part of this stack, or of none.
     fn mark_bucket(&self, stack: Option<&str>) {
         let tag = |value: &str| Tag::builder().key("bluegreen:stack").value(value).build().unwrap();
         let done = match stack {
@@ -135,14 +135,14 @@ impl<'a> Marked<'a> {
         assert!(done);
     }
 
-    /// Makes the registry say that it is this stack's.
+    /// Tags the registry as part of this stack.
     fn mark_registry(&self, stack: &str) {
         let tag = aws_sdk_ecr::types::Tag::builder().key("bluegreen:stack").value(stack).build().unwrap();
         let call = self.ecr.tag_resource().resource_arn(&self.registry).tags(tag);
         self.runtime.block_on(call.send()).unwrap();
     }
 
-    /// Every verb refuses to work with the stack, for this reason, and changes nothing.
+    /// Checks that every command rejects the stack, for this reason, and changes nothing.
     fn is_refused(&self, reason: &str) {
         let before = changes(self.cloud);
         for verb in VERBS {

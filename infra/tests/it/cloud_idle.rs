@@ -1,5 +1,5 @@
-//! The sleep of the idle environment on the local cloud: it falls asleep after the bake time, a rollback under load wakes
-//! it, and so does a deployment.
+//! The sleep of the idle environment on the local cloud: it sleeps after the bake time; a rollback under load and a
+//! deployment wake it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::outside::Outside;
 use aws_sdk_ecs::Client;
 use serde_json::{Value, json};
 
-/// The shortest bake time that there is, and what a busy machine may add.
+/// The shortest bake time, plus the delay of a busy machine.
 const BAKED: Duration = Duration::from_mins(3);
 
 /// A stack whose idle environment sleeps a minute after a cutover.
@@ -30,7 +30,7 @@ impl Sleepy {
         self.cloud.run(&[&["--config", config.to_str().unwrap()], arguments].concat())
     }
 
-    /// Does what the function does, without the bake time.
+    /// Scales down as the function does, without the bake time.
     fn end_tasks_of(&self, function: &Function<'_>, color: &str) {
         let service = function.physical_id(&format!("{color}Service"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -51,7 +51,7 @@ impl Sleepy {
     }
 }
 
-/// Asks the function, as the stack's schedule does, until the environment sleeps. Returns what it said before.
+/// Invokes the function, as the schedule of the stack does, until the environment sleeps. Returns the earlier answers.
 fn wait_for_sleep(function: &Function<'_>, color: &str) -> Vec<String> {
     let deadline = Instant::now() + BAKED;
     let mut said = Vec::new();
@@ -84,7 +84,7 @@ fn the_old_side_sleeps_when_it_is_baked_and_wakes_for_a_rollback_and_for_a_deplo
     assert_eq!((&green["asleep"], &green["desired"], &green["running"]), (&json!(true), &json!(0), &json!(0)));
     assert!(sleepy.run(&["status"]).expect(0).out.contains("asleep: a deployment, a cutover or a rollback starts"));
 
-    // A deployment that does not concern it lets it sleep.
+    // A deployment that does not change the environment does not wake it.
     sleepy.run(&["deploy"]).expect(0);
     assert_eq!(sleepy.environment("green")["asleep"], true);
 

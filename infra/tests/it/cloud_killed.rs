@@ -1,11 +1,11 @@
-//! The function's process killed in every phase of a cutover, on the local cloud: one `reconcile` puts things in order.
+//! The process of the function is killed in every phase of a cutover, on the local cloud: one `reconcile` repairs it.
 
 use crate::support::function::{Function, eventually};
 use crate::support::{Cloud, project};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A stack whose two environments are healthy, and what is done to it.
+/// A stack with two healthy environments, and actions on it.
 struct Stack<'a> {
     cloud: &'a Cloud,
     function: Function<'a>,
@@ -13,7 +13,7 @@ struct Stack<'a> {
 }
 
 impl Stack<'_> {
-    /// Begins a cutover, kills it in `phase`, and reconciles. Answers the killed run's record.
+    /// Starts a cutover, kills it in `phase`, and reconciles. Returns the record of the killed run.
     fn killed_in(&self, phase: &str, probe: &Value, more: &Value) -> Value {
         let before = self.function.sides();
         let mut event = json!({ "id": format!("killed-in-{phase}"), "probe": probe });
@@ -27,7 +27,7 @@ impl Stack<'_> {
         self.reconciled(id, &before)
     }
 
-    /// Begins a cutover, kills it in `locked`, where it has the lease and no record yet, and reconciles.
+    /// Starts a cutover, kills it in `locked`, when it has the lease and no record yet, and reconciles.
     fn killed_before_it_is_recorded(&self) {
         let before = self.function.sides();
         let id = "killed-in-locked";
@@ -43,7 +43,7 @@ impl Stack<'_> {
         assert_eq!(self.function.lease().unwrap()["released"], true);
     }
 
-    /// Reconciles, and checks that everything is in order after run `id` was killed. Answers that run's record.
+    /// Reconciles, and checks the state after run `id` was killed. Returns the record of that run.
     fn reconciled(&self, id: &str, before: &(String, String)) -> Value {
         let said = self.cloud.run_in(&self.folder, &["--json", "reconcile"]).expect(0);
         let record = self.function.record(id).unwrap();
@@ -85,12 +85,12 @@ fn a_cutover_killed_in_any_phase_is_put_right_by_the_next_reconcile() {
     stack.killed_in("settle", &short, &json!({ "settle_ms": 30_000 }));
     let long = json!({ "count": 600, "interval_ms": 50 });
     stack.killed_in("verify", &long, &json!({ "settle_ms": 0 }));
-    // A function that begins looks for the rules of both listeners; at the end it reads them by a single call.
+    // At the start, the function reads the rules of both listeners; at the end, it reads them with one call.
     stack.function.kill();
     stack.function.fault(&["hold", "--action", "DescribeRules", "--skip", "2"]);
     stack.killed_in("confirm", &short, &json!({}));
 
-    // Nobody helps here: reconcile waits until the lease of a dead function has run out by itself.
+    // The test does not break the lease: reconcile waits until the lease of the dead function expires.
     let before = stack.function.sides();
     stack.hold("ModifyRule", &stack.rule("ProdListenerArn"));
     stack.function.begin(&json!({ "id": "killed-in-swap_prod", "probe": short }));
@@ -108,7 +108,7 @@ fn a_rollback_killed_half_way_is_put_right_by_the_next_reconcile() {
     cloud.run_in(&folder, &["deploy", "--version", "4"]).expect(0);
     let stack = Stack { cloud: &cloud, function: Function::of(&cloud), folder };
     let prod = stack.rule("ProdListenerArn");
-    // The first write of prod is the swap, the second is the way back.
+    // The first write of prod is the swap, the second is the rollback.
     let rule = ["hold", "--action", "ModifyRule", "--resource", &prod, "--skip", "1"];
     stack.function.fault(&rule);
     stack.killed_in("roll_back", &json!({ "count": 300, "interval_ms": 50 }), &json!({}));

@@ -1,12 +1,12 @@
-//! A load balancer whose second address follows late, on the local cloud: what a cutover, a shift, a rollback and the way back
-//! make of it, while a client outside asks.
+//! A load balancer whose second address follows late, on the local cloud: cutover, shift, rollback, and failed cutover
+//! under external load.
 
 use crate::support::function::Function;
 use crate::support::outside::Outside;
 use crate::support::{Cloud, Said};
 use serde_json::Value;
 
-/// When the address that was last to follow the last write did so, in milliseconds from the write.
+/// The time from the last write until the last address followed it, in milliseconds.
 fn followed(record: &Value, way: &str) -> u64 {
     let lag = record["probes"][way].as_array().unwrap();
     assert_eq!(lag.len(), 2, "{record:#}");
@@ -34,7 +34,7 @@ fn whatever_is_asked_for_waits_for_a_load_balancer_that_is_late() {
     assert!(followed(&shifted, "lag") >= 3000, "{shifted:#}");
     assert_eq!(function.sides(), ("blue".to_owned(), "green".to_owned()));
 
-    // Too late: it goes back, says which address it was, and nothing against the version.
+    // Too late: the cutover rolls back and reports the address as the cause, not the version.
     cloud.local(&["fault", "lag", "30s"]).expect(0);
     let refused = run(&[&["cutover", "--settle-limit", "4s"], &probes[..]].concat()).expect(4).err;
     assert!(refused.contains("version 2 still from 127.") && refused.contains("settle_limit"), "{refused}");

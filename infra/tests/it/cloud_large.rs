@@ -1,4 +1,5 @@
-//! A template that fits into no call, on the local cloud: through the stack's bucket, which therefore comes first.
+//! A template that is too large for a call, on the local cloud: it goes through the bucket of the stack, which is
+//! therefore created first.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -44,7 +45,7 @@ impl Stack<'_> {
         template.to_string().len()
     }
 
-    /// The logical ids of the stack's resources; none where there is no stack.
+    /// The logical ids of the resources of the stack; none if there is no stack.
     fn resources(&self) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -55,7 +56,7 @@ impl Stack<'_> {
         })
     }
 
-    /// How often a command has asked for the lock.
+    /// The number of requests of commands for the lease.
     fn locks(&self) -> usize {
         let calls = self.cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
         let is_lock =
@@ -63,9 +64,9 @@ impl Stack<'_> {
         calls.as_array().unwrap().iter().filter(is_lock).count()
     }
 
-    /// Begins the stack and kills the command before it adds the rest.
+    /// Starts to create the stack and kills the command before it adds the rest.
     fn begin_and_kill(&self) {
-        // The lock is what it takes in between.
+        // Between both steps, the command acquires the lease.
         let hold = ["fault", "add", "hold", "--caller", "client", "--action", "PutObject", "--resource", "lock.json"];
         self.cloud.local(&hold).expect(0);
         let before = self.locks();
@@ -95,7 +96,7 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let checks = stack.run(&["doctor"]).expect(0);
     assert!(checks.out.contains("through the stack's bucket"), "{}", checks.out);
 
-    // Nothing to do.
+    // No change.
     stack.run(&["deploy"]).expect(0);
     stack.run(&["deploy", "--expect-no-changes"]).expect(0);
     stack.run(&["diff", "--expect-no-changes"]).expect(0);
@@ -114,7 +115,7 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let user = User::of(cloud.address(0), "/");
     let record = stack.run(&["--json", "cutover"]).expect(0).json();
     assert_eq!(record["outcome"], "done", "{record:#}");
-    // Where traffic goes is not the stack's: it learns nothing of a cutover.
+    // The routing of traffic is not part of the stack: a cutover does not change the stack.
     let told = stack.run(&["deploy"]).expect(0);
     assert!(told.err.contains("nothing to change"), "{}", told.err);
     let seen = user.leave();
@@ -154,7 +155,7 @@ fn a_stack_whose_rest_could_not_be_made_is_completed_by_the_next_command() {
     let settings = settings("");
     let stack = Stack { cloud: &cloud, settings: &settings };
     stack.begin_and_kill();
-    // The rest has a resource that cannot be made: everything but the beginning is taken back.
+    // The rest has a resource that cannot be created: everything except the first step is rolled back.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = aws_sdk_cloudformation::Client::new(&runtime.block_on(cloud.sdk_config()));
     let template = runtime.block_on(client.get_template().stack_name("bluegreen").send()).unwrap();
@@ -165,7 +166,7 @@ fn a_stack_whose_rest_could_not_be_made_is_completed_by_the_next_command() {
         json!({ "Type": "AWS::ElasticLoadBalancingV2::ListenerRule", "Properties": properties });
     let update = client.update_stack().stack_name("bluegreen").template_body(template.to_string()).send();
     runtime.block_on(update).unwrap();
-    eventually("the update is taken back", || {
+    eventually("the update is rolled back", || {
         let described = runtime.block_on(client.describe_stacks().stack_name("bluegreen").send()).unwrap();
         (described.stacks()[0].stack_status() == Some(&StackStatus::UpdateRollbackComplete)).then_some(())
     });

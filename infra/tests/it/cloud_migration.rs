@@ -1,5 +1,5 @@
-//! A stack that an older version made (its template is a fixture): `deploy` brings it up to date under load, and nobody
-//! notices, though the template's idea of prod is stale. After that releases go on as on any stack.
+//! A stack of an older version (its template is a fixture): `deploy` updates it under load without a failed request,
+//! although the template has a stale value for prod. After that, releases work as on any stack.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::{Cloud, Said, User, project};
 use aws_sdk_cloudformation::types::{Capability, OnFailure, Parameter, StackStatus};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, Rule};
 
-/// The stack as the older version made it, in a folder with its settings.
+/// The stack as the older version created it, in a folder with its settings.
 struct Old<'a> {
     cloud: &'a Cloud,
     folder: &'a Path,
@@ -52,7 +52,7 @@ impl<'a> Old<'a> {
         all.map(|it| (it.parameter_key().unwrap().to_owned(), it.parameter_value().unwrap().to_owned())).collect()
     }
 
-    /// Makes the stack in its two steps, as the older version did: with what another stack has in registry and bucket.
+    /// Creates the stack in two steps, as the older version did, with image and function of another stack.
     fn make(&self, template: &str, from: &str) {
         let nothing = BTreeMap::from([("ProdColor", "green".to_owned())]);
         let parameters = |values: &BTreeMap<&str, String>| -> Vec<Parameter> {
@@ -89,7 +89,7 @@ impl<'a> Old<'a> {
         });
     }
 
-    /// What a cutover of the older version did: writes the default actions.
+    /// Performs a cutover as the older version did: writes the default actions.
     fn swap_default_actions(&self) {
         let outputs = self.outputs("bluegreen");
         for (listener, group) in [("Dev", "Green"), ("Prod", "Blue")] {
@@ -137,7 +137,7 @@ impl<'a> Old<'a> {
 fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     let cloud = Cloud::start([80, 81]);
     let folder = tempfile::tempdir().unwrap();
-    // Another stack, on other ports, has the image and the function that the old one is made with.
+    // Another stack, on other ports, provides the image and the function for the old stack.
     let other = folder.path().join("other.toml");
     std::fs::write(&other, "name = \"other\"\n[prod]\nport = 8001\n[dev]\nport = 8002\n").unwrap();
     cloud.run(&["--config", other.to_str().unwrap(), "deploy"]).expect(0);
@@ -174,13 +174,13 @@ fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     assert_eq!(function.sides(), ("blue".to_owned(), "green".to_owned()));
     assert!(!old.parameters("bluegreen").contains_key("ProdColor"));
 
-    // From here on it is a stack as any.
+    // From here on, it behaves as any stack.
     old.run(&["deploy", "--version", "2", "--yes"]).expect(0);
     assert_eq!(old.task_definitions()[0], before[0], "prod keeps what it had, roles included");
     old.run(&["cutover", "--probes", "20", "--interval", "20ms", "--settle", "100ms"]).expect(0);
     assert_eq!(function.sides(), ("green".to_owned(), "blue".to_owned()));
     old.run(&["deploy", "--version", "2", "--yes"]).expect(0);
-    // Nobody needs the roles any more that both environments shared.
+    // The roles that both environments shared are no longer needed.
     old.run(&["deploy", "--yes"]).expect(0);
     let seen = user.leave();
     assert!(seen.failures.is_empty(), "{:?} of {} requests", seen.failures, seen.requests);

@@ -1,8 +1,8 @@
-//! The options that the local cloud knows, together on one stack: it is made, cut over, and brought back to none of them.
+//! The options that the local cloud supports, together on one stack: create, cut over, and remove all options again.
 
 use crate::support::{Cloud, User, project};
 
-/// Options that are tried here; those that are not are the validators' to check (README, Configuration).
+/// The options of this test; the validators check the others (README, Configuration).
 const OPTIONS: &str = "[network]\ntasks = \"endpoints\"\n[alarms]\nenabled = true\nemails = [\"ops@example.com\"]\n\
                        [logs]\naccess = true\nretention_days = 7\n[security]\nkms = true\n[tags]\nteam = \"web\"\n";
 

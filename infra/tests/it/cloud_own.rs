@@ -1,5 +1,4 @@
-//! A service of somebody's own, in a folder that has nothing to do with this project, as docs/how-to/own-service.md says:
-//! a Cargo package, and an image.
+//! A user service in a folder outside this project, as in docs/how-to/own-service.md: a Cargo package, and an image.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,14 +10,14 @@ use crate::support::{BLUEGREEN, Cloud, Said, get, project};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// What the front page promises.
+/// The time that the README promises.
 const PROMISE: Duration = Duration::from_mins(5);
 
-/// The blocks of the page that are not run here: what they begin with, and why.
+/// The blocks of the page that do not run here: their start, and the reason.
 const NOT_HERE: [(&str, &str); 3] = [
-    ("make install", "it installs for the person; the commands of this build take its place"),
-    ("bluegreen init --image", "there is no such image; the test below makes one"),
-    ("bluegreen doctor", "it is the same story on AWS"),
+    ("make install", "it installs for the user; the commands of this build replace it"),
+    ("bluegreen init --image", "its image does not exist; the test below builds one"),
+    ("bluegreen doctor", "the same steps on AWS"),
 ];
 
 #[test]
@@ -39,7 +38,7 @@ fn whoever_follows_the_page_has_a_service_of_their_own_deployed_and_swapped_in_f
             let page = std::fs::read_to_string(folder.path().join("hello/report.html")).unwrap();
             assert!(page.contains("Prod moved from green (version 1) to blue (version 2)"), "{} bytes", page.len());
             assert_eq!(get(&cloud.address(0), "/").version.as_deref(), Some("2"));
-            // The cloud is this test's to end.
+            // The test itself stops the local cloud.
             shell.run(&block.replace("local-cloud down", "true")).expect(0);
             break;
         }
@@ -55,7 +54,7 @@ fn whoever_follows_the_page_has_a_service_of_their_own_deployed_and_swapped_in_f
 fn an_image_is_deployed_and_swapped_where_there_is_nothing_but_a_bluegreen_toml() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    // The function as somebody carries it to a machine without a compiler.
+    // The function for a machine without a compiler.
     let zip = path("function.zip");
     let made = Command::new(BLUEGREEN).args(["function", "--out"]).arg(&zip).current_dir(project()).output().unwrap();
     Said::of(made).expect(0);
@@ -85,7 +84,7 @@ fn an_image_is_deployed_and_swapped_where_there_is_nothing_but_a_bluegreen_toml(
     assert!(doctor.out.contains("function.zip"), "{}", doctor.out);
 }
 
-/// An image archive, an OCI layout as any tool writes it, of a service that tells this version.
+/// An image archive (OCI layout, as any tool writes it) of a service that reports this version.
 fn image(version: &str) -> Vec<u8> {
     let program = std::fs::read(program(version)).unwrap();
     let layer = tar(&[("shop".to_owned(), program)]);

@@ -1,4 +1,4 @@
-//! Least privilege, by what the function really calls on the local cloud: its policy allows all of that, and no more.
+//! Least privilege: the policy of the function allows exactly the calls that it makes on the local cloud.
 
 use crate::support::function::Function;
 use crate::support::policy::{allows, policy, texts};
@@ -6,7 +6,7 @@ use crate::support::{Cloud, project};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Lambda itself writes a function's log, with the function's role.
+/// Lambda itself writes the log of a function, with the role of the function.
 const BY_LAMBDA: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 
 #[test]
@@ -22,7 +22,7 @@ fn the_functions_policy_allows_what_it_calls_and_nothing_else() {
         let action = format!("{}:{}", call["service"].as_str().unwrap(), call["action"].as_str().unwrap());
         let allowed = statements.iter().any(|statement| allows(statement, &action, call));
         assert!(allowed, "nothing in its policy allows {call:#}\n{statements:#?}");
-        // Whoever makes a rule with tags is asked for both permissions:
+        // To create a rule with tags requires both permissions:
         // <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/tagging-resources-during-creation.html>.
         if action == "elasticloadbalancing:CreateRule" {
             called.insert("elasticloadbalancing:AddTags".to_owned());

@@ -1,6 +1,6 @@
-//! The roles of a pipeline, by what the command really calls on the local cloud when it releases a version: their policies
-//! allow all of that. (What CloudFormation calls in a role's name, `schema` compares with AWS's schemas, and what the roles
-//! must not do, `pipeline`.)
+//! The roles of a pipeline: their policies allow the calls that the command makes on the local cloud to release a
+//! version. (`schema` compares the calls of CloudFormation with the schemas of AWS; `pipeline` checks what the roles
+//! must not do.)
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::policy::{like, policy, texts};
 use crate::support::{Cloud, project};
 use serde_json::Value;
 
-/// What the roles allow and a release that goes well does not call: each with the reason.
+/// The permissions of the roles that a successful release does not use, each with the reason.
 const RARE: [(&str, &str); 14] = [
     ("cloudformation:DescribeStackResource", "a service that is followed before its events tell what it is called"),
     ("cloudformation:DescribeEvents", "why a change set was refused"),
@@ -21,8 +21,8 @@ const RARE: [(&str, &str); 14] = [
     ("logs:PutRetentionPolicy", "CloudFormation's"),
     ("s3:GetObjectVersion", "CloudFormation's, of a template in the bucket"),
     ("cloudformation:GetTemplate", "what a status compares with"),
-    ("cloudformation:CancelUpdateStack", "an update that will not succeed is cancelled where somebody says so"),
-    ("cloudformation:ContinueUpdateRollback", "a rollback that got stuck goes on"),
+    ("cloudformation:CancelUpdateStack", "cancels an update that cannot succeed, after a confirmation"),
+    ("cloudformation:ContinueUpdateRollback", "continues a rollback that is stuck"),
     ("cloudformation:ListStackResources", "what holds a stuck rollback"),
     ("cloudformation:DeleteChangeSet", "a change set that is refused is thrown away"),
 ];
@@ -34,21 +34,21 @@ fn the_policies_of_a_pipeline_allow_what_a_release_calls() {
     let config = tempfile::NamedTempFile::new().unwrap();
     let settings = std::fs::read_to_string(faulty.join("bluegreen.toml")).unwrap();
     let provider = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
-    // Too much for a call, so that the template goes through the bucket.
+    // Too large for a call, so that the template goes through the bucket.
     let variable = |number: usize| format!("LONG_{number} = \"{}\"\n", "x".repeat(500));
     let variables: String = (0..60).map(variable).collect();
     let ci = format!("[ci]\ngithub = \"example/shop\"\nprovider = \"{provider}\"\n[environment]\n{variables}");
     std::fs::write(config.path(), format!("{settings}\n{ci}")).unwrap();
     let config = config.path().to_str().unwrap();
     let run = |arguments: &[&str]| cloud.run_in(&faulty, &[&["--config", config], arguments].concat());
-    // Who may do more than before is a person's word.
+    // Wider permissions need a confirmation.
     run(&["deploy", "--yes"]).expect(0);
     let function = Function::of(&cloud);
     for output in ["PipelineDeployRoleArn", "PipelineCutoverRoleArn"] {
         assert!(function.outputs[output].contains(":role/"), "{:?}", function.outputs);
     }
 
-    // As the workflow does, with a version that comes up and fails once it has users, and one that does not come up.
+    // As in the workflow, with a version that starts and fails when it has users, and one that does not start.
     let begin = function.last_call();
     run(&["diff", "--version", "4"]).expect(0);
     run(&["deploy", "--version", "4"]).expect(0);
@@ -75,12 +75,12 @@ fn the_policies_of_a_pipeline_allow_what_a_release_calls() {
     check(&policy(&cloud, &function, "PipelineCutoverRole"), &between(deployed, cut_over), 6);
 }
 
-/// Everything that was called is allowed, and everything that is allowed was called, or rarely is.
+/// Checks that every call is allowed, and that every permission was used or is listed as rare.
 fn check(statements: &[Value], calls: &[&Value], at_least: usize) {
     let (mut called, mut forbidden) = (BTreeSet::new(), Vec::new());
     for call in calls {
         let action = format!("{}:{}", call["service"].as_str().unwrap(), call["action"].as_str().unwrap());
-        // What this test itself asks, and what everybody may ask.
+        // Calls of this test, and calls that need no permission.
         if action.starts_with("iam:") || action == "sts:GetCallerIdentity" {
             continue;
         }
@@ -100,15 +100,15 @@ fn check(statements: &[Value], calls: &[&Value], at_least: usize) {
     assert!(unused.is_empty(), "allowed, and never called: {unused:?}; called: {called:?}");
 }
 
-/// Whether a statement allows an action on everything that the call names by its ARN. Clients name most things by their
-/// names alone, which say nothing of the account.
+/// Whether a statement allows an action on every resource that the call names by ARN. Clients use only names for most
+/// resources, and names do not contain the account.
 fn allows(statement: &Value, action: &str, call: &Value) -> bool {
     let service = action.split(':').next().unwrap();
     let arns = texts(&call["resources"]).into_iter().filter(|arn| arn.starts_with(&format!("arn:aws:{service}:")));
     let patterns = texts(&statement["Resource"]);
-    // Whoever a call is made as has a prefix of its own.
+    // Each caller identity has a separate prefix.
     let own = |pattern: &str| pattern.replace("${aws:userid}", "*");
-    // A change set's ARN has its stack's permissions.
+    // The ARN of a change set has the permissions of its stack.
     let of_stack = |arn: &str| action.starts_with("cloudformation:") && arn.contains(":changeSet/");
     texts(&statement["Action"]).contains(&action)
         && arns.into_iter().all(|arn| of_stack(arn) || patterns.iter().any(|pattern| like(arn, &own(pattern))))

@@ -1,4 +1,4 @@
-//! Rehearsals as a person runs them: releases on a local cloud of their own, that go well and that fail in every way.
+//! Rehearsals as a user runs them: releases on a separate local cloud that succeed, and that fail in every way.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::support::{BLUEGREEN, Cloud, Said, project};
 use serde_json::Value;
 
-/// A short cutover is enough to see how it ends.
+/// Options for a short cutover, which is enough to see the outcome.
 const CUTOVER: [&str; 5] = ["--", "--probes", "40", "--interval", "50ms"];
 
-/// Runs a rehearsal in the folder of the service that fails on purpose; its good version is released onto itself unless
-/// the arguments say otherwise.
+/// Runs a rehearsal in the folder of the faulty service. Without other arguments, it releases the good version over
+/// itself.
 fn rehearse(global: &[&str], arguments: &[&str]) -> Said {
     rehearse_in(&project().join("local/faulty"), global, arguments)
 }
@@ -20,13 +20,13 @@ fn rehearse(global: &[&str], arguments: &[&str]) -> Said {
 fn rehearse_in(folder: &Path, global: &[&str], arguments: &[&str]) -> Said {
     let mut command = Command::new(BLUEGREEN);
     command.args(global).arg("rehearse").args(arguments).args(CUTOVER).current_dir(folder);
-    // Whatever points at a cloud elsewhere must not matter, nor that nobody has logged in to a registry.
+    // Variables that point at another cloud, and a missing registry login, must not matter.
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_PROFILE", "nobody");
     command.env("DOCKER_CONFIG", "/nowhere");
     Said::of(command.output().unwrap())
 }
 
-/// The document of a rehearsal with a fault, which must end so.
+/// The document of a rehearsal with a fault, which must have this outcome.
 #[track_caller]
 fn with_fault(fault: &[&str], code: i32) -> Value {
     let said = rehearse(&["--json"], &[&["--fault"], fault].concat()).expect(code);
@@ -35,7 +35,7 @@ fn with_fault(fault: &[&str], code: i32) -> Value {
     document
 }
 
-/// A fault from the swap on: users saw it, a probe noticed, and the rollback ended it.
+/// A fault from the swap on: users saw it, a probe detected it, and the rollback ended it.
 #[track_caller]
 fn was_saved(document: &Value, failure: &str) {
     was_noticed(document);
@@ -51,7 +51,7 @@ fn was_saved(document: &Value, failure: &str) {
     assert!(document["users"]["exposed_ms"].as_u64().unwrap() < 10_000, "{document:#}");
 }
 
-/// A fault from the swap on that a probe noticed, and the rollback ended.
+/// A fault from the swap on that a probe detected and the rollback ended.
 #[track_caller]
 fn was_noticed(document: &Value) {
     assert_eq!(document["ending"], "rolled_back", "{document:#}");
@@ -92,7 +92,7 @@ fn a_version_that_answers_late_is_taken_back() {
 #[test]
 fn a_version_that_crashes_is_taken_back() {
     let document = with_fault(&["crash"], 4);
-    // The request that ends the task can be a probe's: then the users are back before any of them sees it.
+    // The request that ends the task can be a probe: then users are back before they see a failure.
     was_noticed(&document);
     assert_eq!(document["tasks"][0]["exit_code"], 134, "{document:#}");
 }
@@ -108,7 +108,7 @@ fn a_version_that_is_out_of_memory_is_taken_back() {
 
 #[test]
 fn a_version_that_is_never_healthy_is_not_even_deployed() {
-    // Nobody needs half a minute to start.
+    // No start needs half a minute.
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("bluegreen.toml");
     let own = std::fs::read_to_string(project().join("local/faulty/bluegreen.toml")).unwrap();
@@ -153,7 +153,7 @@ fn what_cannot_be_rehearsed_is_refused_before_anything_is_started() {
 
 #[test]
 fn an_image_of_a_registry_is_released_onto_itself() {
-    // A local cloud is a registry too.
+    // A local cloud also has a registry.
     let cloud = Cloud::start([90, 91]);
     cloud.run_in(&project().join("local/faulty"), &["deploy"]).expect(0);
     let status = cloud.run_in(&project().join("local/faulty"), &["--json", "status"]).expect(0).json();
@@ -168,7 +168,7 @@ fn an_image_of_a_registry_is_released_onto_itself() {
     assert_eq!(healthy_tasks.len(), 2, "the other local cloud went on: {healthy_tasks:?}");
 }
 
-/// The processes that a rehearsal's local cloud has started, and itself, as its state tells.
+/// The local cloud of a rehearsal and the processes that it started, from its state files.
 fn processes(owner: u32) -> Vec<i64> {
     let wanted = format!("--owner-pid\0{owner}\0");
     let arguments = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -207,7 +207,7 @@ fn a_rehearsal_that_is_interrupted_in_the_middle_leaves_nothing() {
     let said: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said:#?}");
     assert!(said.iter().any(|line| line.starts_with("interrupted")), "{said:#?}");
-    // It has ended its local cloud before it ended itself.
+    // The rehearsal stopped its local cloud before it ended.
     let left: Vec<i64> = pids.into_iter().filter(|pid| is_alive(*pid)).collect();
     assert!(left.is_empty(), "{left:?} still run");
 }

@@ -1,5 +1,5 @@
-//! A release is image and configuration: whatever is deployed, cut over, rolled back, edited or updated by hand, in
-//! whatever order, an environment changes by a deployment to it alone, and users by a cutover alone.
+//! A release is image and configuration. In any order of deployments, cutovers, rollbacks, edits, and manual updates,
+//! only a deployment to an environment changes it, and only a cutover moves users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const COLORS: [&str; 2] = ["blue", "green"];
 
-/// What an environment runs, as AWS tells it.
+/// What an environment runs, according to AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Runs {
     task_definition: String,
@@ -18,14 +18,14 @@ struct Runs {
     tasks: BTreeSet<String>,
 }
 
-/// The stack as CloudFormation tells it: template and parameters.
+/// The template and the parameters of the stack in CloudFormation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Deployed {
     template: String,
     parameters: BTreeMap<String, String>,
 }
 
-/// A stack of the faulty service on a local cloud, with settings that are edited.
+/// A stack of the faulty service on a local cloud, with settings that the test edits.
 struct Service<'a> {
     cloud: &'a Cloud,
     folder: tempfile::TempDir,
@@ -128,10 +128,10 @@ fn other(color: &str) -> &'static str {
     if color == "blue" { "green" } else { "blue" }
 }
 
-/// A story with cutovers, rollbacks, releases that fail, edited settings and updates by hand.
+/// A random sequence of cutovers, rollbacks, failed releases, edited settings, and manual updates.
 const SEED: u64 = 50;
 
-/// A small generator of numbers: the same seed gives the same story.
+/// A small random number generator: the same seed gives the same sequence.
 struct Dice(u64);
 
 impl Dice {
@@ -173,7 +173,7 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
                 assert!(said.err.contains("template and the parameters from before"), "{}", said.err);
                 released += 1;
                 assert_eq!(service.deployed(), deployed, "G3: rolled back is not what was before");
-                // In a new revision, maybe: CloudFormation had deleted the one from before.
+                // Possibly in a new revision, because CloudFormation had deleted the previous one.
                 assert_eq!(service.runs(idle).environment, of(&before, idle).environment);
                 assert_eq!(service.runs(&prod), of(&before, &prod));
                 assert_eq!(service.prod(), prod);
@@ -199,7 +199,7 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
                 assert_eq!(service.prod(), prod);
             }
             _ => {
-                // Anybody's updates in the console: another label for the idle environment, and the one from before.
+                // Manual updates in the console: another label for the idle environment, and the previous one.
                 let label = if idle == "blue" { "BlueVersion" } else { "GreenVersion" };
                 for value in [&format!("by-hand-{step}"), &deployed.parameters[label]] {
                     cloud.set_parameter("bluegreen", label, value);

@@ -1,4 +1,4 @@
-//! The report of a cutover that really happened, on the local cloud.
+//! The report of a real cutover on the local cloud.
 
 use crate::support::{Cloud, project};
 

@@ -1,5 +1,5 @@
-//! What the function makes of its events, on the local cloud: two at once, the same one twice, and bad ones. The journal
-//! of its calls proves what was written.
+//! How the function handles events, on the local cloud: two at once, the same event twice, and invalid events. The
+//! journal of its calls shows the writes.
 
 use crate::support::function::Function;
 use crate::support::{Cloud, project};
@@ -10,7 +10,7 @@ fn is_write(call: &Value) -> bool {
     !["Describe", "Get", "List"].iter().any(|read| action.starts_with(read))
 }
 
-/// The writes among the function's calls, without the records of runs that were refused.
+/// The writes of the function, without the records of refused runs.
 fn writes_after(function: &Function<'_>, number: u64) -> Vec<Value> {
     let record = |call: &Value| {
         call["resources"].as_array().unwrap().iter().all(|arn| arn.as_str().unwrap().contains("/cutover/runs/"))

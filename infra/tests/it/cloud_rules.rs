@@ -1,5 +1,5 @@
-//! The rules that carry traffic, on the local cloud: one that somebody deletes is seen, and made again from the record of
-//! cutovers; those of others on the same listeners stay as they are.
+//! The rules that route traffic, on the local cloud: a deleted rule is detected and created again from the records of
+//! cutovers; other rules on the same listeners do not change.
 
 use crate::support::function::{Function, eventually};
 use crate::support::{Cloud, Said, get, project};
@@ -31,13 +31,13 @@ impl<'a> Rules<'a> {
         self.run(&["cutover", "--probes", "20", "--interval", "20ms", "--settle", "100ms"]).expect(0);
     }
 
-    /// The rule of a listener that carries traffic.
+    /// The rule of a listener that routes traffic.
     fn carrying(&self, listener: &str) -> String {
         let of_traffic = |(rule, priority): (String, String)| (priority == "50000").then_some(rule);
         self.of(listener).into_iter().find_map(of_traffic).unwrap()
     }
 
-    /// The rules of a listener but its default: ARN and priority.
+    /// The rules of a listener except the default: ARN and priority.
     fn of(&self, listener: &str) -> Vec<(String, String)> {
         let rules = self.balancers.describe_rules().listener_arn(&self.function.outputs[listener]).send();
         let rules = self.runtime.block_on(rules).unwrap().rules.unwrap();
@@ -56,7 +56,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Waits until prod answers so: a load balancer follows its rules by and by.
+/// Waits until prod gives this answer, because a load balancer follows its rules with a delay.
 #[track_caller]
 fn until(cloud: &Cloud, path: &str, status: u16) {
     eventually(&format!("{path} answers {status}"), || (get(&cloud.address(0), path).status == status).then_some(()));
@@ -77,7 +77,7 @@ fn a_rule_that_is_deleted_by_hand_is_seen_and_made_again_where_it_was() {
         assert!(checks.out.contains("bluegreen reconcile"), "{}", checks.out);
         if name == "prod" {
             until(&cloud, "/", 503);
-            // Nothing but a reconcile knows where it was.
+            // Only a reconcile knows its previous target.
             let refused = rules.run(&["cutover"]);
             assert_eq!(refused.code, 3, "{}", refused.err);
         }

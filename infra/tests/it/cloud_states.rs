@@ -1,5 +1,4 @@
-//! Stacks in awkward states on the local cloud, deployments and cutovers that wait for each other, and a log that is
-//! followed.
+//! Stacks in unusual states on the local cloud, deployments and cutovers that wait for each other, and `logs --follow`.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -24,20 +23,20 @@ fn a_stack_that_was_never_made_is_removed_or_taken_over_and_made() {
         let described = runtime.block_on(described).unwrap();
         described.stacks()[0].stack_status().unwrap().as_str().to_owned()
     };
-    // A resource that cannot be made.
+    // A resource that cannot be created.
     let listener = "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/app/none/1/2";
     let properties = json!({ "ListenerArn": listener, "Priority": 1, "Conditions": [], "Actions": [] });
     let kind = "AWS::ElasticLoadBalancingV2::ListenerRule";
     let wrong = json!({ "Type": kind, "Properties": properties });
     let broken = json!({ "Description": stack::DESCRIPTION, "Resources": { "Wrong": wrong } }).to_string();
     runtime.block_on(client.create_stack().stack_name("bluegreen").template_body(&broken).send()).unwrap();
-    eventually("the creation is taken back", || (status() == "ROLLBACK_COMPLETE").then_some(()));
+    eventually("the creation is rolled back", || (status() == "ROLLBACK_COMPLETE").then_some(()));
     let made = cloud.run_in(&faulty(), &["deploy"]).expect(0);
     assert!(made.err.contains("ROLLBACK_COMPLETE") && made.err.contains("Wrong"), "{}", made.err);
     assert_eq!(status(), "UPDATE_COMPLETE");
     cloud.run_in(&faulty(), &["destroy", "--confirm", "bluegreen"]).expect(0);
 
-    // A change set that nobody has executed.
+    // A change set that was not executed.
     let whole = json!({ "Resources": { "Topic": { "Type": "AWS::SNS::Topic" } } }).to_string();
     let review = client.create_change_set().stack_name("bluegreen").change_set_name("bluegreen-interrupted");
     let review = review.change_set_type(ChangeSetType::Create).template_body(&whole).send();
@@ -84,7 +83,7 @@ fn deployments_and_cutovers_refuse_or_wait_for_each_other_and_a_log_is_followed(
     assert!(deployment.wait().unwrap().success());
     function.clear_faults();
 
-    // The new task on blue has written into the log that is followed.
+    // The new task on blue has written to the followed log.
     run(&["deploy", "--version", "4"]).expect(0);
     let lines = BufReader::new(followed.stdout.take().unwrap()).lines().map_while(Result::ok);
     let line = { lines }.find(|line| line.contains("version 4 listens")).unwrap();
@@ -97,25 +96,25 @@ fn deployments_and_cutovers_refuse_or_wait_for_each_other_and_a_log_is_followed(
 fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dead() {
     let cloud = Cloud::start([90, 91]);
     cloud.run_in(&faulty(), &["deploy"]).expect(0);
-    // It learns nothing of the update that goes on.
+    // It cannot see the update in progress.
     let hold = ["fault", "add", "hold", "--caller", "client", "--action", "DescribeStackEvents", "--skip", "1"];
     cloud.local(&hold).expect(0);
     let arguments = ["deploy", "--version", "4"];
     let mut killed = cloud.command(&arguments).current_dir(faulty()).stderr(Stdio::null()).spawn().unwrap();
     let function = Function::of(&cloud);
     let later = |lock: &serde_json::Value| lock["life_ms"] == 30 * 60 * 1000 && lock["released"] == false;
-    eventually("the update goes on", || function.lease().filter(later));
+    eventually("the update continues", || function.lease().filter(later));
     eventually("the update is executed", || {
         let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();
         let executed = calls.as_array().unwrap().iter().filter(|call| call["action"] == "ExecuteChangeSet").count();
-        // The stack itself was made by two.
+        // The stack was created with two calls.
         (executed > 2).then_some(())
     });
     killed.kill().unwrap();
     killed.wait().unwrap();
     cloud.local(&["fault", "clear"]).expect(0);
 
-    // The function knows nothing of CloudFormation, so it refuses; the command sees that nobody renews the lock.
+    // The function does not query CloudFormation, so it refuses; the command sees that the lease is not renewed.
     let refused = function.invoke(&json!({ "op": "cutover" }));
     assert_eq!(refused["outcome"], "refused", "{refused:#}");
     let again = cloud.run_in(&faulty(), &arguments).expect(0);
@@ -123,7 +122,7 @@ fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dea
     assert_eq!(function.lease().unwrap()["released"], true);
 }
 
-/// A deployment that has the lock and waits for CloudFormation's answer to its change set, until all faults are cleared.
+/// A deployment that holds the lease and waits for the response to its change set, until all faults are cleared.
 fn deployment_that_waits(cloud: &Cloud, function: &Function<'_>, version: &str) -> Child {
     cloud.local(&["fault", "add", "hold", "--caller", "client", "--action", "CreateChangeSet"]).expect(0);
     let mut deployment = cloud.command(&["deploy", "--version", version]);
@@ -151,7 +150,7 @@ fn the_lock_of_a_killed_deployment_is_taken_over_at_once_on_the_same_machine_and
     assert_eq!(function.lease().unwrap()["released"], true);
     assert_ne!(function.lease().unwrap()["writer"], before["writer"]);
 
-    // One that lives.
+    // A holder that is alive.
     let said = run(&["unlock", "--yes"]).expect(0);
     assert!(said.out.contains("it is free"), "{}", said.out);
     let mut alive = deployment_that_waits(&cloud, &function, "1");
@@ -167,7 +166,7 @@ fn the_lock_of_a_killed_deployment_is_taken_over_at_once_on_the_same_machine_and
     cloud.local(&["fault", "clear"]).expect(0);
     assert!(!alive.wait().unwrap().success(), "it has lost its lock");
 
-    // One that nobody understands.
+    // An unreadable lease.
     function.write_lease(b"{".to_vec());
     let status = run(&["status"]).expect(0);
     assert!(status.out.contains("cutover/lock.json") && status.out.contains("bluegreen unlock"), "{}", status.out);
@@ -182,7 +181,7 @@ fn a_bucket_is_not_written_to_once_it_is_emptied() {
     let cloud = Cloud::start([90, 91]);
     let faulty = project().join("local/faulty");
     cloud.run_in(&faulty, &["deploy"]).expect(0);
-    // Longer than a renewal of the lease takes.
+    // Longer than the renewal interval of the lease.
     cloud.local(&["fault", "add", "delay", "--caller", "client", "--action", "DeleteStack", "--ms", "7000"]).expect(0);
     cloud.run_in(&faulty, &["destroy", "--confirm", "bluegreen"]).expect(0);
     let calls = cloud.local(&["calls", "--json", "--caller", "client"]).expect(0).json();

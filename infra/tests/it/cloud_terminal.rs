@@ -1,5 +1,5 @@
-//! A person at a terminal on the local cloud: what is on the screen during a release and after it; and Ctrl-C during a
-//! deployment, the question that follows, and what either answer leaves behind.
+//! The terminal output on the local cloud: the screen during and after a release; and Ctrl-C during a deployment, the
+//! question that follows, and the result of each answer.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const CTRL_C: &str = "\x03";
 
-/// Frames of the sign of life.
+/// The frames of the progress indicator.
 const SPINNER: &str = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
 
 fn faulty() -> PathBuf {
@@ -22,20 +22,20 @@ fn environment(cloud: &Cloud, color: usize) -> Value {
     cloud.run_in(&faulty(), &["--json", "status"]).expect(0).json()["environments"][color].clone()
 }
 
-/// The release of a version, at the narrowest terminal that people have and at a wide one.
+/// The release of a version, on a narrow terminal and on a wide one.
 #[test]
 fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
     let cloud = Cloud::start([80, 81]);
     cloud.run(&["deploy"]).expect(0);
     for (columns, idle, prod) in [(80, "blue", "green"), (200, "green", "blue")] {
         let terminal = Terminal::new(columns, 50);
-        // Tasks take their time until they are healthy.
+        // Tasks need time to become healthy.
         let service = format!("{}Service", if idle == "blue" { "Blue" } else { "Green" });
         cloud.local(&["fault", "task", "unhealthy", "--of", &service]).expect(0);
         let deployment = typed(&terminal, &cloud, &["deploy", "--version", "2"]);
         let rollout = format!("  {idle:<7}0 of 2 wanted tasks run, ");
         until(&terminal, "tasks are waited for", |line| line.contains(&format!(" wait for {idle}  ")));
-        until(&terminal, "what runs is told", |line| line.starts_with(&rollout));
+        until(&terminal, "the screen shows what runs", |line| line.starts_with(&rollout));
         cloud.local(&["fault", "clear"]).expect(0);
         assert_eq!(deployment.end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
@@ -63,7 +63,7 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
     }
 }
 
-/// The screen after a command has ended: no line was too long for it, and nothing moves any more.
+/// The screen after a command has ended: no line was too long, and nothing changes any more.
 #[track_caller]
 fn settled(terminal: &Terminal) -> Vec<String> {
     let screen = terminal.screen();
@@ -72,13 +72,13 @@ fn settled(terminal: &Terminal) -> Vec<String> {
     screen
 }
 
-/// Starts `bluegreen` as if somebody had typed it.
+/// Starts `bluegreen` as if typed by a user.
 fn typed(terminal: &Terminal, cloud: &Cloud, arguments: &[&str]) -> Running {
     terminal.write(&format!("\x1b[2m$\x1b[0m \x1b[1mbluegreen {}\x1b[0m\r\n", arguments.join(" ")));
     terminal.run(&cloud.command(arguments))
 }
 
-/// Waits until a line of the screen is as wanted; the screen then.
+/// Waits until a line of the screen matches; returns the screen.
 #[track_caller]
 fn until(terminal: &Terminal, what: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     eventually(what, || {
@@ -93,28 +93,28 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     let run = |arguments: &[&str]| cloud.run_in(&faulty(), arguments);
     run(&["deploy"]).expect(0);
 
-    // Events come late, so CloudFormation seems to take its time. Somebody detaches.
+    // Events arrive late, so the update seems slow. The user detaches.
     let (code, shown) = interrupted(&cloud, "4", "d\n");
     assert_eq!(code, 130, "{shown}");
     assert!(shown.contains("run the same command again"), "{shown}");
     run(&["deploy", "--version", "4"]).expect(0);
     assert_eq!(environment(&cloud, 0)["version"], "4");
 
-    // Somebody cancels, too late for CloudFormation, which was done: what was there before is there again.
+    // The user cancels after CloudFormation has finished: the previous state is restored.
     let (code, shown) = interrupted(&cloud, "1", "c\n");
     assert_eq!(code, 4, "{shown}");
     assert!(shown.contains("the deployment was rolled back"), "{shown}");
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"4".into(), &Value::Null), "{blue}");
 
-    // Twice: whoever does that wants to be gone.
+    // Ctrl-C twice detaches at once.
     let (code, shown) = interrupted(&cloud, "1", CTRL_C);
     assert_eq!(code, 130, "{shown}");
     run(&["deploy", "--version", "1"]).expect(0);
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"1".into(), &Value::Null), "{blue}");
 
-    // While an environment is waited for that will not come up: taken back, or left as it is.
+    // During the wait for an environment that cannot start: roll back, or leave it.
     let asked_while_waiting = |answer: &str| {
         let terminal = Terminal::new(80, 24);
         let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
@@ -137,7 +137,7 @@ fn on(terminal: &Terminal, cloud: &Cloud, arguments: &[&str]) -> Running {
     terminal.run(cloud.command(arguments).current_dir(faulty()))
 }
 
-/// Deploys a version, presses Ctrl-C while its update seems to go on, and answers the question.
+/// Deploys a version, presses Ctrl-C while the update seems to continue, and answers the question.
 fn interrupted(cloud: &Cloud, version: &str, answer: &str) -> (i32, String) {
     let late = ["fault", "add", "delay", "--caller", "client", "--action", "DescribeStackEvents", "--skip", "1"];
     cloud.local(&[&late[..], &["--ms", "4000"]].concat()).expect(0);

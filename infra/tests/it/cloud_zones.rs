@@ -1,5 +1,5 @@
-//! The zones of a stack, on the local cloud: chosen from what EC2 says, and read from the subnets of a stack that was made
-//! without them.
+//! The zones of a stack, on the local cloud: selected from the zones of EC2, or read from the subnets of an existing
+//! stack without the setting.
 
 use crate::support::Cloud;
 use crate::support::function::eventually;

@@ -1,4 +1,4 @@
-//! What the documentation says is true of the program: its commands are understood, its links lead somewhere.
+//! The documentation matches the program: its commands are valid, and its links have targets.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use infra::cli::Cli;
 
 const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
 
-/// The words of a command, after variables that are set for it and up to what the shell does with its output.
+/// The words of a command, without variables before it and redirections after it.
 fn words(command: &str) -> Vec<String> {
     let command = command.split(['|', '>', '&', ';']).next().unwrap();
     let set = |word: &&str| {
@@ -19,13 +19,14 @@ fn words(command: &str) -> Vec<String> {
     command.split_whitespace().skip_while(set).map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()
 }
 
-/// The command line takes these words, required and conflicting arguments included. A variable of the shell stands for a word.
+/// Checks that the command line accepts these words, including required and conflicting arguments. A shell variable
+/// stands for a word.
 fn understood(file: &Path, command: &str, words: &[String]) {
     let words = words.iter().map(|word| if word.starts_with('$') { "1" } else { word });
     match Cli::try_parse_from(words) {
         Ok(_) => {}
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {}
-        // A file's name alone.
+        // Only the name of a file.
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {}
         Err(error) => panic!("{}: {command}\n{error}", file.display()),
     }
@@ -85,7 +86,7 @@ fn every_command_of_the_workflows_is_understood_by_the_command_line() {
     assert!(checked >= 5, "only {checked} commands were found");
 }
 
-/// A YAML file as JSON; `None` only if `BLUEGREEN_NO_PYTHON` says that the Python tools are not to be used.
+/// A YAML file as JSON; `None` only if `BLUEGREEN_NO_PYTHON` disables the Python tools.
 fn yaml(file: &Path) -> Option<serde_json::Value> {
     let python = project().join(".venv/bin/python");
     let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout, default=str)";
@@ -104,10 +105,10 @@ fn the_release_workflow_deploys_then_waits_for_an_environment_then_cuts_over_and
     let ci = stack::Settings::default().ci;
     let environments = [&ci.deploy_environments, &ci.cutover_environments].map(|names| names[0].to_string());
     let jobs = ["deploy", "cutover"].map(|name| &workflow["jobs"][name]);
-    // Each in an environment that its role trusts, the second with its own approval.
+    // Each in an environment that its role trusts; the second needs a separate approval.
     assert_eq!(jobs.map(|job| job["environment"].as_str().unwrap().to_owned()), environments);
     assert_eq!((&jobs[0]["needs"], &jobs[1]["needs"]), (&"build".into(), &"deploy".into()));
-    // What compiles gets no token.
+    // The job that compiles gets no token.
     let build = &workflow["jobs"]["build"];
     assert_eq!(build["permissions"], serde_json::json!({ "contents": "read" }));
     assert!(build.to_string().contains("make build") && !build.to_string().contains("role-to-assume"));
@@ -146,7 +147,7 @@ fn the_release_workflow_deploys_then_waits_for_an_environment_then_cuts_over_and
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
     assert!(scripts[1].contains("RUN=$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT"));
-    // Of every run by its id: the latest one may be somebody else's.
+    // Every run is selected by id, because the latest run can be another one.
     let reports = scripts[1].lines().filter(|line| line.contains("bluegreen report"));
     assert!(reports.clone().count() > 1 && reports.into_iter().all(|line| line.contains("RUN")), "{}", scripts[1]);
     let report = jobs[1]["steps"].as_array().unwrap().iter().filter(|step| step["if"] == "always()").count();
@@ -184,7 +185,7 @@ fn every_make_command_of_the_documentation_comes_to_something() {
             if words.first().is_none_or(|word| word != "make") {
                 continue;
             }
-            // What it would run, without running it. Whoever runs this test may be make.
+            // A dry run. Without MAKEFLAGS, because make can run this test.
             let mut make = Command::new("make");
             make.arg("--dry-run").args(&words[1..]).current_dir(project()).env_remove("MAKEFLAGS");
             let said = make.output().unwrap();

@@ -1,5 +1,5 @@
-//! The deployment engine against an AWS that is constructed: what it tells while CloudFormation waits, what it does when
-//! that cannot end well, and what it makes of an AWS that is slow, gone, or no longer believes it.
+//! The deployment engine with a fake AWS: what it reports while CloudFormation waits, how it handles a rollout that
+//! cannot succeed, and an AWS that is slow, unreachable, or rejects its credentials.
 
 mod change_sets;
 mod fake_aws;
@@ -15,10 +15,10 @@ use infra::error::{Kind, Result};
 use model::Color;
 use world::{Aws, Heard, NEW_IMAGE, Refusal, World};
 
-/// Longer than anything here takes.
+/// Longer than any operation here.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A world in which an update has just begun.
+/// A world in which an update has just started.
 fn updating() -> World {
     World { status: "UPDATE_IN_PROGRESS".to_owned(), service_image: "blue:2".to_owned(), ..World::default() }
 }
@@ -28,7 +28,7 @@ const UPDATE_ENDS: (&str, &str, &str) = ("bluegreen", "UPDATE_COMPLETE", "");
 const TAKEN_BACK: [(&str, &str, &str); 2] =
     [("bluegreen", "UPDATE_ROLLBACK_IN_PROGRESS", ""), ("bluegreen", "UPDATE_ROLLBACK_COMPLETE", "")];
 
-/// Follows an update of blue that begins with these events.
+/// Follows an update of blue that starts with these events.
 async fn follow(
     aws: &Aws,
     control: &Control,
@@ -79,7 +79,7 @@ async fn a_person_is_asked_before_an_update_is_taken_back() {
     let person = async {
         let why = control.asked().await;
         assert!(why.contains("exit code 3"), "{why}");
-        assert!(!aws.called("CancelUpdateStack"), "nobody has agreed yet");
+        assert!(!aws.called("CancelUpdateStack"), "the user has not confirmed yet");
         control.cancel();
     };
     let (result, ()) = tokio::join!(follow(&aws, &control, &heard, vec![UPDATE_BEGINS]), person);
@@ -169,7 +169,7 @@ async fn an_aws_that_throttles_or_hangs_up_is_asked_again_until_it_answers() {
     for refusal in [Refusal::Throttling, Refusal::Hangup] {
         let aws = Aws::of(updating());
         let (control, heard) = (Control::default(), Heard::default());
-        // More often than the SDK tries by itself.
+        // More than the attempts of the SDK.
         (aws.world().refusals, aws.world().refusal) = (8, refusal);
         follow(&aws, &control, &heard, vec![UPDATE_BEGINS, UPDATE_ENDS]).await.unwrap();
         let warned = |event: &Event| matches!(event, Event::Warning { text } if text.contains("does not answer"));

@@ -1,5 +1,5 @@
-//! The `bluegreen` command: against the local cloud, against an AWS that is constructed, in a terminal and in a browser; and
-//! the documents that speak of it.
+//! Tests of the `bluegreen` command with the local cloud, with a fake AWS, in a terminal, and in a browser; and of the
+//! documentation.
 
 // The functions around the tests are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

@@ -1,4 +1,4 @@
-//! The README says what the code says.
+//! The README matches the code.
 //!
 //! After a change of a setting: `UPDATE_README=1 cargo nextest run --workspace -E 'test(readme::)'`.
 
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use stack::Settings;
 
-/// Compares the part of the README between two marks with what it must be, or writes it.
+/// Compares the part of the README between two marks with the expected text, or writes it.
 fn check(mark: &str, expected: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The whole story on the local cloud: real commands, real processes, real HTTP, the real Lambda zip.
+//! A whole release on the local cloud: real commands, real processes, real HTTP, the real Lambda zip.
 
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ fn two_versions_are_deployed_swapped_and_destroyed_and_no_user_sees_a_failure() 
     let again = cloud.run(&["--json", "cutover", "--to", "blue"]).expect(0).json();
     assert_eq!(again["outcome"], "noop");
 
-    // Nothing in the template says who is prod: no update of the stack moves anybody.
+    // The template does not define which environment is prod: no update of the stack moves users.
     let user = User::of(prod.clone(), "/api");
     cloud.run(&["deploy", "--version", "2", "--color", "green"]).expect(0);
     cloud.run(&["deploy", "--version", "1", "--color", "blue", "--force", "--yes"]).expect(0);
@@ -78,7 +78,7 @@ fn two_versions_are_deployed_swapped_and_destroyed_and_no_user_sees_a_failure() 
     }
     assert_eq!(status["warnings"].as_array().map(Vec::len), Some(0), "{status}");
     let runs = cloud.run(&["--json", "history"]).expect(0).json();
-    // The first release, and three that were asked for.
+    // The first release, and three requested releases.
     assert_eq!(runs.as_array().map(Vec::len), Some(4), "{runs}");
 
     let unasked = cloud.run(&["destroy", "--yes"]).expect(3);
@@ -112,14 +112,14 @@ fn versions_that_fail_are_taken_back_with_their_reasons() {
     assert!(seen.failures.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1"]);
 
-    // A version that fails once it has users: they see it until the first failed probe, and no longer.
+    // A version that fails when it has users: they see it only until the first failed probe.
     run(&["deploy", "--version", "4"]).expect(0);
     let taken_back = run(&["cutover"]).expect(4);
     assert!(taken_back.err.contains("bad status"), "{}", taken_back.err);
     assert_eq!(get(&prod, "/").version.as_deref(), Some("1"));
     let runs = run(&["--json", "history"]).expect(0).json();
     assert_eq!(runs[0]["outcome"], "rolled_back");
-    // There is nothing to go back from: that was done, and nobody is sent to the version that has just failed.
+    // There is nothing to roll back: the cutover has rolled back, and no user is sent to the version that failed.
     let again = run(&["rollback"]).expect(0);
     assert!(again.out.contains("the last cutover was taken back; nothing was written"), "{}", again.out);
     assert_eq!(get(&prod, "/").version.as_deref(), Some("1"));

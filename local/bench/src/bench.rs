@@ -1,4 +1,4 @@
-//! A run of the benchmark: where things are, how often each is measured, and what was found.
+//! A run of the benchmark: paths, number of measurements, and findings.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,37 +11,37 @@ use crate::process::Stopwatch;
 use crate::report::{Report, SCHEMA, Skipped};
 use crate::row::Row;
 
-/// How a run is to be.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How often quick things are measured; slow ones less often.
+    /// The number of rounds of fast measurements; slow measurements have fewer.
     pub rounds: usize,
-    /// How many cutovers there are under load.
+    /// The number of cutovers under load.
     pub cutovers: usize,
 }
 
-/// Where things are, and how often each is measured.
+/// The paths and options of the benchmark.
 #[derive(Clone, Debug)]
 pub struct Bench {
     project: PathBuf,
-    /// The folder of Cargo's artefacts.
+    /// The target folder of Cargo.
     target: PathBuf,
-    /// The folder of this program, and of those that are measured.
+    /// The folder of this program and of the measured programs.
     programs: PathBuf,
     /// This program.
     pub program: PathBuf,
     /// Measures whole processes.
     pub stopwatch: Stopwatch,
-    /// How the run is to be.
+    /// The options of the run.
     pub options: Options,
-    /// Whether the parts were named, so that even what takes long is wanted.
+    /// Whether the parts were selected by name, so that slow measurements run too.
     pub named: bool,
 }
 
 impl Bench {
-    /// In the project that the current folder is in, with the programs that are beside this one.
+    /// Uses the project of the current folder and the programs beside this program.
     pub fn here(options: Options, named: bool) -> Result<Self> {
-        let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
+        let here = std::env::current_dir().doing(|| "read the current folder".to_owned())?;
         let project = here.ancestors().find(|folder| folder.join("local/bench/Cargo.toml").is_file());
         let project = project.ok_or_else(|| {
             Error::usage(format!("{} is not inside the project", here.display())).hint("run it with make bench")
@@ -64,45 +64,45 @@ impl Bench {
         Ok(bench)
     }
 
-    /// The project's folder.
+    /// The folder of the project.
     pub fn project(&self) -> &Path {
         &self.project
     }
 
-    /// This package's folder, with what others are compared by.
+    /// The folder of this package, with the sources of the references.
     pub fn source(&self) -> PathBuf {
         self.project.join("local/bench")
     }
 
-    /// Where tools are installed and results are written.
+    /// The folder for installed tools and results.
     pub fn folder(&self) -> PathBuf {
         self.target.join("bench")
     }
 
-    /// A program of the workspace, as it is measured.
+    /// A measured program of the workspace.
     pub fn workspace_program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 
-    /// A file that `bluegreen build` makes below Cargo's folder.
+    /// A file that `bluegreen build` creates in the target folder of Cargo.
     pub fn artefact(&self, path: &str) -> Result<PathBuf> {
         let file = self.target.join(path);
         built(&file, "target/debug/bluegreen build")?;
         Ok(file)
     }
 
-    /// The name of Cargo's profile that the measured programs were built with.
+    /// The Cargo profile of the measured programs.
     pub fn profile(&self) -> String {
         let folder = self.programs.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         if folder == "debug" { "dev".to_owned() } else { folder }
     }
 
-    /// Says what goes on.
+    /// Prints progress.
     pub fn say(&self, what: &str) {
         eprintln!("  {what}");
     }
 
-    /// Measures these parts. What breaks is reported; the others are measured all the same.
+    /// Measures these parts. A part that fails is reported; the other parts still run.
     pub fn run(&self, parts: &[&Part]) -> Report {
         let began = Instant::now();
         let mut report = Report {
@@ -121,7 +121,7 @@ impl Bench {
             if let Err(error) = (part.measure)(self, &mut findings) {
                 let why = std::iter::once(error.message().to_owned()).chain(error.causes().iter().cloned());
                 let why = why.collect::<Vec<_>>().join("; ");
-                eprintln!("  broke: {why}");
+                eprintln!("  failed: {why}");
                 report.broken.push(Skipped { what: part.name.to_owned(), why });
             }
         }
@@ -130,7 +130,7 @@ impl Bench {
     }
 }
 
-/// What a part finds.
+/// The findings of a part.
 #[derive(Debug)]
 pub struct Findings<'a> {
     part: &'static str,
@@ -138,14 +138,14 @@ pub struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    /// Something was measured.
+    /// Adds a measurement.
     pub fn row(&mut self, row: Row) {
         let row = Row { part: self.part.to_owned(), ..row.judged() };
         eprintln!("  {}: {}", row.what, row.unit.show(row.ours.median));
         self.report.rows.push(row);
     }
 
-    /// Something was not.
+    /// Records a skipped measurement.
     pub fn skip(&mut self, what: &str, why: impl Into<String>) {
         let why = why.into();
         eprintln!("  skipped {what}: {why}");
@@ -157,5 +157,5 @@ fn built(file: &Path, by: &str) -> Result<()> {
     if file.is_file() {
         return Ok(());
     }
-    Err(Error::usage(format!("{} is not built", file.display())).hint(format!("build it: {by}, or make bench")))
+    Err(Error::usage(format!("{} is not built", file.display())).hint(format!("build it with {by}, or run make bench")))
 }

@@ -1,4 +1,4 @@
-//! A local cloud for a part alone: started for it, and ended with it.
+//! A separate local cloud of a part: started for the part, and stopped at its end.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::process::output;
 
-/// Longer than the deletion of a stack takes here.
+/// Longer than the deletion of a stack takes on a local cloud.
 const PATIENCE: Duration = Duration::from_mins(1);
 const LISTENERS: [u16; 2] = [80, 81];
 
@@ -27,23 +27,23 @@ pub struct LocalCloud {
     project: PathBuf,
     state: tempfile::TempDir,
     status: Value,
-    /// What a program's environment must have to use it; nothing for what it must not have.
+    /// The environment variables for its clients; `None` for those that must be unset.
     environment: Vec<(String, Option<String>)>,
 }
 
 impl LocalCloud {
-    /// Starts one.
+    /// Starts a local cloud.
     pub fn start(bench: &Bench) -> Result<Self> {
         bench.say("starting a local cloud ...");
         let mut cloud = Self {
             program: bench.workspace_program("local-cloud"),
             bluegreen: bench.workspace_program("bluegreen"),
             project: bench.project().to_path_buf(),
-            state: tempfile::tempdir().doing(|| "make a folder for the local cloud".to_owned())?,
+            state: tempfile::tempdir().doing(|| "create a folder for the local cloud".to_owned())?,
             status: Value::Null,
             environment: Vec::new(),
         };
-        // Whatever ends this program ends its local cloud too.
+        // The local cloud stops when this program ends, for any reason.
         let owner = std::process::id().to_string();
         let forwards = LISTENERS.map(|port| format!("0:{port}"));
         cloud.local(&[
@@ -58,7 +58,7 @@ impl LocalCloud {
             &forwards[1],
         ])?;
         let status = cloud.local(&["status", "--json"])?;
-        cloud.status = serde_json::from_str(&status).doing(|| "read the local cloud's status".to_owned())?;
+        cloud.status = serde_json::from_str(&status).doing(|| "read the status of the local cloud".to_owned())?;
         cloud.environment = environment(&cloud.local(&["env"])?);
         Ok(cloud)
     }
@@ -80,7 +80,7 @@ impl LocalCloud {
         command
     }
 
-    /// `bluegreen` on this cloud, in the project's folder.
+    /// `bluegreen` on this cloud, in the folder of the project.
     pub fn bluegreen(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.bluegreen);
         command.args(arguments).current_dir(&self.project);
@@ -92,21 +92,21 @@ impl LocalCloud {
         output(&mut self.bluegreen(arguments))
     }
 
-    /// `host:port` where users reach prod.
+    /// `host:port` of prod.
     pub fn prod(&self) -> Result<String> {
         let url = self.status["forwards"][0]["url"].as_str();
-        let url = url.ok_or_else(|| Error::failed("the local cloud does not tell where prod is"))?;
+        let url = url.ok_or_else(|| Error::failed("the status of the local cloud has no URL of prod"))?;
         Ok(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
     }
 
-    /// Where its AWS APIs and its registry answer.
+    /// The URL of its AWS APIs and its registry.
     pub fn endpoint(&self) -> &str {
         self.status["endpoint"].as_str().unwrap_or_default()
     }
 
     /// The AWS configuration of its clients.
     pub async fn sdk_config(&self) -> Result<SdkConfig> {
-        let shared = aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?;
+        let shared = aws::sdk_config().await.doing(|| "create AWS clients".to_owned())?;
         let region = self.status["region"].as_str().unwrap_or_default().to_owned();
         let credentials = Credentials::new("test", "test", None, None, "bench");
         Ok(shared
@@ -125,12 +125,12 @@ impl LocalCloud {
 
 impl Drop for LocalCloud {
     fn drop(&mut self) {
-        // It ends with this program, too.
+        // It also stops when this program ends.
         let _ = self.local(&["down"]);
     }
 }
 
-/// What `local-cloud env` prints for a shell.
+/// Parses the output of `local-cloud env`.
 fn environment(text: &str) -> Vec<(String, Option<String>)> {
     let mut environment = Vec::new();
     for line in text.lines() {
@@ -143,7 +143,7 @@ fn environment(text: &str) -> Vec<(String, Option<String>)> {
     environment
 }
 
-/// Deletes a stack with everything in it, and waits until it is gone.
+/// Deletes a stack with everything in it, and waits for the end.
 pub async fn delete(cloud: &Cloud, stack: &str) -> Result<()> {
     let what = || format!("delete stack {stack}");
     cloud.cloudformation.delete_stack().stack_name(stack).send().await.calling(what)?;
@@ -160,7 +160,7 @@ pub async fn delete(cloud: &Cloud, stack: &str) -> Result<()> {
     }
 }
 
-/// A runtime for the calls of a part.
+/// An asynchronous runtime for the calls of a part.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,22 +1,22 @@
-//! Statistics, all of them: what many measurements of one thing say. Must not know what was measured.
+//! Statistics of repeated measurements. Must not know what was measured.
 
 use serde::{Deserialize, Serialize};
 
-/// Several measurements of one thing, in the order in which they were made.
+/// Repeated measurements of one quantity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// The one in the middle; the mean of both where two are.
+    /// The median; the mean of the middle two if the number is even.
     pub median: f64,
-    /// The least.
+    /// The minimum.
     pub min: f64,
-    /// The most.
+    /// The maximum.
     pub max: f64,
-    /// All of them.
+    /// All measurements in their order.
     pub samples: Vec<f64>,
 }
 
 impl Figures {
-    /// Of these measurements; zeros where there are none.
+    /// Statistics of these measurements; zeros if there are none.
     pub fn of(samples: impl IntoIterator<Item = f64>) -> Self {
         let samples: Vec<f64> = samples.into_iter().collect();
         let sorted = sorted(&samples);
@@ -24,14 +24,14 @@ impl Figures {
         Self { median: median(&sorted), min, max, samples }
     }
 
-    /// Of one measurement.
+    /// Statistics of one measurement.
     pub fn once(sample: f64) -> Self {
         Self::of([sample])
     }
 }
 
-/// The percentile by the nearest-rank definition: the smallest of them that so many per cent are not above. Zero
-/// of none.
+/// The percentile by the nearest-rank definition: the smallest measurement that at least this share does not exceed.
+/// Zero if there are none.
 pub fn percentile(samples: &[f64], percent: usize) -> f64 {
     let sorted = sorted(samples);
     let rank = (sorted.len() * percent).div_ceil(100).max(1);

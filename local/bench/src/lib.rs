@@ -1,7 +1,7 @@
-//! The benchmark: measures what the project promises, on the local cloud, against what others do.
+//! The benchmark: measures the targets of the project on the local cloud and compares them with other tools.
 //!
-//! A part (`part`) measures one thing by turns with its reference and finds rows; a row is figures, a reference and
-//! targets. `role` has what runs in processes of its own meanwhile. `make bench` runs everything.
+//! A part (`part`) alternates between measurements of the project and of a reference, and returns rows. A row has
+//! figures, a reference, and targets. `role` contains helpers in separate processes. `make bench` runs everything.
 
 pub mod bench;
 pub mod cloud;

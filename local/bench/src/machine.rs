@@ -1,24 +1,24 @@
-//! The machine that it ran on, as a reader wants to know it.
+//! A description of the machine that ran the benchmark.
 
 use serde::{Deserialize, Serialize};
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's name.
+    /// The name of the processor.
     pub processor: String,
-    /// How many cores there are to use.
+    /// The number of available cores.
     pub cores: usize,
     /// Memory in bytes.
     pub memory: u64,
     /// The operating system.
     pub system: String,
-    /// Its kernel.
+    /// The kernel version.
     pub kernel: String,
 }
 
 impl Machine {
-    /// This one.
+    /// This machine.
     pub fn this() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let cpu = read("/proc/cpuinfo");
@@ -33,7 +33,7 @@ impl Machine {
         }
     }
 
-    /// In one line.
+    /// The description in one line.
     pub fn show(&self) -> String {
         let gib = self.memory.div_ceil(1 << 30);
         let Self { processor, cores, system, kernel, .. } = self;
@@ -41,7 +41,7 @@ impl Machine {
     }
 }
 
-/// The value of a field in a file of lines; `unknown` where it is not there.
+/// The value of a field in a file of lines; `unknown` if it is missing.
 fn field(text: &str, name: &str, separator: char) -> String {
     let value = text.lines().filter_map(|line| line.split_once(separator)).find(|(key, _)| key.trim() == name);
     value.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())

@@ -12,9 +12,9 @@ use clap::{Parser, Subcommand};
 use infra::error::Result;
 use infra::ui::{Style, render_error};
 
-/// Measures what the project promises, on the local cloud, against what others do.
+/// Measure the targets of the project on the local cloud and compare them with other tools.
 ///
-/// Exit codes: 0 measured, whether targets are met or not; 1 something broke; 2 not understood.
+/// Exit codes: 0 measured, even if targets are missed; 1 a part failed; 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version, max_term_width = 100)]
 struct Cli {
@@ -24,33 +24,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Measure, print the table, and write it as JSON
+    /// Measure, print the table, and write the report as JSON
     Run {
-        /// Only these parts, separated by commas
+        /// Measure only these parts, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "PART")]
         only: Vec<String>,
-        /// How often quick things are measured; slow ones less often
+        /// Rounds of fast measurements; slow measurements have fewer
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
         rounds: u16,
-        /// Cutovers under load
+        /// Number of cutovers under load
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         cutovers: u16,
-        /// Where to write it; target/bench.json, or target/bench-PARTS.json where not all were measured
+        /// Report file [default: target/bench.json; with --only, target/bench-PARTS.json]
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// The parts that there are
+    /// List the parts
     List,
     /// Print the table of a report
     Show {
         /// The report
         #[arg(default_value = "target/bench.json")]
         report: PathBuf,
-        /// In Markdown
+        /// Print Markdown
         #[arg(long)]
         markdown: bool,
     },
-    /// Put the table into a document, between `<!-- bench -->` and `<!-- /bench -->`
+    /// Insert the table into a document, between `<!-- bench -->` and `<!-- /bench -->`
     Readme {
         /// The document
         #[arg(default_value = "README.md")]
@@ -59,7 +59,7 @@ enum Verb {
         #[arg(long, default_value = "target/bench.json")]
         report: PathBuf,
     },
-    /// What runs in a process of its own while something is measured
+    /// Run a helper process of a measurement
     #[command(hide = true, subcommand)]
     Role(Role),
 }

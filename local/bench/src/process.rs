@@ -1,4 +1,4 @@
-//! Whole processes: how long they take and what memory they need, and those that are to run while something is measured.
+//! Processes: measures their time and memory, and runs helpers during a measurement.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use infra::error::{Doing as _, Error, Result};
 use serde::Deserialize;
 
-/// Lines of a failed command that are shown.
+/// The number of lines of a failed command to show.
 const LINES_SHOWN: usize = 15;
 
-/// What a whole process took.
+/// The time and memory of a process.
 #[derive(Clone, Debug)]
 pub struct Took {
     /// From its start to its end, in seconds.
     pub seconds: f64,
-    /// The most memory that it, or one of its children, had at once, in bytes.
+    /// The peak memory of the process or of one of its children, in bytes.
     pub memory: f64,
-    /// What it wrote to its standard error.
+    /// Its standard error.
     pub errors: String,
 }
 
@@ -29,19 +29,19 @@ struct Said {
     max_rss: f64,
 }
 
-/// Measures whole processes, through a small program that starts them.
+/// Measures processes with a small program that starts them.
 #[derive(Clone, Debug)]
 pub struct Stopwatch {
     program: PathBuf,
 }
 
 impl Stopwatch {
-    /// The one beside this program.
+    /// Uses the program beside this program.
     pub fn beside(folder: &Path) -> Self {
         Self { program: folder.join("bench-measure") }
     }
 
-    /// Runs a command to its end; an error where that is not 0.
+    /// Runs a command to its end. Fails if its exit code is not 0.
     pub fn run(&self, command: &Command) -> Result<Took> {
         self.run_into(command, None)
     }
@@ -74,7 +74,7 @@ impl Stopwatch {
     }
 }
 
-/// Runs a command that is not measured and returns what it prints.
+/// Runs a command without measuring it and returns its standard output.
 pub fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
     let ran = command.stdin(Stdio::null()).output().doing(|| format!("start {shown}"))?;
@@ -91,7 +91,7 @@ fn failed(command: &str, how: &str, said: &str) -> Error {
     Error::failed(format!("{command} {how}")).because(shown)
 }
 
-/// The program's name and the first of its arguments.
+/// The program name and the first arguments.
 fn show(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args().take(3));
@@ -105,19 +105,19 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it.
+    /// Starts the process.
     pub fn start(command: &mut Command) -> Result<Self> {
         let shown = show(command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self { child: child.spawn().doing(|| format!("start {shown}"))? })
     }
 
-    /// A process that was started already.
+    /// Takes over a running process.
     pub const fn of(child: Child) -> Self {
         Self { child }
     }
 
-    /// The most memory that it had at once until now, in bytes.
+    /// Its peak memory so far, in bytes.
     pub fn memory(&self) -> Result<f64> {
         memory(self.child.id())
     }
@@ -125,28 +125,28 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process can have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The most memory that a process had at once until now, in bytes.
+/// The peak memory of a process so far, in bytes.
 pub fn memory(pid: u32) -> Result<f64> {
     let file = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&file).doing(|| format!("read {file}"))?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let kib: f64 = kib.ok_or_else(|| Error::failed(format!("{file} does not tell the memory")))?;
+    let kib: f64 = kib.ok_or_else(|| Error::failed(format!("{file} has no field VmHWM")))?;
     Ok(kib * 1024.0)
 }
 
-/// A port of the loopback that is free now.
+/// A free port of the loopback.
 pub fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").doing(|| "find a free port".to_owned())?;
     Ok(listener.local_addr().doing(|| "find a free port".to_owned())?.port())
 }
 
-/// Waits until a server answers 200, and returns how long that took. Asks every 50 µs, on a connection of its own each.
+/// Waits until a server answers 200, and returns the time. Sends a request every 50 µs, each on a new connection.
 pub fn first_answer(address: SocketAddr, began: Instant) -> Result<Duration> {
     use std::io::{Read as _, Write as _};
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -163,9 +163,9 @@ pub fn first_answer(address: SocketAddr, began: Instant) -> Result<Duration> {
             return Ok(took);
         }
         if began.elapsed() > PATIENCE {
-            return Err(Error::failed(format!("nothing answered on {address} within {} s", PATIENCE.as_secs())));
+            return Err(Error::failed(format!("no answer from {address} within {} s", PATIENCE.as_secs())));
         }
-        // A pace, not a condition.
+        // The interval between requests.
         std::thread::sleep(Duration::from_micros(50));
     }
 }

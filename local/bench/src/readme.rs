@@ -1,4 +1,4 @@
-//! Puts the table into a document, between two marks.
+//! Inserts the table into a document, between two marks.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use infra::error::{Doing as _, Error, Result};
 const BEGIN: &str = "<!-- bench -->\n";
 const END: &str = "<!-- /bench -->";
 
-/// Replaces what is between the marks of the file.
+/// Replaces the text between the marks of the file.
 pub fn fill(file: &Path, table: &str) -> Result<()> {
     let text = std::fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
     let filled = filled(&text, table).ok_or_else(|| {
-        Error::usage(format!("{} has no place for the table", file.display()))
-            .hint(format!("write {} and {END} on lines of their own where it belongs", BEGIN.trim_end()))
+        Error::usage(format!("{} has no marks for the table", file.display()))
+            .hint(format!("add a line {} and a line {END}", BEGIN.trim_end()))
     })?;
     std::fs::write(file, filled).doing(|| format!("write {}", file.display()))
 }

@@ -1,4 +1,4 @@
-//! Everything that a run of the benchmark found, as it is kept in a JSON file. Fields are added, never changed.
+//! The report of a run, stored as a JSON file. Fields are added, never changed.
 
 use std::path::Path;
 
@@ -8,63 +8,63 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::row::Row;
 
-/// Version of the format, in [`Report::schema`].
+/// The version of the format, in [`Report::schema`].
 pub const SCHEMA: u32 = 1;
 
-/// What a run found.
+/// The report of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this format, [`SCHEMA`].
+    /// The version of this format, [`SCHEMA`].
     pub schema: u32,
     /// When the run began.
     pub started: jiff::Timestamp,
-    /// How long it took, in seconds.
+    /// The duration of the run, in seconds.
     pub seconds: u64,
-    /// Where it ran.
+    /// The machine of the run.
     pub machine: Machine,
-    /// Cargo's profile of the commands that were measured: what `make` gives is `dev`.
+    /// The Cargo profile of the measured commands; `make build` uses `dev`.
     pub profile: String,
-    /// What was measured.
+    /// The measurements.
     pub rows: Vec<Row>,
-    /// What was not, and why.
+    /// The skipped measurements, with the reason.
     pub skipped: Vec<Skipped>,
-    /// What broke: only this makes a run fail.
+    /// The failed parts; only these make a run fail.
     pub broken: Vec<Skipped>,
 }
 
-/// Something that was not measured.
+/// A measurement that was skipped or failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// What.
+    /// The name of the measurement.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
 impl Report {
-    /// Reads it from its file.
+    /// Reads a report from its file.
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file)
             .doing(|| format!("read {}", file.display()))
             .map_err(|error| error.hint("make bench writes it"))?;
-        serde_json::from_str(&text).doing(|| format!("understand {}", file.display()))
+        serde_json::from_str(&text).doing(|| format!("parse {}", file.display()))
     }
 
-    /// Writes it to its file.
+    /// Writes the report to its file.
     pub fn write(&self, file: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).doing(|| "write the report as JSON".to_owned())?;
         if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder).doing(|| format!("make {}", folder.display()))?;
+            std::fs::create_dir_all(folder).doing(|| format!("create {}", folder.display()))?;
         }
         std::fs::write(file, text + "\n").doing(|| format!("write {}", file.display()))
     }
 
-    /// An error where something broke.
+    /// Fails if a part failed.
     pub fn check(&self) -> Result<()> {
         if self.broken.is_empty() {
             return Ok(());
         }
-        let error = Error::failed(format!("{} of the benchmark broke", parts(self.broken.len())));
+        let error = Error::failed(format!("{} of the benchmark failed", parts(self.broken.len())));
         Err(self.broken.iter().fold(error, |error, broken| error.because(format!("{}: {}", broken.what, broken.why))))
     }
 }

@@ -1,4 +1,4 @@
-//! One measured thing: the figures, what they are compared with, and what they should be.
+//! A row of the table: figures, reference, and targets.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,45 +14,45 @@ pub struct Row {
     pub what: String,
     /// The unit of all figures.
     pub unit: Unit,
-    /// What was measured of this project.
+    /// The figures of this project.
     pub ours: Figures,
-    /// What was measured of something else in the same run, by turns.
+    /// The reference, measured in turns in the same run.
     pub reference: Option<Reference>,
-    /// How many times better than the reference: its median divided by ours, or ours by its where more is better.
+    /// How many times better than the reference: its median divided by ours, or the inverse if more is better.
     pub ratio: Option<f64>,
-    /// What it should be: all of it.
+    /// The targets; all of them must be met.
     pub targets: Vec<Target>,
-    /// Whether it is; absent where there is no target, or its reference is missing.
+    /// Whether the targets are met; absent if there is no target or the reference is missing.
     pub met: Option<bool>,
 }
 
-/// What it is compared with.
+/// The reference of a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
-    /// The name of it.
+    /// Its name.
     pub what: String,
-    /// What was measured of it.
+    /// Its figures.
     pub figures: Figures,
 }
 
-/// What a median should be.
+/// A target for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// At most this, in the row's unit.
+    /// The median is at most this, in the unit of the row.
     AtMost(f64),
-    /// At least this, in the row's unit, where that tells the truth and less would hide it.
+    /// The median is at least this, in the unit of the row, for a value that an error would make too small.
     AtLeast(f64),
-    /// At most this in every single measurement.
+    /// Every measurement is at most this.
     NeverAbove(f64),
-    /// So many times better than the reference, or more.
+    /// At least this many times better than the reference.
     TimesBetter(f64),
-    /// At most so many times what the reference takes.
+    /// At most this many times the reference.
     TimesReference(f64),
 }
 
 impl Row {
-    /// What was measured, compared with nothing.
+    /// A row without a reference.
     pub fn new(what: impl Into<String>, unit: Unit, ours: Figures) -> Self {
         Self {
             part: String::new(),
@@ -66,27 +66,27 @@ impl Row {
         }
     }
 
-    /// Compared with this.
+    /// Adds a reference.
     #[must_use]
     pub fn against(mut self, what: impl Into<String>, figures: Figures) -> Self {
         self.reference = Some(Reference { what: what.into(), figures });
         self
     }
 
-    /// With this to reach.
+    /// Adds a target.
     #[must_use]
     pub fn target(mut self, target: Target) -> Self {
         self.targets.push(target);
         self
     }
 
-    /// Says what the figures mean.
+    /// Computes the ratio and whether the targets are met.
     #[must_use]
     pub fn judged(mut self) -> Self {
         self.ratio = self.reference.as_ref().and_then(|reference| {
             let (ours, theirs) = (self.ours.median, reference.figures.median);
             let (better, worse) = if self.unit.more_is_better() { (ours, theirs) } else { (theirs, ours) };
-            // Where more is the truth, less is not better.
+            // With such a target, less is not better.
             let truth = self.targets.iter().any(|target| matches!(target, Target::AtLeast(_)));
             (worse > 0.0 && !truth).then(|| better / worse)
         });
@@ -95,7 +95,7 @@ impl Row {
         self
     }
 
-    /// Whether one target is met; nobody knows without its reference.
+    /// Whether one target is met; `None` if it needs a missing reference.
     fn meets(&self, target: Target) -> Option<bool> {
         match target {
             Target::AtMost(most) => Some(self.ours.median <= most),
@@ -108,14 +108,14 @@ impl Row {
         }
     }
 
-    /// The ratio in words, as the target puts it.
+    /// The ratio as text, in the form of the target.
     pub fn show_ratio(&self) -> String {
         let Some(ratio) = self.ratio else { return String::new() };
         let share = self.targets.iter().any(|target| matches!(target, Target::TimesReference(_)));
         if share { format!("{} × of it", number(1.0 / ratio)) } else { self.unit.show_ratio(ratio) }
     }
 
-    /// The targets in words.
+    /// The targets as text.
     pub fn show_targets(&self) -> String {
         let words = |target: &Target| match target {
             Target::AtMost(most) => format!("≤ {}", self.unit.show(*most)),

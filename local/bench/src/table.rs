@@ -33,7 +33,7 @@ pub fn markdown(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Where and when it was measured.
+/// The machine and the date of the run.
 fn origin(report: &Report) -> String {
     format!(
         "Measured on {} ({}), Cargo profile `{}`, in {} s.",

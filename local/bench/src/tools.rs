@@ -1,5 +1,5 @@
-//! What others make and this compares with: found where it is installed, or installed below `target/bench`. What is
-//! missing is said, and is no failure.
+//! The reference tools: installed on the machine, or installed in `target/bench`. A missing tool is reported and is not
+//! a failure.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,17 +7,17 @@ use std::process::Command;
 use crate::bench::Bench;
 use crate::process::output;
 
-/// A tool, or why there is none.
+/// A tool, or the reason why it is missing.
 pub type Found<T> = Result<T, String>;
 
-/// AWS CDK with the app that makes the same stack.
+/// AWS CDK with the app that creates the same stack.
 #[derive(Clone, Debug)]
 pub struct Cdk {
     folder: PathBuf,
 }
 
 impl Cdk {
-    /// Installs it once, by its lock file.
+    /// Installs AWS CDK once, by its lock file.
     pub fn find(bench: &Bench) -> Found<Self> {
         let npm = program("npm")?;
         program("node")?;
@@ -31,7 +31,7 @@ impl Cdk {
         Ok(Self { folder })
     }
 
-    /// `cdk` with these arguments, in the app's folder.
+    /// `cdk` with these arguments, in the folder of the app.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.folder.join("node_modules/.bin/cdk"));
         command.args(arguments).args(["--no-notices", "--ci"]).current_dir(&self.folder);
@@ -40,7 +40,7 @@ impl Cdk {
     }
 }
 
-/// The AWS CLI in a Python environment of its own.
+/// The AWS CLI in a separate Python environment.
 pub fn aws_cli(bench: &Bench) -> Found<PathBuf> {
     let python = program("python3")?;
     let folder = bench.folder().join("awscli");
@@ -55,14 +55,14 @@ pub fn aws_cli(bench: &Bench) -> Found<PathBuf> {
     Ok(folder.join("bin/aws"))
 }
 
-/// The greeter in Go, built with the Go that is installed.
+/// The greeter in Go, built with the installed Go.
 pub fn go_greeter(bench: &Bench) -> Found<PathBuf> {
     let go = program("go")?;
     let program = bench.folder().join("go-greeter");
     let mut build = Command::new(go);
     build.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&program).arg(".");
     build.current_dir(bench.source().join("go")).env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local");
-    // Static, as it must be in an image of its own.
+    // Static, as for an image without a base.
     build.env("CGO_ENABLED", "0");
     run(&mut build)?;
     Ok(program)
@@ -75,7 +75,7 @@ pub fn program(name: &str) -> Found<PathBuf> {
     found.ok_or_else(|| format!("{name} is not installed"))
 }
 
-/// Installs something into a folder, unless that was done from the same description.
+/// Installs a tool into a folder, unless it was installed from the same description.
 fn once(folder: &Path, description: &Path, install: impl FnOnce() -> Found<()>) -> Found<()> {
     let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
     let (made, wanted) = (folder.join(".made"), read(description)?);
@@ -102,7 +102,7 @@ fn copy(from: &Path, to: &Path) -> Found<()> {
     copied().map_err(|error| format!("cannot copy {}: {error}", from.display()))
 }
 
-/// Runs a command of which only matters whether it works.
+/// Runs a command and ignores its output.
 fn run(command: &mut Command) -> Found<()> {
     output(command).map(drop).map_err(|error| {
         let last = error.causes().first().and_then(|said| said.lines().last()).unwrap_or_default();

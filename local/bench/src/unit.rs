@@ -1,8 +1,8 @@
-//! Units, and numbers as people read them.
+//! Units, and the format of numbers.
 
 use serde::{Deserialize, Serialize};
 
-/// What a number counts.
+/// The unit of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -10,9 +10,9 @@ pub enum Unit {
     Seconds,
     /// Memory and sizes.
     Bytes,
-    /// How many in a second.
+    /// Number per second.
     PerSecond,
-    /// How many.
+    /// Number.
     Count,
 }
 
@@ -22,7 +22,7 @@ impl Unit {
         matches!(self, Self::PerSecond)
     }
 
-    /// A number with its unit, to three digits.
+    /// A number with its unit, to three significant digits.
     pub fn show(self, value: f64) -> String {
         let (scaled, unit) = match self {
             Self::Seconds => scale(value, &[(1e-6, "µs"), (1e-3, "ms"), (1.0, "s")], "s"),
@@ -33,7 +33,7 @@ impl Unit {
         format!("{} {unit}", number(scaled)).trim_end().to_owned()
     }
 
-    /// How many times better than the reference that is, or worse, in words.
+    /// How many times better or worse than the reference, as text.
     pub fn show_ratio(self, ratio: f64) -> String {
         let (better, worse) = match self {
             Self::Seconds => ("faster", "slower"),
@@ -48,18 +48,18 @@ impl Unit {
     }
 }
 
-/// In the largest of the units that leaves at least one, else in the smallest; nothing is in the first's.
+/// Scales to the largest unit that gives at least one, otherwise to the smallest unit; zero uses `of_nothing`.
 fn scale(value: f64, units: &[(f64, &'static str)], of_nothing: &'static str) -> (f64, &'static str) {
     if value == 0.0 {
         return (0.0, of_nothing);
     }
-    // What rounds up to the next unit is shown in it.
+    // A number that rounds up to the next unit uses that unit.
     let fits = units.iter().rev().find(|(size, _)| value / size >= 0.9995);
     let (size, unit) = fits.or(units.first()).copied().unwrap_or((1.0, of_nothing));
     (value / size, unit)
 }
 
-/// To three digits, thousands apart.
+/// Three significant digits, with thousands separators.
 pub fn number(value: f64) -> String {
     let decimals = match value.abs() {
         whole if whole.fract() == 0.0 => 0,

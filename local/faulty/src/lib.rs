@@ -1,5 +1,5 @@
-//! A web service of the standard library alone whose versions fail in different ways, for trying what a deployment and
-//! a cutover make of them. Not an example of how to write a service.
+//! A web service that uses only the standard library. Its versions fail in different ways, to test deployments and
+//! cutovers. It is not an example of a good service.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Requests after which [`Fault::FailsUnderUse`] begins to fail: more than are tried before a cutover.
+/// Requests after which [`Fault::FailsUnderUse`] starts to fail: more than the gate of a cutover sends.
 const USE: u32 = 20;
 
 /// How a version fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Not at all.
+    /// Does not fail.
     None,
     /// Ends before it listens.
     ExitAtStart,
@@ -42,7 +42,7 @@ pub fn serve(version: &'static str, fault: Fault) -> ExitCode {
     let requests = Arc::new(AtomicU32::new(0));
     for stream in listener.incoming().flatten() {
         let requests = Arc::clone(&requests);
-        // A connection that breaks is its client's business.
+        // A failed connection does not concern the other connections.
         std::thread::spawn(move || drop(answer(&stream, version, fault, &requests)));
     }
     ExitCode::SUCCESS

@@ -1,14 +1,14 @@
-//! Answers that the load balancer gives by itself: errors, fixed responses and redirects.
+//! Responses of the load balancer itself: errors, fixed responses, and redirects.
 
 use super::model::{FixedResponse, Redirect};
 use crate::http_client::{Body, full};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 
-/// How an ALB names itself in its own answers.
+/// The server name in the responses of an ALB.
 const SERVER: &str = "awselb/2.0";
 
-/// An ALB's page for an error of its own.
+/// The error page of an ALB.
 pub(super) fn error(status: StatusCode) -> Response<Body> {
     let title = format!("{} {}", status.as_u16(), reason(status));
     let page = format!(
@@ -25,7 +25,7 @@ fn reason(status: StatusCode) -> &'static str {
     }
 }
 
-/// What a person gets who opens a port before there is a listener. On AWS nothing would answer at all.
+/// The response on a port without a listener. On AWS, there would be no response.
 pub(super) fn no_listener(port: u16) -> Response<Body> {
     let text = format!(
         "No load balancer has a listener on port {port}: nothing is deployed yet.\n\
@@ -34,14 +34,14 @@ pub(super) fn no_listener(port: u16) -> Response<Body> {
     own(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text)
 }
 
-/// A fixed response as its action says.
+/// The response of a fixed-response action.
 pub(super) fn fixed(action: &FixedResponse) -> Response<Body> {
     let status = action.status_code.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
     let kind = action.content_type.as_deref().unwrap_or("text/plain");
     own(status.unwrap_or(StatusCode::OK), kind, action.message_body.clone().unwrap_or_default())
 }
 
-/// A redirect as its action says; what it leaves open is taken from the request.
+/// The response of a redirect action; placeholders are filled from the request.
 pub(super) fn redirect(action: &Redirect, port: u16, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
     let host = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);

@@ -1,4 +1,4 @@
-//! The health checks of registered targets, as their groups describe them.
+//! The health checks of registered targets, with the settings of their groups.
 
 use super::KnownTarget;
 use super::model::TargetGroup;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How soon a new target is asked again: what runs well shall be used at once.
+/// The check interval of a new target: short, so that a healthy target is used at once.
 const NEW_EVERY: Duration = Duration::from_millis(100);
 
-/// The checks of one target, which end with this.
+/// The running checks of one target; dropping this stops them.
 #[derive(Debug)]
 pub(super) struct Checking(JoinHandle<()>);
 
@@ -22,7 +22,7 @@ impl Drop for Checking {
     }
 }
 
-/// Whether two states of a group have the same health check, so that running ones may go on.
+/// Whether two states of a group have the same health check, so that running checks can continue.
 pub(super) fn same(one: &TargetGroup, other: &TargetGroup) -> bool {
     let only_check = |group: &TargetGroup| TargetGroup {
         targets: Vec::new(),
@@ -32,7 +32,7 @@ pub(super) fn same(one: &TargetGroup, other: &TargetGroup) -> bool {
     only_check(one) == only_check(other)
 }
 
-/// Begins to check a target, where its group is used and has a check.
+/// Starts to check a target if its group is in use and has a health check.
 pub(super) fn begin(target: Arc<Target>, group: &TargetGroup, used: bool, faults: &Arc<TaskFaults>) -> KnownTarget {
     let resting = match (used, group.health_check_enabled) {
         (false, _) => Some(Health::unused()),
@@ -43,7 +43,7 @@ pub(super) fn begin(target: Arc<Target>, group: &TargetGroup, used: bool, faults
         target.set(health);
         return KnownTarget { target, _checking: None };
     }
-    // A target that was known under another check stays what it was until the new one says otherwise.
+    // A target keeps its health from a previous check until the new check changes it.
     if matches!(target.health().state, HealthState::Unused | HealthState::Unavailable) {
         target.set(Health::initial());
     }
@@ -70,7 +70,7 @@ fn health_check(group: &TargetGroup, target: &Target) -> HealthCheck {
     let http = group.health_check_protocol.as_deref().unwrap_or("HTTP") == "HTTP";
     HealthCheck {
         target_group: group.target_group_name.clone(),
-        // "traffic-port" is the port that the target was registered with.
+        // "traffic-port" means the port of the registered target.
         port: group.health_check_port.as_deref().and_then(|port| port.parse().ok()).unwrap_or(target.port),
         path: http.then(|| group.health_check_path.clone().unwrap_or_else(|| "/".to_owned())),
         matcher: Matcher::parse(group.matcher.http_code.as_deref().unwrap_or("200")),

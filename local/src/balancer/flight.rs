@@ -1,4 +1,4 @@
-//! A response's body whose request counts as under way until the body has ended or was given up.
+//! A response body whose request counts as in progress until the body has ended or is dropped.
 
 use super::target::Flight;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A body with the flight that it keeps open.
+/// A body with the in-progress request that it keeps open.
 pub(super) struct Guarded<B> {
     body: B,
     _flight: Flight,

@@ -1,27 +1,27 @@
-//! Headers between client and target: what concerns one connection goes, what an ALB adds comes. Pure.
+//! Headers between client and target: removes those of one connection, and adds those of an ALB. Pure.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 
-/// Headers that concern one connection only, besides those that `Connection` names (RFC 9110, section 7.6.1).
+/// Headers of one connection, besides those that `Connection` names (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What is known of the connection that a request came on.
+/// The connection of a request, and the settings of its load balancer.
 #[derive(Debug)]
 pub(super) struct Arrival<'a> {
     pub(super) client: IpAddr,
-    /// The listener's port.
+    /// The port of the listener.
     pub(super) port: u16,
-    /// The load balancer's name.
+    /// The DNS name of the load balancer.
     pub(super) name: &'a str,
-    /// What the load balancer does with X-Forwarded-For: `append`, `preserve` or `remove`.
+    /// How the load balancer handles X-Forwarded-For: `append`, `preserve`, or `remove`.
     pub(super) forwarded_for: &'a str,
-    /// Whether the client's Host header goes to the target as it is.
+    /// Whether the target gets the Host header of the client unchanged.
     pub(super) preserve_host: bool,
-    /// Whether header names with other characters than letters, digits and hyphens are dropped.
+    /// Whether headers are dropped if their names have characters other than letters, digits, and hyphens.
     pub(super) drop_invalid: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a client's headers those that a target gets.
+/// Changes the headers of a client to those that a target gets.
 pub(super) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     remove_hop_by_hop(headers);
     if arrival.drop_invalid {
@@ -79,8 +79,8 @@ pub(super) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     }
 }
 
-/// The Host that a target gets: an ALB leaves out the client's port on listener ports 80 and 443, and puts the
-/// listener's elsewhere. A client that addressed the forwarded port meant the load balancer.
+/// The Host that a target gets: on listener ports 80 and 443, an ALB removes the port of the client; on other ports, it
+/// sets the listener port. A request to the forwarded port gets the name of the load balancer.
 fn host(given: &str, arrival: &Arrival<'_>) -> String {
     let name = given.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(given, |(name, _)| name);
     let name = if matches!(name, "" | "127.0.0.1" | "localhost" | "[::1]") { arrival.name } else { name };
@@ -90,7 +90,7 @@ fn host(given: &str, arrival: &Arrival<'_>) -> String {
     }
 }
 
-/// A trace header begun or continued, as ALB documents it.
+/// Starts or extends a trace header, as documented for ALB.
 fn trace(given: Option<&str>) -> String {
     let own = || {
         let [high, low] = [uuid::Uuid::new_v4().as_u128() >> 32, 0];

@@ -1,5 +1,5 @@
-//! What a load balancer counts of each target group, and tells CloudWatch: requests, answers of 5xx, and how long targets
-//! took. Metrics, dimensions and what counts are an ALB's; it tells them every few seconds instead of every minute.
+//! The metrics of each target group, sent to CloudWatch: requests, 5xx responses, and response times of targets.
+//! Metrics, dimensions, and definitions are those of an ALB, but they are sent every few seconds, not every minute.
 
 use super::Balancer;
 use crate::aws::{Cloud, Measured};
@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Between two messages to CloudWatch. A minute has a whole number of them, so what is told together is of one minute.
+/// The period in seconds. A minute is a multiple of it, so that the metrics of a period belong to one minute.
 const EVERY_SECONDS: i64 = 5;
 
-/// Shortest time that is told from shorter ones, as a power of two of microseconds: 64 µs.
+/// The shortest response time to distinguish, as a power of two in microseconds: 64 µs.
 const SHORTEST: u32 = 6;
-/// Longest time that is told from longer ones, in the same way: a minute, which is an ALB's patience.
+/// The longest response time to distinguish, in the same unit: a minute, the default timeout of an ALB.
 const LONGEST: u32 = 26;
-/// Four steps a doubling: a time is told to within a tenth.
+/// Four steps for each power of two: the error of a time is about a tenth.
 const STEPS: usize = 4 * (LONGEST - SHORTEST) as usize;
 
-/// The counters of one target group. A request changes three of them, and waits for nobody.
+/// The counters of one target group. A request changes three of them, without a lock.
 #[derive(Debug)]
 pub(super) struct Counters {
     requests: AtomicU64,
@@ -27,14 +27,14 @@ pub(super) struct Counters {
     times: [AtomicU64; STEPS],
 }
 
-/// What was counted between two looks.
+/// The counts of one period.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Counted {
     /// Requests for which a target was chosen.
     pub(crate) requests: u64,
-    /// Answers of targets with 5xx.
+    /// 5xx responses of targets.
     pub(crate) errors: u64,
-    /// Seconds until a target's answer began, and how many answers took so long.
+    /// Seconds until the response of a target began, and the number of such responses.
     pub(crate) times: Vec<(f64, u64)>,
 }
 
@@ -47,12 +47,12 @@ impl Counters {
         })
     }
 
-    /// A target was chosen for a request.
+    /// Counts a request for which a target was chosen.
     pub(super) fn requested(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A target has begun to answer.
+    /// Counts a response that has begun.
     pub(super) fn answered(&self, status: StatusCode, after: Duration) {
         if status.is_server_error() {
             self.errors.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Counters {
         self.times[step(after)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was counted since the last time, `None` where nothing was.
+    /// Returns and resets the counts; `None` if they are zero.
     pub(super) fn take(&self) -> Option<Counted> {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         let times = self.times.iter().map(take).enumerate().filter(|(_, count)| *count > 0);
@@ -70,7 +70,7 @@ impl Counters {
     }
 }
 
-/// The step of a time.
+/// The step that a time belongs to.
 fn step(time: Duration) -> usize {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).clamp(1 << SHORTEST, (1 << LONGEST) - 1);
     let power = micros.ilog2();
@@ -78,7 +78,7 @@ fn step(time: Duration) -> usize {
     (4 * (power - SHORTEST) + quarter) as usize
 }
 
-/// The time in the middle of a step, in seconds.
+/// The middle of a step, in seconds.
 fn seconds(step: usize) -> f64 {
     let (power, quarter) = (SHORTEST as usize + step / 4, step % 4);
     let width = Duration::from_micros(1 << (power - 2));
@@ -86,7 +86,7 @@ fn seconds(step: usize) -> f64 {
     (width * eighths / 2).as_secs_f64()
 }
 
-/// Tells CloudWatch for ever what is counted.
+/// Sends the metrics to CloudWatch until the task is dropped.
 pub(crate) async fn publish(balancer: Arc<Balancer>, cloud: Cloud) {
     loop {
         let begin = wait().await;
@@ -95,12 +95,12 @@ pub(crate) async fn publish(balancer: Arc<Balancer>, cloud: Cloud) {
             continue;
         }
         if let Err(error) = cloud.put_metrics(begin, measured).await {
-            tracing::warn!("requests of the last {EVERY_SECONDS} s are not in CloudWatch: {error}");
+            tracing::warn!("cannot send the metrics of the last {EVERY_SECONDS} s to CloudWatch: {error}");
         }
     }
 }
 
-/// Waits for the end of a period; answers the begin of its minute.
+/// Waits for the end of a period and returns the start of its minute.
 async fn wait() -> i64 {
     let now = Timestamp::now();
     let end = (now.as_second() / EVERY_SECONDS + 1) * EVERY_SECONDS;
@@ -110,7 +110,7 @@ async fn wait() -> i64 {
 }
 
 impl Balancer {
-    /// What was counted of every group that belongs to a load balancer.
+    /// The counts of every group that belongs to a load balancer.
     fn measured(&self) -> Vec<Measured> {
         let known = self.known();
         let groups = known.groups.iter().filter_map(|(arn, group)| {
@@ -125,7 +125,7 @@ impl Balancer {
     }
 }
 
-/// The part of an ARN that CloudWatch calls a load balancer or a target group by.
+/// The part of an ARN that is the CloudWatch dimension of a load balancer or a target group.
 fn dimension(arn: &str, without: &str) -> Option<String> {
     arn.splitn(6, ':').nth(5)?.strip_prefix(without).map(str::to_owned)
 }
@@ -140,7 +140,7 @@ mod tests {
             let time = Duration::from_micros(micros);
             let told = seconds(step(time));
             let share = told / time.as_secs_f64();
-            assert!((0.875..=1.125).contains(&share), "{time:?} is told as {told} s");
+            assert!((0.875..=1.125).contains(&share), "{time:?} is reported as {told} s");
         }
         assert_eq!(step(Duration::ZERO), 0);
         assert_eq!(step(Duration::from_hours(1)), STEPS - 1);

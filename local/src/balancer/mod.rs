@@ -1,5 +1,5 @@
-//! The load balancer's data plane: it follows listeners, rules, weights and targets from the API, checks health, and
-//! passes requests on. It must not know what is deployed, nor change what the API says.
+//! The data plane of the load balancer: follows listeners, rules, weights, and targets of the API, checks health, and
+//! forwards requests. It must not depend on what is deployed, nor change the state of the API.
 
 mod answer;
 mod check;
@@ -37,23 +37,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use target::Target;
 
-/// ECS deregisters a task before it stops it, so that is soon known.
+/// Time limit to learn of a deregistration. ECS deregisters a task before it stops it, so this is short.
 const DEREGISTERED_LIMIT: Duration = Duration::from_secs(2);
 const DEREGISTERED_EVERY: Duration = Duration::from_millis(20);
 
 /// The state of the data plane, shared by everything that serves it.
 #[derive(Debug)]
 pub(crate) struct Balancer {
-    /// Where the state is read.
+    /// The URL of the state.
     source: String,
     client: HttpClient,
     faults: Arc<TaskFaults>,
-    /// What each node answers by.
+    /// The routes of each node.
     routes: [Mutex<Arc<Routes>>; NODES],
     known: Mutex<Known>,
 }
 
-/// What the last snapshot said, and what runs because of it.
+/// The last snapshot, and the targets and nodes that follow from it.
 #[derive(Debug, Default)]
 struct Known {
     version: i64,
@@ -67,7 +67,7 @@ struct Known {
 struct KnownGroup {
     group: model::TargetGroup,
     used: bool,
-    /// The ARN of the load balancer that uses it, or did.
+    /// The ARN of the load balancer that uses it or used it.
     balancer: Option<String>,
     counters: Arc<Counters>,
     targets: Vec<KnownTarget>,
@@ -77,7 +77,7 @@ struct KnownGroup {
 #[derive(Debug)]
 struct KnownTarget {
     target: Arc<Target>,
-    /// Ends when this goes.
+    /// Stops when this is dropped.
     _checking: Option<check::Checking>,
 }
 
@@ -102,12 +102,12 @@ impl Balancer {
         })
     }
 
-    /// What requests and health checks meet on purpose.
+    /// The injected faults of requests and health checks.
     pub(crate) fn faults(&self) -> &Arc<TaskFaults> {
         &self.faults
     }
 
-    /// What a node answers by.
+    /// The routes of a node.
     fn routes(&self, node: usize) -> Arc<Routes> {
         Arc::clone(&self.routes[node].lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -116,24 +116,24 @@ impl Balancer {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The DNS name of the load balancer that a listener port belongs to.
+    /// The DNS name of the load balancer with this listener port.
     pub(crate) fn name(&self, port: u16) -> Option<String> {
         self.routes(0).listener(port).map(|listener| listener.balancer.dns_name.clone())
     }
 
-    /// How much later the last node follows, where somebody wants it so.
+    /// The lag of the last node, if one is set.
     pub(crate) fn lag(&self) -> Option<Lag> {
         self.known().lag.clone()
     }
 
-    /// Lets the last node follow so much later. Answers with an id.
+    /// Sets the lag of the last node. Returns it with its id.
     pub(crate) fn set_lag(self: &Arc<Self>, ms: u64) -> Lag {
         let lag = Lag::new(ms);
         self.change_lag(&mut self.known(), Some(lag.clone()));
         lag
     }
 
-    /// Lets the nodes follow as they do, where the lag has this id, or any. Answers how many lags went: one or none.
+    /// Removes the lag if it has this id, or any lag. Returns the number of removed lags: one or zero.
     pub(crate) fn clear_lag(self: &Arc<Self>, id: Option<u64>) -> usize {
         let mut known = self.known();
         let meant = known.lag.as_ref().is_some_and(|lag| id.is_none_or(|id| lag.id == id));
@@ -143,7 +143,7 @@ impl Balancer {
         usize::from(meant)
     }
 
-    /// What waits already is applied by the new lag, where that is sooner.
+    /// Applies pending changes with the new lag, if that is earlier.
     fn change_lag(self: &Arc<Self>, known: &mut Known, lag: Option<Lag>) {
         known.lag = lag;
         let now = Instant::now();
@@ -155,14 +155,14 @@ impl Balancer {
         self.apply_due(known, now);
     }
 
-    /// Reads the state. Targets are as it says when this returns; the nodes follow its rules when they do.
+    /// Reads the state. When this returns, the targets are current; the nodes follow the rules with their delay.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<()> {
         let snapshot = follow::read(&self.client, &self.source, None).await?;
         self.apply(snapshot);
         Ok(())
     }
 
-    /// Follows the state for ever.
+    /// Follows the state until the task is dropped.
     pub(crate) async fn follow(self: Arc<Self>) {
         loop {
             let after = self.known().version;
@@ -176,7 +176,7 @@ impl Balancer {
         }
     }
 
-    /// Makes a snapshot the present, unless a newer one is already.
+    /// Applies a snapshot, unless a newer one has been applied.
     fn apply(self: &Arc<Self>, snapshot: Snapshot) {
         let mut known = self.known();
         if snapshot.version <= known.version {
@@ -206,7 +206,7 @@ impl Balancer {
             node.apply(now);
             self.show(index, node, &known.registered);
         }
-        // From here on no request chooses a target that is gone; those that did before are let through or sent back.
+        // From here on, no request chooses a removed target; earlier choices complete or are repeated.
         for target in gone.values().flat_map(|group| &group.targets) {
             target.target.deregister();
         }
@@ -215,7 +215,7 @@ impl Balancer {
         }
     }
 
-    /// Lets the nodes apply, at a time, what is due by then.
+    /// Schedules the nodes to apply the changes that are due at a time.
     fn apply_at(self: &Arc<Self>, due: Instant) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
@@ -232,13 +232,13 @@ impl Balancer {
         }
     }
 
-    /// Makes a node answer by its plan, and the targets there are.
+    /// Builds the routes of a node from its plan and the current targets.
     fn show(&self, index: usize, node: &Node, registered: &Registered) {
         let routes = Arc::new(Routes::new(node.plan(), registered));
         *self.routes[index].lock().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
-    /// A group as the snapshot has it, with the targets that stay being the same as before.
+    /// A group of the snapshot. Targets that remain keep their state.
     fn group(
         self: &Arc<Self>,
         group: &model::TargetGroup,
@@ -255,7 +255,7 @@ impl Balancer {
         let mut targets = Vec::new();
         for wanted in &group.targets {
             let Some(address) = address(wanted, group) else {
-                tracing::warn!("target {} of {} is no address", wanted.id, group.target_group_name);
+                tracing::warn!("target {} of {} is not an address", wanted.id, group.target_group_name);
                 continue;
             };
             let is = |target: &Arc<Target>| target.id == wanted.id && target.port == address.port();
@@ -278,12 +278,12 @@ impl Balancer {
         KnownGroup { group: group.clone(), used, balancer, counters, targets, draining }
     }
 
-    /// Begins to check a target.
+    /// Starts to check a target.
     fn check(&self, target: Arc<Target>, group: &model::TargetGroup, used: bool) -> KnownTarget {
         check::begin(target, group, used, &self.faults)
     }
 
-    /// Forgets a deregistered target once it is idle, or when its delay is over.
+    /// Removes a deregistered target when it is idle, or after its deregistration delay.
     fn drain_later(self: &Arc<Self>, group: &str, target: Arc<Target>, delay: Duration) {
         let (this, group) = (Arc::clone(self), group.to_owned());
         tokio::spawn(async move {
@@ -294,8 +294,8 @@ impl Balancer {
         });
     }
 
-    /// Waits until the targets at an address are deregistered and no request is under way to them, at most for their
-    /// groups' deregistration delay. Answers whether it came to that.
+    /// Waits until the targets at an address are deregistered and have no requests in progress, at most for the
+    /// deregistration delay of their groups. Returns whether that state was reached.
     pub(crate) async fn drained(self: &Arc<Self>, address: IpAddr) -> bool {
         let id = address.to_string();
         let deregistered = async {
@@ -326,7 +326,7 @@ impl Balancer {
         self.known().groups.values().flat_map(|group| &group.targets).any(|known| known.target.id == id)
     }
 
-    /// The health of a group's targets, `None` where there is no such group.
+    /// The health of the targets of a group, `None` if the group does not exist.
     pub(crate) fn health(&self, group: &str) -> Option<Vec<Described>> {
         let known = self.known();
         let group = known.groups.get(group)?;
@@ -345,7 +345,7 @@ impl Balancer {
     }
 }
 
-/// How long the requests of a deregistered target may take; five minutes where nothing is said, as on AWS.
+/// The deregistration delay of a group; the default is five minutes, as on AWS.
 fn delay(group: &model::TargetGroup) -> Duration {
     let seconds = group.attributes.get("deregistration_delay.timeout_seconds").and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(300))

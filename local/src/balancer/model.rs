@@ -1,11 +1,11 @@
-//! The load balancers' state as the API behind them has it: what the adapter beside MiniStack sends. Pure data.
+//! The state of the load balancers in the API, as the adapter of MiniStack sends it. Pure data.
 
 #![allow(clippy::struct_field_names, reason = "the names are the API's")]
 
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
-/// The state, and a number that grows with every change of it.
+/// The state, and a version that grows with every change.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Snapshot {
@@ -13,7 +13,7 @@ pub(super) struct Snapshot {
     pub(super) state: State,
 }
 
-/// Everything that decides where a request goes, in the order in which it was made.
+/// Everything that decides the target of a request, in the order of creation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct State {
@@ -41,7 +41,7 @@ pub(super) struct Listener {
     pub(super) port: u16,
 }
 
-/// A rule; a listener's default action is its rule that is the default.
+/// A rule; the default action of a listener is its default rule.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Rule {
@@ -161,7 +161,7 @@ pub(super) struct Target {
     pub(super) port: Option<u16>,
 }
 
-/// A template's numbers arrive as numbers or as text, whichever its author wrote.
+/// Numbers of a template arrive as numbers or as text, depending on how the author wrote them.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Loose {

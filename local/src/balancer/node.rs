@@ -1,7 +1,7 @@
-//! A node of the load balancer. It answers by the rules that it last applied, and applies changes of them in their order,
-//! each once its delay is over. A load balancer has one in every zone, each with an address of its own:
+//! A node of the load balancer. It uses the rules that it last applied, and applies changes in their order, each after
+//! its delay. A load balancer has a node with an address in each zone:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/how-elastic-load-balancing-works.html>. It must not
-//! know targets: what is registered, and healthy, is so for all nodes at once.
+//! know targets: registration and health are the same for all nodes at once.
 
 use super::routes::{Listening, Plan};
 use crate::rule::next_id;
@@ -10,18 +10,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many nodes there are.
+/// The number of nodes.
 pub(super) const NODES: usize = 2;
 
-/// A node follows a change within this time where nothing else is said.
+/// A node without a lag follows a change within this time.
 const FOLLOWS_WITHIN_MS: u64 = 300;
 
-/// How much later the last node follows, as somebody wants it.
+/// The lag of the last node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Lag {
-    /// Given when it is set.
+    /// Assigned when it is set.
     pub(crate) id: u64,
-    /// After the API's answer. None means that no node lags.
+    /// The lag after the response of the API. With 0, no node lags.
     pub(crate) ms: u64,
 }
 
@@ -31,7 +31,7 @@ impl Lag {
     }
 }
 
-/// How much later a node follows a change: another time for every node and change, unless somebody wants one.
+/// The delay of a node for a change: random for every node and change, unless a lag is set.
 pub(super) fn delay(lag: Option<&Lag>, node: usize) -> Duration {
     let ms = match lag {
         Some(lag) if lag.ms == 0 || node + 1 == NODES => lag.ms,
@@ -40,7 +40,7 @@ pub(super) fn delay(lag: Option<&Lag>, node: usize) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What a node answers by, and what it has yet to apply.
+/// The rules of a node, and the changes that it has yet to apply.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     plan: Plan,
@@ -48,13 +48,13 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// What it answers by.
+    /// The rules that are in effect.
     pub(super) fn plan(&self) -> &[Arc<Listening>] {
         &self.plan
     }
 
-    /// Hears of the present plan, to apply it at a time, and after what it heard of before. Listeners come and go at once.
-    /// Answers when it applies the rest, where there is some.
+    /// Receives the current plan, to apply it at `due` and after earlier plans. Adds and removes listeners at once.
+    /// Returns when it applies the rest, if there is any.
     pub(super) fn hear(&mut self, plan: &Plan, due: Instant) -> Option<Instant> {
         for known in self.coming.iter_mut().map(|(_, plan)| plan).chain([&mut self.plan]) {
             let as_known = |new: &Arc<Listening>| known.iter().find(|old| old.arn == new.arn).unwrap_or(new).clone();
@@ -68,14 +68,14 @@ impl Node {
         Some(due)
     }
 
-    /// Applies what it waits with at this time, if not before.
+    /// Applies pending changes at `due` at the latest.
     pub(super) fn hurry(&mut self, due: Instant) {
         for (own, _) in &mut self.coming {
             *own = due.min(*own);
         }
     }
 
-    /// Applies what is due. Answers whether something was.
+    /// Applies the changes that are due. Returns whether there were any.
     pub(super) fn apply(&mut self, now: Instant) -> bool {
         let due = self.coming.iter().take_while(|(due, _)| *due <= now).count();
         let last = self.coming.drain(..due).next_back();

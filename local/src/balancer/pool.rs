@@ -1,5 +1,5 @@
-//! Kept-alive connections to one target. A request that was not sent goes out again on another connection; one that may
-//! have arrived never does.
+//! Keep-alive connections to one target. A request that was not sent is sent again on another connection; a request
+//! that can have arrived is never repeated.
 
 use crate::http_client::Body;
 use bytes::Bytes;
@@ -14,21 +14,21 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// Idle connections are dropped before servers that allow five seconds, a common default, close them.
+/// Idle connections are closed before the server closes them; five seconds is a common default of servers.
 const IDLE: Duration = Duration::from_secs(3);
-/// Connections that a burst opened are not all kept.
+/// The limit of idle connections, so that those of a burst are not all kept.
 const KEPT: usize = 64;
-/// How long an ALB waits for a target to accept a connection.
+/// The time limit of an ALB for a target to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// As much of a response's head as an ALB takes, and as much of a body as is read ahead.
+/// The size limit of a response head, as of an ALB, and of the read-ahead of a body.
 const BUFFER: usize = 64 * 1024;
 
-/// Why a target gave no response.
+/// Why a target sent no response.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// It did not accept a connection in time.
     ConnectTimeout,
-    /// It refused, broke off, or answered what is no HTTP.
+    /// It refused or closed the connection, or sent an invalid HTTP response.
     Broken(String),
 }
 
@@ -53,12 +53,12 @@ impl Pool {
         Self(Arc::new(Inner { address, idle: Mutex::default() }))
     }
 
-    /// Closes what is idle.
+    /// Closes the idle connections.
     pub(super) fn close(&self) {
         self.idle().clear();
     }
 
-    /// Sends a request; its connection comes back when the response's body has ended.
+    /// Sends a request; the connection returns to the pool when the response body has ended.
     pub(super) async fn send(&self, mut request: Request<Body>) -> Result<Response<Pooled>, Failure> {
         loop {
             let (mut sender, reused) = match self.take().await {
@@ -72,7 +72,7 @@ impl Pool {
                     return Ok(Response::from_parts(parts, body.ended_already()));
                 }
                 Err(mut error) => match error.take_message() {
-                    // It was closed in the moment in which it was taken; nothing was sent.
+                    // The connection was closed when it was taken from the pool; nothing was sent.
                     Some(unsent) if reused => request = unsent,
                     _ => return Err(Failure::Broken(crate::error::chain(error.error()))),
                 },
@@ -94,7 +94,7 @@ impl Pool {
         let broken = |error: &dyn std::error::Error| Failure::Broken(crate::error::chain(error));
         let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(self.0.address));
         let stream = connecting.await.map_err(|_| Failure::ConnectTimeout)?.map_err(|error| broken(&error))?;
-        // Without it a request in two writes waits for the target's delayed acknowledgement.
+        // Without this, a request in two writes waits for the delayed acknowledgment of the target.
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
@@ -110,7 +110,7 @@ impl Pool {
 
     fn give_back(&self, sender: SendRequest<Body>) {
         let mut idle = self.idle();
-        // The oldest are at the front; the newest is taken first, so what a burst left behind grows old there.
+        // The oldest are at the front. The newest is taken first, so that unused connections expire.
         let old = idle.iter().take_while(|idle| idle.since.elapsed() >= IDLE).count();
         idle.drain(..old);
         if !sender.is_closed() && idle.len() < KEPT {
@@ -123,7 +123,7 @@ impl Pool {
     }
 }
 
-/// A response's body; its end gives the connection back.
+/// A response body; at its end, the connection returns to the pool.
 pub(super) struct Pooled {
     body: Incoming,
     back: Option<(Pool, SendRequest<Body>)>,

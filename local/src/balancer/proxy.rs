@@ -1,4 +1,4 @@
-//! One request through the load balancer: its route, its target, and an ALB's answer where there is none.
+//! Handles one request: finds its route and target, and otherwise responds as an ALB.
 
 use super::Balancer;
 use super::answer;
@@ -18,12 +18,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// An ALB's default patience with a target that has a request.
+/// The default timeout of an ALB for the response of a target.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a target that is deregistered in the moment in which it is chosen is replaced by another choice.
+/// The number of attempts to choose another target if the chosen one was deregistered at the same time.
 const CHOICES: usize = 16;
 
-/// Answers one request to a listener port of a node.
+/// Responds to one request to a listener port of a node.
 pub(super) async fn answer(
     balancer: &Balancer,
     node: usize,
@@ -53,14 +53,14 @@ pub(super) async fn answer(
     answer::error(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// Where a request goes.
+/// The target of a request.
 struct Chosen {
     target: Arc<Target>,
-    /// Of the target's group.
+    /// The counters of the target group.
     counters: Arc<Counters>,
 }
 
-/// Where a request goes, or what is answered instead.
+/// The target of a request, or the response of the load balancer.
 fn choose(listener: &Listener, parts: &Parts) -> Result<Chosen, Box<Response<Body>>> {
     let refuse = |status| Err(Box::new(answer::error(status)));
     match listener.route(&parts.method, &parts.uri, &parts.headers) {
@@ -76,14 +76,14 @@ fn choose(listener: &Listener, parts: &Parts) -> Result<Chosen, Box<Response<Bod
             Err(Box::new(answer::redirect(action, listener.port, &parts.uri, &parts.headers)))
         }
         Some(Route::Unknown(kind)) => {
-            tracing::warn!("listener {}: the local cloud does not know the action {kind:?}", listener.port);
+            tracing::warn!("listener {}: the local cloud does not support the action {kind:?}", listener.port);
             refuse(StatusCode::NOT_IMPLEMENTED)
         }
         None => refuse(StatusCode::NOT_FOUND),
     }
 }
 
-/// Makes a client's request the one that its target gets. Answers whether that can be.
+/// Changes the request of a client to the one that the target gets. Returns whether that is possible.
 fn prepare(listener: &Listener, client: IpAddr, parts: &mut Parts) -> bool {
     let on = |key: &str| listener.setting(key) == Some("true");
     let arrival = Arrival {
@@ -95,7 +95,7 @@ fn prepare(listener: &Listener, client: IpAddr, parts: &mut Parts) -> bool {
         drop_invalid: on("routing.http.drop_invalid_header_fields.enabled"),
     };
     to_target(&mut parts.headers, &arrival);
-    // A client may ask in absolute form, a target is always asked in origin form.
+    // A client can use the absolute form; a target always gets the origin form.
     let Some(path) = parts.uri.path_and_query().cloned() else { return false };
     parts.uri = Uri::from(path);
     parts.version = Version::HTTP_11;
@@ -135,11 +135,11 @@ async fn forward(
             Response::from_parts(parts, Guarded::new(body, flight).boxed_unsync())
         }
         Ok(Err(Failure::Broken(why))) => {
-            tracing::debug!("target {}:{} gave no response: {why}", target.id, target.port);
+            tracing::debug!("target {}:{} sent no response: {why}", target.id, target.port);
             answer::error(StatusCode::BAD_GATEWAY)
         }
         Ok(Err(Failure::ConnectTimeout)) | Err(_) => {
-            tracing::debug!("target {}:{} took too long", target.id, target.port);
+            tracing::debug!("target {}:{} exceeded the timeout", target.id, target.port);
             answer::error(StatusCode::GATEWAY_TIMEOUT)
         }
     }

@@ -1,4 +1,4 @@
-//! The routes of every listener, made from the API's state: which rule, which group by weight, which target in turn.
+//! The routes of every listener, from the state of the API: rules, groups by weight, and targets in turn.
 
 use super::metrics::Counters;
 use super::model::{self, Action, FixedResponse, LoadBalancer, Redirect, State};
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The registered targets of every group, by the group's ARN.
+/// The registered targets of every group, by the ARN of the group.
 pub(super) type Registered = BTreeMap<String, Arc<Group>>;
 
-/// A target group as routes use it.
+/// A target group for routing.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) targets: Vec<Arc<Target>>,
@@ -25,7 +25,7 @@ impl Group {
         Self { targets, counters, next: AtomicUsize::new(0) }
     }
 
-    /// The next target in turn among the healthy ones; among all of them where none is ("fail open").
+    /// The next target in turn: among the healthy targets, or among all if none is healthy ("fail open").
     pub(super) fn choose(&self) -> Option<&Arc<Target>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let healthy = self.targets.iter().filter(|target| target.serves());
@@ -36,17 +36,17 @@ impl Group {
     }
 }
 
-/// What happens to a request.
+/// The action for a request.
 #[derive(Debug)]
 pub(super) enum Route {
     Forward(Shares),
     Fixed(FixedResponse),
     Redirect(Redirect),
-    /// An action that is not known here.
+    /// An unsupported action.
     Unknown(String),
 }
 
-/// Groups with their shares of the requests.
+/// Groups with their weights.
 #[derive(Debug)]
 pub(super) struct Shares {
     groups: Vec<(Arc<Group>, u64)>,
@@ -60,7 +60,7 @@ impl Shares {
         Self { groups, total, next: AtomicU64::new(0) }
     }
 
-    /// The next group: over any 1,000 requests each gets its share, spread evenly rather than in runs.
+    /// The next group. Over any 1,000 requests, each group gets its share, evenly distributed.
     pub(super) fn choose(&self) -> Option<&Arc<Group>> {
         if let [(only, weight)] = self.groups.as_slice() {
             return (*weight > 0).then_some(only);
@@ -94,32 +94,32 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Whether a setting of its load balancer is on.
+    /// Whether a Boolean attribute of its load balancer is `true`.
     pub(super) fn setting(&self, key: &str) -> Option<&str> {
         self.balancer.attributes.get(key).map(String::as_str)
     }
 
-    /// The first rule that holds, the default one last.
+    /// The first rule that matches; the default rule is last.
     pub(super) fn route(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&Route> {
         let holds = |rule: &&Rule| rule.conditions.iter().all(|condition| condition.holds(method, uri, headers));
         self.rules.iter().find(holds).map(|rule| &rule.route)
     }
 }
 
-/// A listener as the API has it: everything that decides where its requests go, but for the groups' targets.
+/// A listener of the API: everything that decides the target of its requests, except the targets of the groups.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Listening {
     pub(super) arn: String,
     pub(super) port: u16,
     pub(super) balancer: LoadBalancer,
-    /// By priority, the default one last.
+    /// By priority, the default rule last.
     rules: Vec<model::Rule>,
 }
 
-/// All listeners, those of the oldest load balancer first.
+/// All listeners; those of the oldest load balancer are first.
 pub(super) type Plan = Vec<Arc<Listening>>;
 
-/// The listeners of a state.
+/// The listeners in a state.
 pub(super) fn plan(state: &State) -> Plan {
     let mut plan = Plan::new();
     for balancer in &state.load_balancers {
@@ -141,7 +141,7 @@ fn rules(state: &State, listener: &str) -> Vec<model::Rule> {
     found
 }
 
-/// Every listener by its port. Where several load balancers have the same port, the oldest one's.
+/// Every listener by its port. If several load balancers have the same port, the oldest gets it.
 #[derive(Debug, Default)]
 pub(super) struct Routes(BTreeMap<u16, Listener>);
 
@@ -167,7 +167,7 @@ impl Routes {
     }
 }
 
-/// The groups that some rule refers to, with the load balancer whose it is: only those are health-checked.
+/// The groups in use by a rule, with the load balancer of the rule: only those get health checks.
 pub(super) fn in_use(state: &State) -> BTreeMap<&str, &str> {
     let mut used = BTreeMap::new();
     for listener in &state.listeners {
@@ -188,7 +188,7 @@ fn weighted(action: &Action) -> Vec<(&str, u64)> {
     }
 }
 
-/// The action that decides: the last one, whatever has to happen before it.
+/// The final action: the last one. Actions before it are not performed.
 fn route(actions: &[Action], groups: &Registered) -> Route {
     let Some(action) = actions.iter().max_by_key(|action| action.order) else {
         return Route::Unknown("nothing".to_owned());

@@ -1,4 +1,4 @@
-//! Which rule a request matches, with an ALB's semantics. Pure.
+//! Matches a request against rules, with the semantics of an ALB. Pure.
 
 use super::model::{Condition, HttpHeaderConfig};
 use http::{HeaderMap, Method, Uri, header};
@@ -6,22 +6,22 @@ use http::{HeaderMap, Method, Uri, header};
 /// One condition of a rule.
 #[derive(Debug, Clone)]
 pub(super) enum Matching {
-    /// A header's value is like one of these, letters in any case.
+    /// The value of a header matches one of these patterns, ignoring case.
     Header(String, Vec<String>),
-    /// The host name is like one of these, letters in any case.
+    /// The host name matches one of these patterns, ignoring case.
     Host(Vec<String>),
-    /// The path is like one of these, letters as they are.
+    /// The path matches one of these patterns, with case.
     Path(Vec<String>),
     /// The method is one of these.
     Method(Vec<String>),
-    /// One of these pairs is in the query, letters in any case; a pair without a key is a value of any key.
+    /// The query contains one of these pairs, ignoring case; a pair without a key matches a value of any key.
     Query(Vec<(Option<String>, String)>),
-    /// A kind of condition that is not known here: it matches nothing, rather than everything.
+    /// An unsupported kind of condition, which matches no request.
     Unknown,
 }
 
 impl Matching {
-    /// Reads a condition as the API keeps it.
+    /// Reads a condition of the API.
     pub(super) fn read(condition: &Condition) -> Self {
         let values = condition.values.clone();
         match (condition.field.as_str(), &condition.http_header_config) {
@@ -36,7 +36,7 @@ impl Matching {
         }
     }
 
-    /// Whether a request is meant.
+    /// Whether a request matches.
     pub(super) fn holds(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
         match self {
             Self::Header(name, patterns) => headers
@@ -75,13 +75,13 @@ enum Case {
     Any,
 }
 
-/// Whether a value is like a pattern, in which `*` is any number of characters and `?` is one. Its time grows with the
-/// product of both lengths at worst, whatever the pattern.
+/// Whether a value matches a pattern, in which `*` is any number of characters and `?` is one. The time grows at most
+/// with the product of both lengths, for any pattern.
 fn like(value: &str, pattern: &str, case: Case) -> bool {
     let same = |a: u8, b: u8| if case == Case::Any { a.eq_ignore_ascii_case(&b) } else { a == b };
     let (value, pattern) = (value.as_bytes(), pattern.as_bytes());
     let (mut at, mut read) = (0, 0);
-    // Where the last `*` was, and how much of the value it stands for.
+    // The position of the last `*`, and the end of the part of the value that it matches.
     let mut star: Option<(usize, usize)> = None;
     while at < value.len() {
         match pattern.get(read) {

@@ -1,4 +1,4 @@
-//! The forwarded ports: local ports that are the load balancer's listeners, whose DNS name resolves nowhere here.
+//! The forwarded ports: local ports for the listeners of the load balancer, whose DNS name does not resolve here.
 
 use super::{Balancer, proxy};
 use crate::error::{Error, Result};
@@ -12,19 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// The largest request head an ALB takes.
+/// The largest request head that an ALB accepts.
 const HEAD_LIMIT: usize = 64 * 1024;
-/// How long a client may take for a request's head, and may keep a connection open without one.
+/// Time limit for a client to send a request head, also on an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Binds a forward's local port at the address of every node: the same port, which the first one takes.
+/// Binds the local port of a forward at the address of every node. The first node decides the port.
 pub(crate) async fn bind(forward: Forward, nodes: &[Ipv4Addr]) -> Result<(Vec<TcpListener>, Forward)> {
     let (mut listeners, mut bound) = (Vec::new(), forward);
     for node in nodes.iter().copied() {
         let taken = |error: &std::io::Error| {
             let owner = port_owner(bound.local).map(|owner| format!(" by {owner}")).unwrap_or_default();
-            Error::new(format!("port {node}:{} is taken{owner}: {error}", bound.local)).hint(format!(
-                "end what uses it, or choose another port: local-cloud up --forward PORT:{}",
+            Error::new(format!("port {node}:{} is in use{owner}: {error}", bound.local)).hint(format!(
+                "stop that process, or select another port: local-cloud up --forward PORT:{}",
                 bound.listener
             ))
         };
@@ -41,13 +41,13 @@ pub(crate) async fn serve(listener: TcpListener, node: usize, port: u16, balance
         let (stream, client) = match listener.accept().await {
             Ok((stream, address)) => (stream, address.ip()),
             Err(error) => {
-                // Out of descriptors, or a connection that is already gone: neither is a reason to stop serving.
+                // No free file descriptors, or a closed connection: neither is a reason to stop serving.
                 tracing::warn!("cannot accept a connection for listener {port}: {error}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
         };
-        // Without it a response in two writes waits for the client's delayed acknowledgement.
+        // Without this, a response in two writes waits for the delayed acknowledgment of the client.
         let _ = stream.set_nodelay(true);
         let balancer = Arc::clone(&balancer);
         tokio::spawn(async move {
@@ -81,7 +81,7 @@ mod tests {
     async fn a_taken_port_is_reported_with_its_owner() {
         let (_held, forward) = bind(Forward { local: 0, listener: 80 }, &NODES).await.unwrap();
         let error = bind(forward, &NODES).await.unwrap_err().to_string();
-        assert!(error.contains(&format!("127.0.0.1:{} is taken by", forward.local)), "{error}");
+        assert!(error.contains(&format!("127.0.0.1:{} is in use by", forward.local)), "{error}");
         assert!(error.contains("--forward PORT:80"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! One registered target: its health, the requests under way to it, and its connections.
+//! A registered target: its health, its requests in progress, and its connections.
 
 use super::pool::Pool;
 use crate::engine::probe::{HealthCheck, Sick};
@@ -7,26 +7,26 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// What a target is to its group, in the words of `DescribeTargetHealth`.
+/// The state of a target, as `DescribeTargetHealth` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HealthState {
-    /// Registered, and not yet asked.
+    /// Registered and not checked yet.
     Initial,
     Healthy,
     Unhealthy,
-    /// No listener refers to its group, so nobody asks.
+    /// No listener uses its group, so there are no checks.
     Unused,
     /// Its group has no health check.
     Unavailable,
-    /// Deregistered, with requests that are still being answered.
+    /// Deregistered, with requests in progress.
     Draining,
 }
 
-/// A target's health as it is reported.
+/// The reported health of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Health {
     pub(crate) state: HealthState,
-    /// AWS's reason code, where it gives one.
+    /// The reason code of AWS, if any.
     pub(crate) reason: Option<&'static str>,
     pub(crate) description: Option<String>,
 }
@@ -72,10 +72,10 @@ impl Health {
     }
 }
 
-/// A target of one group.
+/// A target in one group.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The id it is registered by: its address.
+    /// The id of the registration: the address.
     pub(super) id: String,
     pub(super) port: u16,
     pub(super) pool: Pool,
@@ -88,11 +88,11 @@ pub(crate) struct Target {
 #[derive(Debug)]
 struct Checked {
     health: Health,
-    /// Checks in a row that speak against the present state.
+    /// Consecutive checks that contradict the current state.
     against: u32,
 }
 
-/// A request that is under way to a target, until it is dropped.
+/// A request in progress to a target; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Flight(pub(super) Arc<Target>);
 
@@ -109,21 +109,21 @@ impl Target {
         })
     }
 
-    /// A request starts, unless the target has been deregistered: then whoever chose it must choose again.
+    /// Starts a request. `None` if the target has been deregistered; the caller must then choose another target.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Flight> {
         self.under_way.fetch_add(1, Ordering::SeqCst);
         let flight = Flight(Arc::clone(self));
         (!self.draining.load(Ordering::SeqCst)).then_some(flight)
     }
 
-    /// It is deregistered: it gets no new request.
+    /// Marks it as deregistered: it gets no new requests.
     pub(super) fn deregister(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.pool.close();
         self.idle.notify_waiters();
     }
 
-    /// It is registered again before its drain has ended.
+    /// Marks it as registered again, before its drain has ended.
     pub(super) fn register(&self, health: Health) {
         *self.checked() = Checked { health, against: 0 };
         self.draining.store(false, Ordering::SeqCst);
@@ -133,7 +133,7 @@ impl Target {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Waits until no request is under way. Only sensible once it is deregistered.
+    /// Waits until no request is in progress. Call it only after the deregistration.
     pub(super) async fn idle(&self) {
         loop {
             let notified = self.idle.notified();
@@ -148,18 +148,18 @@ impl Target {
         if self.is_draining() { Health::draining() } else { self.checked().health.clone() }
     }
 
-    /// Whether requests go to it while others of its group are healthy too.
+    /// Whether it gets requests while other targets of its group are healthy.
     pub(super) fn serves(&self) -> bool {
         matches!(self.checked().health.state, HealthState::Healthy | HealthState::Unavailable | HealthState::Unused)
     }
 
-    /// Sets a state that does not follow from a check.
+    /// Sets a state without a check.
     pub(super) fn set(&self, health: Health) {
         *self.checked() = Checked { health, against: 0 };
     }
 
-    /// Takes a check's outcome into account. The first good one makes a new target healthy; after that, thresholds
-    /// decide. Answers the state where it changed.
+    /// Applies the outcome of a check. The first success makes a new target healthy; after that, thresholds decide.
+    /// Returns the state if it changed.
     pub(super) fn checked_by(&self, check: &HealthCheck, outcome: Result<(), &Sick>) -> Option<HealthState> {
         let mut checked = self.checked();
         let before = checked.health.state;
@@ -171,7 +171,7 @@ impl Target {
                 (0, 1)
             }
             (_, Ok(())) => (1, 1),
-            // A healthy target, or a new one.
+            // A healthy target, or a new target.
             (_, Err(_)) => (checked.against + 1, check.unhealthy_threshold),
         };
         checked.against = against;

@@ -1,17 +1,17 @@
-//! How changes of what the API says come to the nodes.
+//! How the nodes follow changes of the API.
 
 use super::*;
 use routes::Route;
 use serde_json::json;
 
-/// Longer than any test takes.
+/// Longer than any test runs.
 const HOUR_MS: u64 = 3_600_000;
 
 fn balancer() -> Arc<Balancer> {
     Balancer::new("http://127.0.0.1:9", TaskFaults::new().0)
 }
 
-/// A listener on port 80 forwards to one of two groups, of which each has these targets.
+/// A listener on port 80 that forwards to one of two groups; each group has these targets.
 fn snapshot(version: i64, to: &str, targets: &[&str]) -> Snapshot {
     let group = |arn: &str| {
         let targets: Vec<_> = targets.iter().map(|id| json!({"Id": id, "Port": 8080})).collect();
@@ -36,7 +36,7 @@ fn snapshot(version: i64, to: &str, targets: &[&str]) -> Snapshot {
     .unwrap()
 }
 
-/// Where each node sends requests to: the group, and its targets.
+/// The group and its targets to which each node sends requests.
 fn sent(balancer: &Balancer) -> [(String, Vec<String>); NODES] {
     let registered = balancer.known().registered.clone();
     std::array::from_fn(|node| {

@@ -1,4 +1,4 @@
-//! `calls`: the API calls of late, from the gateway's journal.
+//! `calls`: recent API calls, from the journal of the gateway.
 
 use super::{block_on, print};
 use crate::control::{self, Question};
@@ -7,7 +7,7 @@ use crate::gateway::{Caller, Entry};
 use crate::instance::{Layout, Record};
 use std::process::ExitCode;
 
-/// Prints the calls after one's number.
+/// Prints the calls after the call with a number.
 pub(crate) fn calls(layout: &Layout, json: bool, after: u64, caller: Option<Caller>) -> Result<ExitCode> {
     Record::running(layout)?;
     let calls: Vec<Entry> = block_on(control::ask(&layout.control_socket(), &Question::Calls { after, caller }))?;

@@ -1,4 +1,4 @@
-//! `demo`: the whole story, told step by step, with the same command that a person would use.
+//! `demo`: a whole release, step by step, with the same commands that a person would use.
 
 use super::{print, up};
 use crate::cli::{Home, UpArgs};
@@ -11,48 +11,48 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// `bluegreen`'s exit code where there is no stack.
+/// The exit code of `bluegreen` when there is no stack.
 const NO_STACK: i32 = 2;
 
-/// The listeners of the load balancer that the story is about.
+/// The listeners of the load balancer.
 const LISTENERS: [(&str, u16); 2] = [("prod", 80), ("dev", 81)];
 
-/// Tells the story. Whatever an earlier one left of the stack is removed first.
+/// Runs the demo. Deletes the stack of an earlier demo first.
 pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
     heading("1/6  Start the local cloud")?;
     up(layout, home, args)?;
     let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
     if story.stack_exists()? {
-        print("A stack of an earlier demo is there: removing it, to begin at the beginning.\n")?;
+        print("Deleting the stack of an earlier demo\n")?;
         story.tell(&["destroy", "--confirm", stack])?;
     }
 
-    heading("2/6  Build greeter-v1 and deploy the stack: both environments on version 1, green is prod")?;
+    heading("2/6  Build greeter-v1 and deploy the stack: both environments run version 1, green is prod")?;
     story.tell(&["deploy"])?;
     story.show_pages()?;
 
-    heading("3/6  Deploy version 2 to the idle environment, blue: prod does not notice")?;
+    heading("3/6  Deploy version 2 to the idle environment, blue: prod does not change")?;
     story.tell(&["deploy", "--version", "2"])?;
     story.show_pages()?;
 
-    heading("4/6  Cut over: the Lambda function swaps both listeners while it probes prod, 150 times in 15 s")?;
+    heading("4/6  Cut over: the Lambda function swaps both listeners and probes prod 150 times in 15 s")?;
     story.tell(&["cutover"])?;
 
-    heading("5/6  Prod speaks French now, and dev English")?;
+    heading("5/6  Open both pages: prod is French now, dev is English")?;
     story.show_pages()?;
 
-    heading("6/6  It goes on running. Open the pages, then try:")?;
+    heading("6/6  The local cloud keeps running. Open the pages, then try:")?;
     for (name, listener) in LISTENERS {
         if let Some(url) = story.url(listener) {
             print(&format!("  {name:<5} {url}\n"))?;
         }
     }
     print(
-        "\n  make status CLOUD=local              who is prod, who is dev\n  \
-         make rollback CLOUD=local            back to version 1, under probes\n  \
-         make deploy VERSION=2 CLOUD=local    a version on the idle environment\n  \
-         make destroy CLOUD=local             remove the stack and everything in it\n  \
-         make local-down                      end the local cloud\n",
+        "\n  make status CLOUD=local              show which environment is prod\n  \
+         make rollback CLOUD=local            roll back to version 1, under probes\n  \
+         make deploy VERSION=2 CLOUD=local    deploy a version to the idle environment\n  \
+         make destroy CLOUD=local             delete the stack and everything in it\n  \
+         make local-down                      stop the local cloud\n",
     )?;
     Ok(ExitCode::SUCCESS)
 }
@@ -61,7 +61,7 @@ fn heading(text: &str) -> Result<()> {
     print(&format!("\n== {text}\n"))
 }
 
-/// What the steps of the story share.
+/// What the steps of the demo share.
 struct Story {
     record: Record,
     bluegreen: PathBuf,
@@ -78,15 +78,15 @@ impl Story {
         command
     }
 
-    /// Runs a step as a person would see it; the story ends where it fails.
+    /// Runs a step and shows its output; a failed step ends the demo.
     fn tell(&self, arguments: &[&str]) -> Result<()> {
         print(&format!("$ bluegreen {}\n", arguments.join(" ")))?;
         let status = self.command(arguments).status().context(|| self.cannot_run())?;
         if status.success() {
             return Ok(());
         }
-        Err(Error::new(format!("bluegreen {} ended with {status}", arguments.join(" ")))
-            .hint("what it says above; the local cloud goes on running: make status CLOUD=local"))
+        Err(Error::new(format!("`bluegreen {}` failed with {status}", arguments.join(" ")))
+            .hint("see its output above; the local cloud keeps running: make status CLOUD=local"))
     }
 
     fn stack_exists(&self) -> Result<bool> {
@@ -104,7 +104,7 @@ impl Story {
         Some(format!("http://127.0.0.1:{}/", forward.local))
     }
 
-    /// What a person would see on both pages.
+    /// Prints what both pages show.
     fn show_pages(&self) -> Result<()> {
         let client = http_client::client();
         for (name, listener) in LISTENERS {
@@ -116,7 +116,7 @@ impl Story {
     }
 }
 
-/// What matters of a page.
+/// The parts of a page that the demo shows.
 struct Page {
     status: http::StatusCode,
     version: String,
@@ -145,7 +145,7 @@ async fn fetch(client: &HttpClient, url: &str) -> Result<Page> {
     let status = response.status();
     let version = response.headers().get("x-app-version").and_then(|value| value.to_str().ok()).unwrap_or("unknown");
     let version = version.to_owned();
-    let body = response.into_body().collect().await.context(|| format!("the page at {url} broke off"))?;
+    let body = response.into_body().collect().await.context(|| format!("cannot read the page at {url}"))?;
     let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
     Ok(Page { status, version, text })
 }
@@ -155,7 +155,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(rest.split_once(end)?.0)
 }
 
-/// The command line's default for the program that the story is told with: the one beside this one.
+/// The default path of a program: beside this program.
 pub(crate) fn beside(program: &str) -> OsString {
     let own = std::env::current_exe().ok();
     own.map_or_else(|| program.into(), |own| own.with_file_name(program).into_os_string())

@@ -1,4 +1,4 @@
-//! `down`: ends what this state directory's daemon started, and only that.
+//! `down`: stops the processes that the daemon of this state directory started, and no others.
 
 use super::print;
 use crate::error::{Error, Result};
@@ -7,12 +7,12 @@ use rustix::process::Signal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How long the daemon may take to end its tasks, MiniStack and itself.
+/// Time limit for the daemon to stop its tasks, MiniStack, and itself.
 const DAEMON_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a process left behind may take before it is killed.
+/// Time limit for a leftover process before it is killed.
 const CHILD_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Ends the local cloud. That it does not run is a success.
+/// Stops the local cloud. If it does not run, that is a success.
 pub(crate) fn down(layout: &Layout) -> Result<ExitCode> {
     let record = Record::read(layout)?;
     let running = record.as_ref().filter(|record| record.daemon_alive());
@@ -25,17 +25,17 @@ pub(crate) fn down(layout: &Layout) -> Result<ExitCode> {
     }
     let leftovers = end_leftovers(layout)?;
     let text = match (running, leftovers) {
-        (Some(_), _) => "The local cloud has ended.\n".to_owned(),
+        (Some(_), _) => "The local cloud is stopped.\n".to_owned(),
         (None, 0) => "The local cloud is not running.\n".to_owned(),
         (None, count) => {
-            format!("The local cloud's daemon was gone; {count} processes that it left behind have ended.\n")
+            format!("The daemon was not running; stopped {count} leftover processes.\n")
         }
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends the processes of a daemon that is gone, and removes its record. Answers how many there were.
+/// Stops the processes of a daemon that no longer runs, and removes its record. Returns how many there were.
 pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
     let children = ProcessLedger::left_behind(layout)?;
     for child in &children {
@@ -52,12 +52,12 @@ pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
                 .filter(|child| child.process.alive())
                 .map(|child| format!("{} (pid {})", child.what, child.process.pid))
                 .collect();
-            return Err(Error::new(format!("cannot end {}", left.join(", ")))
-                .hint("end them by hand, as the user who started them"));
+            return Err(Error::new(format!("cannot stop {}", left.join(", ")))
+                .hint("stop them by hand, as the user who started them"));
         }
     }
     for file in [layout.record(), layout.processes(), layout.socket(), layout.control_socket()] {
-        // What is not there needs no removal; what cannot be removed is overwritten by the next start.
+        // A failure does no harm: a file that remains is overwritten by the next start.
         let _ = std::fs::remove_file(file);
     }
     Ok(children.len())

@@ -9,11 +9,11 @@ use std::fmt::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// Becomes the command.
+/// Replaces this process with the command.
 pub(crate) fn exec(layout: &Layout, command: &[OsString]) -> Result<ExitCode> {
     let record = Record::running(layout)?;
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Error::new("there is no command to run").hint("local-cloud exec -- COMMAND ARGUMENTS"));
+        return Err(Error::new("no command to run").hint("local-cloud exec -- COMMAND ARGUMENTS"));
     };
     let mut command = Command::new(program);
     command.args(arguments).envs(variables(&record));
@@ -24,7 +24,7 @@ pub(crate) fn exec(layout: &Layout, command: &[OsString]) -> Result<ExitCode> {
     Err(Error::new(format!("cannot run {}: {error}", program.to_string_lossy())))
 }
 
-/// Prints it for a shell.
+/// Prints the environment for a shell.
 pub(crate) fn env(layout: &Layout) -> Result<ExitCode> {
     let record = Record::running(layout)?;
     let mut text = format!("unset {}\n", REMOVED.join(" "));

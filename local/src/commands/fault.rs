@@ -1,4 +1,4 @@
-//! `fault`: rules by which API calls and tasks fail on purpose, and how late the load balancer is.
+//! `fault`: rules that make API calls and tasks fail, and the lag of the load balancer.
 
 use super::{block_on, print};
 use crate::balancer::Lag;
@@ -12,59 +12,59 @@ use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What is done with faults.
+/// The subcommands of `fault`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum FaultCommand {
-    /// Let calls fail; all calls where nothing narrows it down
+    /// Make API calls fail; without filters, all calls
     Add(AddArgs),
-    /// Let tasks fail; all tasks where nothing narrows it down
+    /// Make tasks fail; without filters, all tasks
     Task(TaskArgs),
-    /// Let the load balancer's last node follow changes of listeners and rules so much later
+    /// Delay the last node of the load balancer: it follows changes of listeners and rules later
     ///
-    /// The other node follows as ever: each change within 0.3 s. After 0s both follow at once, before the API answers. In
-    /// force until `clear`.
+    /// The other node follows each change within 0.3 s, as without a lag. With 0, both nodes follow at once, before the
+    /// API answers. The lag applies until `fault clear`.
     Lag {
-        /// How much later, such as 500ms, 3s or 2m
+        /// Lag, such as 500ms, 3s, or 2m
         #[arg(value_name = "TIME", value_parser = time)]
         by: Duration,
     },
-    /// The faults there are, and how many calls or requests each has met
+    /// List the active faults and how many calls or requests matched each
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Let calls, tasks and the load balancer be as they are again
+    /// Remove all faults
     Clear {
-        /// Only this one
+        /// Remove only the fault with this id
         id: Option<u64>,
     },
 }
 
-/// A fault.
+/// A fault of API calls.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// What happens to a call
+    /// Effect on a matching call
     effect: Effect,
-    /// Only calls of this service, as IAM calls it: elasticloadbalancing, s3, ecs
+    /// Match only calls of this service, by its IAM prefix: elasticloadbalancing, s3, ecs
     #[arg(long)]
     service: Option<String>,
-    /// Only this action, as IAM calls it: `ModifyListener`
+    /// Match only this action, by its IAM name: `ModifyListener`
     #[arg(long)]
     action: Option<String>,
-    /// Only calls on a resource with this in its ARN
+    /// Match only calls on a resource whose ARN contains this text
     #[arg(long, value_name = "TEXT")]
     resource: Option<String>,
-    /// Only calls of functions, or of clients
+    /// Match only calls of this kind of caller
     #[arg(long)]
     caller: Option<Caller>,
-    /// Let so many pass first
+    /// Matching calls to let through first
     #[arg(long, value_name = "CALLS", default_value_t = 0)]
     skip: u64,
-    /// Let so many fail, then none
+    /// Stop after this many failures
     #[arg(long, value_name = "CALLS")]
     times: Option<u64>,
-    /// How much later, for delay and late
+    /// Delay of the effects `delay` and `late`
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000)]
     ms: u64,
 }
@@ -72,29 +72,29 @@ pub(crate) struct AddArgs {
 /// A fault of tasks.
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
-    /// What happens to a task
+    /// Effect on a matching task
     effect: TaskEffect,
-    /// Only tasks with this in the name of their service, task definition or image
+    /// Match only tasks whose service, task definition, or image name contains this text
     #[arg(long, value_name = "TEXT")]
     of: Option<String>,
-    /// Only requests through this listener port; health checks fail from the first such request on
+    /// Match only requests through this listener port; health checks fail from the first such request on
     #[arg(long, value_name = "PORT")]
     listener: Option<u16>,
-    /// Let so many requests pass first
+    /// Matching requests to let through first
     #[arg(long, value_name = "REQUESTS", default_value_t = 0)]
     skip: u64,
-    /// Let so many requests fail, then none
+    /// Stop after this many failed requests
     #[arg(long, value_name = "REQUESTS")]
     times: Option<u64>,
-    /// How much later, for slow
+    /// Delay of the effect `slow`
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 3000)]
     ms: u64,
-    /// Which status, for status
+    /// Response status of the effect `status`
     #[arg(long, value_name = "STATUS", default_value_t = 500, value_parser = clap::value_parser!(u16).range(400..=599))]
     status: u16,
 }
 
-/// Adds, lists or clears faults of a running local cloud.
+/// Adds, lists, or removes faults of a running local cloud.
 pub(crate) fn fault(layout: &Layout, command: FaultCommand) -> Result<ExitCode> {
     Record::running(layout)?;
     let socket = layout.control_socket();
@@ -133,9 +133,9 @@ fn as_json(faults: &[Fault], of_tasks: &[TaskFault], lag: Option<&Lag>) -> Resul
 }
 
 fn as_lines(faults: &[Fault], of_tasks: &[TaskFault], lag: Option<&Lag>) -> String {
-    let call = |fault: &Fault| format!("fault {}: {}; {} calls met it\n", fault.id, describe(fault), fault.turns.met);
+    let call = |fault: &Fault| format!("fault {}: {}; matched {} calls\n", fault.id, describe(fault), fault.turns.met);
     let task = |fault: &TaskFault| {
-        format!("fault {}: {}; {} requests met it\n", fault.id, describe_task(fault), fault.turns.met)
+        format!("fault {}: {}; matched {} requests\n", fault.id, describe_task(fault), fault.turns.met)
     };
     let lag = lag.map(|lag| format!("fault {}: {}\n", lag.id, describe_lag(lag)));
     let lines: String = faults.iter().map(call).chain(of_tasks.iter().map(task)).chain(lag).collect();
@@ -178,8 +178,8 @@ fn describe(fault: &Fault) -> String {
         Effect::Delay => format!("delay by {} ms", fault.ms),
         Effect::Hold => "never answer".to_owned(),
         Effect::Drop => "drop".to_owned(),
-        Effect::DropAnswer => "drop the answers of".to_owned(),
-        Effect::Late => format!("drop, and do {} ms later,", fault.ms),
+        Effect::DropAnswer => "drop the responses of".to_owned(),
+        Effect::Late => format!("drop, and perform {} ms later,", fault.ms),
     };
     let any = |text: &Option<String>| text.clone().unwrap_or_else(|| "*".to_owned());
     let mut text = format!("{what} {}:{}", any(&fault.service), any(&fault.action));
@@ -199,8 +199,8 @@ fn describe_task(fault: &TaskFault) -> String {
     let what = match fault.effect {
         TaskEffect::Slow => format!("answers {} ms later", fault.ms),
         TaskEffect::Status => format!("answers {}", fault.status),
-        TaskEffect::Crash => "aborts at a request".to_owned(),
-        TaskEffect::Oom => "is out of memory at a request".to_owned(),
+        TaskEffect::Crash => "aborts on a request".to_owned(),
+        TaskEffect::Oom => "runs out of memory on a request".to_owned(),
         TaskEffect::Unhealthy => "fails its health checks".to_owned(),
     };
     let of = fault.of.as_ref().map_or_else(String::new, |of| format!(" of *{of}*"));
@@ -218,7 +218,7 @@ fn describe_lag(lag: &Lag) -> String {
     }
 }
 
-/// A whole number with its unit; 0 needs none.
+/// A whole number with its unit; 0 needs no unit.
 fn time(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -230,7 +230,7 @@ fn time(text: &str) -> Result<Duration, String> {
         "" if number == 0 => Some(0),
         _ => None,
     });
-    ms.map(Duration::from_millis).ok_or_else(|| "a time is a whole number with ms, s or m, such as 500ms".to_owned())
+    ms.map(Duration::from_millis).ok_or_else(|| "expected a whole number with ms, s, or m, such as 500ms".to_owned())
 }
 
 #[cfg(test)]
@@ -282,7 +282,7 @@ mod tests {
             turns: Turns { skip: 1, times: Some(2), met: 0 },
             ms: 500,
         };
-        let expected = "drop, and do 500 ms later, elasticloadbalancing:* by functions, after 1 calls, 2 times";
+        let expected = "drop, and perform 500 ms later, elasticloadbalancing:* by functions, after 1 calls, 2 times";
         assert_eq!(describe(&fault), expected);
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Prints a log, and with `follow` what is added to it until interrupted.
+/// Prints a log. With `follow`, also prints new output until interrupted.
 pub(crate) fn logs(layout: &Layout, what: &str, follow: bool) -> Result<ExitCode> {
     let path = match what {
         "daemon" => layout.daemon_log(),
@@ -30,9 +30,9 @@ fn task_log(layout: &Layout, wanted: &str) -> Result<PathBuf> {
             || task.task.as_deref().is_some_and(|id| id.starts_with(wanted))
             || task.service.as_deref() == Some(wanted)
     };
-    // The newest last: of several tasks of a service that is the interesting one.
+    // The newest task is last; of the tasks of a service, it is the one to show.
     tasks.iter().rfind(matches).map(|task| task.log.clone()).ok_or_else(|| {
-        Error::new(format!("no task or service is called {wanted:?}")).hint("local-cloud status lists them")
+        Error::new(format!("no task or service is named {wanted:?}")).hint("local-cloud status lists them")
     })
 }
 
@@ -46,7 +46,7 @@ fn copy(path: &Path, follow: bool) -> Result<()> {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(200));
-        // A restart begins the file anew.
+        // A restart truncates the file.
         let position = file.stream_position().unwrap_or(0);
         if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() < position) {
             file.seek(SeekFrom::Start(0)).context(|| format!("cannot read {}", path.display()))?;

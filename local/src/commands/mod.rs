@@ -22,17 +22,17 @@ use crate::error::{Context, Error, Result};
 use crate::instance::{Forward, Record};
 use std::future::Future;
 
-/// Runs something asynchronous to its end.
+/// Runs a future to its end.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context(|| "cannot start the asynchronous runtime".into())?;
     let outcome = runtime.block_on(future);
-    // What is still blocked by then has nothing left to say.
+    // Whatever still blocks at this point has no output to lose.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     outcome
 }
 
-/// What a forwarded port is for, in this system's words.
+/// The role of a forwarded port.
 fn listener_name(forward: Forward) -> String {
     match forward.listener {
         80 => "prod, listener port 80".to_owned(),
@@ -41,7 +41,7 @@ fn listener_name(forward: Forward) -> String {
     }
 }
 
-/// The lines that say what runs where.
+/// The lines that show the endpoint and the forwards.
 fn overview(record: &Record) -> Vec<String> {
     let mut lines = vec![format!("  AWS endpoint  {}  (region {})", record.endpoint(), record.region)];
     for forward in &record.forwards {
@@ -50,7 +50,7 @@ fn overview(record: &Record) -> Vec<String> {
     lines
 }
 
-/// Prints to standard output; a reader that went away ends the command without noise.
+/// Prints to standard output. If the reader has closed the pipe, the command ends without an error message.
 fn print(text: &str) -> Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! `status`: what runs where, and why what does not run does not.
+//! `status`: shows what runs, and the reason if the local cloud does not run.
 
 use super::{block_on, listener_name, overview, print};
 use crate::control::{self, Question};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::process::ExitCode;
 
-/// Prints the status. Exit code 1 where it does not run.
+/// Prints the status. Exit code 1 if the local cloud does not run.
 pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
     let record = match Record::read(layout)? {
         Some(record) if record.daemon_alive() && record.phase == Phase::Ready => record,
@@ -55,8 +55,8 @@ fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Resul
     let alive = record.is_some_and(Record::daemon_alive);
     let why = match record.map(|record| &record.phase) {
         Some(Phase::Failed(why)) => Some(why.clone()),
-        Some(Phase::Starting) if alive => Some("it is starting".to_owned()),
-        Some(_) => Some("its daemon is gone".to_owned()),
+        Some(Phase::Starting) if alive => Some("it is still starting".to_owned()),
+        Some(_) => Some("its daemon is not running".to_owned()),
         None => None,
     };
     let left: Vec<String> = if alive {
@@ -74,13 +74,13 @@ fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Resul
     let mut text = "The local cloud is not running".to_owned();
     text.push_str(&why.map_or_else(|| ".".to_owned(), |why| format!(": {why}")));
     if !left.is_empty() {
-        let _ = write!(text, "\nIt left behind: {}\nEnd them: local-cloud down", left.join(", "));
+        let _ = write!(text, "\nLeftover processes: {}\nStop them: local-cloud down", left.join(", "));
     }
     print(&format!("{text}\nStart it: local-cloud up (or make local-up)\n"))?;
     Ok(ExitCode::FAILURE)
 }
 
-/// Asks the engine.
+/// Asks the engine for its status.
 pub(super) fn engine_status(layout: &Layout) -> Result<EngineStatus> {
     block_on(control::request(&layout.socket(), Method::GET, engine::STATUS_PATH, Bytes::new()))
 }
@@ -102,7 +102,7 @@ fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) 
         ));
     }
     let nodes: Vec<String> = record.nodes.iter().map(ToString::to_string).collect();
-    lines.push(format!("  nodes         {}  (of the load balancer; each has every forwarded port)", nodes.join(", ")));
+    lines.push(format!("  nodes         {}  (of the load balancer; each has all forwarded ports)", nodes.join(", ")));
     let (failed, live): (Vec<&TaskReport>, Vec<&TaskReport>) =
         engine.tasks.iter().partition(|task| task.state == engine::Phase::Exited);
     if engine.tasks.is_empty() {
@@ -122,7 +122,7 @@ fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) 
     lines.join("\n") + "\n"
 }
 
-/// Failures that say the same become one, the last of them, with how many there were.
+/// Groups equal failures. Each group is shown as its last failure, with their number.
 fn alike<'a>(failed: &[&'a TaskReport]) -> Vec<(&'a TaskReport, usize)> {
     let mut groups: Vec<(&TaskReport, usize)> = Vec::new();
     for task in failed {

@@ -1,4 +1,4 @@
-//! `up`: check what can be checked, start the daemon, wait until everything answers. And `serve`, the daemon.
+//! `up`: checks the prerequisites, starts the daemon, and waits until it is ready. And `serve`, the daemon.
 
 use super::{block_on, overview, print};
 use crate::cli::{Home, UpArgs};
@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longer than the daemon's own limit for MiniStack, so that its message comes first.
+/// Longer than the limit of the daemon for MiniStack, so that the daemon reports a timeout first.
 const UP_LIMIT: Duration = Duration::from_secs(75);
 
-/// Starts the local cloud, or says that it runs already.
+/// Starts the local cloud, or reports that it already runs.
 pub(crate) fn up(layout: &Layout, home: &Home, args: &UpArgs) -> Result<ExitCode> {
     if let Some(record) = Record::read(layout)?
         && record.daemon_alive()
@@ -32,7 +32,7 @@ pub(crate) fn up(layout: &Layout, home: &Home, args: &UpArgs) -> Result<ExitCode
     report("The local cloud is running.", &record, layout)
 }
 
-/// The daemon, in this process.
+/// Runs the daemon in this process.
 pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LOCAL_CLOUD_LOG");
     tracing_subscriber::fmt()
@@ -43,7 +43,7 @@ pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCod
     let python = args.python(home)?;
     let owner = args
         .owner_pid
-        .map(|pid| ProcessId::of(pid).ok_or_else(|| Error::new(format!("there is no process {pid} to end with"))));
+        .map(|pid| ProcessId::of(pid).ok_or_else(|| Error::new(format!("process {pid} (--owner-pid) does not exist"))));
     let options = Options {
         layout,
         python,
@@ -60,23 +60,23 @@ fn report(headline: &str, record: &Record, layout: &Layout) -> Result<ExitCode> 
     let mut lines = vec![headline.to_owned()];
     lines.extend(overview(record));
     lines.push(format!("  state, logs   {}", layout.dir().display()));
-    lines.push("Use it: local-cloud exec -- COMMAND, or make VERB CLOUD=local. End it: local-cloud down".to_owned());
+    lines.push("Use it: local-cloud exec -- COMMAND, or make VERB CLOUD=local. Stop it: local-cloud down".to_owned());
     print(&format!("{}\n", lines.join("\n")))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Python and its packages, before anything is started: this is what is missing on a new machine.
+/// Checks Python and its packages before anything is started, because they are often missing on a new machine.
 fn check_python(python: &Path) -> Result<()> {
-    let hint = "make the Python environment, in the local cloud's project: make setup, or make install";
+    let hint = "create the Python environment in the project: make setup, or make install";
     let shown = python.display();
     let script = "import importlib.util as u, sys\n\
                   print(' '.join(m for m in ('ministack', 'hypercorn', 'docker') if u.find_spec(m) is None))";
     let checked = Command::new(python).args(["-c", script]).stdin(Stdio::null()).output();
     let checked =
-        checked.map_err(|error| Error::new(format!("MiniStack's Python {shown} cannot be run: {error}")).hint(hint))?;
+        checked.map_err(|error| Error::new(format!("cannot run {shown} (Python of MiniStack): {error}")).hint(hint))?;
     if !checked.status.success() {
         let why = String::from_utf8_lossy(&checked.stderr);
-        return Err(Error::new(format!("{shown} does not work: {}", why.trim())).hint(hint));
+        return Err(Error::new(format!("{shown} failed: {}", why.trim())).hint(hint));
     }
     match String::from_utf8_lossy(&checked.stdout).trim() {
         "" => Ok(()),
@@ -85,7 +85,7 @@ fn check_python(python: &Path) -> Result<()> {
 }
 
 fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
-    let program = std::env::current_exe().context(|| "cannot find this program's own file".into())?;
+    let program = std::env::current_exe().context(|| "cannot find the file of this program".into())?;
     let log = layout.daemon_log();
     let file = File::create(&log).context(|| format!("cannot write {}", log.display()))?;
     let errors = file.try_clone().context(|| format!("cannot write {}", log.display()))?;
@@ -99,7 +99,7 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     if let Some(pid) = args.owner_pid {
         command.arg("--owner-pid").arg(pid.to_string());
     }
-    // The daemon outlives this directory's being current.
+    // The daemon must not keep the working directory busy.
     command.current_dir("/").stdin(Stdio::null()).stdout(file).stderr(errors);
     command.spawn().context(|| format!("cannot start {}", program.display()))
 }
@@ -117,7 +117,7 @@ fn wait(layout: &Layout, mut daemon: Option<&mut Child>) -> Result<Record> {
                 Phase::Ready => return Ok(record),
                 Phase::Failed(why) => return Err(Error::new(why.clone())),
                 Phase::Starting if ended.is_none() && !record.daemon_alive() => {
-                    return Err(Error::new("the daemon ended while it was starting").hint(log_hint(layout)));
+                    return Err(Error::new("the daemon ended before it was ready").hint(log_hint(layout)));
                 }
                 Phase::Starting => {}
             }
@@ -127,7 +127,7 @@ fn wait(layout: &Layout, mut daemon: Option<&mut Child>) -> Result<Record> {
             let last = log.lines().filter_map(|line| line.strip_prefix("error: ")).next_back();
             return Err(match last {
                 Some(message) => Error::new(message),
-                None => Error::new(format!("the daemon ended at once, with {status}")).hint(log_hint(layout)),
+                None => Error::new(format!("the daemon ended at startup with {status}")).hint(log_hint(layout)),
             });
         }
         if Instant::now() >= deadline {

@@ -1,40 +1,40 @@
-//! A loopback address for every task, as `awsvpc` gives each its own, and for the load balancer's second node, from a range
-//! that no other instance uses.
+//! Loopback addresses for the tasks (as with `awsvpc`, each task has its own) and for the second node of the load
+//! balancer, from a range that no other instance uses.
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::Ipv4Addr;
 
-/// Second octets of 127.64.0.0/10; every instance holds one.
+/// Second octets of 127.64.0.0/10; every instance uses one.
 const RANGES: std::ops::RangeInclusive<u8> = 64..=127;
 
 /// The last two octets of the first address for tasks.
 const FIRST_TASK: u16 = 2;
 
-/// The addresses of one instance: 127.X.0.1 is the load balancer's, 127.X.0.2 to 127.X.255.254 are for tasks.
+/// The addresses of one instance: 127.X.0.1 for the load balancer, 127.X.0.2 to 127.X.255.254 for tasks.
 #[derive(Debug)]
 pub(crate) struct AddressPool {
     range: u8,
     next: u16,
     taken: BTreeMap<String, Ipv4Addr>,
-    /// Locked while this instance lives; the lock ends with the process, however that ends.
+    /// Locked while this instance runs; the kernel releases the file lock when the process ends.
     _lock: Option<File>,
 }
 
 impl AddressPool {
-    /// Takes the first range that no instance on this machine holds.
+    /// Reserves the first range that no instance on this machine uses.
     pub(crate) fn claim() -> Result<Self> {
         for range in RANGES {
             let path = std::env::temp_dir().join(format!("local-cloud-127.{range}.lock"));
             let opened = File::options().create(true).truncate(false).write(true).open(&path);
-            // A file of another user cannot be opened: that range is then theirs.
+            // A file that cannot be opened belongs to another user, who uses that range.
             let Ok(file) = opened else { continue };
             if file.try_lock().is_ok() {
                 return Ok(Self::new(range, Some(file)));
             }
         }
-        Err(Error::new("every loopback range of 127.64.0.0/10 is held by another local cloud")
+        Err(Error::new("every loopback range of 127.64.0.0/10 is in use by another local cloud")
             .hint("stop some of them: local-cloud down --state DIR"))
     }
 
@@ -42,13 +42,13 @@ impl AddressPool {
         Self { range, next: FIRST_TASK, taken: BTreeMap::new(), _lock: lock }
     }
 
-    /// Where the load balancer's second node answers. The first one is where people look: 127.0.0.1.
+    /// The address of the second node of the load balancer. The first node has 127.0.0.1, which people expect.
     pub(crate) const fn second_node(&self) -> Ipv4Addr {
         Ipv4Addr::new(127, self.range, 0, 1)
     }
 
-    /// The address of a task: the same for all of its containers. A released one comes back last, so that
-    /// nothing that still knows the old task reaches the new one.
+    /// The address of a task: the same for all its containers. A released address is reused last, so that a client that
+    /// still knows the old task does not reach the new one.
     pub(crate) fn of(&mut self, task: &str) -> Option<Ipv4Addr> {
         if let Some(address) = self.taken.get(task) {
             return Some(*address);
@@ -65,7 +65,7 @@ impl AddressPool {
         None
     }
 
-    /// Gives a task's address back.
+    /// Releases the address of a task.
     pub(crate) fn release(&mut self, task: &str) {
         self.taken.remove(task);
     }

@@ -1,4 +1,4 @@
-//! The engine's API on its Unix socket: the part of the Docker Engine API that MiniStack uses, and our own status.
+//! The API of the engine on its Unix socket: the part of the Docker Engine API that MiniStack uses, and the status.
 
 use super::container::{Container, Phase, TaskReport};
 use super::output::Stream;
@@ -21,23 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 
-/// Where our own status is, beside Docker's paths.
+/// The path of the status, beside the paths of Docker.
 pub(crate) const STATUS_PATH: &str = "/local-cloud/status";
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Parameters = BTreeMap<String, String>;
 
-/// What [`STATUS_PATH`] answers.
+/// The response of [`STATUS_PATH`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EngineStatus {
     pub(crate) tasks: Vec<TaskReport>,
-    /// The last images that could not be pulled, and why.
+    /// The last images that could not be pulled, with the cause.
     pub(crate) pull_failures: Vec<String>,
 }
 
-/// Binds the socket, in place of one that an earlier run left behind.
+/// Binds the socket, and replaces one of an earlier run.
 pub(crate) fn bind(path: &Path) -> Result<UnixListener> {
-    // The instance's lock is held, so nobody can be listening on it.
+    // This process holds the file lock of the instance, so no other process listens on the socket.
     let _ = std::fs::remove_file(path);
     UnixListener::bind(path).context(|| format!("cannot listen on {}", path.display()))
 }
@@ -53,11 +53,11 @@ pub(crate) async fn serve(listener: UnixListener, engine: Arc<Engine>) {
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let engine = Arc::clone(&engine);
-                // A client that hangs up must not leave a start or a stop half done.
+                // If the client disconnects, a start or a stop must still complete.
                 async move {
                     let answered = tokio::spawn(async move { engine.answer(request).await }).await;
                     Ok::<_, Infallible>(answered.unwrap_or_else(|error| {
-                        failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("the request broke off: {error}"))
+                        failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("the request was aborted: {error}"))
                     }))
                 }
             });
@@ -73,7 +73,7 @@ pub(crate) async fn serve(listener: UnixListener, engine: Arc<Engine>) {
 impl Engine {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let path = crate::form::decode(without_version(parts.uri.path()), false);
+        let path = crate::form::decode_path(without_version(parts.uri.path()));
         let parameters = wire::parameters(parts.uri.query().unwrap_or(""));
         let get = parts.method == Method::GET;
         if let Some(rest) = path.strip_prefix("/containers/") {
@@ -141,7 +141,7 @@ impl Engine {
 
     async fn answer_create(&self, parameters: &Parameters, body: Incoming) -> Response<Body> {
         let Ok(body) = body.collect().await else {
-            return failure(StatusCode::BAD_REQUEST, "the request broke off");
+            return failure(StatusCode::BAD_REQUEST, "the request was aborted");
         };
         let body: CreateBody = match serde_json::from_slice(&body.to_bytes()) {
             Ok(body) => body,
@@ -168,7 +168,7 @@ impl Engine {
         let Some(container) = self.find(id) else { return no_such_container(id) };
         if container.phase() != Phase::Exited && container.phase() != Phase::Created {
             if !parameters.get("force").is_some_and(|force| matches!(force.as_str(), "1" | "true" | "True")) {
-                return failure(StatusCode::CONFLICT, "the container is running: stop it first, or force the removal");
+                return failure(StatusCode::CONFLICT, "the container is running: stop it first, or force its removal");
             }
             self.stop(&container, Duration::ZERO).await;
         }
@@ -214,7 +214,7 @@ impl Engine {
     }
 }
 
-/// `GET /containers/{id}/logs`: what there is, and with `follow` what comes, until the container has ended.
+/// `GET /containers/{id}/logs`: the output so far, and with `follow` new output until the container has ended.
 fn logs(container: &Arc<Container>, parameters: &Parameters) -> Response<Body> {
     let on = |name: &str| parameters.get(name).is_some_and(|value| matches!(value.as_str(), "1" | "true" | "True"));
     let (follow, stdout, stderr) = (on("follow"), on("stdout"), on("stderr"));
@@ -233,7 +233,7 @@ fn logs(container: &Arc<Container>, parameters: &Parameters) -> Response<Body> {
             if done || !batch.frames.is_empty() {
                 return Some((Ok::<_, Infallible>(Frame::data(batch.frames)), (output, watch, batch.next, done)));
             }
-            // The sender lives in `output`, which we hold.
+            // The sender is in `output`, which this function holds.
             let _ = watch.changed().await;
         }
     });
@@ -279,7 +279,7 @@ fn failure(status: StatusCode, message: &str) -> Response<Body> {
 }
 
 fn not_found(path: &str) -> Response<Body> {
-    failure(StatusCode::NOT_FOUND, &format!("the local cloud's engine does not have {path}"))
+    failure(StatusCode::NOT_FOUND, &format!("the engine of the local cloud does not support {path}"))
 }
 
 fn no_such_container(id: &str) -> Response<Body> {

@@ -1,27 +1,27 @@
-//! How long a start waits after earlier ones failed. Pure.
+//! How long a start waits after earlier starts failed. Pure.
 //!
-//! MiniStack restarts a failing task at once and for ever where no circuit breaker looks at it.
+//! Without a circuit breaker, MiniStack restarts a failing task at once, without a limit.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A circuit breaker needs at least three failures, and gets them without delay.
+/// A circuit breaker needs at least three failures, so the first three have no delay.
 const FREE_FAILURES: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const MAX_DELAY: Duration = Duration::from_secs(5);
-/// A task that lived this long did start.
+/// A task that ran this long counts as started.
 const LIVED: Duration = Duration::from_secs(10);
-/// Failures older than this say nothing about the next start.
+/// Failures older than this do not delay the next start.
 const FORGOTTEN: Duration = Duration::from_mins(1);
 
-/// Consecutive failures by what was started: a task definition or an image.
+/// Consecutive failures of each task definition or image.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: BTreeMap<String, (u32, Instant)>,
 }
 
 impl Backoff {
-    /// How long the next start of `what` has to wait.
+    /// The delay of the next start of `what`.
     pub(crate) fn delay(&self, what: &str, now: Instant) -> Duration {
         match self.failures.get(what) {
             Some((count, last)) if now.duration_since(*last) < FORGOTTEN => delay_after(*count),
@@ -29,7 +29,7 @@ impl Backoff {
         }
     }
 
-    /// Notes that `what` failed after it had lived for a while, or at once.
+    /// Records that `what` failed, and how long it ran.
     pub(crate) fn failed(&mut self, what: &str, lived: Duration, now: Instant) {
         let (count, last) = self.failures.entry(what.to_owned()).or_insert((0, now));
         let fresh = lived >= LIVED || now.duration_since(*last) >= FORGOTTEN;

@@ -1,4 +1,4 @@
-//! One container: what it is made of, and the state that its supervisor, its callers and the status read.
+//! A container: its parts, and the state that its supervisor, its callers, and the status read.
 
 use super::output::Output;
 use super::placement::TaskRef;
@@ -13,36 +13,36 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Where a container is in its life.
+/// The phase of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
     Created,
-    /// Waiting for its turn after earlier failures, or running without having passed its health checks.
+    /// Waits after earlier failures, or runs and has not passed its health checks yet.
     Starting,
     Healthy,
-    /// It failed its health checks and is being ended.
+    /// Failed its health checks and is being stopped.
     Unhealthy,
-    /// It gets no new requests and finishes those it has.
+    /// Gets no new requests and finishes those in progress.
     Draining,
     Exited,
 }
 
-/// What changes in a container's life.
+/// The variable state of a container.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) process: Option<ProcessId>,
     pub(crate) exit_code: Option<i32>,
-    /// Why it is in this phase, where that needs saying.
+    /// Why it is in this phase, if that needs an explanation.
     pub(crate) reason: Option<String>,
     pub(crate) started: Option<Timestamp>,
     pub(crate) finished: Option<Timestamp>,
-    /// When its process was started, on the clock that only goes forward.
+    /// When its process was started, on the monotonic clock.
     pub(crate) since: Option<Instant>,
 }
 
-/// What a container is created from.
+/// A container.
 #[derive(Debug)]
 pub(crate) struct Container {
     pub(crate) id: String,
@@ -56,26 +56,26 @@ pub(crate) struct Container {
     pub(crate) task: Option<TaskRef>,
     pub(crate) address: Ipv4Addr,
     pub(crate) created: Timestamp,
-    /// Its root file system and its output.
+    /// The directory of its root file system and its output.
     pub(crate) dir: PathBuf,
     pub(crate) output: Arc<Output>,
-    /// The service that runs it, known once it starts.
+    /// The service that runs it; known after it starts.
     pub(crate) service: OnceLock<String>,
     pub(crate) state: watch::Sender<State>,
 }
 
-/// A container as `status` shows it.
+/// A container in the output of `status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TaskReport {
-    /// The first characters of the container's id.
+    /// The first characters of the container id.
     pub(crate) id: String,
     pub(crate) created: Timestamp,
-    /// The ECS task's id.
+    /// The id of the ECS task.
     pub(crate) task: Option<String>,
     pub(crate) service: Option<String>,
     /// `family:revision`
     pub(crate) definition: Option<String>,
-    /// The first characters of the image's digest.
+    /// The first characters of the image digest.
     pub(crate) image: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) state: Phase,
@@ -83,12 +83,12 @@ pub(crate) struct TaskReport {
     pub(crate) reason: Option<String>,
     /// The last lines of output of a task that failed.
     pub(crate) output: Vec<String>,
-    /// Where all of its output is.
+    /// The path of its full output.
     pub(crate) log: PathBuf,
 }
 
 impl Container {
-    /// The state a container begins with.
+    /// The initial state.
     pub(crate) fn initial() -> watch::Sender<State> {
         watch::Sender::new(State {
             phase: Phase::Created,
@@ -105,7 +105,7 @@ impl Container {
         self.state.borrow().phase
     }
 
-    /// Enters a phase, unless it has ended already.
+    /// Enters a phase, unless the container has ended.
     pub(crate) fn enter(&self, phase: Phase, reason: Option<String>) -> bool {
         self.state.send_if_modified(|state| {
             let open = state.phase != Phase::Exited;
@@ -117,7 +117,7 @@ impl Container {
         })
     }
 
-    /// From starting to healthy, unless it is being stopped or has ended.
+    /// Changes from starting to healthy, unless the container is being stopped or has ended.
     pub(crate) fn became_healthy(&self) -> bool {
         self.state.send_if_modified(|state| {
             let starting = state.phase == Phase::Starting;
@@ -128,12 +128,12 @@ impl Container {
         })
     }
 
-    /// Says why it is about to end, unless that is known.
+    /// Sets the reason why it will end, unless there is one.
     pub(crate) fn will_end(&self, reason: &str) {
         self.state.send_modify(|state| state.reason = state.reason.take().or_else(|| Some(reason.to_owned())));
     }
 
-    /// Ends its life. The first reason stays: what happens while it is being ended follows from it.
+    /// Marks it as ended. The first reason stays, because later ones follow from it.
     pub(crate) fn exited(&self, exit_code: Option<i32>, reason: Option<String>) {
         self.state.send_modify(|state| {
             state.phase = Phase::Exited;
@@ -149,17 +149,17 @@ impl Container {
         let mut watch = self.state.subscribe();
         match watch.wait_for(|state| state.phase == Phase::Exited).await {
             Ok(state) => state.clone(),
-            // The sender lives in `self`, so this cannot be.
+            // The sender is in `self`, so the channel cannot be closed.
             Err(_) => self.state.borrow().clone(),
         }
     }
 
-    /// What consecutive failures are counted by.
+    /// The key by which consecutive failures are counted.
     pub(crate) fn kind(&self) -> String {
         self.task.as_ref().map_or_else(|| self.image.name.clone(), |task| task.definition.clone())
     }
 
-    /// The names that it can be meant by: service, task definition, image.
+    /// The names that faults can match: service, task definition, image.
     pub(crate) fn names(&self) -> Vec<String> {
         let service = self.service.get().cloned();
         let definition = self.task.as_ref().map(|task| task.definition.clone());
@@ -179,13 +179,13 @@ impl Container {
         self.dir.join("output.log")
     }
 
-    /// Whether it ended other than by success or by being stopped.
+    /// Whether it ended with a failure, and not by success or a stop.
     pub(crate) fn failed(&self) -> bool {
         let state = self.state.borrow();
         state.phase == Phase::Exited && (state.exit_code != Some(0) || state.reason.is_some())
     }
 
-    /// The container for `status`.
+    /// The entry for `status`.
     pub(crate) fn report(&self) -> TaskReport {
         let (state, failed) = (self.state.borrow().clone(), self.failed());
         TaskReport {

@@ -1,4 +1,4 @@
-//! Turns an image and a task's wishes into a process of its own: root file system, user, environment, group.
+//! Starts a container as a process: root file system, user, environment, process group.
 
 use super::container::Container;
 use super::output::Stream;
@@ -10,23 +10,23 @@ use std::process::Stdio;
 use std::sync::Arc;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-/// What Docker gives a container whose image names no path.
+/// The default `PATH` of Docker.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How a process gets its image as its root directory. util-linux's `unshare` changes the root, the directory and
-/// the user without unsafe code of ours.
+/// How a process gets its image as its root directory. `unshare` of util-linux changes the root, the directory, and
+/// the user, so that this crate needs no unsafe code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// We are root: change the root directory, become the image's user.
+    /// With root rights: change the root directory and the user.
     ChangeRoot(PathBuf),
-    /// We are not: be root of a user namespace of its own, and change the root directory there.
+    /// Without root rights: create a user namespace, and change the root directory as root of that namespace.
     UserNamespace(PathBuf),
-    /// Neither works here: run the program where it was unpacked.
+    /// If neither works: run the program in the directory with its unpacked files.
     None,
 }
 
 impl Isolation {
-    /// Finds out what this machine allows.
+    /// Detects what this machine allows.
     pub(crate) async fn detect() -> Self {
         let Some(unshare) = find_program("unshare") else {
             return Self::warn_none("unshare (util-linux) is not installed");
@@ -44,15 +44,15 @@ impl Isolation {
                 return candidate;
             }
         }
-        Self::warn_none("neither chroot nor user namespaces are allowed here")
+        Self::warn_none("neither chroot nor user namespaces are allowed on this machine")
     }
 
     fn warn_none(why: &str) -> Self {
-        tracing::warn!("{why}: tasks run without a root file system of their own");
+        tracing::warn!("{why}: tasks run without a separate root file system");
         Self::None
     }
 
-    /// The command up to, and without, the program to run.
+    /// The start of the command, before the program to run.
     fn command(&self, root: &Path, directory: &str, user: (u32, u32)) -> Option<Command> {
         let (program, user_options) = match self {
             Self::ChangeRoot(program) => {
@@ -67,7 +67,7 @@ impl Isolation {
     }
 }
 
-/// Unpacks the container's image and starts its process, with its output captured.
+/// Unpacks the image of the container, starts its process, and captures the output.
 pub(crate) async fn launch(container: &Container, isolation: &Isolation) -> Result<Child> {
     let root = container.root();
     let image = Arc::clone(&container.image);
@@ -75,7 +75,7 @@ pub(crate) async fn launch(container: &Container, isolation: &Isolation) -> Resu
         let root = root.clone();
         move || image.unpack(&root)
     });
-    unpacked.await.context(|| format!("unpacking {} broke off", container.image.name))??;
+    unpacked.await.context(|| format!("cannot finish unpacking {}", container.image.name))??;
 
     let arguments = arguments(container)?;
     let config = &container.image.config;
@@ -100,7 +100,7 @@ pub(crate) async fn launch(container: &Container, isolation: &Isolation) -> Resu
         .context(|| format!("cannot start {} of {}", arguments[0], container.image.name))
 }
 
-/// Captures a process's streams until they end.
+/// Captures the streams of a process until they end.
 pub(crate) async fn capture((stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>), container: &Container) {
     let out = async {
         if let Some(stdout) = stdout {
@@ -115,7 +115,7 @@ pub(crate) async fn capture((stdout, stderr): (Option<ChildStdout>, Option<Child
     tokio::join!(out, err);
 }
 
-/// Entrypoint and command, as Docker combines them: a new entrypoint drops the image's command.
+/// Entrypoint and command, as Docker combines them: a new entrypoint drops the command of the image.
 fn arguments(container: &Container) -> Result<Vec<String>> {
     let config = &container.image.config;
     let given = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
@@ -125,15 +125,15 @@ fn arguments(container: &Container) -> Result<Vec<String>> {
     arguments.extend(command.unwrap_or_default());
     if arguments.is_empty() {
         return Err(Error::new(format!("{} has no entrypoint and no command", container.image.name))
-            .hint("set the image's entrypoint, or the container definition's command"));
+            .hint("set an entrypoint in the image, or a command in the container definition"));
     }
     Ok(arguments)
 }
 
-/// The whole environment of a task's process: nothing of ours gets in.
+/// The environment of the process of a task. It contains no variable of the daemon.
 ///
-/// `HOST` is where a task shall listen. On AWS every task has an address of its own and listens on all of them;
-/// here all tasks share this machine's, so each listens on its own loopback address.
+/// `HOST` is the address that a task must listen on. On AWS, every task has its own address and listens on all
+/// interfaces. Here, all tasks share the interfaces of this machine, so each listens on its own loopback address.
 fn environment(image: &Image, wanted: &[String], address: &str, hostname: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([
         ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
@@ -149,18 +149,18 @@ fn environment(image: &Image, wanted: &[String], address: &str, hostname: &str) 
     all
 }
 
-/// User and group ids of an image's `User`: numbers, or names in the image's own `/etc/passwd` and `/etc/group`.
+/// User and group ids of the `User` of an image: numbers, or names in `/etc/passwd` and `/etc/group` of the image.
 fn user(spec: &str, root: &Path) -> Result<(u32, u32)> {
     if spec.is_empty() {
         return Ok((0, 0));
     }
     let (user, group) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
     let unknown = |what: &str| {
-        Error::new(format!("the image runs as {spec:?}, but has no such {what}"))
+        Error::new(format!("the image runs as {spec:?}, but it has no such {what}"))
             .hint("use a numeric user in the image, such as 65532:65532")
     };
     let entry = |file: &str, name: &str| -> Option<Vec<String>> {
-        // Through a symbolic link it would be this machine's file, not the image's.
+        // A symbolic link would lead to the file of this machine, not of the image.
         let path = root.join(file);
         let regular = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
         let text = if regular { std::fs::read_to_string(path).ok()? } else { return None };
@@ -179,7 +179,7 @@ fn user(spec: &str, root: &Path) -> Result<(u32, u32)> {
     Ok((uid, gid))
 }
 
-/// A program's absolute path: the task's environment, which is not ours, must not decide where we find it.
+/// The absolute path of a program, so that the environment of the task cannot change which program runs.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file())

@@ -1,4 +1,4 @@
-//! A container's life: start and become healthy, stay healthy, drain and stop; and why it ended.
+//! The lifecycle of a container: start, become healthy, stay healthy, drain, stop; and the reason for its end.
 
 use super::container::{Container, Phase};
 use super::launch;
@@ -15,23 +15,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How often a starting task is asked whether it is healthy: at first after a few milliseconds, as a good one shall be used
-/// at once, then less and less often.
+/// Intervals between the health checks of a starting task: short at first, so that a healthy task is used at once, then
+/// longer.
 const PROBE_FIRST: Duration = Duration::from_millis(3);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
-/// How often ECS is asked whether a starting task is still wanted.
+/// Interval between the requests to ECS whether a starting task is still wanted.
 const WANTED_EVERY: Duration = Duration::from_secs(1);
-/// How long output may still come after the process has ended.
+/// How long to read output after the process has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
-/// How long a program may take to abort before it is killed.
+/// Time limit for a program to abort before it is killed.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
-/// What Fargate says of a task that took more memory than it has.
+/// The reason that Fargate gives for a task that ran out of memory.
 const OUT_OF_MEMORY: &str = "OutOfMemoryError: container killed due to memory usage";
-/// How much output goes into a message.
+/// The number of lines of output in a message.
 const LINES_IN_MESSAGE: usize = 5;
 
 impl Engine {
-    /// Starts a container and answers when it is healthy or has failed.
+    /// Starts a container and returns when it is healthy or has failed.
     pub(super) async fn start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         if let Some(earlier) = self.same_start_failed(container) {
             container.exited(None, None);
@@ -47,7 +47,7 @@ impl Engine {
         self.kill(container).await;
         container.output.close();
         if stopped {
-            // Nobody wants it any more, which is no failure of the task.
+            // The task is no longer wanted, which is not a failure of the task.
             container.exited(Some(0), None);
             tracing::info!("task {}: {reason}", container.name);
         } else {
@@ -60,7 +60,7 @@ impl Engine {
         Err(Error::new(with_output(&reason, container)))
     }
 
-    /// MiniStack starts a container again, without a platform, after it failed to start with one: the answer is the same.
+    /// After a failed start with a platform, MiniStack repeats the start without one: the answer is the same.
     fn same_start_failed(&self, container: &Container) -> Option<String> {
         let others = self.list();
         let same = others.iter().find(|other| {
@@ -82,7 +82,7 @@ impl Engine {
             None => Placement::default(),
         };
         if let Some(service) = &placement.service {
-            // It is set once, by the only start there is.
+            // It is set once, by the only start.
             let _ = container.service.set(service.clone());
         }
         self.balancer.faults().started(container.address.into(), container.names());
@@ -101,11 +101,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts the process, and the task that watches over it.
+    /// Starts the process and the task that supervises it.
     async fn launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         let mut child = launch::launch(container, &self.isolation).await?;
         let Some(process) = child.id().and_then(ProcessId::of) else {
-            return Err(Error::new(format!("{} ended before it could be watched", container.image.name)));
+            return Err(Error::new(format!("{} ended before it could be supervised", container.image.name)));
         };
         self.ledger.started(process, &container.name);
         container.state.send_modify(|state| {
@@ -130,7 +130,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits as long as earlier failures of the same task definition demand.
+    /// Waits for the delay after earlier failures of the same task definition.
     async fn wait_turn(&self, container: &Container) -> Result<()> {
         let delay = lock(&self.backoff).delay(&container.kind(), Instant::now());
         let until = Instant::now() + delay;
@@ -191,7 +191,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Keeps asking a healthy task, and ends one that stays unhealthy, as ECS does; MiniStack then replaces it.
+    /// Checks a healthy task repeatedly and stops it if it stays unhealthy, as ECS does; MiniStack then replaces it.
     async fn monitor(self: Arc<Self>, container: Arc<Container>, check: HealthCheck) {
         let mut failures = 0;
         while container.phase() == Phase::Healthy {
@@ -228,7 +228,7 @@ impl Engine {
         }
         let process = container.state.borrow().process;
         let Some(process) = process else {
-            // It has no process yet. Its start notices that it is being stopped, and ends it.
+            // It has no process yet. Its start notices the stop and ends it.
             if was == Phase::Created {
                 container.exited(Some(0), None);
             } else if tokio::time::timeout(patience.max(WANTED_EVERY * 2), container.ended()).await.is_err() {
@@ -243,14 +243,15 @@ impl Engine {
         }
     }
 
-    /// Waits until a container gets no new request and has answered those it has. ECS deregisters a task before it stops it.
+    /// Waits until a container gets no new request and has finished those in progress. ECS deregisters a task before it
+    /// stops it.
     async fn drain(&self, container: &Container) {
         if !self.balancer.drained(container.address.into()).await {
-            tracing::warn!("{} is stopped with requests under way", container.name);
+            tracing::warn!("{} is stopped with requests in progress", container.name);
         }
     }
 
-    /// Ends a container's process at once, if it has one.
+    /// Kills the process of a container, if it has one.
     pub(super) async fn kill(&self, container: &Container) {
         let process = container.state.borrow().process;
         if let Some(process) = process {
@@ -259,7 +260,7 @@ impl Engine {
         }
     }
 
-    /// Ends tasks as faults say, for as long as there are faults.
+    /// Ends tasks that faults kill, until the sender of the faults is dropped.
     pub(crate) async fn end_those_told(self: Arc<Self>, mut deaths: UnboundedReceiver<(IpAddr, Death)>) {
         while let Some((address, death)) = deaths.recv().await {
             let meant =
@@ -278,14 +279,14 @@ impl Engine {
                 if let Some(process) = process {
                     process.signal_group(Signal::ABORT);
                 }
-                // A program may have its own idea of that signal.
+                // A program can handle or ignore that signal.
                 let _ = tokio::time::timeout(ABORT_PATIENCE, container.ended()).await;
             }
         }
         self.kill(&container).await;
     }
 
-    /// What follows when the process has ended, for whatever reason.
+    /// Handles the end of the process, for any reason.
     fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
         let before = container.state.borrow().clone();
         container.output.close();
@@ -301,7 +302,7 @@ impl Engine {
         clear(container);
     }
 
-    /// Output of a failed start belongs into the task's log group, where people look first.
+    /// Writes the output of a failed start to the log group of the task, because people look there first.
     fn keep_output(self: &Arc<Self>, container: &Container) {
         let Some(task) = container.task.clone() else { return };
         let (lines, engine) = (container.output.tail(1000), Arc::clone(self));
@@ -316,7 +317,7 @@ impl Engine {
     }
 }
 
-/// A reason, with what the task said last.
+/// A reason with the last output of the task.
 fn with_output(reason: &str, container: &Container) -> String {
     match container.output.tail(LINES_IN_MESSAGE) {
         lines if lines.is_empty() => reason.to_owned(),
@@ -350,12 +351,12 @@ fn accepts(port: u16) -> HealthCheck {
 fn unhealthy(check: &HealthCheck, container: &Container, what: &str) -> String {
     let asked = check.describe(container.address);
     if check.target_group.is_empty() {
-        return format!("the task does not listen on the port its image exposes ({asked} {what})");
+        return format!("the task does not listen on the port that its image exposes ({asked} {what})");
     }
     format!("failed ELB health checks in target-group {} (health check {asked} {what})", check.target_group)
 }
 
-/// The image's stop signal, SIGTERM where it names none that we know.
+/// The stop signal of the image; SIGTERM if it names none or an unknown one.
 fn stop_signal(container: &Container) -> Signal {
     match container.image.config.stop_signal.as_deref() {
         Some("SIGINT" | "INT" | "2") => Signal::INT,
@@ -364,7 +365,7 @@ fn stop_signal(container: &Container) -> Signal {
     }
 }
 
-/// The shell's convention: 128 and the signal's number for a process that a signal ended.
+/// The convention of shells: 128 plus the signal number for a process that a signal ended.
 fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)

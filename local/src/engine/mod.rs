@@ -1,8 +1,8 @@
-//! The Fargate that MiniStack lacks without Docker: containers that are processes, behind a minimal Docker Engine API.
+//! The container engine in place of Fargate: containers are processes, behind a minimal Docker Engine API.
 //!
-//! MiniStack's own ECS schedules, rolls out and rolls back; it asks this engine for containers as it would ask Docker.
-//! `start` answers only when the task is healthy or has failed, which is Fargate and the load balancer's health check
-//! in one: MiniStack registers a task in its target groups when `start` has succeeded.
+//! The ECS of MiniStack schedules, rolls out, and rolls back; it requests containers from this engine as from Docker.
+//! `start` returns only when the task is healthy or has failed. It thus stands for Fargate and for the health check of
+//! the load balancer: MiniStack registers a task in its target groups after `start` succeeds.
 
 mod addresses;
 mod api;
@@ -35,12 +35,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many failed tasks `status` remembers.
+/// The number of failed tasks that `status` shows.
 const FAILURES_KEPT: usize = 10;
-/// How many ended containers stay before the oldest goes; MiniStack removes the ones it knows by itself.
+/// The number of ended containers to keep; MiniStack removes those that it knows.
 const ENDED_KEPT: usize = 30;
 
-/// All containers of one instance, and what running them takes.
+/// All containers of one instance, and the resources to run them.
 #[derive(Debug)]
 pub(crate) struct Engine {
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
@@ -58,7 +58,7 @@ pub(crate) struct Engine {
     closing: AtomicBool,
 }
 
-/// What a new container shall be.
+/// The specification of a new container.
 #[derive(Debug, Default)]
 struct Wish {
     name: String,
@@ -102,7 +102,7 @@ impl Engine {
         })
     }
 
-    /// What `status` shows, oldest first: the containers there are, and the last tasks that failed.
+    /// The entries of `status`, oldest first: the containers, and the last tasks that failed.
     pub(crate) fn reports(&self) -> Vec<TaskReport> {
         let mut reports: Vec<TaskReport> = lock(&self.failures).iter().cloned().collect();
         reports.extend(self.list().iter().filter(|found| !found.failed()).map(|found| found.report()));
@@ -114,7 +114,7 @@ impl Engine {
         lock(&self.pull_failures).iter().cloned().collect()
     }
 
-    /// Pulls an image and answers its digest. Repeated failures take longer, as a restart for ever would repeat them.
+    /// Pulls an image and returns its digest. Repeated failures are delayed, because MiniStack retries without a limit.
     async fn pull(&self, name: &str) -> Result<String> {
         let delay = lock(&self.backoff).delay(name, Instant::now());
         tokio::time::sleep(delay).await;
@@ -134,7 +134,7 @@ impl Engine {
         }
     }
 
-    /// Ends every container, without draining: the load balancer goes away with them.
+    /// Stops every container without draining, because the load balancer stops too.
     pub(crate) async fn close(self: &Arc<Self>) {
         self.closing.store(true, Ordering::Release);
         let all: Vec<Arc<Container>> = lock(&self.containers).values().cloned().collect();
@@ -153,7 +153,7 @@ impl Engine {
         let owner = task.as_ref().map_or(id.as_str(), |task| task.task.as_str());
         let address = lock(&self.addresses)
             .of(owner)
-            .ok_or_else(|| CreateError::Other(Error::new("no loopback address is free for another task")))?;
+            .ok_or_else(|| CreateError::Other(Error::new("no free loopback address for another task")))?;
         let dir = self.containers_dir.join(&id[..12]);
         std::fs::create_dir_all(&dir)
             .context(|| format!("cannot create {}", dir.display()))
@@ -180,7 +180,7 @@ impl Engine {
         Ok(container)
     }
 
-    /// Docker's ids are 64 hexadecimal digits; the first twelve tell containers apart.
+    /// An id as of Docker: 64 hexadecimal digits, of which the first twelve are unique.
     fn new_id(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let started = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
@@ -188,7 +188,7 @@ impl Engine {
         format!("{mixed:016x}{number:048x}")
     }
 
-    /// A container by id, by the beginning of its id, or by name.
+    /// Finds a container by id, by the start of its id, or by name.
     fn find(&self, key: &str) -> Option<Arc<Container>> {
         let containers = lock(&self.containers);
         let by_prefix = || containers.values().find(|found| key.len() >= 12 && found.id.starts_with(key));
@@ -222,7 +222,7 @@ impl Engine {
         }
     }
 
-    /// Notes a failure for `status` and for the pace of further starts.
+    /// Records a failure for `status` and for the delay of further starts.
     fn note_failure(&self, container: &Container, lived: Duration) {
         lock(&self.backoff).failed(&container.kind(), lived, Instant::now());
         let mut failures = lock(&self.failures);
@@ -233,7 +233,7 @@ impl Engine {
     }
 }
 
-/// The root file system goes with the container. Its output stays: that is what people look for.
+/// Deletes the root file system of a container. Its output stays, for diagnosis.
 fn clear(container: &Container) {
     let root = container.root();
     if let Err(error) = std::fs::remove_dir_all(&root)
@@ -250,7 +250,7 @@ enum CreateError {
     Other(Error),
 }
 
-/// A poisoned lock means that another task panicked while it held plain data: the data is still usable.
+/// Ignores poisoning: the mutex guards plain data, which stays usable when another task panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

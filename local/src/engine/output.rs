@@ -1,4 +1,4 @@
-//! What a task writes: kept in a bounded ring for readers, in a bounded file for people, framed as Docker does.
+//! The output of a task: in a bounded ring buffer for readers with the framing of Docker, and in a bounded file.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
-/// How much of a task's output stays in memory.
+/// The limit of the output in memory.
 const RING_BYTES: usize = 1024 * 1024;
-/// How much of it is written to the file; a chatty task must not fill the disk.
+/// The limit of the output in the file, so that a task cannot fill the disk.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
-/// A line longer than this is passed on in pieces.
+/// A longer line is split.
 const LINE_BYTES: usize = 16 * 1024;
 
-/// Which of its two streams a task wrote to; the number is Docker's.
+/// The stream that a task wrote to, with the number of Docker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout = 1,
@@ -26,7 +26,7 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Output {
     ring: Mutex<Ring>,
-    /// The number of lines so far, to wait for more.
+    /// The number of lines so far; readers wait for a change.
     progress: watch::Sender<u64>,
 }
 
@@ -34,26 +34,26 @@ pub(crate) struct Output {
 struct Ring {
     lines: VecDeque<(Stream, Bytes)>,
     bytes: usize,
-    /// The number of the first line that is still here.
+    /// The number of the first line in the buffer.
     first: u64,
     closed: bool,
     file: Option<std::fs::File>,
     file_bytes: u64,
 }
 
-/// What a reader gets next.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// Framed lines.
     pub(crate) frames: Bytes,
-    /// Where to go on.
+    /// The number of the next line to read.
     pub(crate) next: u64,
-    /// Whether nothing will follow.
+    /// Whether the output is complete.
     pub(crate) end: bool,
 }
 
 impl Output {
-    /// Output that is also appended to `file`, as far as it can be opened.
+    /// Output that is also appended to `file`, if the file can be opened.
     pub(crate) fn new(file: Option<&Path>) -> Self {
         let file = file.and_then(|path| std::fs::File::options().create(true).append(true).open(path).ok());
         let ring = Ring { lines: VecDeque::new(), bytes: 0, first: 0, closed: false, file, file_bytes: 0 };
@@ -86,7 +86,7 @@ impl Output {
         if ring.file_bytes < FILE_BYTES {
             ring.file_bytes += line.len() as u64;
             if let Some(file) = &mut ring.file {
-                // The ring has it anyway; a full disk must not end the task.
+                // The line is in the buffer anyway; a full disk must not end the task.
                 let _ = file.write_all(&line);
             }
         }
@@ -102,13 +102,13 @@ impl Output {
         self.progress.send_replace(total);
     }
 
-    /// Says that nothing will follow.
+    /// Marks the output as complete.
     pub(crate) fn close(&self) {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.progress.send_modify(|_| {});
     }
 
-    /// The lines from number `from` on, without waiting.
+    /// Returns the lines from number `from` on, without waiting.
     pub(crate) fn batch(&self, from: u64, wanted: impl Fn(Stream) -> bool) -> Batch {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let skip = usize::try_from(from.saturating_sub(ring.first)).unwrap_or(usize::MAX);
@@ -132,13 +132,13 @@ impl Output {
         ring.lines.iter().skip(skip).map(|(_, line)| String::from_utf8_lossy(line).trim_end().to_owned()).collect()
     }
 
-    /// Fires whenever there may be more to read.
+    /// Changes when there can be more to read.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.progress.subscribe()
     }
 }
 
-/// Docker's multiplexed framing: the stream, three zeros, the length in big endian, the bytes.
+/// The multiplexed framing of Docker: the stream, three zeros, the length in big endian, the bytes.
 fn frame(stream: Stream, line: &[u8], out: &mut BytesMut) {
     out.put_slice(&[stream as u8, 0, 0, 0]);
     out.put_u32(u32::try_from(line.len()).unwrap_or(u32::MAX));

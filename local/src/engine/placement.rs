@@ -1,22 +1,22 @@
-//! What a container belongs to, and how much time it has to become healthy. Pure.
+//! The task and the service of a container, and its time limit to become healthy. Pure.
 
 use super::probe::HealthCheck;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The labels by which MiniStack says what a container is for.
+/// The labels in which MiniStack stores the task of a container.
 const TASK: &str = "com.amazonaws.ecs.task-arn";
 const CLUSTER: &str = "com.amazonaws.ecs.cluster";
 const CONTAINER: &str = "com.amazonaws.ecs.container-name";
 const FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
 const REVISION: &str = "com.amazonaws.ecs.task-definition-version";
 
-/// The least and the most time a task gets, whatever its target group says: a slow first answer must not
-/// fail it, and a deployment must not seem to hang.
+/// The bounds of the time limit of a task, whatever its target group says: a slow first answer must not fail the task,
+/// and a deployment must not seem to hang.
 const LEAST: Duration = Duration::from_secs(10);
 const MOST: Duration = Duration::from_mins(1);
 
-/// The ECS task a container is part of.
+/// The ECS task of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TaskRef {
     pub(crate) task: String,
@@ -27,7 +27,7 @@ pub(crate) struct TaskRef {
 }
 
 impl TaskRef {
-    /// Reads a container's labels; `None` for one that is not part of an ECS task.
+    /// Reads the labels of a container; `None` if it is not part of an ECS task.
     pub(crate) fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
         let label = |name: &str| labels.get(name).cloned();
         Some(Self {
@@ -38,25 +38,25 @@ impl TaskRef {
         })
     }
 
-    /// The task's id: the last part of its ARN.
+    /// The task id: the last part of the ARN.
     pub(crate) fn task_id(&self) -> &str {
         self.task.rsplit('/').next().unwrap_or(&self.task)
     }
 }
 
-/// What ECS and the load balancer say about a task.
+/// The settings of ECS and the load balancer for a task.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Placement {
-    /// The service that runs it, if one does.
+    /// The service that runs it, if any.
     pub(crate) service: Option<String>,
-    /// The checks of the target groups that its container is registered in.
+    /// The health checks of its target groups.
     pub(crate) checks: Vec<HealthCheck>,
-    /// The service's health check grace period.
+    /// The health check grace period of the service.
     pub(crate) grace: Duration,
 }
 
-/// How long a new task may take until its health checks pass: what ECS and the load balancer would
-/// give it (the grace period, then the failures that make it unhealthy), within bounds.
+/// The time limit for a new task to pass its health checks: as of ECS and the load balancer (the grace period, then
+/// the failures that make it unhealthy), within bounds.
 pub(crate) fn startup_budget(grace: Duration, checks: &[HealthCheck]) -> Duration {
     let failing = checks.iter().map(|check| check.interval * check.unhealthy_threshold).max().unwrap_or_default();
     (grace + failing).clamp(LEAST, MOST)

@@ -1,4 +1,4 @@
-//! Health checks as the target group describes them: one request to the task's own address.
+//! Health checks with the settings of the target group: one request to the address of the task.
 
 use crate::task_fault::TaskFaults;
 use http::{Request, StatusCode};
@@ -9,10 +9,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// A target group's health check.
+/// The health check of a target group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HealthCheck {
-    /// The target group's name, for messages.
+    /// The name of the target group, for messages.
     pub(crate) target_group: String,
     pub(crate) port: u16,
     /// The path of an HTTP check; a check without one only connects.
@@ -20,9 +20,9 @@ pub(crate) struct HealthCheck {
     pub(crate) matcher: Matcher,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
-    /// Good answers in a row after which an unhealthy target is healthy again.
+    /// Consecutive successes that make an unhealthy target healthy.
     pub(crate) healthy_threshold: u32,
-    /// Failures in a row after which it is unhealthy.
+    /// Consecutive failures that make a target unhealthy.
     pub(crate) unhealthy_threshold: u32,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct HealthCheck {
 pub(crate) struct Matcher(Vec<(u16, u16)>);
 
 impl Matcher {
-    /// Reads ELB's notation; what cannot be read counts as ELB's default, 200.
+    /// Reads the notation of ELB; invalid text counts as the default of ELB, 200.
     pub(crate) fn parse(text: &str) -> Self {
         let range = |part: &str| {
             let (low, high) = part.split_once('-').unwrap_or((part, part));
@@ -49,11 +49,11 @@ impl Matcher {
 /// Why a task is not healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sick {
-    /// It answered, with a status that the matcher refuses.
+    /// It answered with a status that the matcher does not accept.
     Answered(u16),
     /// It did not answer in time.
     Late(Duration),
-    /// It refused the connection, broke it off, or answered what is no HTTP.
+    /// It refused the connection, closed it, or sent an invalid HTTP response.
     Silent(String),
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Sick {
 }
 
 impl HealthCheck {
-    /// What is being asked, for messages: `GET http://127.64.0.3:8080/healthz`.
+    /// Describes the check in messages: `GET http://127.64.0.3:8080/healthz`.
     pub(crate) fn describe(&self, address: Ipv4Addr) -> String {
         match &self.path {
             Some(path) => format!("GET http://{address}:{}{path}", self.port),
@@ -76,7 +76,7 @@ impl HealthCheck {
         }
     }
 
-    /// Asks once. A fault may speak in the place of a good answer.
+    /// Performs one check. A fault can replace a success.
     pub(crate) async fn probe(&self, address: Ipv4Addr, faults: &TaskFaults) -> Result<(), Sick> {
         self.probe_honestly(address).await?;
         faults.sick(address.into()).map_or(Ok(()), Err)
@@ -104,7 +104,7 @@ impl HealthCheck {
             .map_err(|error| silent(&error))?;
         let answer = sender.send_request(request);
         tokio::pin!(answer);
-        // The connection is driven only while its answer is awaited. It may end together with the answer.
+        // The connection is polled only while its response is awaited. It can end together with the response.
         let response = tokio::select! {
             response = &mut answer => response,
             _ = connection => answer.await,

@@ -1,4 +1,4 @@
-//! The shapes of the Docker Engine API that MiniStack's client (docker-py) sends and reads. Pure.
+//! The types of the Docker Engine API that the client of MiniStack (docker-py) sends and reads. Pure.
 
 use super::Wish;
 use super::container::{Container, Phase};
@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The API version that docker-py 7 speaks.
+/// The API version of docker-py 7.
 pub(super) const API_VERSION: &str = "1.44";
-/// The name and the network of MiniStack itself, so that tasks are told to reach it on the loopback.
+/// The container name and the network of MiniStack, so that it gives tasks its loopback address.
 pub(super) const SELF_NAME: &str = "local-cloud";
 
-/// The body of `POST /containers/create`, as far as a process can honour it.
+/// The body of `POST /containers/create`: the fields that a process can support.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CreateBody {
@@ -40,10 +40,10 @@ impl CreateBody {
     }
 }
 
-/// Docker's word for a container's state.
+/// The name of Docker for the state of a container.
 pub(super) fn status(phase: Phase) -> &'static str {
     match phase {
-        // MiniStack asks only after `start` has answered, so a starting container was not started for it.
+        // MiniStack reads the state only after `start` has returned, so a starting container is not started yet for it.
         Phase::Created | Phase::Starting => "created",
         Phase::Healthy | Phase::Unhealthy | Phase::Draining => "running",
         Phase::Exited => "exited",
@@ -105,7 +105,7 @@ pub(super) fn listed(container: &Container) -> Value {
     })
 }
 
-/// MiniStack asking for itself: it runs on the loopback, which is where tasks find its endpoint.
+/// The answer when MiniStack inspects itself: it runs on the loopback, where tasks reach its endpoint.
 pub(super) fn inspect_self() -> Value {
     json!({
         "Id": SELF_NAME,
@@ -147,7 +147,7 @@ pub(super) fn version() -> Value {
     })
 }
 
-/// The filters of `GET /containers/json`: docker-py sends an object of lists, older clients an object of objects.
+/// The filters of `GET /containers/json`: docker-py sends an object of lists, older clients send an object of objects.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     labels: Vec<String>,
@@ -164,7 +164,7 @@ impl Filters {
         Self { labels }
     }
 
-    /// Whether the labels of a container satisfy every filter, each `name` or `name=value`.
+    /// Whether the labels of a container match every filter, each `name` or `name=value`.
     pub(super) fn match_labels(&self, labels: &BTreeMap<String, String>) -> bool {
         self.labels.iter().all(|wanted| match wanted.split_once('=') {
             Some((name, value)) => labels.get(name).is_some_and(|found| found == value),

@@ -1,4 +1,4 @@
-//! What an API request is: which action of which service, on which resources, by whom. Pure.
+//! Parses an API request: service, action, resources, and caller. Pure.
 
 use crate::form;
 use clap::ValueEnum;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The longest body that is read for its action and resources; longer ones only stream through.
+/// The longest body that is read for its action and resources; longer bodies are only forwarded.
 pub(super) const READ_LIMIT: u64 = 1024 * 1024;
 
-/// How a service writes its errors, and where it puts its action.
+/// The protocol of a service: the format of its errors, and the position of the action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// Form parameters, XML answers: load balancing, CloudFormation, IAM.
@@ -22,16 +22,16 @@ pub(crate) enum Protocol {
     Rest,
     /// The action in the path, CBOR both ways: CloudWatch.
     Cbor,
-    /// S3's own.
+    /// The protocol of S3.
     S3,
 }
 
 /// An action of a service, as IAM names it, on resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Call {
-    /// IAM's prefix: `elasticloadbalancing`.
+    /// The IAM prefix of the service: `elasticloadbalancing`.
     pub(crate) service: String,
-    /// The permission's name: `ModifyListener`; for S3 the one that the request needs (`GetObject` for a HEAD too).
+    /// The IAM name of the action: `ModifyListener`; for S3, the permission for the request (`GetObject` for HEAD).
     pub(crate) action: String,
     /// ARNs and names in the request.
     pub(crate) resources: Vec<String>,
@@ -39,17 +39,17 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
 }
 
-/// Who makes a call.
+/// The caller of an API call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Caller {
-    /// A function that runs here: it signs with its account's number as the key.
+    /// A Lambda function on the local cloud, which signs with the account id as the key.
     Function,
-    /// Somebody outside: a command, a test, a person.
+    /// Any other client: a command or a test.
     Client,
 }
 
-/// The signature's parts that matter: who signed, for which service.
+/// The parts of the signature in use: signer and service.
 fn scope(parts: &Parts) -> Option<(String, String)> {
     let credential = |text: &str| {
         let mut fields = text.split('/');
@@ -63,7 +63,7 @@ fn scope(parts: &Parts) -> Option<(String, String)> {
     credential(&query.find(|(name, _)| name == "X-Amz-Credential")?.1)
 }
 
-/// Which protocol a signed request speaks, `None` for one that is no API call (the registry, a health check).
+/// The protocol of a signed request; `None` for a request that is not an API call (registry, health check).
 pub(super) fn protocol(parts: &Parts) -> Option<Protocol> {
     let (_, service) = scope(parts)?;
     Some(match service.as_str() {
@@ -80,7 +80,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.starts_with("application/x-www-form-urlencoded")
 }
 
-/// Reads a request. `body` is empty for one whose body is not read.
+/// Parses a request. `body` is empty if the body is not read.
 pub(super) fn read(protocol: Protocol, parts: &Parts, body: &[u8]) -> Option<Call> {
     let (key, service) = scope(parts)?;
     let function = key.len() == 12 && key.bytes().all(|byte| byte.is_ascii_digit());
@@ -89,10 +89,10 @@ pub(super) fn read(protocol: Protocol, parts: &Parts, body: &[u8]) -> Option<Cal
         Protocol::Json => json(parts, body),
         Protocol::S3 => s3(parts),
         Protocol::Rest => rest(&service, parts),
-        // Which resources is in the body, and no permission depends on it here.
+        // The resources are in the body, and no permission in this project depends on them.
         Protocol::Cbor => (parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned(), BTreeSet::new()),
     };
-    // CloudWatch signs by an older name than its permissions have.
+    // CloudWatch signs with an older name than its IAM prefix.
     let service = if service == "monitoring" { "cloudwatch".to_owned() } else { service };
     let caller = if function { Caller::Function } else { Caller::Client };
     Some(Call { service, action, resources: resources.into_iter().collect(), caller })
@@ -113,14 +113,14 @@ fn json(parts: &Parts, body: &[u8]) -> (String, BTreeSet<String>) {
     (action, resources)
 }
 
-/// ARNs anywhere, and the names by which services are asked for their own.
+/// ARNs anywhere in the body, and the names of resources in known fields.
 fn collect(value: &Value, name: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::String(text) if text.starts_with("arn:") => drop(found.insert(text.clone())),
         Value::String(text) if matches!(name, "cluster" | "services" | "repositoryName" | "logGroupName") => {
             found.insert(text.clone());
         }
-        // As the last part of a bus's ARN: a bus is named by its name alone, unlike what else has one.
+        // As in the last part of the ARN of a bus, because requests name a bus without its kind.
         Value::String(text) if name == "EventBusName" => drop(found.insert(format!("event-bus/{text}"))),
         Value::Array(list) => list.iter().for_each(|item| collect(item, name, found)),
         Value::Object(map) => map.iter().for_each(|(name, item)| collect(item, name, found)),
@@ -128,7 +128,7 @@ fn collect(value: &Value, name: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The permission that an S3 request needs (path style, as every client of a local endpoint uses it).
+/// The permission that an S3 request needs (path style, as clients of a local endpoint use it).
 fn s3(parts: &Parts) -> (String, BTreeSet<String>) {
     let path = parts.uri.path().trim_start_matches('/');
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
@@ -150,7 +150,7 @@ fn s3(parts: &Parts) -> (String, BTreeSet<String>) {
     };
     let object = if key.is_empty() { bucket.to_owned() } else { format!("{bucket}/{key}") };
     let mut resources = BTreeSet::from([format!("arn:aws:s3:::{object}")]);
-    // What a policy's condition `s3:prefix` looks at.
+    // The value of the condition key `s3:prefix` in policies.
     if action == "ListBucket" {
         let prefix = form::pairs(query).find(|(name, _)| name == "prefix");
         resources.extend(prefix.map(|(_, prefix)| format!("prefix/{prefix}")));

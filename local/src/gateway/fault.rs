@@ -1,4 +1,4 @@
-//! Faults on purpose: rules that say which calls fail, how often, and how, for tests and rehearsals.
+//! Injected API call faults: rules that say which calls fail, how often, and how, for tests and rehearsals.
 
 use super::call::{Call, Caller, Protocol};
 use crate::http_client::{Body, full};
@@ -9,23 +9,23 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How a call fails.
+/// The effect of a fault on a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Effect {
-    /// It is refused for coming too often, in the service's own words; nothing happens.
+    /// Reject the call with the throttling error of the service; the call has no effect.
     Throttle,
-    /// The service fails inside; nothing happens.
+    /// Return an internal error of the service; the call has no effect.
     Error,
-    /// The answer takes longer by so many milliseconds (--ms); what was asked happens at the end of them.
+    /// Delay the call (--ms), then perform it and respond.
     Delay,
-    /// There is no answer as long as the client waits; nothing happens.
+    /// Never respond while the client waits; the call has no effect.
     Hold,
-    /// The connection is dropped at once; nothing happens.
+    /// Drop the connection at once; the call has no effect.
     Drop,
-    /// What was asked happens, and the connection is dropped in place of an answer.
+    /// Perform the call, then drop the connection without a response.
     DropAnswer,
-    /// The connection is dropped, and what was asked happens so many milliseconds later (--ms).
+    /// Drop the connection, and perform the call later (--ms).
     Late,
 }
 
@@ -36,16 +36,16 @@ impl Effect {
     }
 }
 
-/// A rule, and how often it has been met.
+/// A rule and the number of its matches.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Fault {
-    /// Given when it is added.
+    /// Assigned when the rule is added.
     #[serde(default)]
     pub(crate) id: u64,
     pub(crate) effect: Effect,
-    /// IAM's prefix of the service; all where there is none.
+    /// The IAM prefix of the service; absent: all services.
     pub(crate) service: Option<String>,
-    /// The action; all where there is none.
+    /// The action; absent: all actions.
     pub(crate) action: Option<String>,
     /// Text that one of the resources must contain.
     pub(crate) resource: Option<String>,
@@ -53,12 +53,12 @@ pub(crate) struct Fault {
     /// Which calls fail.
     #[serde(flatten)]
     pub(crate) turns: Turns,
-    /// Of a delay or a late effect.
+    /// The delay of the effects `delay` and `late`.
     #[serde(default)]
     pub(crate) ms: u64,
 }
 
-/// What a call meets.
+/// The fault that applies to a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Met {
     pub(super) effect: Effect,
@@ -86,7 +86,7 @@ impl Fault {
 }
 
 impl Faults {
-    /// Adds a rule and answers it with its id.
+    /// Adds a rule and returns it with its id.
     pub(crate) fn add(&self, fault: Fault) -> Fault {
         let mut inner = self.lock();
         let fault = Fault { id: next_id(), turns: fault.turns.anew(), ..fault };
@@ -98,7 +98,7 @@ impl Faults {
         self.lock().rules.clone()
     }
 
-    /// Removes one rule, or all. Answers how many.
+    /// Removes one rule, or all. Returns the number of removed rules.
     pub(crate) fn clear(&self, id: Option<u64>) -> usize {
         let mut inner = self.lock();
         let before = inner.rules.len();
@@ -106,7 +106,7 @@ impl Faults {
         before - inner.rules.len()
     }
 
-    /// What a call meets: the first rule that strikes. Every rule that means it counts it.
+    /// Returns the effect of the first rule that applies to a call. Every rule that matches counts the call.
     pub(super) fn meet(&self, call: &Call) -> Option<Met> {
         let mut inner = self.lock();
         let mut found = None;
@@ -123,7 +123,7 @@ impl Faults {
     }
 }
 
-/// A refusal for coming too often, as the service writes it.
+/// A throttling error in the format of the service.
 pub(super) fn throttled(protocol: Protocol, service: &str) -> Response<Body> {
     match protocol {
         Protocol::Query => query(StatusCode::BAD_REQUEST, "Sender", "Throttling", "Rate exceeded"),
@@ -137,7 +137,7 @@ pub(super) fn throttled(protocol: Protocol, service: &str) -> Response<Body> {
     }
 }
 
-/// A failure inside, as the service writes it.
+/// An internal error in the format of the service.
 pub(super) fn failed(protocol: Protocol) -> Response<Body> {
     let (status, message) = (StatusCode::INTERNAL_SERVER_ERROR, "We encountered an internal error. Please try again.");
     match protocol {
@@ -173,7 +173,7 @@ fn json(status: StatusCode, code: &'static str, message: &str) -> Response<Body>
 }
 
 fn cbor(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    // A map of two pairs of texts, each with its length in one byte.
+    // A CBOR map of two pairs of texts, each with its length in one byte.
     let mut body = vec![0xa2];
     for text in ["__type", code, "message", message] {
         body.extend([0x78, u8::try_from(text.len()).unwrap_or(u8::MAX)]);

@@ -1,4 +1,4 @@
-//! `DescribeTargetHealth` as the data plane knows it; MiniStack would call every registered target healthy.
+//! `DescribeTargetHealth` with the health of the data plane; MiniStack reports every registered target as healthy.
 
 use super::fault::answer;
 use crate::balancer::{Described, HealthState};
@@ -6,7 +6,7 @@ use crate::http_client::Body;
 use http::{Response, StatusCode};
 use std::fmt::Write;
 
-/// The answer for a group's targets.
+/// The response for the targets of a group.
 pub(super) fn answer_targets(targets: &[Described]) -> Response<Body> {
     answer(StatusCode::OK, "text/xml", document(targets), None)
 }

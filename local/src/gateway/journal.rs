@@ -1,4 +1,4 @@
-//! The API calls of late, for tests and for people who want to know what a program really asked for.
+//! The journal of recent API calls, for tests and for diagnosis.
 
 use super::call::{Call, Caller};
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many calls are kept; an older one goes for a new one.
+/// The number of calls to keep; a new call replaces the oldest.
 const KEPT: usize = 10_000;
 
-/// A call with what became of it.
+/// A call and its outcome.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Counts from 1, without gaps.
@@ -17,12 +17,12 @@ pub(crate) struct Entry {
     pub(crate) at: jiff::Timestamp,
     #[serde(flatten)]
     pub(crate) call: Call,
-    /// The status that was answered; none before, and where the connection was dropped.
+    /// The response status; none before the response, or if the connection was dropped.
     pub(crate) status: Option<u16>,
-    /// The fault that it met.
+    /// The fault that applied to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
-    /// Milliseconds until the answer began.
+    /// Milliseconds until the response began.
     pub(crate) took_ms: u64,
 }
 
@@ -37,7 +37,7 @@ struct Inner {
 }
 
 impl Journal {
-    /// A call comes in. Its number is for [`Self::answered`].
+    /// Records a call. Returns its number for [`Self::answered`].
     pub(super) fn came(&self, call: Call, fault: Option<String>) -> u64 {
         let mut inner = self.lock();
         inner.last += 1;
@@ -50,10 +50,10 @@ impl Journal {
         number
     }
 
-    /// A call was answered.
+    /// Records the response of a call.
     pub(super) fn answered(&self, number: u64, status: u16, took: Duration) {
         let mut inner = self.lock();
-        // Numbers have no gaps, so the place of one follows from the first.
+        // Numbers have no gaps, so the index follows from the first number.
         let first = inner.entries.front().map_or(0, |entry| entry.number);
         let place = number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
         if let Some(entry) = place.and_then(|place| inner.entries.get_mut(place)) {
@@ -62,7 +62,7 @@ impl Journal {
         }
     }
 
-    /// The calls after one's number, of one caller or of all.
+    /// The calls after the call with a number, of one kind of caller or of all.
     pub(crate) fn after(&self, number: u64, caller: Option<Caller>) -> Vec<Entry> {
         let inner = self.lock();
         let wanted = |entry: &&Entry| entry.number > number && caller.is_none_or(|caller| entry.call.caller == caller);

@@ -1,5 +1,5 @@
-//! The AWS endpoint: everything passes through to MiniStack unchanged, except what MiniStack gets wrong and what a fault
-//! says. It keeps a journal of the calls, and tells the load balancer at once when one may have changed it.
+//! The AWS endpoint: forwards every request to MiniStack unchanged, except for corrections of MiniStack and for faults.
+//! It keeps a journal of the calls and refreshes the load balancer after a call that can have changed it.
 
 mod call;
 mod fault;
@@ -28,11 +28,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-/// As much of a request's head as is read. Signed requests with presigned tokens in them are long.
+/// The size limit of a request head. Signed requests with presigned tokens are long.
 const HEAD_LIMIT: usize = 64 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The endpoint's state, shared by its connections.
+/// The state of the endpoint, shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// `127.0.0.1:PORT` of MiniStack.
@@ -43,7 +43,7 @@ pub(crate) struct Gateway {
     pub(crate) faults: Faults,
 }
 
-/// The connection ends without an answer.
+/// The connection ends without a response.
 #[derive(Debug)]
 struct Dropped(&'static str);
 
@@ -55,19 +55,19 @@ impl std::fmt::Display for Dropped {
 
 impl std::error::Error for Dropped {}
 
-/// A request, read as far as it is understood.
+/// A request, and the API call in it, if any.
 struct Asked {
     parts: Parts,
     body: Body,
     call: Option<(Protocol, Call)>,
 }
 
-/// Binds the endpoint's port on the loopback; 0 takes a free one.
+/// Binds the port of the endpoint on the loopback; 0 selects a free port.
 pub(crate) async fn bind(port: u16) -> Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         let owner = port_owner(port).map(|owner| format!(" by {owner}")).unwrap_or_default();
-        Error::new(format!("port 127.0.0.1:{port} is taken{owner}: {error}"))
-            .hint("end what uses it, or choose another port: local-cloud up --endpoint-port PORT")
+        Error::new(format!("port 127.0.0.1:{port} is in use{owner}: {error}"))
+            .hint("stop that process, or select another port: local-cloud up --endpoint-port PORT")
     })
 }
 
@@ -94,7 +94,7 @@ impl Gateway {
                     continue;
                 }
             };
-            // Without it a response in two writes waits for the client's delayed acknowledgement.
+            // Without this, a response in two writes waits for the delayed acknowledgment of the client.
             let _ = stream.set_nodelay(true);
             let this = Arc::clone(&self);
             tokio::spawn(async move {
@@ -111,7 +111,7 @@ impl Gateway {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let Some(asked) = read(parts, body).await else { return Err(Dropped("the request broke off")) };
+        let Some(asked) = read(parts, body).await else { return Err(Dropped("the request was aborted")) };
         let Some((protocol, call)) = asked.call.clone() else { return Ok(self.pass(asked).await) };
         let met = self.faults.meet(&call);
         let number = self.journal.came(call.clone(), met.map(|met| met.effect.name()));
@@ -125,7 +125,7 @@ impl Gateway {
         answered
     }
 
-    /// A call that meets a fault. What it still does, it does even where its client does not wait for it.
+    /// Applies a fault to a call. If the fault lets the call run, it runs even if the client no longer waits.
     async fn fail(
         self: Arc<Self>,
         asked: Asked,
@@ -133,13 +133,13 @@ impl Gateway {
         protocol: Protocol,
         service: &str,
     ) -> Result<Response<Body>, Dropped> {
-        const DROPPED: Dropped = Dropped("dropped, as a fault says");
+        const DROPPED: Dropped = Dropped("dropped by a fault");
         let pause = Duration::from_millis(met.ms);
         match met.effect {
             Effect::Throttle => return Ok(fault::throttled(protocol, service)),
             Effect::Error => return Ok(fault::failed(protocol)),
             Effect::Drop => return Err(DROPPED),
-            // Ends with the connection: the client gives up, or the daemon does.
+            // Ends with the connection, when the client disconnects or the daemon stops.
             Effect::Hold => std::future::pending().await,
             Effect::Delay | Effect::DropAnswer | Effect::Late => {}
         }
@@ -155,7 +155,7 @@ impl Gateway {
         match met.effect {
             Effect::Delay => done.await.map_err(|_| DROPPED),
             Effect::DropAnswer => {
-                // It has happened once there is an answer.
+                // The call has run when there is a response.
                 let _ = done.await;
                 Err(DROPPED)
             }
@@ -163,7 +163,7 @@ impl Gateway {
         }
     }
 
-    /// Passes a request on, and lets the load balancer know where it may have changed something.
+    /// Forwards a request, and refreshes the load balancer if the request can have changed it.
     async fn pass(&self, asked: Asked) -> Response<Body> {
         let Asked { parts, body, call } = asked;
         let balancing = call.as_ref().filter(|(_, call)| call.service == "elasticloadbalancing");
@@ -177,14 +177,14 @@ impl Gateway {
         let response = match self.send(parts, body).await {
             Ok(response) => response,
             Err(why) => {
-                let text = format!("MiniStack did not answer: {why}\nSee: local-cloud logs ministack\n");
+                let text = format!("MiniStack did not respond: {why}\nSee its log: local-cloud logs ministack\n");
                 return fault::answer(StatusCode::BAD_GATEWAY, "text/plain; charset=utf-8", text, None);
             }
         };
         if !action.is_empty() && !action.starts_with("Describe") && response.status().is_success() {
-            // Whoever reads the answer finds targets as they are now; the nodes follow the rules when they do.
+            // When the client reads the response, the targets are current; the nodes follow the rules with their delay.
             if let Err(error) = self.balancer.refresh().await {
-                tracing::warn!("the load balancer is behind: {error}");
+                tracing::warn!("cannot refresh the load balancer: {error}");
             }
         }
         response
@@ -193,7 +193,7 @@ impl Gateway {
     async fn send(&self, parts: Parts, body: Body) -> Result<Response<Body>, String> {
         let mut request = Request::from_parts(parts, body);
         remove_hop_by_hop(request.headers_mut());
-        // It concerns this connection: hyper asks the client for the body when it is read.
+        // A header of this connection only: hyper requests the body from the client when it is read.
         request.headers_mut().remove(header::EXPECT);
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let uri = Uri::builder().scheme("http").authority(self.upstream.as_str()).path_and_query(path).build();
@@ -205,8 +205,8 @@ impl Gateway {
     }
 }
 
-/// Reads what is an API call; only the bodies that say what is asked, and none that is long. `None` where the client went
-/// away meanwhile.
+/// Parses an API call. Reads the body only if it holds the action and is not long. `None` if the client disconnected
+/// meanwhile.
 async fn read(parts: Parts, body: Incoming) -> Option<Asked> {
     let Some(protocol) = call::protocol(&parts) else {
         return Some(Asked { parts, body: body.boxed_unsync(), call: None });
@@ -222,7 +222,7 @@ async fn read(parts: Parts, body: Incoming) -> Option<Asked> {
     Some(Asked { parts, body, call })
 }
 
-/// A request with all of its body here, so that it no longer needs its connection.
+/// Reads the whole body of a request, so that the request no longer needs its connection.
 async fn whole(asked: Asked) -> Option<Asked> {
     let limit = usize::try_from(call::READ_LIMIT).unwrap_or(usize::MAX);
     let bytes = Limited::new(asked.body, limit).collect().await.ok()?.to_bytes();

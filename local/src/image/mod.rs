@@ -1,4 +1,4 @@
-//! Images: their names, the registry they come from, a store by digest, and unpacking their layers.
+//! Images: names, the registry client, the store by digest, and the unpacking of layers.
 
 mod reference;
 mod registry;

@@ -1,29 +1,29 @@
-//! Image names, and which of them the local cloud's own registry serves. Pure.
+//! Image names, and which of them the registry of the local cloud serves. Pure.
 
 use crate::error::{Error, Result};
 use std::fmt;
 
-/// An image name taken apart: `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@sha256:DIGEST`.
+/// The parts of an image name: `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@sha256:DIGEST`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
     host: Option<String>,
-    /// The repository inside its registry.
+    /// The repository in its registry.
     pub(super) repository: String,
-    /// What the registry's `/manifests/` takes: a tag or a digest.
+    /// The tag or digest for the `/manifests/` path of the registry.
     pub(super) version: String,
 }
 
 impl Reference {
-    /// Takes a name apart; without a tag or digest it is `latest`, as everywhere.
+    /// Parses a name; without a tag or digest, the tag is `latest`.
     pub(crate) fn parse(name: &str) -> Result<Self> {
-        let invalid = |why: &str| Error::new(format!("{name:?} is not an image name: {why}"));
+        let invalid = |why: &str| Error::new(format!("invalid image name {name:?}: {why}"));
         let (host, path) = match name.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (Some(first.to_owned()), rest),
             _ => (None, name),
         };
         let (repository, version) = if let Some((repository, digest)) = path.split_once('@') {
             if !is_digest(digest) {
-                return Err(invalid("the digest is not sha256: and 64 hexadecimal digits"));
+                return Err(invalid("the digest must be sha256: and 64 hexadecimal digits"));
             }
             (repository, digest)
         } else {
@@ -34,20 +34,20 @@ impl Reference {
             || !repository.chars().all(allowed)
             || repository.split('/').any(|part| part.is_empty() || part == "..")
         {
-            return Err(invalid("the repository is empty or has characters that no registry allows"));
+            return Err(invalid("the repository is empty or has characters that registries do not allow"));
         }
         if version.is_empty() || version.contains('/') {
-            return Err(invalid("the tag is empty or has a slash"));
+            return Err(invalid("the tag is empty or contains a slash"));
         }
         Ok(Self { host, repository: repository.to_owned(), version: version.to_owned() })
     }
 
-    /// The digest, where the name has one.
+    /// The digest, if the name has one.
     pub(crate) fn digest(&self) -> Option<&str> {
         is_digest(&self.version).then_some(self.version.as_str())
     }
 
-    /// Whether the local cloud's registry serves it: every ECR host is answered by it, and its own address.
+    /// Whether the registry of the local cloud serves it: it serves every ECR host and its own address.
     pub(crate) fn is_local(&self) -> bool {
         match self.host.as_deref() {
             None => false,
@@ -71,7 +71,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Whether this is `sha256:` and 64 lower-case hexadecimal digits; safe as a file name then.
+/// Whether this is `sha256:` and 64 lower-case hexadecimal digits, which is safe as a file name.
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))

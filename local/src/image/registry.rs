@@ -1,4 +1,4 @@
-//! Reads manifests and blobs from the local cloud's registry, and checks every digest.
+//! Reads manifests and blobs from the registry of the local cloud, and verifies every digest.
 
 use super::reference::{Reference, is_digest};
 use crate::error::{Context, Error, Result};
@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
                       application/vnd.docker.distribution.manifest.v2+json, \
                       application/vnd.docker.distribution.manifest.list.v2+json";
-/// The largest manifest the distribution specification asks a registry to take.
+/// The largest manifest that the distribution specification requires a registry to accept.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 
 /// A registry that speaks the OCI distribution protocol over plain HTTP.
@@ -24,7 +24,7 @@ pub(super) struct Registry {
     pub(super) client: HttpClient,
 }
 
-/// What a manifest says, whether of an image or of several platforms.
+/// A manifest of an image, or an index of several platforms.
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
     pub(super) config: Option<Descriptor>,
@@ -51,7 +51,7 @@ struct Platform {
     os: String,
 }
 
-/// This machine's architecture in the words of images.
+/// The architecture of this machine, as images name it.
 pub(super) fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -61,7 +61,7 @@ pub(super) fn host_architecture() -> &'static str {
 }
 
 impl Registry {
-    /// The digest that a name stands for, with the image's manifest: of this machine's platform where there are several.
+    /// The digest of a name and the manifest of the image; of several platforms, that of this machine.
     pub(super) async fn manifest(&self, reference: &Reference) -> Result<(String, Manifest)> {
         let (digest, manifest) = self.one_manifest(reference, &reference.version).await?;
         if manifest.config.is_some() {
@@ -93,18 +93,20 @@ impl Registry {
         let digest = digest_of(&body);
         if is_digest(version) && digest != version {
             return Err(Error::new(format!(
-                "the manifest of {reference} has the digest {digest}, not the one asked for"
+                "the manifest of {reference} has the digest {digest}, not the requested one"
             )));
         }
         let manifest: Manifest =
-            serde_json::from_slice(&body).context(|| format!("the manifest of {reference} is not one"))?;
+            serde_json::from_slice(&body).context(|| format!("cannot parse the manifest of {reference}"))?;
         Ok((digest, manifest))
     }
 
-    /// Fetches a blob to a file, which appears only when its content has the digest it is named by.
+    /// Downloads a blob to a file. The file appears only if its content has the expected digest.
     pub(super) async fn blob_to(&self, reference: &Reference, digest: &str, file: &Path) -> Result<()> {
         if !is_digest(digest) {
-            return Err(Error::new(format!("{reference} names a blob by {digest:?}, which is not a sha256 digest")));
+            return Err(Error::new(format!(
+                "{reference} refers to a blob by {digest:?}, which is not a sha256 digest"
+            )));
         }
         let url = format!("{}/v2/{}/blobs/{digest}", self.endpoint, reference.repository);
         let response = get(&self.client, &url, &[]).await?;
@@ -120,7 +122,7 @@ impl Registry {
                 tokio::fs::File::create(&staged).await.context(|| format!("cannot write {}", staged.display()))?;
             let mut hash = Sha256::new();
             while let Some(frame) = body.frame().await {
-                let frame = frame.context(|| format!("reading blob {digest} of {reference} broke off"))?;
+                let frame = frame.context(|| format!("cannot read blob {digest} of {reference}"))?;
                 if let Some(data) = frame.data_ref() {
                     hash.update(data);
                     out.write_all(data).await.context(|| format!("cannot write {}", staged.display()))?;
@@ -129,9 +131,7 @@ impl Registry {
             out.flush().await.context(|| format!("cannot write {}", staged.display()))?;
             let actual = format!("sha256:{}", hex(&hash.finalize()));
             if actual != digest {
-                return Err(Error::new(format!(
-                    "a blob of {reference} should be {digest} but its content is {actual}"
-                )));
+                return Err(Error::new(format!("a blob of {reference} has the digest {actual}, expected {digest}")));
             }
             tokio::fs::rename(&staged, file).await.context(|| format!("cannot write {}", file.display()))
         };
@@ -143,7 +143,7 @@ impl Registry {
     }
 }
 
-/// A number that differs between two downloads of this process, for the names of unfinished files.
+/// A unique number of a download in this process, for the names of partial files.
 fn next_part() -> u32 {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! The images that were pulled: blobs on disk by digest, so nothing is fetched twice, and names in memory.
+//! The pulled images: blobs on disk by digest, so that nothing is downloaded twice, and names in memory.
 
 use super::reference::Reference;
 use super::registry::{Registry, digest_of, host_architecture};
@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An image that is completely on disk.
+/// An image with all its blobs on disk.
 #[derive(Debug)]
 pub(crate) struct Image {
     /// The digest of its manifest.
     pub(crate) digest: String,
-    /// The digest of its configuration, which Docker calls the image's id.
+    /// The digest of its configuration, which Docker calls the image id.
     pub(crate) id: String,
-    /// The name it was pulled by.
+    /// The name by which it was pulled.
     pub(crate) name: String,
     pub(crate) config: ImageConfig,
     layers: Vec<(String, PathBuf)>,
 }
 
-/// The part of an image's configuration that says how to run it.
+/// The part of the image configuration that defines how to run it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ImageConfig {
@@ -43,7 +43,7 @@ struct ConfigFile {
     config: Option<ImageConfig>,
 }
 
-/// Pulls images and remembers them.
+/// Pulls and stores images.
 #[derive(Debug)]
 pub(crate) struct ImageStore {
     blobs: PathBuf,
@@ -60,27 +60,27 @@ impl ImageStore {
         Ok(Self { blobs, registry, by_name: Mutex::default() })
     }
 
-    /// The image of that name, if it was pulled.
+    /// The image with this name, if it was pulled.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Image>> {
         let key = Reference::parse(name).map_or_else(|_| name.to_owned(), |reference| reference.to_string());
         let images = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         images.get(&key).or_else(|| images.values().find(|image| image.id == name || image.digest == name)).cloned()
     }
 
-    /// Gives an image another name.
+    /// Adds a name to an image.
     pub(crate) fn tag(&self, image: &Arc<Image>, name: &str) -> Result<()> {
         let key = Reference::parse(name)?.to_string();
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(image));
         Ok(())
     }
 
-    /// The digest of a name's manifest, without pulling the image.
+    /// The digest of the manifest of a name, without pulling the image.
     pub(crate) async fn resolve(&self, name: &str) -> Result<String> {
         let reference = Self::local_reference(name)?;
         Ok(self.registry.manifest(&reference).await?.0)
     }
 
-    /// Pulls an image: its manifest, its configuration and the layers that are not here yet.
+    /// Pulls an image: its manifest, its configuration, and missing layers.
     pub(crate) async fn pull(&self, name: &str) -> Result<Arc<Image>> {
         let reference = Self::local_reference(name)?;
         let (digest, manifest) = self.registry.manifest(&reference).await?;
@@ -91,11 +91,11 @@ impl ImageStore {
         let text = tokio::fs::read(&config_path).await.context(|| format!("cannot read {}", config_path.display()))?;
         debug_assert_eq!(digest_of(&text), config.digest);
         let file: ConfigFile =
-            serde_json::from_slice(&text).context(|| format!("the configuration of {reference} is not one"))?;
+            serde_json::from_slice(&text).context(|| format!("cannot parse the configuration of {reference}"))?;
         if let Some(architecture) = file.architecture.as_deref().filter(|arch| *arch != host_architecture()) {
             let host = host_architecture();
-            return Err(Error::new(format!("{reference} is built for {architecture}, this machine runs {host}"))
-                .hint("build the image for this machine's architecture"));
+            return Err(Error::new(format!("{reference} is built for {architecture}, but this machine is {host}"))
+                .hint("build the image for the architecture of this machine"));
         }
         let mut layers = Vec::with_capacity(manifest.layers.len());
         for layer in &manifest.layers {
@@ -118,12 +118,12 @@ impl ImageStore {
             return Ok(reference);
         }
         Err(Error::new(format!("{name} is in a registry outside the local cloud"))
-            .hint("push the image to the local cloud's registry and name it ACCOUNT.dkr.ecr.REGION.amazonaws.com/..."))
+            .hint("push the image to the registry of the local cloud as ACCOUNT.dkr.ecr.REGION.amazonaws.com/..."))
     }
 
     async fn blob(&self, reference: &Reference, digest: &str) -> Result<PathBuf> {
         let path = self.blobs.join(digest.trim_start_matches("sha256:"));
-        // Only verified blobs get their final name, so what is there is right.
+        // Only verified blobs get their final name, so an existing file is valid.
         if !super::reference::is_digest(digest) || !path.is_file() {
             self.registry.blob_to(reference, digest, &path).await?;
         }

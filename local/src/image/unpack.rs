@@ -1,4 +1,4 @@
-//! Unpacks image layers. A layer is not trusted: nothing is written or deleted outside the root directory.
+//! Unpacks image layers. A layer is not trusted: it cannot write or delete files outside the root directory.
 
 use crate::error::{Context, Error, Result, chain};
 use flate2::read::GzDecoder;
@@ -8,15 +8,15 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use tar::{Archive, EntryType};
 
-/// Hides what lower layers have in its directory.
+/// Hides the entries of lower layers in its directory.
 const OPAQUE: &str = ".wh..wh..opq";
-/// Hides one name of the lower layers.
+/// Hides one entry of the lower layers.
 const WHITEOUT: &str = ".wh.";
 
-/// Shared by those that write files of images, taken alone by whoever starts a process.
+/// Held shared to write files of images, and exclusively to start a process.
 ///
-/// A process that is being started has this one's open files until its program runs. If a program of an image is among
-/// them, still open for writing, Linux refuses to execute it ("text file busy").
+/// A new process inherits the open files of this process until its program runs. If a program of an image is among them
+/// and open for writing, Linux refuses to execute that program ("text file busy").
 static WRITING: RwLock<()> = RwLock::new(());
 
 /// Starts a process while no file of an image is open for writing.
@@ -25,12 +25,12 @@ pub(crate) fn while_nothing_is_written<T>(start: impl FnOnce() -> T) -> T {
     start()
 }
 
-/// Unpacks one layer over what the layers below it left.
+/// Unpacks one layer over the layers below it.
 pub(super) fn unpack_layer(media_type: &str, layer: &Path, root: &Path) -> Result<()> {
     let file = File::open(layer).context(|| format!("cannot open {}", layer.display()))?;
     let file = BufReader::new(file);
     if media_type.ends_with("+zstd") {
-        return Err(Error::new("it is compressed with zstd, which the local cloud does not read")
+        return Err(Error::new("it is compressed with zstd, which the local cloud does not support")
             .hint("build the image with gzip layers"));
     }
     if media_type.ends_with("gzip") { unpack_tar(GzDecoder::new(file), root) } else { unpack_tar(file, root) }
@@ -50,7 +50,7 @@ fn unpack_tar(layer: impl Read, root: &Path) -> io::Result<()> {
             whiteout(root, &path, name, hidden)?;
             continue;
         }
-        // Devices and pipes: the kernel's own are not part of an image, and a task needs no others.
+        // Devices and pipes: the kernel provides its devices, and a task needs no others.
         if matches!(entry.header().entry_type(), EntryType::Block | EntryType::Char | EntryType::Fifo) {
             continue;
         }
@@ -64,7 +64,7 @@ fn unpack_tar(layer: impl Read, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The path below the root that an entry's path means, or an error where it leads out.
+/// The path of an entry below the root; an error if it leads out of the root.
 fn inside(path: &Path) -> io::Result<PathBuf> {
     let mut clean = PathBuf::new();
     for component in path.components() {
@@ -80,7 +80,7 @@ fn inside(path: &Path) -> io::Result<PathBuf> {
 fn whiteout(root: &Path, path: &Path, name: &str, hidden: &str) -> io::Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     let Ok(directory) = root.join(parent).canonicalize() else { return Ok(()) };
-    // A lower layer may have made the directory a symbolic link to somewhere else.
+    // In a lower layer, the directory can be a symbolic link to another place.
     if !directory.starts_with(root.canonicalize()?) {
         return Err(escape(path));
     }

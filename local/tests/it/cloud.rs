@@ -1,4 +1,4 @@
-//! A whole local cloud, from `up` to `down`: deployments that work, deployments that fail, and what is left behind.
+//! A whole local cloud, from `up` to `down`: deployments that succeed, deployments that fail, and leftover processes.
 
 use crate::support::{Aws, Instance, LOG_GROUP, REPOSITORY, eventually, is_alive, is_root, server, uid};
 use aws_sdk_ecs::types::DeploymentRolloutState;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Requests at a steady pace, however slow the answers are; counts answers by what they were.
+/// Sends requests at a fixed rate, independent of the responses; counts responses by their text.
 struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<Mutex<BTreeMap<String, u32>>>,
@@ -63,7 +63,7 @@ struct Deployed {
 }
 
 impl Deployed {
-    /// Version 1 on two tasks.
+    /// Deploys version 1 on two tasks.
     async fn with_version_1() -> Self {
         rustls::crypto::ring::default_provider().install_default().unwrap();
         let instance = Instance::new();
@@ -98,7 +98,7 @@ impl Deployed {
         self.aws.task_definition(family, &image).await
     }
 
-    /// The addresses of the service's healthy tasks.
+    /// The addresses of the healthy tasks of the service.
     fn healthy(&self) -> BTreeSet<String> {
         let status = self.instance.status();
         let healthy = |task: &&serde_json::Value| task["service"] == "web" && task["state"] == "healthy";
@@ -123,7 +123,7 @@ impl Deployed {
         v2
     }
 
-    /// The old version serves on, and the reason is everywhere people look.
+    /// The old version continues to serve, and every place that people look at shows the reason.
     async fn an_image_that_exits_is_rolled_back(&self) {
         let broken = self.definition("web", "MODE=exit").await;
         self.aws.update("web", &broken).await;
@@ -136,7 +136,7 @@ impl Deployed {
         eventually("the output is in the log group", Duration::from_secs(10), || async {
             let found = self.aws.logs.filter_log_events().log_group_name(LOG_GROUP).send().await.unwrap();
             let messages: Vec<&str> = found.events().iter().filter_map(|event| event.message()).collect();
-            // Nothing of this test's own environment has reached a task.
+            // No variable of the environment of this test has reached a task.
             assert!(!messages.iter().any(|line| line.contains("secret Some")), "{messages:?}");
             let healthy_too = messages.iter().any(|line| line.starts_with("listening on 127."));
             if messages.contains(&output) && healthy_too { Ok(()) } else { Err(format!("{messages:?}")) }
@@ -166,7 +166,7 @@ impl Deployed {
         .await;
     }
 
-    /// Tasks are the image's user, where this test may decide about users; and none of them stays.
+    /// Tasks run as the user of the image if this test has root rights; `down` stops all of them.
     fn nothing_is_left_after_down(&self) {
         let pids = self.instance.pids();
         assert!(pids.len() >= 4, "MiniStack, two tasks, the daemon: {pids:?}");
@@ -174,7 +174,7 @@ impl Deployed {
             assert!(pids.iter().filter(|pid| uid(**pid) == Some(65532)).count() >= 2, "{pids:?}");
         }
         let down = self.instance.run(&["down"]);
-        assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud has ended.\n");
+        assert_eq!(String::from_utf8_lossy(&down.stdout), "The local cloud is stopped.\n");
         let left: Vec<&i64> = pids.iter().filter(|pid| is_alive(**pid)).collect();
         assert!(left.is_empty(), "{left:?}");
         let again = self.instance.run(&["down"]);
@@ -185,7 +185,7 @@ impl Deployed {
 #[tokio::test(flavor = "multi_thread")]
 async fn deployments_on_a_local_cloud() {
     let deployed = Deployed::with_version_1().await;
-    // It takes its time to be found out, so it runs beside the rest.
+    // The failure takes a while to be detected, so it runs in parallel.
     let sick_group = deployed.aws.target_group("sick").await;
     let sick = deployed.definition("sick", "MODE=sick").await;
     deployed.aws.service("sick", &sick, &sick_group, 1).await;
@@ -229,7 +229,9 @@ fn a_killed_daemon_is_noticed_and_what_it_left_is_ended() {
     let status = instance.run(&["status"]);
     let shown = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(
-        !status.status.success() && shown.contains("its daemon is gone") && shown.contains("left behind: MiniStack"),
+        !status.status.success()
+            && shown.contains("its daemon is not running")
+            && shown.contains("Leftover processes: MiniStack"),
         "{shown}"
     );
     let exec = instance.run(&["exec", "--", "true"]);
@@ -264,7 +266,7 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
     let said = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert_eq!(missing.status.code(), Some(1));
     assert!(
-        said.contains("/nonexistent/python cannot be run") && said.contains("hint: make the Python environment"),
+        said.contains("cannot run /nonexistent/python") && said.contains("hint: create the Python environment"),
         "{said}"
     );
 
@@ -281,7 +283,7 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
     ]);
     let said = String::from_utf8_lossy(&taken.stderr).into_owned();
     assert!(
-        said.contains(&format!("port 127.0.0.1:{port} is taken by")) && said.contains("--endpoint-port PORT"),
+        said.contains(&format!("port 127.0.0.1:{port} is in use by")) && said.contains("--endpoint-port PORT"),
         "{said}"
     );
     assert_eq!(instance.run(&["frobnicate"]).status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! The local cloud from outside: whole deployments, its load balancer, and faults.
+//! Tests of the local cloud as a user sees it: deployments, the load balancer, and faults.
 
 // The functions around the tests are test code too.
 #![allow(clippy::unwrap_used, missing_docs)]

@@ -1,4 +1,4 @@
-//! Faults of tasks on a local cloud: real tasks that are slow, wrong, killed or unhealthy because a rule says so.
+//! Task faults on a local cloud: rules make real tasks slow, wrong, killed, or unhealthy.
 
 use crate::support::{Aws, Instance, eventually, server};
 use aws_sdk_ecs::types::DeploymentRolloutState;
@@ -42,7 +42,7 @@ impl World {
     }
 
     async fn until_two_serve(&self) {
-        // ECS counts a task as running a moment after it is healthy; until then a deployment replaces it.
+        // ECS counts a task as running shortly after it is healthy; until then, a deployment replaces it.
         eventually("two tasks serve", LIMIT, || async {
             let tasks = self.tasks("healthy");
             let running = self.aws.describe("web").await.running_count();
@@ -70,7 +70,7 @@ impl World {
         String::from_utf8(said.stdout).unwrap()
     }
 
-    /// A task ended so, and another one takes its place.
+    /// A task ended with this reason, and another task replaced it.
     async fn one_was_replaced(&self, exit_code: i32, reason: &str) {
         eventually("a task has ended", LIMIT, || async {
             let ended = self.tasks("exited");
@@ -113,7 +113,7 @@ async fn tasks_fail_as_rules_say_and_are_what_they_were_afterwards() {
     world.one_was_replaced(134, "exited with code 134").await;
     world.fault(&["clear"]);
 
-    // New tasks that never become healthy are taken back, and those that run do not notice.
+    // New tasks that never become healthy are rolled back, and running tasks are not affected.
     let before = world.tasks("healthy");
     let image = world.aws.push(&world.program, &["VERSION=2"]).await;
     let second = world.aws.task_definition("web", &image).await;

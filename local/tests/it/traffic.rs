@@ -1,5 +1,5 @@
-//! The load balancer and the endpoint of a local cloud, through the APIs alone: weights, rules, nodes, health, drains, faults,
-//! the journal. The targets are servers in this process, each on a loopback address of its own.
+//! The load balancer and the endpoint of a local cloud, through the APIs only: weights, rules, nodes, health, drains,
+//! faults, and the journal. The targets are servers in this process, each on a separate loopback address.
 
 use crate::support::{Aws, Instance, eventually, is_alive};
 use aws_sdk_cloudwatch::primitives::DateTime;
@@ -16,12 +16,12 @@ use tokio::sync::Notify;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server that says its name and what it was asked with.
+/// A server that returns its name and the request.
 struct Server {
     address: String,
     port: u16,
     sick: Arc<AtomicBool>,
-    /// Requests for `/slow` are answered once this is notified.
+    /// Requests for `/slow` are answered when this is notified.
     slow: Arc<Notify>,
     waiting: Arc<AtomicU32>,
 }
@@ -79,7 +79,7 @@ async fn answer(stream: TcpStream, name: &str, sick: Arc<AtomicBool>, slow: Arc<
     }
 }
 
-/// An instance with a load balancer that does not lag, two groups of one server each, and listeners on ports 80 and 81.
+/// An instance with a load balancer without a lag, two groups of one server each, and listeners on ports 80 and 81.
 struct World {
     instance: Instance,
     aws: Aws,
@@ -92,11 +92,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process can have set it first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let instance = Instance::new();
         instance.up();
-        // Most of what is tested here counts requests from a change on.
+        // Most tests count requests from a change on, so the nodes must not lag.
         let lag = instance.run(&["fault", "lag", "0"]);
         let text = "the load balancer follows changes of listeners and rules at once\n";
         assert!(String::from_utf8_lossy(&lag.stdout).ends_with(text), "{lag:?}");
@@ -148,7 +148,7 @@ impl World {
         self.urls[0].replace(&first, &second)
     }
 
-    /// The health of a group's first target: state and reason.
+    /// The health of the first target of a group: state and reason.
     async fn health(&self, group: usize) -> (String, String) {
         let asked = self.aws.elb.describe_target_health().target_group_arn(&self.groups[group]).send().await.unwrap();
         let health = asked.target_health_descriptions().first().and_then(|target| target.target_health());
@@ -165,7 +165,7 @@ impl World {
         .await;
     }
 
-    /// The sums of a group's counts, and the statistics of its times: requests, answers of 5xx, times, the longest one.
+    /// The sums of the counts of a group, and the statistics of its times: requests, 5xx responses, times, the maximum.
     async fn metrics(&self, group: usize) -> [f64; 4] {
         let now = jiff::Timestamp::now().as_second();
         let described = self.aws.elb.describe_load_balancers().send().await.unwrap();
@@ -195,9 +195,9 @@ impl World {
         ]
     }
 
-    /// Waits until a group's metrics say so.
+    /// Waits until a group has these metrics.
     async fn until_counted(&self, group: usize, requests: f64, errors: f64, times: f64) {
-        eventually("metrics are told", LIMIT, || async {
+        eventually("metrics are reported", LIMIT, || async {
             let metrics = self.metrics(group).await;
             if metrics[..3] == [requests, errors, times] { Ok(()) } else { Err(format!("{metrics:?}")) }
         })
@@ -254,13 +254,13 @@ async fn requests_go_where_listeners_rules_and_weights_say() {
     }
     assert!((40..=60).contains(&counts["two"]), "{counts:?}");
 
-    // The client's connection is kept; what it asks next goes to the other group.
+    // The client keeps its connection; its next request goes to the other group.
     world.shift([0, 1]).await;
     assert!(world.get("/").await.1.starts_with("two"));
     world.shift([1, 0]).await;
     assert!(world.get("/").await.1.starts_with("one"));
 
-    // A request under way stays with its target.
+    // A request in progress stays with its target.
     let slow = tokio::spawn({
         let (client, url) = (world.client.clone(), format!("{}/slow", world.urls[0]));
         async move { client.get(url).send().await.unwrap().text().await.unwrap() }
@@ -310,7 +310,7 @@ async fn nodes_follow_a_change_each_in_its_own_time_and_as_a_lag_says() {
     assert!(second - began >= Duration::from_secs(3), "{:?}", second - began);
     assert!(first < second);
 
-    // Once it is cleared, nothing is waited for that long any more.
+    // After the lag is removed, the nodes do not wait that long.
     world.instance.run(&["fault", "lag", "60m"]);
     world.shift([0, 1]).await;
     until(0, "two").await;
@@ -332,7 +332,7 @@ async fn health_is_what_the_targets_say_and_errors_are_those_of_a_load_balancer(
     world.servers[0].sick.store(false, Ordering::SeqCst);
     world.until(0, "healthy").await;
 
-    // A deregistered target answers what it has, is draining meanwhile, and gets nothing new.
+    // A deregistered target finishes its requests while draining, and gets no new requests.
     let slow = tokio::spawn({
         let (client, url) = (world.client.clone(), format!("{}/slow", world.urls[0]));
         async move { client.get(url).send().await.unwrap().status() }
@@ -349,7 +349,7 @@ async fn health_is_what_the_targets_say_and_errors_are_those_of_a_load_balancer(
     assert_eq!(slow.await.unwrap(), 200);
     world.until(0, "").await;
 
-    // A target that does not listen is tried, since there is no better one.
+    // A target that does not listen is used, because no better target exists.
     let closed = std::net::TcpListener::bind("127.1.0.3:0").unwrap().local_addr().unwrap();
     let closed = elb::TargetDescription::builder().id(closed.ip().to_string()).port(closed.port().into()).build();
     world.aws.elb.register_targets().target_group_arn(&world.groups[0]).targets(closed).send().await.unwrap();
@@ -359,7 +359,7 @@ async fn health_is_what_the_targets_say_and_errors_are_those_of_a_load_balancer(
     world.until(0, "unhealthy").await;
     assert_eq!(world.health(0).await.1, "Target.FailedHealthChecks");
 
-    // What no listener refers to is not asked.
+    // A group that no listener uses is not checked.
     let unused = world.aws.target_group("unused").await;
     let register = world.aws.elb.register_targets().target_group_arn(&unused).targets(world.servers[0].target());
     register.send().await.unwrap();
@@ -413,7 +413,7 @@ async fn calls_are_in_the_journal_and_fail_as_faults_say() {
     assert_eq!(String::from_utf8_lossy(&cleared.stdout), "4 faults cleared\n", "and the lag");
     write().await.unwrap();
 
-    // Metrics speak another protocol.
+    // Metrics use another protocol.
     fault(&["throttle", "--service", "cloudwatch", "--action", "ListMetrics", "--times", "3"]);
     let error = world.aws.metrics.list_metrics().send().await.unwrap_err().into_service_error();
     assert_eq!((error.meta().code(), error.meta().message()), (Some("ThrottlingException"), Some("Rate exceeded")));
@@ -429,7 +429,7 @@ async fn requests_are_told_to_cloudwatch_by_target_group_as_a_load_balancer_does
     world.until_counted(0, 7.0, 0.0, 7.0).await;
     assert_eq!(world.metrics(1).await[..3], [0.0; 3], "health checks are no requests");
 
-    // Each request is the group's that answered it.
+    // Each request counts for the group that answered it.
     world.shift([0, 1]).await;
     world.servers[1].sick.store(true, Ordering::SeqCst);
     for _ in 0..3 {
@@ -451,9 +451,9 @@ async fn requests_are_told_to_cloudwatch_by_target_group_as_a_load_balancer_does
     let waited = before.elapsed().as_secs_f64();
     world.until_counted(1, 4.0, 3.0, 4.0).await;
     let longest = world.metrics(1).await[3];
-    assert!((waited * 0.85..waited * 1.15 + 0.2).contains(&longest), "waited {waited} s, told {longest} s");
+    assert!((waited * 0.85..waited * 1.15 + 0.2).contains(&longest), "waited {waited} s, reported {longest} s");
 
-    // An answer of the load balancer's own is no target's.
+    // A response of the load balancer itself does not count for a target.
     let closed = std::net::TcpListener::bind("127.1.0.3:0").unwrap().local_addr().unwrap();
     let closed = elb::TargetDescription::builder().id(closed.ip().to_string()).port(closed.port().into()).build();
     let group = &world.groups[1];

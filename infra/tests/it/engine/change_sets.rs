@@ -1,4 +1,4 @@
-//! Change sets against an AWS that is constructed: what is read, what is compared, and what a lost answer does.
+//! Change sets with a fake AWS: reading, comparison, and lost responses.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,24 +10,24 @@ use crate::engine::world::cloud;
 
 const ARN: &str = "arn:aws:cloudformation:us-east-1:000000000000:changeSet/x/1";
 const TEMPLATE: &str = r#"{"Resources":{"Bucket":{"Type":"AWS::S3::Bucket"}}}"#;
-/// What somebody else put in its place.
+/// The template with which another user replaced it.
 const POISONED: &str = r#"{"Resources":{"Bucket":{"Type":"AWS::S3::Bucket"},"Backdoor":{"Type":"AWS::IAM::Role"}}}"#;
 
-/// What becomes of one change set.
+/// The behavior of one change set.
 #[derive(Clone)]
 struct Script {
     /// The template that CloudFormation read.
     read: &'static str,
-    /// Whether the answer to the first `CreateChangeSet` is lost.
+    /// Whether the response to the first `CreateChangeSet` is lost.
     create_is_lost: bool,
-    /// Whether there is no change set though the name is taken.
+    /// Whether there is no change set although the name is in use.
     is_gone: bool,
-    /// Whether the answer to the first `ExecuteChangeSet` is lost.
+    /// Whether the response to the first `ExecuteChangeSet` is lost.
     execute_is_lost: bool,
     execution: &'static str,
     status: &'static str,
     reason: &'static str,
-    /// The failed events; none if nobody may read them.
+    /// The failed events; none if access is denied.
     events: Option<&'static str>,
     calls: Arc<Mutex<Vec<Call>>>,
 }
@@ -80,7 +80,7 @@ impl Script {
                  <LogicalResourceId>{id}</LogicalResourceId><Replacement>False</Replacement></ResourceChange></member>"
             )
         };
-        // With property values a whole resource is missing.
+        // With property values, a whole resource is missing.
         let changes = if values { change("Bucket") } else { change("Bucket") + &change("Left out") };
         format!(
             "<ChangeSetId>{ARN}</ChangeSetId><Status>{}</Status><StatusReason>{}</StatusReason>\

@@ -1,5 +1,5 @@
-//! An AWS endpoint that answers as a test tells it: one HTTP server for every service, told apart by the signature's
-//! scope. It knows the wire, not what the answers mean.
+//! A fake AWS endpoint with the responses of a test: one HTTP server for all services, which the scope of the signature
+//! distinguishes. It knows the protocols, not the meaning of the responses.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,29 +15,29 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether the body says this somewhere.
+    /// Whether the body contains this text.
     pub fn says(&self, text: &str) -> bool {
         self.body.contains(text)
     }
 }
 
-/// An answer.
+/// A response.
 pub enum Answer {
-    /// `200` with this XML inside the action's result.
+    /// `200` with this XML in the result of the action.
     Xml(String),
     /// `200` with this JSON.
     Json(serde_json::Value),
-    /// `200` with this object, as S3 answers.
+    /// `200` with this object, as from S3.
     Object(String),
-    /// `404`, as S3 answers.
+    /// `404`, as from S3.
     NoObject,
-    /// An error of this code with this message.
+    /// An error with this code and message.
     Error(u16, &'static str, &'static str),
-    /// No answer: the connection is closed.
+    /// No response: the connection is closed.
     Hangup,
 }
 
-/// Serves until the test is over; returns the endpoint's URL.
+/// Serves until the end of the test; returns the URL of the endpoint.
 pub fn serve(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -51,7 +51,7 @@ pub fn serve(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> String
     url
 }
 
-/// One request and its answer; `None` where the connection is over.
+/// Handles one request and its response; `None` if the connection is closed.
 fn exchange(connection: &TcpStream, answer: &(dyn Fn(&Call) -> Answer + Send + Sync)) -> Option<()> {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
@@ -76,7 +76,7 @@ fn exchange(connection: &TcpStream, answer: &(dyn Fn(&Call) -> Answer + Send + S
     let (status, content) = match answer(&Call { action: action.clone(), body }) {
         Answer::Hangup => return None,
         Answer::Object(content) => (200, content),
-        // What only asks whether it is there gets no text.
+        // A HEAD request gets no body.
         Answer::NoObject if action.starts_with("HEAD ") => (404, String::new()),
         Answer::NoObject => (404, "<Error><Code>NoSuchKey</Code></Error>".to_owned()),
         Answer::Json(value) => (200, value.to_string()),
@@ -94,7 +94,7 @@ fn exchange(connection: &TcpStream, answer: &(dyn Fn(&Call) -> Answer + Send + S
         ),
     };
     let kind = if json { "application/x-amz-json-1.1" } else { "text/xml" };
-    // Every object was just written.
+    // Every object was written just now.
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     let head = format!(
         "HTTP/1.1 {status} X\r\netag: \"1\"\r\ndate: {date}\r\nlast-modified: {date}\r\ncontent-type: \

@@ -1,4 +1,4 @@
-//! The command on a stack in every awkward state: what it says, what it does, and with which exit code.
+//! The command on a stack in every unusual state: output, effects, and exit code.
 
 use std::process::Command;
 
@@ -78,7 +78,7 @@ fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment
     world.after_cancel =
         vec![("bluegreen", "UPDATE_ROLLBACK_IN_PROGRESS", ""), ("bluegreen", "UPDATE_ROLLBACK_COMPLETE", "")];
     let aws = Aws::of(world);
-    // Nothing runs in it, so the deployment that follows ends in a refusal, before anything is built.
+    // No task runs in the stack, so the next deployment is refused before anything is built.
     let said = run(&aws, &["deploy", "--skip", "BlueService", "--version", "1", "--color", "blue"]);
     assert_eq!(said.code, 3, "{}", said.err);
     assert!(said.err.contains("BlueService could not be taken back: the image is gone"), "{}", said.err);

@@ -1,4 +1,4 @@
-//! A stack with a blue service in the middle of something, as AWS would describe it, and whoever listens to the engine.
+//! A stack with a blue service during an operation, as AWS would describe it, and an observer of the engine.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,43 +14,43 @@ use crate::engine::fake_aws::{Answer, Call, serve};
 pub const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/bluegreen/1";
 pub const NEW_IMAGE: &str = "app@sha256:2";
 
-/// What AWS knows at a moment.
+/// The state of AWS at a moment.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of the constructed world")]
 pub struct World {
     pub status: String,
     pub protected: bool,
-    /// Logical id, status, reason; the oldest first.
+    /// Logical id, status, reason; oldest first.
     pub events: Vec<(&'static str, &'static str, &'static str)>,
     /// Resources: logical id, status, reason.
     pub resources: Vec<(&'static str, &'static str, &'static str)>,
     pub service_image: String,
     pub healthy: usize,
-    /// How many tasks of the new image have failed.
+    /// The number of failed tasks of the new image.
     pub failed_tasks: usize,
     pub cancelled: bool,
-    /// Whether nobody may cancel.
+    /// Whether access to cancel is denied.
     pub cancel_is_denied: bool,
-    /// Whether the service runs what it should.
+    /// Whether the service runs the expected task definition.
     pub steady: bool,
-    /// How often the service is not described before it is.
+    /// The number of failed descriptions of the service before the first success.
     pub unseen: usize,
-    /// Which environment is live; blue where nothing is said.
+    /// The live environment; blue by default.
     pub green_is_live: bool,
-    /// The lock's object.
+    /// The object of the lease.
     pub lock: Option<String>,
-    /// What is still there after the deletion: logical ids.
+    /// The resources that remain after the deletion: logical ids.
     pub survives: Vec<&'static str>,
-    /// Every call so far.
+    /// All calls so far.
     pub calls: Vec<Call>,
-    /// How often the events are not answered before they are, and how.
+    /// The number of failed requests for events before the first success, and their response.
     pub refusals: usize,
     pub refusal: Refusal,
-    /// The call after which the credentials of the command have ended.
+    /// The call after which the credentials of the command are expired.
     pub expires_after: Option<&'static str>,
-    /// Whether they have.
+    /// Whether the credentials are expired.
     pub expired: bool,
-    /// What becomes of the stack once it is asked to cancel, or to go on with the way back.
+    /// The states of the stack after a request to cancel or to continue the rollback.
     pub after_cancel: Vec<(&'static str, &'static str, &'static str)>,
 }
 
@@ -100,7 +100,7 @@ impl Aws {
     }
 }
 
-/// The clients of what is served at this endpoint.
+/// The clients of this endpoint.
 pub async fn cloud(endpoint: &str) -> Cloud {
     let config = aws::sdk_config().await.unwrap();
     let config = config
@@ -112,7 +112,7 @@ pub async fn cloud(endpoint: &str) -> Cloud {
     Cloud::new(config, "".parse().unwrap())
 }
 
-/// What marks the rules as the stack's.
+/// The tags that mark the rules as part of the stack.
 fn tags() -> String {
     let tagged = |traffic: &str| {
         format!(
@@ -270,7 +270,7 @@ impl World {
         )
     }
 
-    /// The rule of prod or dev, whichever is asked for, or both by their ARNs.
+    /// The requested rule of prod or dev, or both by their ARNs.
     fn rules(&self, call: &Call) -> String {
         let (prod, dev) = if self.green_is_live { ("green", "blue") } else { ("blue", "green") };
         let rule = |(name, color): (&str, &str)| {
@@ -285,7 +285,7 @@ impl World {
         format!("<Rules>{}</Rules>", rules.into_iter().filter(asked).map(rule).collect::<String>())
     }
 
-    /// The bucket holds a lock and nothing else.
+    /// The bucket contains only a lease.
     fn s3(&mut self, method: &str, path: &str, body: &str) -> Answer {
         if path.contains("tagging") {
             let tag = "<Tag><Key>bluegreen:stack</Key><Value>bluegreen</Value></Tag>";
@@ -293,7 +293,7 @@ impl World {
         }
         match (method, path.contains("lock.json")) {
             ("PUT", true) => {
-                // The client frames what it sends.
+                // The client sends the object in frames (chunked encoding).
                 let object = body.find('{').zip(body.rfind('}')).map(|(from, to)| body[from..=to].to_owned());
                 self.lock = object;
                 Answer::Object(String::new())
@@ -361,7 +361,7 @@ fn image_of(call: &Call) -> &'static str {
     if call.says("blue:2") { NEW_IMAGE } else { "app@sha256:1" }
 }
 
-/// Remembers every event.
+/// Records every event.
 #[derive(Clone, Default)]
 pub struct Heard(Arc<Mutex<Vec<Event>>>);
 

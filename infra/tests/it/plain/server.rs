@@ -1,5 +1,5 @@
-//! A web server as small as one can be, and nothing like the sample app: it knows no version, answers every path alike, and
-//! is built without Cargo. The test builds it as a static program and puts it into an image.
+//! A minimal web server, different from the sample app: it has no version, gives the same response on every path, and
+//! is built without Cargo. The test builds it as a static program and adds it to an image.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ fn main() {
             let mut reader = BufReader::new(stream);
             let mut line = String::new();
             while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
-                // The empty line ends a request without a body.
+                // An empty line ends a request without a body.
                 if line.trim().is_empty() {
                     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{greeting}", greeting.len());
                     if reader.get_mut().write_all(answer.as_bytes()).is_err() {

@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to as `WebDriver` defines it, and no more of that than the tests need.
+//! A headless Chromium, controlled by the part of the `WebDriver` protocol that the tests need.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-/// Longest wait for something on a page.
+/// Time limit for a change on a page.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The name under which `WebDriver` hands out elements.
+/// The key of element ids in `WebDriver`.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 const MISSING: &str = "these tests need a browser: apt-get install chromium chromium-driver (Debian), or put chromedriver \
                        and chromium in the PATH";
 
-/// Drivers that are started until one has a port.
+/// The number of attempts to start a driver.
 const TRIES: u32 = 5;
 
-/// A driver with its port; none if it ended without one.
+/// A driver with its port; none if it ended without a port.
 fn driver() -> Option<(Child, u16)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
@@ -34,13 +34,13 @@ fn driver() -> Option<(Child, u16)> {
         .map_while(Result::ok)
         .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok());
     if port.is_none() {
-        // It has closed its output, so it ends.
+        // The driver has closed its output, so it ends.
         driver.wait().unwrap();
     }
     Some((driver, port?))
 }
 
-/// A browser with one window, ended when dropped.
+/// A browser with one window, closed when dropped.
 pub struct Browser {
     driver: Child,
     port: u16,
@@ -49,7 +49,7 @@ pub struct Browser {
 
 impl Browser {
     pub fn start() -> Self {
-        // It chooses a free port and binds it later: if somebody else was faster, it ends.
+        // The driver selects a free port and binds it later: if another process was faster, it ends.
         let driver = (0..TRIES).find_map(|_| driver());
         let (driver, port) = driver.expect("chromedriver tells its port");
         let mut browser = Self { driver, port, session: String::new() };
@@ -119,13 +119,13 @@ impl Browser {
         self.in_session("/url", &json!({ "url": url }));
     }
 
-    /// The value of a script's `return`.
+    /// The value that a script returns.
     #[track_caller]
     pub fn eval(&self, script: &str) -> Value {
         self.in_session("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The text of the page's first element that matches, as it is shown.
+    /// The visible text of the first element that matches.
     #[track_caller]
     pub fn text(&self, css: &str) -> String {
         let css = Value::from(css);
@@ -144,7 +144,7 @@ impl Browser {
         }
     }
 
-    /// Waits until an element's text contains this.
+    /// Waits until the text of an element contains this.
     #[track_caller]
     pub fn wait_for(&self, css: &str, text: &str) {
         let (css, text) = (Value::from(css), Value::from(text));
@@ -157,21 +157,21 @@ impl Browser {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
-    /// Clicks as a person would: the element must be visible and not covered.
+    /// Clicks as a user would: the element must be visible and not covered.
     #[track_caller]
     pub fn click(&self, css: &str) {
         let element = self.element(css);
         self.in_session(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Presses one key, for whatever has the focus.
+    /// Presses one key on the focused element.
     #[track_caller]
     pub fn press(&self, key: &str) {
         let actions = [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })];
         self.in_session("/actions", &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] }));
     }
 
-    /// A window of this many pixels.
+    /// Sets the size of the window in pixels.
     pub fn size(&self, width: u32, height: u32) {
         let mobile = width < 600;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": mobile });
@@ -184,7 +184,7 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Writes what is seen into the folder that `BLUEGREEN_SCREENSHOTS` names, if it does.
+    /// Writes a screenshot to the folder `BLUEGREEN_SCREENSHOTS`, if the variable is set.
     pub fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("BLUEGREEN_SCREENSHOTS") else { return };
         let picture = self.ask("GET", &format!("/session/{}/screenshot", self.session), &Value::Null);
@@ -199,7 +199,7 @@ impl Drop for Browser {
         if !self.session.is_empty() && !std::thread::panicking() {
             self.ask("DELETE", &format!("/session/{}", self.session), &Value::Null);
         }
-        // Its browser ends with it; a driver that has gone already needs no ending.
+        // The browser ends with its driver; a failure means that the driver has ended.
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }

@@ -1,5 +1,5 @@
-//! The cutover function of a stack on a local cloud: invoked as anybody can invoke it, watched through its ledger and
-//! through the journal of its calls, and killed as a machine kills it.
+//! The cutover function of a stack on a local cloud: invoked as a client does, observed through its ledger and the
+//! journal of its calls, and killed as by a crash.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Cloud;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any operation here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 const LOCK: &str = "cutover/lock.json";
 
@@ -29,7 +29,7 @@ pub struct Function<'a> {
     pub outputs: BTreeMap<String, String>,
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -47,7 +47,7 @@ impl<'a> Function<'a> {
     pub fn of(cloud: &'a Cloud) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let config = runtime.block_on(cloud.sdk_config());
-        // A run takes longer than clients usually wait, and one that is asked for again is another run.
+        // A run takes longer than the default timeout of clients, and a retry would start another run.
         let patient = TimeoutConfig::builder()
             .disable_read_timeout()
             .disable_operation_timeout()
@@ -75,7 +75,7 @@ impl<'a> Function<'a> {
         }
     }
 
-    /// What the ARN of a listener's rule contains.
+    /// A part of the ARN of a rule of a listener.
     pub fn rule_of(&self, listener: &str) -> String {
         let (_, path) = self.outputs[listener].split_once(":listener/").unwrap();
         format!(":listener-rule/{path}/")
@@ -88,20 +88,20 @@ impl<'a> Function<'a> {
         described.stack_resource_detail().unwrap().physical_resource_id().unwrap().to_owned()
     }
 
-    /// Invokes it and waits for its answer.
+    /// Invokes the function and waits for its answer.
     pub fn invoke(&self, event: &Value) -> Value {
         let invoked = self.runtime.block_on(self.send(event, InvocationType::RequestResponse));
         serde_json::from_slice(invoked.payload().unwrap().as_ref()).unwrap()
     }
 
-    /// Invokes it and does not wait.
+    /// Invokes the function and does not wait.
     pub fn begin(&self, event: &Value) {
         self.runtime.block_on(self.send(event, InvocationType::Event));
     }
 
     async fn send(&self, event: &Value, kind: InvocationType) -> aws_sdk_lambda::operation::invoke::InvokeOutput {
         let mut event = event.clone();
-        // Most tests are of a cutover.
+        // Most tests use a cutover.
         if let Some(event) = event.as_object_mut().filter(|event| !event.contains_key("to")) {
             event.entry("op").or_insert_with(|| "cutover".into());
         }
@@ -115,7 +115,7 @@ impl<'a> Function<'a> {
         self.object(&format!("cutover/runs/{id}.json"))
     }
 
-    /// Waits until a run's record says that it is in a phase.
+    /// Waits until the record of a run shows this phase.
     #[track_caller]
     pub fn wait_for_phase(&self, id: &str, phase: &str) {
         eventually(&format!("run {id} is in {phase}"), || {
@@ -125,26 +125,26 @@ impl<'a> Function<'a> {
         });
     }
 
-    /// Waits for the end of a run that was begun.
+    /// Waits for the end of a started run.
     #[track_caller]
     pub fn wait_for_end(&self, id: &str) -> Value {
         eventually(&format!("run {id} ends"), || self.record(id).filter(|record| !record["outcome"].is_null()))
     }
 
-    /// What the lease says.
+    /// The content of the lease.
     pub fn lease(&self) -> Option<Value> {
         self.object(LOCK)
     }
 
-    /// Lets the time pass in which a lease that nobody renews any more blocks others.
+    /// Makes the lease look expired, as if it had not been renewed.
     pub fn let_the_lease_expire(&self) {
         let Some(mut lease) = self.lease() else { return };
-        // The mark of one that somebody else has ended.
+        // The mark of a lease that another process has broken.
         lease["expires"] = json!("1970-01-01T00:00:00Z");
         self.write_lease(lease.to_string().into_bytes());
     }
 
-    /// Writes this in place of the lease.
+    /// Overwrites the lease.
     pub fn write_lease(&self, body: Vec<u8>) {
         let put = self.s3.put_object().bucket(&self.outputs["BucketName"]).key(LOCK);
         self.runtime.block_on(put.body(ByteStream::from(body)).send()).unwrap();
@@ -172,30 +172,30 @@ impl<'a> Function<'a> {
         (prod, dev)
     }
 
-    /// The calls that functions made after the one with this number.
+    /// The calls of functions after the call with this number.
     pub fn calls(&self, after: u64) -> Vec<Value> {
         let said = self.cloud.local(&["calls", "--json", "--caller", "function", "--after", &after.to_string()]);
         said.expect(0).json().as_array().unwrap().clone()
     }
 
-    /// The number of the last call of all.
+    /// The number of the last call.
     pub fn last_call(&self) -> u64 {
         let calls = self.cloud.local(&["calls", "--json"]).expect(0).json();
         calls.as_array().unwrap().last().map_or(0, |call| call["number"].as_u64().unwrap())
     }
 
-    /// Adds a fault to calls of the function.
+    /// Adds a fault of calls of the function.
     pub fn fault(&self, rule: &[&str]) {
         let add = [&["fault", "add"], rule, &["--caller", "function"]].concat();
         self.cloud.local(&add).expect(0);
     }
 
-    /// Lets all calls pass again.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.cloud.local(&["fault", "clear"]).expect(0);
     }
 
-    /// Kills its processes as a machine does: at once, with everything they were about to do.
+    /// Kills its processes at once, without a chance to finish.
     pub fn kill(&self) {
         let processes = self.processes();
         assert!(!processes.is_empty(), "no process of the function runs");
@@ -206,7 +206,7 @@ impl<'a> Function<'a> {
         }
     }
 
-    /// The function's processes: those whose program is below the local cloud's state.
+    /// The processes of the function: those with a program in the state directory of the local cloud.
     fn processes(&self) -> Vec<u32> {
         let state = self.cloud.state().canonicalize().unwrap();
         let own = |exe: &PathBuf| exe.starts_with(&state) && exe.ends_with("bootstrap");

@@ -1,4 +1,4 @@
-//! A local cloud of a test's own, the commands run against it, and a client that watches prod from outside.
+//! A separate local cloud for a test, commands on it, and a client that observes prod.
 
 pub mod browser;
 #[path = "../../bin/client.rs"]
@@ -35,13 +35,13 @@ fn local_cloud() -> PathBuf {
     path
 }
 
-/// A local cloud on free ports, ended when dropped.
+/// A local cloud on free ports, stopped when dropped.
 pub struct Cloud {
     state: tempfile::TempDir,
     status: Value,
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -71,12 +71,12 @@ impl Said {
 }
 
 impl Cloud {
-    /// Starts a local cloud whose load balancer's `listeners` are forwarded.
+    /// Starts a local cloud and forwards these `listeners` of its load balancer.
     pub fn start(listeners: [u16; 2]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut cloud = Self { state, status: Value::Null };
         let forwards = listeners.map(|port| format!("0:{port}"));
-        // Whatever ends this test ends its local cloud too.
+        // The local cloud stops when this test ends, for any reason.
         let owner = std::process::id().to_string();
         let up =
             ["up", "--owner-pid", &owner, "--endpoint-port", "0", "--forward", &forwards[0], "--forward", &forwards[1]];
@@ -92,7 +92,7 @@ impl Cloud {
         Said::of(command.output().unwrap())
     }
 
-    /// Runs `bluegreen` on this cloud, in the project's folder.
+    /// Runs `bluegreen` on this cloud, in the folder of the project.
     pub fn run(&self, arguments: &[&str]) -> Said {
         self.run_in(project(), arguments)
     }
@@ -102,7 +102,7 @@ impl Cloud {
         Said::of(self.command(arguments).current_dir(folder).output().unwrap())
     }
 
-    /// `bluegreen` on this cloud, to be started in the project's folder.
+    /// A command `bluegreen` on this cloud, in the folder of the project.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(local_cloud());
         command.args(["exec", "--", BLUEGREEN]).args(arguments);
@@ -110,13 +110,13 @@ impl Cloud {
         command
     }
 
-    /// `host:port` that reaches the first or second of the listeners.
+    /// `host:port` of the first or second listener.
     pub fn address(&self, index: usize) -> String {
         let url = self.status["forwards"][index]["url"].as_str().unwrap();
         url.trim_start_matches("http://").trim_end_matches('/').to_owned()
     }
 
-    /// Changes one parameter of a stack behind the command's back, and waits until the stack is steady again.
+    /// Changes one parameter of a stack without the command, and waits until the stack is stable.
     pub fn set_parameter(&self, stack: &str, name: &str, value: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -140,12 +140,12 @@ impl Cloud {
         });
     }
 
-    /// The directory of the local cloud's state.
+    /// The state directory of the local cloud.
     pub fn state(&self) -> &Path {
         self.state.path()
     }
 
-    /// Where its AWS APIs answer.
+    /// The URL of its AWS APIs.
     pub fn endpoint(&self) -> &str {
         self.status["endpoint"].as_str().unwrap()
     }
@@ -177,30 +177,30 @@ impl Drop for Cloud {
     }
 }
 
-/// Gets one page.
+/// Requests one page.
 #[track_caller]
 pub fn get(address: &str, path: &str) -> Answer {
     Client::new(address.to_owned()).get(path).unwrap_or_else(|error| panic!("GET http://{address}{path}: {error}"))
 }
 
-/// A user of prod: asks again and again, and remembers everything that was not a good answer.
+/// A user of prod: sends requests continuously and records every failure.
 pub struct User {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
 }
 
-/// What a user saw.
+/// The results of a user.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub requests: usize,
-    /// When, and what went wrong.
+    /// The time and the failure.
     pub failures: Vec<(Instant, String)>,
-    /// Versions in the order in which they answered, each once a change.
+    /// Versions in the order in which they answered, one entry per change.
     pub versions: Vec<String>,
 }
 
 impl User {
-    /// A user who asks for `path` about a hundred times a second.
+    /// A user who requests `path` about a hundred times per second.
     pub fn of(address: String, path: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -219,7 +219,7 @@ impl User {
                     Ok(answer) => seen.failures.push((Instant::now(), format!("{} {}", answer.status, answer.body))),
                     Err(error) => seen.failures.push((Instant::now(), error.to_string())),
                 }
-                // A pace, not a condition.
+                // The interval between requests.
                 std::thread::sleep(Duration::from_millis(8));
             }
             seen
@@ -227,7 +227,7 @@ impl User {
         Self { stop, thread }
     }
 
-    /// What the user saw until now.
+    /// The results so far.
     pub fn leave(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()

@@ -1,5 +1,5 @@
-//! A client of prod in a process of its own: at least a hundred requests a second, half of them on kept-alive connections
-//! and half on new ones. It shares no code with the probes.
+//! A client of prod in a separate process: at least a hundred requests per second, half on keep-alive connections and
+//! half on new ones. It shares no code with the probes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -9,14 +9,14 @@ mod report;
 
 pub use report::Report;
 
-/// Where the client process finds whom to ask.
+/// The variable with the address for the client process.
 const ADDRESS: &str = "OUTSIDE_CLIENT_ADDRESS";
-/// Set if it uploads and asks by HEAD too.
+/// Set if the client also uploads and sends HEAD requests.
 const MIXED: &str = "OUTSIDE_CLIENT_MIXED";
-/// What the line begins with on which it says what it saw.
+/// The start of the line with the results.
 const SAID: &str = "outside client: ";
 
-/// The client process, until it is asked what it saw.
+/// The running client process.
 pub struct Outside(Child);
 
 impl Outside {
@@ -25,7 +25,7 @@ impl Outside {
         Self::begin(address, &[])
     }
 
-    /// The same, of the sample app: it also asks by HEAD, and uploads slowly.
+    /// Starts the client for the sample app: it also sends HEAD requests and slow uploads.
     pub fn mixed(address: &str) -> Self {
         Self::begin(address, &[(MIXED, "1")])
     }
@@ -35,7 +35,7 @@ impl Outside {
         command.envs(settings.iter().copied());
         command.env(ADDRESS, address);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // Its first line of its own says that it has begun to ask.
+        // The first line of the client itself reports that it has started.
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains("outside client asks") {
@@ -46,7 +46,7 @@ impl Outside {
         Self(child)
     }
 
-    /// Ends the client and tells what it saw.
+    /// Stops the client and returns its results.
     pub fn leave(mut self) -> Report {
         drop(self.0.stdin.take());
         let mut text = String::new();

@@ -1,8 +1,8 @@
-//! The pages of the documentation, and the commands that they name.
+//! The pages of the documentation and their commands.
 
 use std::path::{Path, PathBuf};
 
-/// The project's folder.
+/// The folder of the project.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -25,7 +25,7 @@ pub fn pages() -> Vec<(PathBuf, String)> {
     files.into_iter().map(|file| (file.clone(), std::fs::read_to_string(file).unwrap())).collect()
 }
 
-/// The commands of the fenced `sh` blocks, a line each; lines that end in a backslash go on.
+/// The commands of the fenced `sh` blocks, one per line; a line that ends in a backslash continues.
 pub fn commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut inside = false;

@@ -1,4 +1,4 @@
-//! The policy of a role as it is deployed on a local cloud, and whether it allows a call of the journal.
+//! The policy of a role as deployed on a local cloud, and whether it allows a call of the journal.
 
 use std::io::{Read as _, Write as _};
 
@@ -12,7 +12,7 @@ pub use super::patterns::{like, texts};
 pub fn allows(statement: &Value, action: &str, call: &Value) -> bool {
     assert_eq!(statement["Effect"], "Allow", "{statement:#}");
     let patterns = texts(&statement["Resource"]);
-    // What IAM checks a permission on: for a rule's change the rule, not the groups that it forwards to.
+    // The resource that IAM checks: for the change of a rule, the rule and not its target groups.
     let checked = |arn: &&str| {
         (arn.starts_with("arn:") || arn.starts_with("event-bus/"))
             && (!action.starts_with("elasticloadbalancing:") || !arn.contains(":targetgroup/"))
@@ -26,7 +26,7 @@ pub fn allows(statement: &Value, action: &str, call: &Value) -> bool {
             .all(|arn| patterns.iter().any(|pattern| like(arn, pattern) || pattern.ends_with(&format!(":{arn}"))))
 }
 
-/// Whether the call is one that the statement's condition lets through: a list of objects by their prefix, where it names one.
+/// Whether the condition of the statement allows the call: a list of objects by prefix, if it names one.
 fn meets_condition(statement: &Value, call: &Value) -> bool {
     let Some(patterns) = statement.pointer("/Condition/StringLikeIfExists/s3:prefix") else { return true };
     let patterns = texts(patterns);
@@ -34,7 +34,7 @@ fn meets_condition(statement: &Value, call: &Value) -> bool {
     prefixes.all(|prefix| patterns.iter().any(|pattern| like(prefix, pattern)))
 }
 
-/// The statements of a role that has some, as deployed, with every reference resolved.
+/// The statements of a role with a policy, as deployed, with every reference resolved.
 pub fn policy(cloud: &Cloud, function: &Function<'_>, role: &str) -> Vec<Value> {
     let statements = statements(cloud, function, role);
     assert!(!statements.is_empty());
@@ -55,7 +55,7 @@ pub fn statements(cloud: &Cloud, function: &Function<'_>, role: &str) -> Vec<Val
     names.iter().map(document).flat_map(|document| document["Statement"].as_array().unwrap().clone()).collect()
 }
 
-/// Asks IAM, which needs no client of its own for two questions.
+/// Sends a request to IAM; two requests need no SDK client.
 fn iam(cloud: &Cloud, form: &str) -> String {
     let address = cloud.endpoint().trim_start_matches("http://");
     let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -74,7 +74,7 @@ fn iam(cloud: &Cloud, form: &str) -> String {
     answer
 }
 
-/// Undoes the percent-encoding of a policy document, and XML's own.
+/// Decodes the percent-encoding of a policy document, and the escapes of XML.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

@@ -1,11 +1,11 @@
-//! A shell as a person has it who follows a page of the documentation.
+//! A shell as of a user who follows a page of the documentation.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{BLUEGREEN, Cloud, Said, local_cloud};
 
-/// A shell in a folder, in which the commands are on the path and the local cloud is a test's own.
+/// A shell in a folder, with the commands on the path and a separate local cloud.
 pub struct Shell<'a> {
     cloud: &'a Cloud,
     folder: PathBuf,
@@ -22,7 +22,7 @@ impl<'a> Shell<'a> {
         Self { cloud, folder: folder.to_owned(), commands }
     }
 
-    /// Runs commands in the folder that the last ones ended in.
+    /// Runs commands in the last folder of the previous commands.
     pub fn run(&mut self, commands: &str) -> Said {
         let here = self.commands.path().join("here");
         let script = format!("set -euo pipefail\ntrap 'pwd > {}' EXIT\n{commands}", here.display());

@@ -1,5 +1,5 @@
-//! A command on a terminal of its own: `script` makes the terminal, an emulator knows what is on its screen, and the
-//! screen can become a picture of the documentation.
+//! A command on a separate terminal: `script` creates the terminal, an emulator tracks its screen, and the screen can
+//! be saved as a picture for the documentation.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -11,7 +11,7 @@ use maud::{PreEscaped, html};
 
 use super::function::eventually;
 
-/// What a terminal shows, and everything that was written to it.
+/// The screen of a terminal, and everything that was written to it.
 pub struct Shown {
     emulator: vt100::Parser,
     written: String,
@@ -24,7 +24,7 @@ impl Shown {
     }
 }
 
-/// A terminal on which commands run, one after the other.
+/// A terminal that runs commands, one after the other.
 #[derive(Clone)]
 pub struct Terminal {
     columns: u16,
@@ -43,11 +43,11 @@ impl Terminal {
         self.shown.lock().unwrap()
     }
 
-    /// Starts a command on it.
+    /// Starts a command on the terminal.
     pub fn run(&self, command: &Command) -> Running {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-        // Without exec, some shells wait in between and end as Ctrl-C ended them, whatever the command ended with.
+        // Without exec, some shells wait for the command and end with the status of Ctrl-C, not of the command.
         let line = format!("stty rows {} cols {}; exec {}", self.lines, self.columns, words.join(" "));
         let mut script = Command::new("script");
         script.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
@@ -65,12 +65,12 @@ impl Terminal {
         Running { child, terminal: self.clone(), reader }
     }
 
-    /// Writes what a shell would.
+    /// Writes output as a shell would.
     pub fn write(&self, text: &str) {
         self.shown().take(text.as_bytes());
     }
 
-    /// The lines of the screen, without the empty ones at its end.
+    /// The lines of the screen, without empty lines at the end.
     pub fn screen(&self) -> Vec<String> {
         let screen = self.shown().emulator.screen().contents();
         screen.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
@@ -84,12 +84,12 @@ impl Terminal {
         lines.filter(|(_, line)| screen.row_wrapped(*line)).map(|(text, _)| text).collect()
     }
 
-    /// Everything that was written.
+    /// All output.
     pub fn written(&self) -> String {
         self.shown().written.clone()
     }
 
-    /// Keeps the screen as a picture, where pictures are wanted.
+    /// Saves the screen as a picture, if pictures are requested.
     pub fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("BLUEGREEN_SCREENSHOTS") else { return };
         let picture = picture(self.shown().emulator.screen(), self.columns);
@@ -125,11 +125,11 @@ impl Running {
 
 /// Width of a character and height of a line, in the picture's units.
 const CELL: (u32, u32) = (9, 20);
-/// Around the text.
+/// The margin around the text.
 const MARGIN: u32 = 18;
 
-/// The screen in the way of a terminal with a dark background. Every stretch of text has its place and its length, so
-/// columns stand below each other whatever font there is.
+/// The screen as a terminal with a dark background. Every run of text has a position and a length, so that columns are
+/// aligned with any font.
 fn picture(screen: &vt100::Screen, columns: u16) -> String {
     let lines = u32::try_from(screen.contents().trim_end().lines().count()).unwrap();
     let (width, height) = (u32::from(columns) * CELL.0 + 2 * MARGIN, lines * CELL.1 + 2 * MARGIN);
@@ -144,7 +144,7 @@ fn picture(screen: &vt100::Screen, columns: u16) -> String {
     .into_string()
 }
 
-/// The text of a line, a new element wherever its look changes and wherever more than one blank stands.
+/// The text of a line, with a new element at each change of style and at each gap of more than one blank.
 fn stretches(screen: &vt100::Screen, line: u16, columns: u16) -> Vec<String> {
     let mut found: Vec<(u16, String, Look)> = Vec::new();
     let mut blanks = 2;

@@ -1,5 +1,5 @@
-//! Runs one command and says, as JSON, how it ended, how long it took and how much memory it needed: the largest of its
-//! processes. A program of its own, because a child is charged with the memory of its parent until it has begun.
+//! Runs one command and prints, as JSON, its exit code, its time, and the peak memory of its largest process. It is a
+//! separate program, because the memory of a parent counts for its child until the child executes its program.
 
 use std::fs::File;
 use std::io::{Error, Result};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::json;
 use wait4::Wait4 as _;
 
-/// Where the command's standard output goes, where it is wanted.
+/// The file for the standard output of the command, if any.
 const OUTPUT: &str = "BENCH_MEASURE_OUTPUT";
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! Builds of the project itself: after touching one file of `infra`, and, where this part is asked for by name, a clean
-//! `make test` of what is committed, in a folder of its own.
+//! Builds of the project itself: after touching one file of `infra`, and, if this part is selected by name, a clean
+//! `make test` of the committed code in a separate folder.
 
 use std::fs::File;
 use std::process::Command;
@@ -19,7 +19,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]).current_dir(bench.project());
-    bench.say("building what is not up to date ...");
+    bench.say("building outdated artifacts ...");
     output(&mut build)?;
     let file = bench.project().join("infra/src/lib.rs");
     let touching = || format!("touch {}", file.display());
@@ -30,7 +30,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
         handle.set_modified(SystemTime::now()).doing(touching)?;
         seconds.push(bench.stopwatch.run(&build)?.seconds);
     }
-    // Nothing has changed, so no other profile has to be built anew for it.
+    // The content has not changed, so other profiles need no rebuild.
     handle.set_modified(before).doing(touching)?;
     let row = Row::new("build after touching one file of `infra`", Unit::Seconds, Figures::of(seconds));
     findings.row(row.target(Target::AtMost(20.0)));
@@ -38,13 +38,13 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
         findings.skip("clean `make test`", "it takes up to half an hour; make bench ONLY=build measures it");
         return Ok(());
     }
-    let folder = tempfile::tempdir_in(bench.folder()).doing(|| "make a folder for a clean test".to_owned())?;
+    let folder = tempfile::tempdir_in(bench.folder()).doing(|| "create a folder for a clean test".to_owned())?;
     let clone = folder.path().join("project");
     output(Command::new("git").args(["clone", "--quiet"]).arg(bench.project()).arg(&clone))?;
-    bench.say("make test, from nothing ...");
+    bench.say("make test in a clean clone ...");
     let mut test = Command::new("make");
     test.arg("test").current_dir(&clone);
-    // What make and Cargo told this program would lead them elsewhere.
+    // These variables of make and Cargo would point them to other folders.
     for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_TARGET_DIR", "ONLY"] {
         test.env_remove(name);
     }

@@ -1,4 +1,4 @@
-//! Cutovers on the local cloud: how long one takes, and how many requests of users fail in many of them.
+//! Cutovers on the local cloud: the time of one, and the number of failed user requests in many of them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::role::{Load, Player};
 use crate::row::{Row, Target};
 use crate::unit::Unit;
 
-/// Requests a second of the users.
+/// Requests per second of the users.
 const RATE: u32 = 500;
 const STACK: &str = "bluegreen";
 
@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     let runtime = cloud::runtime()?;
     let function = runtime.block_on(Function::of(&cloud))?;
     bench.say("cutovers, one after the other ...");
-    // The defaults of a cutover, but for what comes after both listeners are written.
+    // The defaults of a cutover, except for the part after both listeners are written.
     let event = json!({ "op": "cutover", "probe": { "count": 20 }, "settle_ms": 100 });
     let mut seconds = Vec::new();
     for _ in 0..2 * bench.options.rounds {
@@ -41,7 +41,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     bench.say(&format!("{cutovers} cutovers under load ..."));
     let mut users = Player::start(bench, &["load", &cloud.prod()?, &RATE.to_string()])?;
     users.line()?;
-    // As many probes as a short cutover needs: what matters is how often the listeners are swapped.
+    // Few probes, for a short cutover: the number of swaps of the listeners matters.
     let event = json!({ "op": "cutover", "probe": { "count": 20, "interval_ms": 20 }, "settle_ms": 100 });
     for _ in 0..cutovers {
         runtime.block_on(function.cut_over(&event))?;
@@ -51,7 +51,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
         bench.say(&format!("a request failed: {failure}"));
     }
     if seen.versions.len() != 2 {
-        return Err(Error::failed(format!("users saw other versions than two: {:?}", seen.versions)));
+        return Err(Error::failed(format!("users must see exactly two versions, but saw {:?}", seen.versions)));
     }
     #[expect(clippy::cast_precision_loss, reason = "there are some thousands")]
     let (failed, requests) = (seen.failed as f64, seen.requests as f64);
@@ -71,7 +71,7 @@ struct Function {
 impl Function {
     async fn of(cloud: &LocalCloud) -> Result<Self> {
         let config = cloud.sdk_config().await?;
-        // A run takes longer than clients usually wait, and one that is asked for again is another run.
+        // A run takes longer than the default timeout of clients, and a retry would start another run.
         let patient = TimeoutConfig::builder()
             .disable_read_timeout()
             .disable_operation_timeout()
@@ -86,8 +86,8 @@ impl Function {
         Ok(Self { lambda: aws_sdk_lambda::Client::from_conf(lambda), name })
     }
 
-    /// Swaps prod and dev, and returns the seconds from the invocation until both listeners were written, without the
-    /// time in which prod was probed before.
+    /// Swaps prod and dev. Returns the seconds from the invocation until both listeners were written, without the
+    /// baseline.
     async fn cut_over(&self, event: &Value) -> Result<f64> {
         let invoked = jiff::Timestamp::now();
         let payload = Blob::new(event.to_string().into_bytes());
@@ -95,11 +95,11 @@ impl Function {
         let answer = answer.calling(|| "invoke the cutover function".to_owned())?;
         let answer = answer.payload().map(AsRef::as_ref).unwrap_or_default();
         let record: Record = serde_json::from_slice(answer)
-            .doing(|| format!("understand what the function answered: {}", String::from_utf8_lossy(answer)))?;
+            .doing(|| format!("parse the answer of the function: {}", String::from_utf8_lossy(answer)))?;
         if record.outcome != Some(Outcome::Done) {
-            return Err(Error::failed("a cutover did not go through").because(&record.message));
+            return Err(Error::failed("a cutover failed").because(&record.message));
         }
-        until_written(&record, invoked).ok_or_else(|| Error::failed("the record of a cutover tells of no writes"))
+        until_written(&record, invoked).ok_or_else(|| Error::failed("the record of a cutover has no writes"))
     }
 }
 

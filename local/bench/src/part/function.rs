@@ -1,5 +1,5 @@
-//! The cutover function: what its zip weighs, and how long its program takes until it asks for its first event, as Lambda
-//! would start it.
+//! The cutover function: the size of its zip, and the time from the start of its program, as in Lambda, to the request
+//! for the first event.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -38,7 +38,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Starts the program with a runtime API that only listens, and returns the time until it asks, and its memory then.
+/// Starts the program with a runtime API that never responds. Returns the time to its first request, and its memory.
 fn start(program: &Path) -> Result<(Duration, f64)> {
     let what = || "be a runtime API".to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").doing(what)?;
@@ -69,7 +69,7 @@ fn start(program: &Path) -> Result<(Duration, f64)> {
     }
     let began = Instant::now();
     let running = Running::start(&mut command)?;
-    // Open until the end: without its runtime API the program would end, too.
+    // Open until the end, because the program ends without its runtime API.
     let mut stream = BufReader::new(accept(&listener, began)?);
     let mut line = String::new();
     stream.read_line(&mut line).doing(what)?;
@@ -77,10 +77,10 @@ fn start(program: &Path) -> Result<(Duration, f64)> {
     if line.starts_with("GET ") && line.contains("/runtime/invocation/next") {
         return Ok((took, running.memory()?));
     }
-    Err(Error::failed(format!("{} asked for something else than an event", program.display())).because(line))
+    Err(Error::failed(format!("the first request of {} is not for an event", program.display())).because(line))
 }
 
-/// The first connection; an error where none comes, as from a program that ended.
+/// The first connection; an error if there is none, for example because the program ended.
 fn accept(listener: &TcpListener, began: Instant) -> Result<std::net::TcpStream> {
     let what = || "be a runtime API".to_owned();
     listener.set_nonblocking(true).doing(what)?;
@@ -91,10 +91,10 @@ fn accept(listener: &TcpListener, began: Instant) -> Result<std::net::TcpStream>
                 return Ok(stream);
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
-                // A pace, not a condition.
+                // The interval between checks.
                 std::thread::sleep(Duration::from_micros(50));
             }
-            Err(error) => return Err(error).doing(|| "wait for the function's first question".to_owned()),
+            Err(error) => return Err(error).doing(|| "wait for the first request of the function".to_owned()),
         }
     }
 }

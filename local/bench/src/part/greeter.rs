@@ -1,5 +1,5 @@
-//! The sample app against one in Go with the same pages: start to first answer as a container, requests a second on one
-//! core with the client on another, and memory after that.
+//! The sample app compared with an app in Go with the same pages: time from container start to first answer, requests
+//! per second on one core with the client on another, and memory after the load.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::row::{Row, Target};
 use crate::tools::{self, program};
 use crate::unit::Unit;
 
-/// Starts of each.
+/// The number of starts of each server.
 const STARTS: usize = 20;
-/// How long each run of `wrk` loads a page.
+/// The duration of a run of `wrk`.
 const LOAD: Duration = Duration::from_secs(2);
 const PAGES: [(&str, f64); 2] = [("/api", 1.4), ("/", 4.0)];
-/// Whom images run as.
+/// The user of the images.
 const USER: &str = "65532";
 
 /// A server under test.
@@ -29,27 +29,27 @@ const USER: &str = "65532";
 struct Server {
     program: PathBuf,
     starts: Vec<f64>,
-    /// Requests a second, by page.
+    /// Requests per second, by page.
     rates: [Vec<f64>; 2],
     memory: Vec<f64>,
 }
 
 impl Server {
-    /// A copy of the program in a folder that becomes its root, as its image is its root in a container.
+    /// A copy of the program in a folder that becomes its root directory, as in a container.
     fn new(program: &Path, root: &Path) -> Result<Self> {
         let copy = root.join("server");
         std::fs::copy(program, &copy).doing(|| format!("copy {}", program.display()))?;
         Ok(Self { program: copy, starts: Vec::new(), rates: [Vec::new(), Vec::new()], memory: Vec::new() })
     }
 
-    /// Starts it on this port, on the first core where cores can be chosen.
+    /// Starts it on this port, on the first core if `taskset` is available.
     fn command(&self, port: u16, pin: bool) -> Command {
         let root = self.program.parent().unwrap_or(Path::new("/"));
         let mut words: Vec<String> = Vec::new();
         if pin {
             words.extend(["taskset", "--cpu-list", "0"].map(str::to_owned));
         }
-        // A container's root and user take the rights to change them.
+        // The change of root and user needs root rights.
         if rustix::process::geteuid().is_root() && program("unshare").is_ok() {
             let root = format!("--root={}", root.display());
             words
@@ -75,7 +75,7 @@ impl Server {
         Ok((running, address, took))
     }
 
-    /// Loads each page, and then looks at the memory.
+    /// Loads each page, and then reads the memory.
     fn load(&mut self, wrk: &Path, pin: bool) -> Result<()> {
         let (running, address, _) = self.start(pin)?;
         for (index, (page, _)) in PAGES.iter().enumerate() {
@@ -89,10 +89,10 @@ impl Server {
 pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     let roots = [(); 2].map(|()| tempfile::tempdir());
     let [root, go_root] = roots;
-    let what = || "make a root folder".to_owned();
+    let what = || "create a root folder".to_owned();
     let (root, go_root) = (root.doing(what)?, go_root.doing(what)?);
     for root in [&root, &go_root] {
-        // The user that the program becomes must reach it.
+        // The user of the program needs access.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(root.path(), open).doing(what)?;
     }
@@ -150,7 +150,7 @@ fn report(findings: &mut Findings<'_>, ours: &Server, go: Option<&Server>) {
     findings.row(memory.target(Target::AtMost(4.0 * MIB)));
 }
 
-/// Requests a second, as `wrk` counts them: 1 thread, 32 connections.
+/// Requests per second, as `wrk` counts them: 1 thread, 32 connections.
 fn rate(wrk: &Path, pin: bool, url: &str) -> Result<f64> {
     let mut command = if pin {
         let mut command = Command::new("taskset");
@@ -164,7 +164,7 @@ fn rate(wrk: &Path, pin: bool, url: &str) -> Result<f64> {
     requests_per_second(&said).ok_or_else(|| Error::failed(format!("wrk could not load {url}")).because(said))
 }
 
-/// What `wrk` says at its end; nothing where an answer was not a good one.
+/// The rate in the output of `wrk`; `None` if a request failed.
 fn requests_per_second(said: &str) -> Option<f64> {
     if said.contains("Non-2xx") || said.contains("Socket errors") {
         return None;

@@ -1,4 +1,4 @@
-//! The image: what it weighs in a registry, and what a version costs that was built and pushed before.
+//! The image: its size in a registry, and the cost of deploying a version that was built and pushed before.
 
 use infra::build::Workspace;
 use infra::error::{Doing as _, Error, Result};
@@ -17,7 +17,7 @@ use crate::unit::Unit;
 pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     let runtime = cloud::runtime()?;
     let settings = Settings::default();
-    std::env::set_current_dir(bench.project()).doing(|| "go to the project".to_owned())?;
+    std::env::set_current_dir(bench.project()).doing(|| "change to the folder of the project".to_owned())?;
     let workspace = Workspace::find(&settings.app)?;
     let image = runtime.block_on(workspace.image(
         "1",
@@ -30,8 +30,8 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     unchanged(bench, findings, &runtime)
 }
 
-/// Deploys two versions in turn to the idle environment, both of which were deployed before: nothing is built, nothing is
-/// sent. (What runs there already is not even looked for in the registry.)
+/// Deploys two versions in turn to the idle environment. Both were deployed before, so nothing is built or sent. (One
+/// version would not do: the registry is not checked for a version that already runs.)
 fn unchanged(bench: &Bench, findings: &mut Findings<'_>, runtime: &tokio::runtime::Runtime) -> Result<()> {
     if let Err(why) = tools::program("docker") {
         findings.skip("`docker build` and `push` of an unchanged image", why);
@@ -61,13 +61,12 @@ fn unchanged(bench: &Bench, findings: &mut Findings<'_>, runtime: &tokio::runtim
     Ok(())
 }
 
-/// The seconds of a step of a deployment, from the events that it told.
+/// The seconds of a step of a deployment, from its events.
 fn step(events: &str, step: &str) -> Result<f64> {
     let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut finished = events.filter(|event| event["event"] == "finished" && event["step"] == step);
     let took = finished.next().and_then(|event| event["elapsed_ms"].as_f64());
-    took.map(|ms| ms / 1000.0)
-        .ok_or_else(|| Error::failed(format!("the deployment does not tell of its step {step:?}")))
+    took.map(|ms| ms / 1000.0).ok_or_else(|| Error::failed(format!("the deployment has no finished step {step:?}")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is measured, one file a part.
+//! The parts of the benchmark, one file each.
 
 mod build;
 mod cutover;
@@ -14,34 +14,34 @@ use infra::error::{Error, Result};
 
 use crate::bench::{Bench, Findings};
 
-/// Bytes of a mebibyte.
+/// The bytes of a mebibyte.
 const MIB: f64 = 1_048_576.0;
 
-/// Something that is measured together.
+/// A part of the benchmark.
 #[derive(Debug)]
 pub struct Part {
-    /// What `ONLY` calls it.
+    /// Its name for `ONLY`.
     pub name: &'static str,
-    /// What it measures.
+    /// Its description.
     pub about: &'static str,
-    /// Measures it.
+    /// Its function.
     pub measure: fn(&Bench, &mut Findings<'_>) -> Result<()>,
 }
 
-/// All parts, in the order of the table. The last one builds anew what the others run.
+/// All parts, in the order of the table. The last part rebuilds programs that the other parts run.
 pub const PARTS: [Part; 9] = [
-    Part { name: "synth", about: "the template, as a whole process, against AWS CDK", measure: synth::measure },
-    Part { name: "deploy", about: "deployments against AWS CDK and the AWS CLI", measure: deploy::measure },
-    Part { name: "image", about: "the image: its size, and the check of one that is there", measure: image::measure },
-    Part { name: "greeter", about: "the sample app against one in Go", measure: greeter::measure },
+    Part { name: "synth", about: "synthesis of the template, compared with AWS CDK", measure: synth::measure },
+    Part { name: "deploy", about: "deployments, compared with AWS CDK and the AWS CLI", measure: deploy::measure },
+    Part { name: "image", about: "the image: its size, and the check of an existing one", measure: image::measure },
+    Part { name: "greeter", about: "the sample app, compared with one in Go", measure: greeter::measure },
     Part { name: "function", about: "the cutover function: its zip and its start", measure: function::measure },
     Part { name: "probes", about: "whether probes keep their schedule", measure: probes::measure },
-    Part { name: "cutover", about: "cutovers, and what users see of them", measure: cutover::measure },
-    Part { name: "growth", about: "what ten and a hundred times as much takes", measure: growth::measure },
+    Part { name: "cutover", about: "cutovers: duration, and failed user requests", measure: cutover::measure },
+    Part { name: "growth", about: "cost of ten and a hundred times the load", measure: growth::measure },
     Part { name: "build", about: "builds and tests of the project itself", measure: build::measure },
 ];
 
-/// The parts of these names; all of them where none is named.
+/// The parts with these names; all parts if there are no names.
 pub fn named(names: &[String]) -> Result<Vec<&'static Part>> {
     if names.is_empty() {
         return Ok(PARTS.iter().collect());
@@ -50,7 +50,7 @@ pub fn named(names: &[String]) -> Result<Vec<&'static Part>> {
     match unknown {
         Some(name) => {
             let known: Vec<_> = PARTS.iter().map(|part| part.name).collect();
-            Err(Error::usage(format!("there is no part {name:?}")).because(format!("there are: {}", known.join(", "))))
+            Err(Error::usage(format!("unknown part {name:?}")).because(format!("parts: {}", known.join(", "))))
         }
         None => Ok(PARTS.iter().filter(|part| names.iter().any(|name| name == part.name)).collect()),
     }

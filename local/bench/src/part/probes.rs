@@ -1,5 +1,5 @@
-//! Whether the prober of the cutover function keeps its schedule: against a server that is fast, at ten to a thousand
-//! requests a second, and against one that stalls. Prober and server are processes of their own.
+//! Whether the prober of the cutover function keeps its schedule: with a fast server, at ten to a thousand requests per
+//! second, and with a server that stalls. Prober and server are separate processes.
 
 use infra::error::{Error, Result};
 
@@ -10,12 +10,12 @@ use crate::role::{Kept, Player};
 use crate::row::{Row, Target};
 use crate::unit::{Unit, number};
 
-/// Requests a second.
+/// Requests per second.
 const RATES: [u32; 3] = [10, 100, 1000];
-/// Seconds that each lasts.
+/// The duration of each run, in seconds.
 const SECONDS: u32 = 4;
 const MOST_ROUNDS: usize = 3;
-/// When the stall begins and how long it lasts, in milliseconds.
+/// The start and the duration of the stall, in milliseconds.
 const STALL: [&str; 2] = ["1500", "1000"];
 
 pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
@@ -35,7 +35,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     stalled(bench, findings, rounds)
 }
 
-/// A server that answers nothing for a second: what was due then was sent all the same, and the percentiles show it.
+/// A server that stalls for a second: probes that are due meanwhile are sent on time, and the percentiles show it.
 fn stalled(bench: &Bench, findings: &mut Findings<'_>, rounds: usize) -> Result<()> {
     let (mut ours, mut closed) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -48,12 +48,12 @@ fn stalled(bench: &Bench, findings: &mut Findings<'_>, rounds: usize) -> Result<
     };
     let late = row("probes at 100 /s, server stalls 1 s: late or not sent", Unit::Count, |run| f64::from(run.late));
     findings.row(late.target(Target::NeverAbove(0.0)));
-    let told = row("probes at 100 /s, server stalls 1 s: p99 told", Unit::Seconds, |run| run.latency_p99);
+    let told = row("probes at 100 /s, server stalls 1 s: p99 reported", Unit::Seconds, |run| run.latency_p99);
     findings.row(told.target(Target::AtLeast(0.9)));
     Ok(())
 }
 
-/// One client against one server.
+/// Runs one client with one server.
 fn run(bench: &Bench, client: &str, rate: u32, [after, lasts]: [&str; 2]) -> Result<Kept> {
     let mut server = Player::start(bench, &["serve", "--stall-after", after, "--stall", lasts])?;
     let address = server.line()?;

@@ -1,4 +1,4 @@
-//! `bluegreen synth` as a whole process against `cdk synth` of the same stack.
+//! `bluegreen synth` as a whole process, compared with `cdk synth` of the same stack.
 
 use std::process::Command;
 
@@ -10,9 +10,9 @@ use crate::row::{Row, Target};
 use crate::tools::Cdk;
 use crate::unit::Unit;
 
-/// How often ours runs for each run of the reference, which takes a thousand times as long.
+/// The number of our runs for each run of the reference, which takes a thousand times as long.
 const OURS_EACH: usize = 7;
-/// Names of what the CDK app would otherwise leave out.
+/// The context of the CDK app: without images and code, it leaves out resources.
 pub(super) const CDK_WHOLE: [&str; 6] =
     ["-c", "blueImage=registry/app:1", "-c", "greenImage=registry/app:1", "-c", "code=bucket/code.zip"];
 

@@ -1,5 +1,5 @@
-//! Asks a server as most load tools do: the next request goes out on time only if the last one was answered by then. What
-//! the prober is compared with.
+//! Sends requests as most load tools do: a request is sent on time only if the previous one was answered by then. It is
+//! the reference for the prober.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,9 +10,9 @@ use infra::error::{Doing as _, Result};
 use super::{Kept, Schedule};
 use crate::figures::percentile;
 
-/// Asks for as long as the schedule lasts. What was due meanwhile and could not be sent is skipped.
+/// Sends requests for the duration of the schedule. Skips requests that could not be sent when due.
 pub(super) fn ask(schedule: &Schedule) -> Result<Kept> {
-    let what = || format!("ask {}", schedule.address);
+    let what = || format!("send requests to {}", schedule.address);
     let stream = TcpStream::connect(&schedule.address).doing(what)?;
     stream.set_nodelay(true).doing(what)?;
     let mut reader = BufReader::new(stream);
@@ -43,7 +43,7 @@ pub(super) fn ask(schedule: &Schedule) -> Result<Kept> {
     })
 }
 
-/// One request and its answer, which has a content length.
+/// Sends one request and reads its response, which has a content length.
 fn exchange(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
     reader.get_mut().write_all(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n")?;
     let mut length = 0;

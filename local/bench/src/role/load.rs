@@ -1,4 +1,4 @@
-//! Users of prod: so many requests a second whatever became of those before, on kept-alive and on new connections in turn.
+//! Users of prod: requests at a fixed rate, independent of responses, in turn on keep-alive and new connections.
 //! Shares no code with the prober.
 
 use std::collections::BTreeMap;
@@ -16,29 +16,29 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Longest time for an answer.
+/// The time limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How many failures are told in words.
+/// The number of failures to describe.
 const TOLD: usize = 10;
 
-/// What users saw.
+/// The results of the load.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Load {
-    /// Requests in all.
+    /// The number of requests.
     pub requests: u64,
-    /// How long they were sent, in seconds.
+    /// The duration of the load, in seconds.
     pub seconds: f64,
-    /// Those that failed.
+    /// The number of failed requests.
     pub failed: u64,
-    /// Some of those in words.
+    /// Descriptions of some failures.
     pub failures: Vec<String>,
-    /// Good answers by version.
+    /// Successful requests by version.
     pub versions: BTreeMap<String, u64>,
 }
 
 type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
-/// Loads prod at this rate until `end`. Says when it has begun.
+/// Loads prod at this rate until `end`. Prints a line at the start.
 pub(super) async fn load(address: &str, rate: u32, end: impl Future<Output = ()>) -> Result<Load> {
     let uri: Uri = format!("http://{address}/").parse().doing(|| format!("ask {address}"))?;
     let kept: HttpClient = Client::builder(TokioExecutor::new()).build_http();
@@ -86,7 +86,7 @@ fn note(seen: &mut Load, answered: std::result::Result<String, String>) {
     }
 }
 
-/// One request; the version that answered it well and completely, or what went wrong.
+/// Sends one request. Returns the version of a complete, successful response, or the failure.
 async fn ask(client: &HttpClient, uri: &Uri) -> std::result::Result<String, String> {
     let request = Request::get(uri.clone()).body(Empty::new()).map_err(|error| error.to_string())?;
     let exchange = async {

@@ -1,6 +1,6 @@
-//! What runs beside a measurement in a process of its own, so that it does not share its threads and its memory: servers
-//! and clients. Each is this program started again; it says on its standard output what it found, and ends with its
-//! standard input, however its parent ends.
+//! Helpers of a measurement in separate processes, so that they do not share threads and memory with it: servers and
+//! clients. Each is another process of this program. It prints its results to standard output and ends when its
+//! standard input is closed, for any reason.
 
 mod closed;
 mod load;
@@ -25,32 +25,32 @@ pub use load::Load;
 pub use probe::Kept;
 pub use tally::Tallied;
 
-/// What a process of this program can be.
+/// The roles of a process of this program.
 #[derive(Debug, Subcommand)]
 pub enum Role {
-    /// Answer at once, but for one stall
+    /// Serve: respond at once, except for one stall
     Serve {
-        /// When after the first request the stall begins, in milliseconds
+        /// Start of the stall after the first request, in milliseconds
         #[arg(long, default_value_t = 0)]
         stall_after: u64,
-        /// How long it lasts, in milliseconds
+        /// Duration of the stall, in milliseconds
         #[arg(long, default_value_t = 0)]
         stall: u64,
     },
     /// Probe with the prober of the cutover function
     Probe(Schedule),
-    /// Ask as a client does that sends its next request only after an answer
+    /// Send requests as a client that waits for each response
     Closed(Schedule),
     /// Count probes
     Tally {
-        /// How many
+        /// Number of probes
         count: u32,
     },
-    /// Load prod until the standard input ends
+    /// Load prod until the standard input is closed
     Load {
         /// Host and port
         address: String,
-        /// Requests a second
+        /// Requests per second
         rate: u32,
     },
 }
@@ -60,9 +60,9 @@ pub enum Role {
 pub struct Schedule {
     /// Host and port
     pub address: String,
-    /// Requests a second
+    /// Requests per second
     pub rate: u32,
-    /// How many
+    /// Number of requests
     pub count: u32,
 }
 
@@ -73,9 +73,9 @@ impl Schedule {
     }
 }
 
-/// Plays a role to its end.
+/// Runs a role to its end.
 pub fn play(role: Role) -> Result<()> {
-    // One thread, as the cutover function has.
+    // One thread, as in the cutover function.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "start a runtime".to_owned())?;
     match role {
@@ -95,23 +95,23 @@ pub fn play(role: Role) -> Result<()> {
     }
 }
 
-/// Completes once the standard input is closed.
+/// Completes when the standard input is closed.
 async fn input_ends() {
-    // An error is an end, too.
+    // An error also counts as the end.
     let _ = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await;
 }
 
 fn tell(found: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(found).doing(|| "write what was found".to_owned())?;
+    let text = serde_json::to_string(found).doing(|| "write the results".to_owned())?;
     say(&text)
 }
 
 fn say(line: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).doing(|| "say something".to_owned())
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).doing(|| "write to standard output".to_owned())
 }
 
-/// The memory of this process, the most until now.
+/// The peak memory of this process so far.
 fn own_memory() -> Result<f64> {
     memory(std::process::id())
 }
@@ -129,28 +129,29 @@ impl Player {
         let mut command = Command::new(&bench.program);
         command.arg("role").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().doing(|| format!("start {}", arguments.join(" ")))?;
-        let output = child.stdout.take().ok_or_else(|| Error::failed("a process was started without its output"))?;
+        let output =
+            child.stdout.take().ok_or_else(|| Error::failed("a process was started without a pipe for its output"))?;
         Ok(Self { child, output: BufReader::new(output) })
     }
 
     /// Waits for its next line.
     pub fn line(&mut self) -> Result<String> {
         let mut line = String::new();
-        let read = self.output.read_line(&mut line).doing(|| "read what a process says".to_owned())?;
+        let read = self.output.read_line(&mut line).doing(|| "read the output of a process".to_owned())?;
         if read == 0 {
-            return Err(Error::failed("a process of the benchmark ended before it said what it was to say"));
+            return Err(Error::failed("a process of the benchmark ended without its result"));
         }
         Ok(line.trim_end().to_owned())
     }
 
-    /// Lets it come to its end, and returns what it found.
+    /// Stops the process and returns its results.
     pub fn found<T: DeserializeOwned>(mut self) -> Result<T> {
         drop(self.child.stdin.take());
         let line = self.line()?;
         serde_json::from_str(&line).doing(|| "understand what a process found".to_owned())
     }
 
-    /// Waits for what it finds by itself.
+    /// Waits for the process to end by itself and returns its results.
     pub fn result<T: DeserializeOwned>(mut self) -> Result<T> {
         let line = self.line()?;
         serde_json::from_str(&line).doing(|| "understand what a process found".to_owned())
@@ -159,7 +160,7 @@ impl Player {
 
 impl Drop for Player {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process can have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Probes a server with the prober of the cutover function, and tells how it kept its schedule.
+//! Probes a server with the prober of the cutover function and reports how it kept its schedule.
 
 use aws::connect_to::ConnectTo;
 use cutover::probe::{Clients as _, Control, HttpClients, HttpOptions, Session, Site, Spec};
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use super::Schedule;
 use crate::figures::percentile;
 
-/// How a schedule was kept, and what was seen. Times in seconds.
+/// How the schedule was kept, and the results. Times in seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Kept {
-    /// How many were due.
+    /// The number of scheduled probes.
     pub due: u32,
-    /// How many were not sent within 10 ms of when they were due, or not at all.
+    /// The number of probes that were sent more than 10 ms late or not at all.
     pub late: u32,
-    /// How many of those that were sent were not answered well.
+    /// The number of sent probes that failed.
     pub failed: u32,
-    /// From due to sent: the median.
+    /// The median lag from due to sent.
     pub lag_p50: f64,
-    /// From due to sent: the 99th percentile.
+    /// The 99th percentile of the lag from due to sent.
     pub lag_p99: f64,
-    /// What the client would tell as its latency: the 99th percentile.
+    /// The 99th percentile of the latency that the client reports.
     pub latency_p99: f64,
     /// The memory of the process, in bytes.
     pub memory: f64,
@@ -37,7 +37,7 @@ pub(super) async fn probe(schedule: &Schedule) -> Result<Kept> {
     let options =
         HttpOptions { prod_url: url.clone(), dev_url: url, connect_to: ConnectTo::default(), roots: Vec::new() };
     let client = HttpClients::new(options).open(Site::Prod, "/", Some("x-app-version")).await;
-    let client = client.map_err(|why| Error::failed("cannot make a client").because(why))?;
+    let client = client.map_err(|why| Error::failed("cannot create a client").because(why))?;
     let defaults = ProbeOptions::default();
     let spec = Spec {
         count: schedule.count,
@@ -65,7 +65,7 @@ pub(super) async fn probe(schedule: &Schedule) -> Result<Kept> {
     let latencies = us(&|sample| sample.status.map(|_| sample.done_us.saturating_sub(sample.scheduled_us)));
     Ok(Kept {
         due: counts.due,
-        // What was not sent at all was not sent on time either.
+        // A probe that was not sent also counts as late.
         late: counts.late + (counts.due - counts.sent),
         failed: counts.failed.saturating_sub(counts.due - counts.sent),
         lag_p50: percentile(&lags, 50),

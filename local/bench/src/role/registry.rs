@@ -1,4 +1,4 @@
-//! A registry seen through a counter: passes every request on, and counts the bytes of their bodies.
+//! A proxy of a registry that forwards every request and counts the bytes of the bodies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,14 +15,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use infra::error::{Doing as _, Result};
 use tokio::net::TcpListener;
 
-/// What went through.
+/// The counters.
 #[derive(Debug, Default)]
 struct Counts {
     requests: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// A proxy before a registry. It serves as long as the runtime runs.
+/// A proxy of a registry. It serves as long as the runtime runs.
 #[derive(Debug)]
 pub struct CountingProxy {
     url: String,
@@ -32,9 +32,9 @@ pub struct CountingProxy {
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 impl CountingProxy {
-    /// Starts one before the registry at this URL.
+    /// Starts a proxy of the registry at this URL.
     pub async fn start(registry: &str) -> Result<Self> {
-        let what = || "stand before the registry".to_owned();
+        let what = || "start the proxy of the registry".to_owned();
         let authority = registry.trim_start_matches("http://").trim_end_matches('/');
         let authority: Authority = authority.parse().doing(what)?;
         let listener = TcpListener::bind("127.0.0.1:0").await.doing(what)?;
@@ -55,12 +55,12 @@ impl CountingProxy {
         Ok(Self { url, counts })
     }
 
-    /// Where it listens.
+    /// The address of the proxy.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// How many requests came since the last time, and the bytes of their bodies.
+    /// The number of requests since the last call, and the bytes of their bodies.
     pub fn take(&self) -> (u64, f64) {
         #[expect(clippy::cast_precision_loss, reason = "an image has some megabytes")]
         let bytes = self.counts.bytes.swap(0, Ordering::Relaxed) as f64;
@@ -70,7 +70,7 @@ impl CountingProxy {
 
 type Passed = std::result::Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Passes a request on. Its host stays what the client said.
+/// Forwards a request. The host header of the client stays unchanged.
 async fn pass(client: HttpClient, to: Authority, counts: Arc<Counts>, request: Request<Incoming>) -> Passed {
     let (mut parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();

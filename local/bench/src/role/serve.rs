@@ -1,5 +1,5 @@
-//! A server that answers every request at once, but for one stall in which all of them wait. It knows of HTTP just what
-//! its clients send.
+//! A server that answers every request at once, except for one stall in which all requests wait. It supports only the
+//! HTTP that its clients send.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use tokio::time::{Instant, sleep_until};
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nx-app-version: 1\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// When nothing is answered.
+/// A period without answers.
 #[derive(Debug)]
 struct Stall {
-    /// From the first request on.
+    /// The start, relative to the first request.
     after: Duration,
     lasts: Duration,
     first: OnceCell<Instant>,
 }
 
 impl Stall {
-    /// Waits until the stall is over, if it is on.
+    /// Waits for the end of the stall, if it is active.
     async fn over(&self) {
         let first = *self.first.get_or_init(|| async { Instant::now() }).await;
         let begins = first + self.after;
@@ -35,7 +35,7 @@ impl Stall {
     }
 }
 
-/// Serves for ever; says where.
+/// Prints its address and serves until it is stopped.
 pub(super) async fn serve(after: Duration, lasts: Duration) -> Result<()> {
     let what = || "serve".to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.doing(what)?;
@@ -47,7 +47,7 @@ pub(super) async fn serve(after: Duration, lasts: Duration) -> Result<()> {
     }
 }
 
-/// Answers until the client leaves.
+/// Answers until the client disconnects.
 async fn answer(mut stream: TcpStream, stall: Arc<Stall>) {
     let _ = stream.set_nodelay(true);
     let mut read = Vec::new();

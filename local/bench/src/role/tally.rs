@@ -1,4 +1,4 @@
-//! Counts so many probes as the cutover function does, and tells what their statistics and their records take.
+//! Counts a number of probes as the cutover function does, and measures the cost of their statistics and records.
 
 use std::time::Instant;
 
@@ -8,14 +8,14 @@ use model::record::{Connection, Record, Sample, Samples};
 use model::{Phase, Request};
 use serde::{Deserialize, Serialize};
 
-/// What so many probes take.
+/// The cost of a number of probes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Tallied {
-    /// Seconds for counting them and for the report of them.
+    /// Seconds to count the probes and to report them.
     pub seconds: f64,
-    /// Bytes of the run's record.
+    /// Bytes of the record of the run.
     pub record: f64,
-    /// Bytes of the object with every single one.
+    /// Bytes of the object with all samples.
     pub samples: f64,
     /// The memory of the process, in bytes.
     pub memory: f64,
@@ -40,7 +40,7 @@ pub(super) fn tally(count: u32) -> Result<Tallied> {
     Ok(Tallied { seconds, record: record as f64, samples: samples as f64, memory: super::own_memory()? })
 }
 
-/// A good probe of a cutover in whose middle prod is swapped; each takes another time.
+/// A successful probe of a cutover that swaps prod halfway; each has another latency.
 fn sample(number: u32, count: u32) -> Sample {
     let scheduled = u64::from(number) * 100_000;
     let took = 1000 + u64::from(number) * 7919 % 4001;

@@ -1,4 +1,4 @@
-//! The command as it is started by make: what it knows, what it refuses, and where its table goes. Measures nothing.
+//! The command line of the benchmark: its parts, its errors, and the destination of its table. Measures nothing.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A report of one row.
+/// A report with one row.
 fn report(median: f64) -> Report {
     let row = Row::new("`synth`, whole process", Unit::Seconds, Figures::once(median)).target(Target::AtMost(0.01));
     Report {
@@ -47,7 +47,7 @@ fn it_lists_every_part_by_the_name_that_make_takes() {
 fn a_part_that_there_is_not_is_refused_before_anything_is_measured() {
     let said = bench(&["run", "--only", "synth,sinth"]);
     assert_eq!(said.status.code(), Some(2));
-    assert!(text(&said.stderr).contains("there is no part \"sinth\""), "{said:?}");
+    assert!(text(&said.stderr).contains("unknown part \"sinth\""), "{said:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The commands and their tests are made of the same packages with the same features, or each is compiled twice.
+//! Commands and tests must use the same packages with the same features; otherwise each package is compiled twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-/// The features of each package that edges of these kinds lead to.
+/// The features of each package in the dependency tree with these kinds of edges.
 fn features(edges: &str) -> BTreeMap<String, BTreeSet<String>> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let arguments = ["tree", "--locked", "--workspace", "--edges", edges, "--prefix", "none", "--format", "{p}|{f}"];

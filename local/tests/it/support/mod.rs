@@ -1,4 +1,4 @@
-//! What the tests need around the local cloud: an instance of their own, images, and the AWS calls of a deployment.
+//! Support for the tests: a separate instance, images, and the AWS calls of a deployment.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub const REPOSITORY: &str = "web";
 pub const LOG_GROUP: &str = "/test/web";
 
-/// A local cloud of the test's own, ended with it.
+/// A local cloud of one test, stopped at its end.
 pub struct Instance {
     pub dir: TempDir,
     pub python: PathBuf,
@@ -90,7 +90,7 @@ impl Drop for Instance {
     }
 }
 
-/// The Python with MiniStack: `LOCAL_CLOUD_PYTHON`, or the project's `.venv`.
+/// The Python with MiniStack: `LOCAL_CLOUD_PYTHON`, or the `.venv` of the project.
 fn python() -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let python = std::env::var_os("LOCAL_CLOUD_PYTHON").map_or_else(|| project.join(".venv/bin/python"), PathBuf::from);
@@ -118,7 +118,7 @@ pub fn is_root() -> bool {
     uid(std::process::id().into()) == Some(0)
 }
 
-/// Asks until there is an answer, and fails with the last thing seen when the time is over.
+/// Repeats a check until it succeeds. Fails with the last result after the time limit.
 pub async fn eventually<T, F: Future<Output = Result<T, String>>>(
     what: &str,
     limit: Duration,
@@ -163,14 +163,14 @@ impl Aws {
         }
     }
 
-    /// Makes what a service needs besides a load balancer: a repository, a log group and a cluster.
+    /// Creates the resources of a service except the load balancer: a repository, a log group, and a cluster.
     pub async fn prepare(&self) {
         self.ecr.create_repository().repository_name(REPOSITORY).send().await.unwrap();
         self.logs.create_log_group().log_group_name(LOG_GROUP).send().await.unwrap();
         self.ecs.create_cluster().cluster_name("test").send().await.unwrap();
     }
 
-    /// Pushes an image with this environment; answers its full name by digest.
+    /// Pushes an image with this environment; returns its full name by digest.
     pub async fn push(&self, server: &[u8], env: &[&str]) -> String {
         let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         let mut header = tar::Header::new_gnu();
@@ -199,7 +199,7 @@ impl Aws {
         format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@{}", digest.unwrap_or(pushed.manifest_url))
     }
 
-    /// Registers a task definition for an image; answers its ARN.
+    /// Registers a task definition for an image; returns its ARN.
     pub async fn task_definition(&self, family: &str, image: &str) -> String {
         let logs = ecs::LogConfiguration::builder()
             .log_driver(ecs::LogDriver::Awslogs)
@@ -254,7 +254,7 @@ impl Aws {
         created.target_groups()[0].target_group_arn().unwrap().to_owned()
     }
 
-    /// A load balancer whose listener on port 80 forwards to the target group.
+    /// Creates a load balancer whose listener on port 80 forwards to the target group.
     pub async fn load_balancer(&self, group: &str) {
         let created = self.elb.create_load_balancer().name("web").subnets("subnet-1").send().await.unwrap();
         let balancer = created.load_balancers()[0].load_balancer_arn().unwrap();

@@ -1,4 +1,4 @@
-//! What a first deployment costs at least: the two calls that the endpoint needs, and its own time for them.
+//! The minimum time of a first deployment: the two calls that it needs, and the time of the endpoint for them.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ use stack::storage::code_key;
 
 use super::contender::Content;
 
-/// The stack that is made.
+/// The name of the stack.
 pub(super) const STACK: &str = "bench-bare";
-/// Tasks of each environment.
+/// The number of tasks of each environment.
 const TASKS: usize = 2;
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Time between two looks.
+/// The interval between two checks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Makes the stack without images, uploads the code, updates it with both, waits until all tasks are healthy, and
-/// returns the seconds.
+/// Creates the stack without images, uploads the code, updates the stack with both, and waits until all tasks are
+/// healthy. Returns the seconds.
 pub(super) async fn deploy(clients: &Cloud, content: &Content<'_>, template: &str) -> Result<f64> {
     let began = Instant::now();
     let create = clients.cloudformation.create_stack().stack_name(STACK).template_body(template);
@@ -77,5 +77,5 @@ fn patience(began: Instant, why: &str) -> Result<()> {
     if began.elapsed() < PATIENCE {
         return Ok(());
     }
-    Err(Error::failed(format!("stack {STACK} is not there within {} s", PATIENCE.as_secs())).because(why))
+    Err(Error::failed(format!("stack {STACK} is not ready within {} s", PATIENCE.as_secs())).because(why))
 }

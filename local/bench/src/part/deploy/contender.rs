@@ -1,4 +1,4 @@
-//! Who deploys: ours, the AWS CLI, AWS CDK. Each is a whole process on the same endpoint.
+//! The deployment tools: bluegreen, the AWS CLI, AWS CDK. Each runs as a whole process on the same endpoint.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,24 +21,24 @@ pub(super) const CDK_STACK: &str = "bench-cdk";
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The setting that is changed: how many days logs are kept.
+/// The changed setting: the retention of logs.
 const CHANGED: &str = "[logs]\nretention_days = 60\n";
 
-/// What others deploy: images and code that are in a registry and a bucket already.
+/// The content that references deploy: images and code that are already in a registry and a bucket.
 #[derive(Debug)]
 pub(super) struct Content<'a> {
     /// An image by digest.
     pub(super) image: String,
-    /// Bucket and key of the function's zip.
+    /// Bucket and key of the zip of the function.
     pub(super) code: String,
     /// The hash in that key.
     pub(super) hash: String,
-    /// The function's zip itself.
+    /// The zip of the function.
     pub(super) zip: &'a [u8],
 }
 
 impl<'a> Content<'a> {
-    /// What this stack was deployed with.
+    /// The content of a deployed stack.
     pub(super) fn of(stack: &DeployedStack, zip: &'a [u8]) -> Result<Self> {
         let image = stack.parameter(parameter::image(model::Color::Green)).to_owned();
         let hash = stack.parameter(parameter::CUTOVER_CODE).to_owned();
@@ -50,7 +50,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Files of our template and settings, with the setting as it is and changed.
+/// Files of our template and settings, with the original and with the changed setting.
 #[derive(Debug)]
 pub(super) struct Templates {
     settings: [PathBuf; 2],
@@ -58,10 +58,10 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Writes them.
+    /// Writes the files.
     pub(super) fn write(bench: &Bench) -> Result<Self> {
         let folder = bench.folder();
-        std::fs::create_dir_all(&folder).doing(|| format!("make {}", folder.display()))?;
+        std::fs::create_dir_all(&folder).doing(|| format!("create {}", folder.display()))?;
         let file = |name: &str| folder.join(name);
         let files = Self {
             settings: ["deploy.toml", "deploy-changed.toml"].map(file),
@@ -77,9 +77,9 @@ impl Templates {
     }
 }
 
-/// Somebody who deploys.
+/// A deployment tool.
 pub(super) trait Contender {
-    /// Deploys as a whole process, with the setting as it is or changed, and returns the seconds.
+    /// Deploys as a whole process, with the original or the changed setting. Returns the seconds.
     fn deploy(&self, stack: &str, content: Option<&Content<'_>>, changed: bool) -> Result<f64>;
 }
 
@@ -104,8 +104,8 @@ impl Contender for Ours<'_> {
     }
 }
 
-/// `aws cloudformation deploy` of our template: with the images, without the function, whose code would have to be
-/// in a bucket that does not exist yet.
+/// `aws cloudformation deploy` of our template: with the images, without the function, because the bucket of its code
+/// does not exist yet.
 pub(super) struct AwsCli<'a> {
     stopwatch: &'a Stopwatch,
     cloud: &'a LocalCloud,
@@ -129,7 +129,7 @@ impl Contender for AwsCli<'_> {
             let images = ["BlueImage", "GreenImage"].map(|name| format!("{name}={}", content.image));
             command.arg("--parameter-overrides").args(images).args(["BlueVersion=1", "GreenVersion=1"]);
         }
-        // It names its change sets by the second, and the stack keeps them.
+        // The names of its change sets contain the time in seconds, and the stack keeps them.
         std::thread::sleep(SECOND);
         Ok(self.stopwatch.run(&self.cloud.point(command))?.seconds)
     }

@@ -1,8 +1,8 @@
-//! Deployments, by turns with AWS CDK, the AWS CLI, and the bare calls to the same endpoint: first creation with
-//! images that are built, nothing to do, and one changed setting.
+//! Deployments, in turns with AWS CDK, the AWS CLI, and the bare calls to the same endpoint: first creation with built
+//! images, no change, and one changed setting.
 //!
-//! The references do less: their images and code are in a registry and a bucket already, and none of them waits until
-//! tasks are healthy. Only the bare calls do everything that ours does, but for building and pushing.
+//! The references do less: their images and code are already in a registry and a bucket, and they do not wait until
+//! tasks are healthy. Only the bare calls do everything that bluegreen does, except for building and pushing.
 
 mod bare;
 mod contender;
@@ -20,13 +20,13 @@ use crate::tools::{self, Cdk};
 use crate::unit::Unit;
 use contender::{AwsCli, Contender, Content, Ours, Templates, TheirCdk};
 
-/// Each round takes a minute, most of it the references'.
+/// Each round takes a minute, mostly for the references.
 const MOST_ROUNDS: usize = 3;
-/// Deployments with nothing to do in a round.
+/// Deployments without a change in a round.
 const IDLE: usize = 2;
 const OURS: &str = "bench";
 
-/// What a deployment took, in seconds.
+/// The times of deployments, in seconds.
 #[derive(Debug, Default)]
 struct Times {
     create: Vec<f64>,
@@ -76,7 +76,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     Ok(())
 }
 
-/// One turn of one of them: create, nothing to do, change, and back.
+/// One turn of one tool: create, no change, change, and change back.
 fn turn(contender: &dyn Contender, stack: &str, content: Option<&Content>, times: &mut Times) -> Result<()> {
     times.create.push(contender.deploy(stack, content, false)?);
     for _ in 0..IDLE {

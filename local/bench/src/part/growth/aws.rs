@@ -1,5 +1,5 @@
-//! An endpoint that describes one stack and the events of its creation, in pages as CloudFormation's: all of them happen
-//! at once, so that only what is made of them takes time.
+//! An endpoint that describes one stack and the events of its creation, in pages as in CloudFormation. All events
+//! happen at once, so that only their processing takes time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 pub(super) const STACK: &str = "growth";
 pub(super) const KIND: &str = "AWS::ECS::Service";
 const STACK_ID: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/growth/1";
-/// Events on a page, as AWS gives them.
+/// Events per page, as on AWS.
 const PAGE: usize = 100;
 
 /// The logical id of a resource.
@@ -35,15 +35,15 @@ pub(super) struct FakeAws {
     begun: Arc<AtomicBool>,
 }
 
-/// What it answers.
+/// The responses of the endpoint.
 struct Stack {
     begun: Arc<AtomicBool>,
-    /// The newest first.
+    /// The events, newest first.
     events: Vec<String>,
 }
 
 impl FakeAws {
-    /// Of a stack with so many resources.
+    /// Starts an endpoint for a stack with this number of resources.
     pub(super) async fn with_resources(count: usize) -> Result<Self> {
         let what = || "be an endpoint".to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.doing(what)?;
@@ -62,20 +62,20 @@ impl FakeAws {
         Ok(Self { url, begun })
     }
 
-    /// Lets everything happen.
+    /// Makes all events visible.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
     pub(super) async fn clients(&self) -> Result<Cloud> {
-        let config = aws::sdk_config().await.doing(|| "make AWS clients".to_owned())?.into_builder();
+        let config = aws::sdk_config().await.doing(|| "create AWS clients".to_owned())?.into_builder();
         let credentials = SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "bench"));
         let config = config.endpoint_url(&self.url).region(Region::new("us-east-1")).credentials_provider(credentials);
         Ok(Cloud::new(config.build(), ConnectTo::default()))
     }
 }
 
-/// The events of the stack's creation, the newest first.
+/// The events of the creation of the stack, newest first.
 fn events(count: usize) -> Vec<String> {
     let all = |status: &'static str| (0..count).map(move |number| (resource(number), KIND, status));
     let stack = |status: &'static str| std::iter::once((STACK.to_owned(), "AWS::CloudFormation::Stack", status));

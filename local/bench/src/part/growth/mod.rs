@@ -1,5 +1,5 @@
-//! What ten and a hundred times as much takes, each part of it: linear or better means that a part of much takes no
-//! longer than a part of little.
+//! The cost per unit of ten and a hundred times the load: with linear growth or better, a unit of a large load costs no
+//! more than a unit of a small load.
 
 mod aws;
 
@@ -25,7 +25,7 @@ use aws::FakeAws;
 const SERVICES: [usize; 3] = [1, 10, 100];
 const RESOURCES: [usize; 3] = [10, 100, 500];
 const PROBES: [u32; 2] = [100, 3000];
-/// What a part of much may take, in parts of little: linear, and what measuring is off by.
+/// The limit of the cost per unit at a large load, relative to a small load: linear, plus the measurement error.
 const LINEAR: f64 = 1.25;
 
 pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
@@ -34,7 +34,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     probes(bench, findings)
 }
 
-/// Templates of so many services in one process.
+/// Templates of this number of services in one process.
 fn synth(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     let mut each = SERVICES.map(|_| Vec::new());
     for _ in 0..bench.options.rounds {
@@ -53,7 +53,7 @@ fn template(number: usize) -> Result<String> {
     infra::commands::synth::compact(&Settings::parse(&format!("name = \"service-{number}\""))?)
 }
 
-/// Events of an operation on so many resources, through the engine, from an endpoint to lines for people.
+/// Events of an operation on this number of resources, through the engine, from an endpoint to lines of text.
 fn events(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     let runtime = cloud::runtime()?;
     let mut each = RESOURCES.map(|_| Vec::new());
@@ -66,7 +66,7 @@ fn events(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Renders events, and throws the lines away.
+/// Renders events and discards the lines.
 #[derive(Debug)]
 struct Rendered {
     lines: Lines,
@@ -80,7 +80,7 @@ impl Listener for Rendered {
     }
 }
 
-/// The seconds that an event takes.
+/// The seconds per event.
 async fn follow(count: usize) -> Result<f64> {
     let aws = FakeAws::with_resources(count).await?;
     let clients = aws.clients().await?;
@@ -106,12 +106,12 @@ async fn follow(count: usize) -> Result<f64> {
     .await?;
     let events = rendered.events.into_inner();
     if events < 2 * count {
-        return Err(Error::failed(format!("the engine told {events} events of {count} resources")));
+        return Err(Error::failed(format!("the engine reported {events} events of {count} resources")));
     }
     Ok(per(began, events))
 }
 
-/// Statistics, records and memory of so many probes, each in a process of its own.
+/// Statistics, records, and memory of this number of probes, each number in a separate process.
 fn probes(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
     let mut runs = PROBES.map(|_| Vec::new());
     for _ in 0..bench.options.rounds {
