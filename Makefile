@@ -54,16 +54,16 @@ diff: build ## What a deployment would do (VERSION=2, COLOR=blue as for deploy),
 cutover: build ## Swap prod and dev under probes (TO=blue to name the environment that becomes prod)
 	@$(RUN) cutover $(if $(TO),--to '$(TO)')
 
-rollback: build ## Swap back to where the last cutover came from, under probes
+rollback: build ## Send users back to the release that was live before the last cutover
 	@$(RUN) rollback
 
-reconcile: build ## Put the listeners in order after a cutover that was interrupted
+reconcile: build ## Repair the listeners after an interrupted cutover
 	@$(RUN) reconcile
 
-status: build ## Who is prod, who is dev, and what runs there
+status: build ## Show the environments, their versions, and their health
 	@$(RUN) status
 
-history: build ## The cutovers so far
+history: build ## List the runs (cutovers, rollbacks, and reconciles)
 	@$(RUN) history
 
 report: build ## The last cutover as a page with a chart (OUT=report.html; a file that ends with .md is Markdown)

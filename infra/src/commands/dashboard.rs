@@ -16,7 +16,7 @@ use crate::session::{Session, json_line, print_text};
 /// The arguments of `dashboard`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The port on loopback; 0 takes a free one.
+    /// Loopback port; 0 selects a free port.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 }

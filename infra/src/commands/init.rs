@@ -20,31 +20,31 @@ use stack::settings::{App, Cutover, HealthCheck, Key, Table};
 /// The arguments of `init`. What is missing is asked on a terminal, and has its default elsewhere.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// The image of the service, by tag or digest; {version} stands for the version.
+    /// Image of the service, by tag or digest; {version} is replaced with the version.
     #[arg(long, conflicts_with = "cargo")]
     pub image: Option<String>,
-    /// The Cargo package of the service.
+    /// Cargo package of the service.
     #[arg(long, value_name = "PACKAGE")]
     pub cargo: Option<String>,
     /// Name of the stack.
     #[arg(long)]
     pub name: Option<String>,
-    /// Port that the service listens on in its container.
+    /// Container port that the service listens on.
     #[arg(long)]
     pub port: Option<u16>,
-    /// Path that answers 200 where the service is healthy.
+    /// Path that returns 200 when the service is healthy.
     #[arg(long, value_name = "PATH")]
     pub health_check: Option<String>,
-    /// Path that a cutover probes.
+    /// Path to probe during a cutover.
     #[arg(long, value_name = "PATH")]
     pub probe: Option<String>,
-    /// Response header that tells the version of the service.
+    /// Response header that contains the version of the service.
     #[arg(long, value_name = "HEADER")]
     pub version_header: Option<String>,
-    /// Deploy it on the local cloud at once, which is started where it does not run.
+    /// Also deploy to the local cloud, starting it if it is not running.
     #[arg(long)]
     pub local: bool,
-    /// The file to write.
+    /// Output file.
     #[arg(long, value_name = "FILE", default_value = "bluegreen.toml")]
     pub out: PathBuf,
 }

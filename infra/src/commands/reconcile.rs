@@ -13,11 +13,11 @@ use crate::session::Session;
 /// The arguments of `reconcile`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The environment that prod is meant to be, if somebody moved it by hand; else what the record of cutovers says.
+    /// Environment that prod must point at, if it was changed by hand [default: according to the ledger].
     #[arg(long, value_parser = color)]
     to: Option<Color>,
-    /// Wait while a deployment or another cutover is under way, instead of refusing. One that is dead is waited for
-    /// anyway.
+    /// Wait for a deployment or run in progress instead of refusing. Without this option too, the command waits for the
+    /// lease of a dead run to expire.
     #[arg(long)]
     wait: bool,
 }

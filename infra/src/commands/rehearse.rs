@@ -1,4 +1,4 @@
-//! `bluegreen rehearse`: a whole release on a local cloud of its own, under the load of users, with or without a fault.
+//! `bluegreen rehearse`: a whole release on a separate local cloud, under user load, with or without a fault.
 //!
 //! Every step is this program again, as a person would run it: what works here works on AWS for the same reasons.
 
@@ -41,40 +41,40 @@ const COPY: &str = "bluegreen.copy";
 /// The arguments of `rehearse`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The image of the new version: in a registry, or an archive; without one, the service of bluegreen.toml.
+    /// Image of the new version, from a registry or an archive file [default: the service of bluegreen.toml].
     #[arg(long, value_parser = image)]
     pub image: Option<ImageName>,
-    /// The new version [default: the image's tag, or the version that a new stack begins with].
+    /// New version [default: the tag of the image, or the first version of a new stack].
     #[arg(long, value_parser = version)]
     pub version: Option<VersionLabel>,
-    /// The version that is prod before [default: the new one].
+    /// Version that serves prod before the cutover [default: the new version].
     #[arg(long, value_name = "VERSION", value_parser = version)]
     pub from: Option<VersionLabel>,
-    /// Its image [default: the new one].
+    /// Image of the version that serves prod before the cutover [default: the new image].
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub from_image: Option<ImageName>,
-    /// How the new version fails; not at all where nothing is said.
+    /// Fault to inject into the new version [default: none].
     #[arg(long, value_enum)]
     pub fault: Option<Fault>,
-    /// From when on it fails [default: deploy for never-healthy, swap for the others].
+    /// When the fault starts [default: deploy for never-healthy, swap for the others].
     #[arg(long, value_enum, value_name = "WHEN", requires = "fault")]
     pub fault_at: Option<FaultAt>,
-    /// How much later a slow version answers, in milliseconds [default: a second more than a probe waits].
+    /// Delay of a slow version in milliseconds [default: one second longer than the probe timeout].
     #[arg(long, value_name = "MS", requires = "fault", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub fault_delay: Option<u64>,
-    /// Requests of users a second.
+    /// User requests per second.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub rate: u32,
-    /// Paths that users ask for in turn [default: the path that a cutover probes].
+    /// Paths that users request in turn [default: the probe path].
     #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = path)]
     pub paths: Vec<UrlPath>,
-    /// The file to write the report to.
+    /// Output file of the report.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How to write it; by the ending of --out where not said, else html.
+    /// Format of the report [default: from the extension of --out, else html].
     #[arg(long, value_enum, requires = "out")]
     pub format: Option<Format>,
-    /// Arguments of bluegreen cutover, such as -- --probes 300 --shift 10:30s.
+    /// Arguments for bluegreen cutover, such as -- --probes 300 --shift 10:30s.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub cutover: Vec<String>,
 }

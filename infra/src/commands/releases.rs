@@ -26,7 +26,7 @@ pub struct Listed {
 /// The arguments of `releases`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many, the newest first.
+    /// Maximum number of releases to list, newest first.
     #[arg(long, default_value_t = 20)]
     limit: usize,
 }

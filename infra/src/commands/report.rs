@@ -15,16 +15,16 @@ use crate::session::{Session, print_text};
 /// The arguments of `report`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// The run's id; the latest run where none is named (`bluegreen --json history` lists the ids).
+    /// Id of the run, as listed by `bluegreen --json history` [default: the latest run].
     #[arg(conflicts_with = "record")]
     pub id: Option<String>,
-    /// The file to write; standard output where none is named.
+    /// Output file [default: standard output].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How to write it; by the ending of --out where not said, else html.
+    /// Output format [default: from the extension of --out, else html].
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// A record in a file instead of the ledger, such as the function's own answer; - reads standard input.
+    /// Read the record from this file instead of the ledger, such as the response of the function; - reads stdin.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }

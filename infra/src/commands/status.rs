@@ -102,7 +102,7 @@ pub struct Drift {
 /// The arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Look again every two seconds, until interrupted.
+    /// Refresh every two seconds until interrupted.
     #[arg(long)]
     watch: bool,
 }

@@ -56,7 +56,7 @@ impl Unlocked {
 /// The arguments of `unlock`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }

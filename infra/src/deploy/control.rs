@@ -1,19 +1,19 @@
-//! What can be done about a change while it goes on: whoever runs the engine sees how far it is and may ask to cancel it.
-//! Must not know who asks, nor how.
+//! Control of a change in progress: the caller of the engine sees its stage and can request its cancellation.
+//! Must not know who requests it, nor how.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
-/// What to do about an update that will not succeed.
+/// What to do if an update cannot succeed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OnFailure {
-    /// Ask.
+    /// Ask what to do.
     Ask,
-    /// Cancel the update: the stack goes back to what it was.
+    /// Cancel the update and roll the stack back.
     #[default]
     Cancel,
-    /// Leave it to CloudFormation and ECS.
+    /// Wait for CloudFormation and ECS.
     Wait,
 }
 
@@ -25,13 +25,13 @@ pub enum Stage {
     Before,
     /// The stack is being updated, which can be cancelled.
     Updating,
-    /// The stack is being made, deleted or taken back, which can only be left alone.
+    /// The stack is being created, deleted or rolled back, which cannot be cancelled.
     Changing,
-    /// The stack is up to date and its environments are waited for; the change can be taken back.
+    /// The stack is up to date and its environments are becoming stable; the change can be rolled back.
     Waiting,
 }
 
-/// Shared by the engine and whoever runs it.
+/// Shared by the engine and its caller.
 #[derive(Debug)]
 pub struct Control {
     on_failure: OnFailure,

@@ -11,17 +11,17 @@ use crate::report::Run;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// It answers later than a probe waits.
+    /// Respond later than the probe timeout.
     Slow,
-    /// It answers with status 500.
+    /// Respond with status 500.
     #[value(name = "5xx")]
     #[serde(rename = "5xx")]
     Errors,
-    /// Its tasks abort when they are asked.
+    /// Crash on a request.
     Crash,
-    /// Its tasks are killed for taking too much memory, as Fargate does it: exit code 137.
+    /// Run out of memory: the tasks are killed with exit code 137, as on Fargate.
     Oom,
-    /// Its health checks fail.
+    /// Fail every health check.
     NeverHealthy,
 }
 
@@ -29,9 +29,9 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultAt {
-    /// While it is being deployed.
+    /// During the deployment.
     Deploy,
-    /// As soon as users get to it, right after the swap of prod.
+    /// As soon as users reach the new version, right after the swap of prod.
     Swap,
 }
 

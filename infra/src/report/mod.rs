@@ -24,11 +24,11 @@ pub const STYLE: &str = include_str!("style.css");
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// One self-contained page.
+    /// One self-contained HTML page.
     Html,
-    /// For pull requests and chats.
+    /// Markdown for pull requests and chats.
     Md,
-    /// The record and the single probes, as documented.
+    /// The record and every probe as JSON.
     Json,
 }
 

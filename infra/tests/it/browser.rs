@@ -175,8 +175,13 @@ fn probed(phase: Phase, outcome: Option<Outcome>, probes: u32, failed: &[u32]) -
         write(Listener::Dev, Color::Green, Phase::SwapDev, 1_190_000),
         write(Listener::Prod, Color::Blue, Phase::SwapProd, 1_200_000),
     ];
-    let step =
-        |name: &str, start_ms, end_ms| Step { kind: None, name: name.to_owned(), start_ms, end_ms: Some(end_ms), note: None };
+    let step = |name: &str, start_ms, end_ms| Step {
+        kind: None,
+        name: name.to_owned(),
+        start_ms,
+        end_ms: Some(end_ms),
+        note: None,
+    };
     record.steps = vec![
         step("take the lease", 2, 12),
         step("probe blue through dev", 60, 170),

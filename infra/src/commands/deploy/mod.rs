@@ -38,19 +38,19 @@ use wanted::{Releases, Wanted};
 /// What is deployed where.
 #[derive(Debug, clap::Args)]
 pub struct Target {
-    /// The version to deploy.
+    /// Version to deploy.
     #[arg(long, value_parser = args::version)]
     version: Option<VersionLabel>,
-    /// The image to deploy as that version, instead of what bluegreen.toml names: in a registry, or an archive.
+    /// Image to deploy as that version, from a registry or an archive file [default: `image` of bluegreen.toml].
     #[arg(long, value_parser = args::image, requires = "version")]
     image: Option<ImageName>,
-    /// The environment to deploy it to; the idle one if none is named.
+    /// Environment to deploy to [default: the idle one].
     #[arg(long, value_parser = args::color, requires = "version")]
     color: Option<Color>,
-    /// Deploy to the live environment too.
+    /// Allow deploying to the live environment.
     #[arg(long)]
     force: bool,
-    /// Refuse (exit code 3) if anything would change.
+    /// Refuse with exit code 3 if anything would change.
     #[arg(long)]
     expect_no_changes: bool,
 }
@@ -80,19 +80,19 @@ impl Target {
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// Do not ask before something is replaced, removed or opened.
+    /// Do not ask for confirmation before changes that replace, remove, or open something.
     #[arg(long)]
     yes: bool,
-    /// Wait for a cutover or deployment that is under way, instead of refusing.
+    /// Wait for a deployment or run in progress instead of refusing.
     #[arg(long)]
     wait: bool,
-    /// What to do about an update that will not succeed; on a terminal it is asked, elsewhere it is cancelled.
+    /// What to do if the update cannot succeed [default: ask on a terminal, else cancel].
     #[arg(long, value_enum)]
     on_failure: Option<OnFailure>,
-    /// Execute changes that touch what users of prod go through.
+    /// Allow changes to resources that serve users of prod.
     #[arg(long)]
     allow_live_changes: bool,
-    /// If the last update could not be rolled back: leave this resource as it is (a logical id; may be repeated).
+    /// Resource (logical id) to skip if the rollback of the last update failed; can be repeated.
     #[arg(long, value_name = "ID")]
     skip: Vec<String>,
 }
@@ -132,15 +132,15 @@ impl Args {
 pub struct Request {
     /// The version to deploy; without one only the stack itself is brought up to date.
     pub version: Option<String>,
-    /// The environment to deploy it to; the idle one where none is named.
+    /// The environment to deploy to; by default the idle one.
     pub color: Option<Color>,
     /// What users of prod may notice.
     pub allowed: Allowed,
-    /// Refuses where anything would change.
+    /// Refuses if anything would change.
     pub expect_no_changes: bool,
-    /// Waits for a cutover that is under way, instead of refusing.
+    /// Waits for a cutover in progress instead of refusing.
     pub wait: bool,
-    /// What to leave as it is where the last update could not be taken back: logical ids.
+    /// Logical ids of the resources to skip if the rollback of the last update failed.
     pub skip: Vec<String>,
 }
 
@@ -156,9 +156,9 @@ pub struct Allowed {
 /// What runs where after a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed {
-    /// What users see, as it can be opened from here.
+    /// The URL of prod, as it can be opened from this machine.
     pub prod_url: String,
-    /// Where the next version is tried, as it can be opened from here.
+    /// The URL of dev, as it can be opened from this machine.
     pub dev_url: String,
     /// Which environment each listener forwards to.
     pub traffic: Traffic,

@@ -29,14 +29,13 @@ const ATTEMPTS: u32 = 3;
 /// The arguments of `destroy`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do not ask. A stack that serves users, or is protected against deletion, needs --confirm.
+    /// Do not ask for confirmation. A stack that serves users or has termination protection needs --confirm instead.
     #[arg(long)]
     yes: bool,
-    /// The name of the stack, instead of typing it: do not ask, whatever the stack serves, and switch off its
-    /// termination protection.
+    /// Name of the stack, to confirm its deletion without a question. Also switches off its termination protection.
     #[arg(long, value_name = "NAME", value_parser = stack_name)]
     confirm: Option<StackName>,
-    /// If an earlier deletion failed: leave this resource behind (a logical id; may be repeated).
+    /// Resource (logical id) to keep if an earlier deletion failed; can be repeated.
     #[arg(long, value_name = "ID")]
     retain: Vec<String>,
 }
