@@ -33,7 +33,7 @@ impl Args {
         tokio::select! {
             result = work => result.map(|()| ExitCode::SUCCESS),
             _ = session.next_signal() => {
-                eprintln!("\ninterrupted. The run stops without this command: bluegreen status shows how it ends.");
+                eprintln!("\ninterrupted. The run stops without this command: bluegreen status shows its result.");
                 Ok(ExitCode::from(INTERRUPTED))
             }
         }

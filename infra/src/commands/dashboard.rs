@@ -30,7 +30,7 @@ impl Args {
         let dashboard = Dashboard::bind(source, place, self.port)?;
         let url = dashboard.url();
         print_text(&if session.json { json_line(&serde_json::json!({ "url": url }))? } else { format!("{url}\n") })?;
-        context.listener.note("open this address in a browser on this machine; Ctrl-C ends the dashboard");
+        context.listener.note("open this URL in a browser on this machine; press Ctrl-C to stop the dashboard");
         Box::pin(dashboard.run()).await
     }
 }

@@ -124,12 +124,12 @@ async fn log_groups(context: &Context, cloud: &Cloud, source: Source) -> Result<
             let traffic = cloud.traffic(&stack.name, &outputs).await?;
             let split = traffic.prod.route().filter(|route| route.whole().is_none());
             let Some(split) = split else { return of(traffic.require_live()?) };
-            context.listener.note(format!("prod is split: {split}; these are the lines of both"));
+            context.listener.note(format!("prod is split into {split}: showing the logs of both environments"));
             Ok(Color::ALL.into_iter().map(|color| (Some(color), outputs.log_group(color).to_owned())).collect())
         }
         Source::Dev => of(cloud.traffic(&stack.name, &outputs).await?.dev_color().ok_or_else(|| {
-            Error::refused("dev does not forward to one of this stack's environments")
-                .hint("name one: bluegreen logs blue")
+            Error::refused("dev does not forward to an environment of this stack")
+                .hint("name an environment: bluegreen logs blue")
         })?),
         Source::Cutover => Ok(vec![(None, function_log_group(cloud, &stack).await?)]),
     }
@@ -145,7 +145,7 @@ async fn function_log_group(cloud: &Cloud, stack: &DeployedStack) -> Result<Stri
         .await
         .calling(|| "find the log of the cutover function".to_owned())?;
     answer.stack_resource_detail.and_then(|detail| detail.physical_resource_id).ok_or_else(|| {
-        Error::failed("the cutover function has no log yet").hint("finish the deployment: bluegreen deploy")
+        Error::failed("the cutover function has no log group yet").hint("finish the deployment: bluegreen deploy")
     })
 }
 

@@ -56,7 +56,7 @@ fn man(command: Command, arguments: &Args) -> Result<Option<String>> {
         return Ok(Some(markdown(command)));
     }
     let Some(folder) = &arguments.out else { return page(command).map(Some) };
-    std::fs::create_dir_all(folder).doing(|| format!("make {}", folder.display()))?;
+    std::fs::create_dir_all(folder).doing(|| format!("create {}", folder.display()))?;
     let command = command.disable_help_subcommand(true);
     clap_mangen::generate_to(command, folder).doing(|| format!("write the manual to {}", folder.display()))?;
     Ok(None)
@@ -69,7 +69,7 @@ fn page(command: Command) -> Result<String> {
 }
 
 fn text(bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).map_err(|error| Error::failed("what was made is not text").because(error))
+    String::from_utf8(bytes).map_err(|error| Error::failed("the generated text is not valid UTF-8").because(error))
 }
 
 /// The commands that are not hidden.

@@ -62,7 +62,7 @@ async fn written(context: &Context, arguments: &Args, otherwise: Format) -> Resu
     let text = render(&run, &place, arguments.format(otherwise))?;
     let Some(path) = &arguments.out else { return Ok(Some(text)) };
     std::fs::write(path, text).doing(|| format!("write {}", path.display()))?;
-    context.listener.note(format!("run {} is in {}", run.record.id, path.display()));
+    context.listener.note(format!("wrote the report of run {} to {}", run.record.id, path.display()));
     Ok(None)
 }
 
@@ -76,9 +76,9 @@ fn from_file(path: &Path) -> Result<Run> {
     // What this command writes as JSON, or a bare record.
     let run = serde_json::from_str::<Run>(&text).or_else(|_| serde_json::from_str::<Record>(&text).map(Run::from));
     run.map_err(|error| {
-        Error::usage(format!("{} is not the record of a run", path.display()))
+        Error::usage(format!("{} is not a record of a run", path.display()))
             .because(error)
-            .hint("a record is what bluegreen --json cutover prints, and what the function answers")
+            .hint("pass the output of bluegreen --json cutover or the response of the function")
     })
 }
 
@@ -88,12 +88,11 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
     let ledger = cloud.ledger(&outputs.bucket);
     let mut run = match id {
         Some(id) => load(&ledger, id).await?.ok_or_else(|| {
-            Error::usage(format!("there is no run {id} on stack {}", context.stack))
-                .hint("bluegreen --json history lists the runs with their ids")
+            Error::usage(format!("run {id} of stack {} does not exist", context.stack))
+                .hint("list the runs and their ids: bluegreen --json history")
         })?,
         None => latest(&ledger).await?.ok_or_else(|| {
-            Error::usage(format!("there was no cutover on stack {} yet", context.stack))
-                .hint("make one: bluegreen cutover")
+            Error::usage(format!("stack {} has no runs yet", context.stack)).hint("start one: bluegreen cutover")
         })?,
     };
     if let (Some(old), Some(new)) = (run.record.releases.old, run.record.releases.new) {

@@ -91,7 +91,7 @@ fn in_a_folder_with_nothing_to_deploy_deploy_says_where_to_go() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(BLUEGREEN).arg("deploy").current_dir(folder.path()).output().unwrap();
     let said = Said::of(output).expect(2);
-    assert!(said.err.contains("there is no service to deploy") && said.err.contains("bluegreen init"), "{}", said.err);
+    assert!(said.err.contains("no service to deploy") && said.err.contains("bluegreen init"), "{}", said.err);
 }
 
 #[test]

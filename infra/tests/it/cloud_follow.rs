@@ -84,7 +84,11 @@ fn while_prod_is_split_every_verb_tells_the_shares_and_none_calls_it_broken() {
     assert_eq!(check(&cloud, "last run")["health"], "good");
 
     let logs = cloud.run(&["logs", "prod"]).expect(0);
-    assert!(logs.err.contains("prod is split: 10 % blue and 90 % green; these are the lines of both"), "{}", logs.err);
+    assert!(
+        logs.err.contains("prod is split into 10 % blue and 90 % green: showing the logs of both environments"),
+        "{}",
+        logs.err
+    );
     assert!(logs.out.contains(" blue/") && logs.out.contains(" green/"), "{}", logs.out);
     assert!(cloud.run(&["open", "prod"]).expect(0).out.starts_with("http://"));
 
@@ -134,7 +138,7 @@ fn a_cutover_that_never_began_has_no_report() {
     cloud.local(&["fault", "add", "error", "--service", "lambda", "--action", "InvokeFunction"]).expect(0);
     cloud.run(&["cutover", "--id", "4711-1"]).expect(1);
     let said = cloud.run(&["report", "4711-1", "--format", "md"]).expect(2);
-    assert!(said.out.is_empty() && said.err.contains("there is no run 4711-1"), "{}", said.err);
+    assert!(said.out.is_empty() && said.err.contains("run 4711-1 of stack"), "{}", said.err);
 }
 
 #[test]

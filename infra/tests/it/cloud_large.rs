@@ -135,11 +135,11 @@ fn a_stack_that_is_only_begun_is_completed_or_destroyed() {
 
     stack.begin_and_kill();
     let refused = stack.run(&["deploy", "--version", "4"]).expect(2);
-    assert!(refused.err.contains("make it first"), "{}", refused.err);
+    assert!(refused.err.contains("create it first"), "{}", refused.err);
     let refused = stack.run(&["deploy", "--expect-no-changes"]).expect(3);
     assert!(refused.err.contains("only begun"), "{}", refused.err);
     let refused = stack.run(&["status"]).expect(1);
-    assert!(refused.err.contains("finish its deployment"), "{}", refused.err);
+    assert!(refused.err.contains("finish the deployment"), "{}", refused.err);
     let diff = stack.run(&["--json", "diff"]).expect(0).json();
     let added: Vec<&str> = diff["resources"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert!(added.contains(&"LoadBalancer") && !added.contains(&"Bucket"), "{added:?}");

@@ -63,10 +63,10 @@ fn deployments_and_cutovers_refuse_or_wait_for_each_other_and_a_log_is_followed(
     function.begin(&json!({ "id": "long", "probe": probe }));
     function.wait_for_phase("long", "baseline");
     let refused = run(&["deploy", "--version", "4"]).expect(3);
-    assert!(refused.err.contains("a cutover is under way") && refused.err.contains("--wait"), "{}", refused.err);
+    assert!(refused.err.contains("a cutover is in progress") && refused.err.contains("--wait"), "{}", refused.err);
     let waited = run(&["deploy", "--version", "4", "--wait"]).expect(0);
     assert!(waited.err.contains("waiting for the cutover"), "{}", waited.err);
-    assert!(waited.err.contains("green is idle now"), "{}", waited.err);
+    assert!(waited.err.contains("green is now idle"), "{}", waited.err);
     assert_eq!(function.record("long").unwrap()["outcome"], "done");
 
     // A cutover during a deployment, which is slow to prepare its change.

@@ -40,7 +40,7 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
         assert_eq!(deployment.end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
         assert_eq!(screen.iter().filter(|line| line.contains("wait for")).count(), 2, "{screen:#?}");
-        let up = format!("ok wait for {idle}: answers as version 2, healthy (");
+        let up = format!("ok wait for {idle}: responds with version 2, healthy (");
         assert!(screen.iter().any(|line| line.starts_with(&up)), "{screen:#?}");
 
         let cutover = typed(&terminal, &cloud, &["cutover"]);

@@ -70,22 +70,22 @@ async fn attended(
         signal = session.next_signal() => signal,
     };
     let Some(id) = asked.id() else {
-        eprintln!("\ninterrupted. Nothing was asked for yet, and no traffic was moved.");
+        eprintln!("\ninterrupted. No run was started, and no traffic was moved.");
         return left();
     };
     if signal == Signal::Terminate {
-        eprintln!("\ninterrupted. The cutover goes on without this command: bluegreen status shows how it ends.");
+        eprintln!("\ninterrupted. The cutover continues without this command: bluegreen status shows its result.");
         return left();
     }
     eprintln!(
-        "\nThe cutover goes on without this command. Ctrl-C again within {} s, or bluegreen abort, stops it and sends \
-         users back.",
+        "\nThe cutover continues without this command. Press Ctrl-C again within {} s, or run bluegreen abort, to \
+         stop it and send users back to the old side.",
         SECOND.as_secs()
     );
     tokio::select! {
         result = &mut work => return result.map(|()| ExitCode::SUCCESS),
         () = sleep(SECOND) => {
-            eprintln!("\ninterrupted. bluegreen status shows how it ends.");
+            eprintln!("\ninterrupted. bluegreen status shows the result.");
             return left();
         }
         signal = session.next_signal() => if signal == Signal::Terminate { return left(); },
@@ -98,14 +98,14 @@ async fn attended(
             result = &mut work => return result.map(|()| ExitCode::SUCCESS),
             () = &mut told, if !done => done = true,
             _ = session.next_signal() => {
-                eprintln!("\ninterrupted. The run goes on without this command: bluegreen status shows how it ends.");
+                eprintln!("\ninterrupted. The run continues without this command: bluegreen status shows its result.");
                 return left();
             }
         }
     }
 }
 
-/// Tells the run that was asked for to send traffic back, until it heeds that. One that has not begun yet cannot be told.
+/// Aborts the run, and repeats that until the run accepts it. A run that has not started yet cannot be aborted.
 async fn tell_to_abort(context: &Context, asked: &Asked) {
     let mut said = None;
     loop {

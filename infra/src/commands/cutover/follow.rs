@@ -58,15 +58,15 @@ pub(super) async fn follow<E: std::fmt::Display>(
         }
         match last {
             None if began.elapsed() > BEGIN_LIMIT => {
-                return Err(Error::failed(format!("run {id} has not begun"))
-                    .because("the function was invoked and has written no record")
-                    .hint("nothing was changed; the log of the cutover function says why: bluegreen logs cutover")
-                    .hint("an event this old is not begun any more: run the command again"));
+                return Err(Error::failed(format!("run {id} has not started"))
+                    .because("the function was invoked but has not written a record")
+                    .hint("check the log of the cutover function: bluegreen logs cutover (nothing was changed)")
+                    .hint("run the command again: the event has expired"));
             }
             Some((_, seen)) if seen.elapsed() > SILENCE => {
-                return Err(Error::failed(format!("run {id} has stopped writing its record"))
-                    .because("the function was probably ended before it was done")
-                    .hint("put the listeners in order: bluegreen reconcile"));
+                return Err(Error::failed(format!("run {id} stopped updating its record"))
+                    .because("the function was probably stopped before it finished")
+                    .hint("repair the listeners: bluegreen reconcile"));
             }
             _ => sleep(LOOK).await,
         }
@@ -79,9 +79,9 @@ fn is_lasting(why: &str) -> bool {
 }
 
 fn out_of_sight(id: &str, why: &str) -> Error {
-    Error::failed(format!("run {id} cannot be followed any more"))
+    Error::failed(format!("lost track of run {id}"))
         .because(why)
-        .hint(format!("it goes on without this command; how it ended: bluegreen report {id}"))
+        .hint(format!("check the result of the run, which continues without this command: bluegreen report {id}"))
 }
 
 /// What the end of a run means for the exit code; `None` where what was asked for is so.
@@ -109,7 +109,7 @@ pub fn verdict(record: &Record) -> Option<Error> {
     Some(if outcome == Outcome::Refused {
         error
     } else {
-        error.hint(format!("every probe of it: bluegreen report {}", record.id))
+        error.hint(format!("see every probe of the run: bluegreen report {}", record.id))
     })
 }
 

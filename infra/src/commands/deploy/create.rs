@@ -47,7 +47,7 @@ async fn complete(context: &Context, cloud: &Cloud, template: &str, parameters: 
     let source = Source::Text { text: template, bucket };
     let change = ChangeSet::prepare(cloud, &stack.name, false, source, parameters).await?;
     let Some(change) = change else {
-        return Err(Error::failed("CloudFormation sees nothing to add in the template"));
+        return Err(Error::failed("CloudFormation found nothing to add in the template"));
     };
     update::execute(context, cloud, &stack, &change, &[]).await?;
     timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
@@ -92,7 +92,7 @@ async fn prepare_creation(
 ) -> Result<(ChangeSet, DeployedStack)> {
     let change = ChangeSet::prepare(cloud, &context.stack, true, Source::Body(template), parameters).await?;
     let Some(change) = change else {
-        return Err(Error::failed("CloudFormation sees nothing to create in the template"));
+        return Err(Error::failed("CloudFormation found nothing to create in the template"));
     };
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     if stack.status != "REVIEW_IN_PROGRESS" {
@@ -105,9 +105,9 @@ async fn prepare_creation(
 async fn explain_creation(context: &Context, cloud: &Cloud, error: Error) -> Error {
     match DeployedStack::find(cloud, &context.stack).await {
         Ok(Some(stack)) if stack.status != "REVIEW_IN_PROGRESS" => {
-            let explained = Error::refused(format!("another command is making stack {}", context.stack));
+            let explained = Error::refused(format!("another command is creating stack {}", context.stack));
             let explained = explained.because(format!("it is in {}", stack.status)).because(&error);
-            explained.hint("run the command again: it follows what goes on and then does the rest")
+            explained.hint("run the command again to follow the creation and complete the deployment")
         }
         _ => error,
     }

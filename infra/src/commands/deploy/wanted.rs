@@ -80,7 +80,7 @@ impl Wanted<'_> {
         let deployed = |name: &str| observed.map_or_else(String::new, |it| it.stack.parameter(name).to_owned());
         let code = self.function.as_ref().map_or_else(|| deployed(parameter::CUTOVER_CODE), |zip| zip.hash.clone());
         let mut parameters = BTreeMap::from([(parameter::CUTOVER_CODE.to_owned(), code)]);
-        // A stack in an existing VPC has no zones of its own.
+        // A stack in an existing VPC has no zone parameters.
         let declared = |name: &str| template["Parameters"].get(name).is_some();
         for (number, name) in parameter::ZONES.into_iter().enumerate().filter(|(_, name)| declared(name)) {
             let chosen = self.zones.as_ref().map_or_else(|| deployed(name), |zones| zones[number].clone());
@@ -113,11 +113,11 @@ fn refused(error: RenderError) -> Error {
     match error {
         RenderError::DeployFirst { .. } => Error::refused("the stack is not ready for this release")
             .because(error)
-            .hint("bring the stack up to date first, which moves nobody: bluegreen deploy"),
+            .hint("update the stack first, which moves no traffic: bluegreen deploy"),
         RenderError::Settings(_) | RenderError::Moved => {
-            Error::usage("the settings do not go with the deployed stack").because(error)
+            Error::usage("the settings are not compatible with the deployed stack").because(error)
         }
-        other => Error::failed("cannot make the template").because(other),
+        other => Error::failed("cannot render the template").because(other),
     }
 }
 

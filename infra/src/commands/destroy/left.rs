@@ -90,9 +90,9 @@ pub(super) async fn look(cloud: &Cloud, resources: &[Resource]) -> Found {
     }
 }
 
-/// Whether it is there. What has no life of its own (rules, roles, routes) goes with the rest and is not asked for.
+/// Whether it exists. Dependent resources (rules, roles, routes) are deleted with their parents and not checked.
 async fn is_there(cloud: &Cloud, Resource { id, kind, name }: &Resource) -> Result<bool> {
-    let what = || format!("look whether {id} is gone");
+    let what = || format!("check whether {id} was deleted");
     match kind.as_str() {
         "AWS::S3::Bucket" => super::bucket::exists(cloud, name).await,
         "AWS::ECR::Repository" => {

@@ -45,7 +45,7 @@ impl Args {
     pub async fn run(&self, session: &Session) -> Result<()> {
         let context = &session.context;
         let Some(target) = target(context).await? else {
-            eprintln!("there is no stack {}: nothing to delete", context.stack);
+            eprintln!("stack {} does not exist: nothing to delete", context.stack);
             return Ok(());
         };
         let name = &target.stack.name;
@@ -54,7 +54,7 @@ impl Args {
             Some(given) => {
                 return Err(Error::usage(format!("--confirm {given} is not the name of the stack"))
                     .because(format!("the stack is {name}"))
-                    .hint(format!("if it is meant: --confirm {name}")));
+                    .hint(format!("if this is intended, pass --confirm {name}")));
             }
             None if self.yes && !target.needs_name() => Consent::Yes,
             None => session.prompt.consent(&target).await?,
@@ -100,7 +100,7 @@ impl Target {
             ("AWS::ElasticLoadBalancingV2::LoadBalancer", "its load balancer"),
             ("AWS::ECS::Service", "its services"),
             ("AWS::ECR::Repository", "every image in its registry"),
-            ("AWS::S3::Bucket", "its bucket with the record of its cutovers"),
+            ("AWS::S3::Bucket", "its bucket with the ledger"),
             ("AWS::Logs::LogGroup", "its logs"),
         ];
         let there: Vec<&str> =
@@ -112,12 +112,10 @@ impl Target {
         text.push('.');
         let live = self.traffic.as_ref().and_then(|traffic| traffic.prod.route());
         if let (Some(url), Some(live), true) = (&self.prod_url, live, self.serves) {
-            text.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
+            text.push_str(&format!("\n{live} serves users of {url}. They will get no response."));
         }
         if self.stack.protected {
-            text.push_str(
-                "\nIt is protected against deletion (termination protection), which is switched off for this.",
-            );
+            text.push_str("\nIts termination protection will be switched off.");
         }
         text
     }
@@ -166,8 +164,8 @@ async fn destroy(context: &Context, retain: &[String], consent: Consent) -> Resu
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };
     if !retain.is_empty() && stack.status != "DELETE_FAILED" {
-        return Err(Error::usage(format!("nothing can be left behind: stack {} is in {}", stack.name, stack.status))
-            .hint("--retain is for a stack whose deletion has failed (DELETE_FAILED)"));
+        return Err(Error::usage(format!("cannot retain resources: stack {} is in {}", stack.name, stack.status))
+            .hint("remove --retain, which is for a stack in DELETE_FAILED"));
     }
     if let Ok(bucket) = stack.bucket()
         && bucket::exists(&cloud, bucket).await?
@@ -192,11 +190,11 @@ async fn delete_as_agreed(
 ) -> Result<()> {
     if consent == Consent::Yes {
         let serves = serves(stack, traffic(cloud, stack).await.as_ref());
-        let why = if stack.protected { "it is protected against deletion" } else { "it serves users" };
+        let why = if stack.protected { "it has termination protection" } else { "it serves users" };
         if stack.protected || serves {
-            return Err(Error::refused(format!("stack {} is not deleted without its name", stack.name))
+            return Err(Error::refused(format!("deleting stack {} needs its name as confirmation", stack.name))
                 .because(why)
-                .hint(format!("if it is meant: bluegreen destroy --confirm {}", stack.name)));
+                .hint(format!("if this is intended, run bluegreen destroy --confirm {}", stack.name)));
         }
     }
     protection::unprotect(cloud, stack).await?;
@@ -223,7 +221,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
         attempt += 1;
     }
     if let Some(left) = DeployedStack::find(cloud, &stack.name).await?.filter(|left| left.status != "DELETE_COMPLETE") {
-        return Err(Error::failed(format!("stack {} is still there, in {}", left.name, left.status))
+        return Err(Error::failed(format!("stack {} was not deleted: it is in {}", left.name, left.status))
             .hint("run bluegreen destroy again"));
     }
     let gone: Vec<Resource> = before.iter().filter(|resource| !kept.contains(resource)).cloned().collect();
@@ -242,18 +240,18 @@ async fn kept(cloud: &Cloud, stack: &DeployedStack, all: &[Resource], named: &[S
     Ok(all.iter().filter(|resource| stays(&resource.id)).cloned().collect())
 }
 
-/// An error where anything of a deleted stack is left.
+/// An error if any resource of a deleted stack remains.
 async fn require_gone(context: &Context, cloud: &Cloud, stack: &DeployedStack, gone: &[Resource]) -> Result<()> {
     let found = left::look(cloud, gone).await;
     for unknown in found.unknown {
-        context.listener.warn(format!("whether this is gone could not be seen: {unknown}"));
+        context.listener.warn(format!("cannot verify the deletion of {unknown}"));
     }
     if found.left.is_empty() {
         return Ok(());
     }
-    let error = Error::failed(format!("stack {} is deleted, and something of it is left", stack.name));
+    let error = Error::failed(format!("stack {} was deleted, but these resources remain", stack.name));
     let error = found.left.iter().fold(error, Error::because);
-    Err(found.left.iter().fold(error, |error, it| error.hint(format!("where nobody needs it: {}", it.removal()))))
+    Err(found.left.iter().fold(error, |error, it| error.hint(format!("delete it: {}", it.removal()))))
 }
 
 /// Deletes the stack, once.

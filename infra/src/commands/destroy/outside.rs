@@ -22,18 +22,20 @@ pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -
                 let group = insights_group(&resource.name);
                 match delete_log_group(cloud, &group).await {
                     Ok(true) => {
-                        context.listener.note(format!("deleted log group {group}, which Container Insights made"));
+                        context.listener.note(format!("deleted log group {group}, which Container Insights created"));
                     }
                     Ok(false) => {}
                     Err(error) => {
                         let removal = left::removal("AWS::Logs::LogGroup", &group);
-                        context.listener.warn(format!("{error}; to delete what Container Insights made: {removal}"));
+                        context
+                            .listener
+                            .warn(format!("{error}; to delete the log group of Container Insights, run {removal}"));
                         stays.push(format!("log group {group}"));
                     }
                 }
             }
             // A key is never deleted at once: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html
-            "AWS::KMS::Key" => stays.push(format!("key {}, which AWS deletes after 7 days", resource.name)),
+            "AWS::KMS::Key" => stays.push(format!("key {} (AWS deletes it after 7 days)", resource.name)),
             _ => {}
         }
     }
@@ -43,7 +45,7 @@ pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -
 /// Deletes the log group of exactly this name; whether there was one.
 async fn delete_log_group(cloud: &Cloud, name: &str) -> Result<bool> {
     let found = cloud.logs.describe_log_groups().log_group_name_prefix(name).send().await;
-    let found = found.calling(|| format!("look for log group {name}"))?;
+    let found = found.calling(|| format!("find log group {name}"))?;
     if !found.log_groups().iter().any(|group| group.log_group_name() == Some(name)) {
         return Ok(false);
     }

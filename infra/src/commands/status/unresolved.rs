@@ -36,7 +36,7 @@ impl Unresolved {
     pub fn of(run: &Record, environments: &[Environment]) -> Self {
         let outcome = run.outcome.unwrap_or(Outcome::Failed);
         let otherwise = match outcome {
-            Outcome::Held => "Run bluegreen rollback, or repair the version that users have.",
+            Outcome::Held => "Run bluegreen rollback, or deploy a fix to the version that serves users.",
             _ => "Run bluegreen reconcile.",
         };
         Self {
@@ -67,7 +67,7 @@ fn state(environment: &Environment) -> String {
     let mut text = format!("version {}, {healthy} of {desired} tasks healthy", clean(version));
     if let Some(requests) = environment.requests.as_ref().filter(|requests| requests.errors() > 0) {
         let (errors, all) = (requests.errors(), requests.total());
-        text.push_str(&format!(", {errors} of {all} requests in {MINUTES} minutes answered with 5xx"));
+        text.push_str(&format!(", {errors} of {all} requests returned 5xx in {MINUTES} minutes"));
     }
     text
 }
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(among(&reconciled(Failed)), Found::Good, "the listeners were in order after it");
         assert!(among(&reconciled(Held)).run().is_some());
         let recovered = Record { recovered_by: Some("y".to_owned()), ..run(Op::Cutover, Some(Failed)) };
-        assert_eq!(among(&[recovered]), Found::Undecided, "another run put it right");
+        assert_eq!(among(&[recovered]), Found::Undecided, "another run resolved it");
         let under_way = [run(Op::Rollback, None), run(Op::Cutover, Some(Held))];
         assert!(among(&under_way).run().is_some(), "what is under way has not made it good yet");
     }

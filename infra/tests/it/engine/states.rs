@@ -81,7 +81,7 @@ fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment
     // Nothing runs in it, so the deployment that follows ends in a refusal, before anything is built.
     let said = run(&aws, &["deploy", "--skip", "BlueService", "--version", "1", "--color", "blue"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("BlueService could not be taken back: the image is gone"), "{}", said.err);
+    assert!(said.err.contains("BlueService was not rolled back: the image is gone"), "{}", said.err);
     assert!(said.err.contains("the first deployment of stack bluegreen is not finished"), "{}", said.err);
     let call = aws.call("ContinueUpdateRollback").unwrap();
     assert!(call.says("ResourcesToSkip.member.1=BlueService"), "{}", call.body);
