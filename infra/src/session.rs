@@ -1,4 +1,4 @@
-//! One call of the command: what its verb works with, where its output goes, and what Ctrl-C means meanwhile.
+//! One call of the command: its context, its output, and its handling of Ctrl-C.
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -311,7 +311,7 @@ mod tests {
         let mut person = Person(vec!["shop", "x\"\n[app]\nport = 1", "8080", "", "", ""]);
         assert_eq!(compose(&Args::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
         let mut person = Person(vec!["shop", "shop", "http", "", "", ""]);
-        assert!(compose(&Args::default(), None, &mut person).unwrap_err().message().contains("not a port"));
+        assert!(compose(&Args::default(), None, &mut person).unwrap_err().message().contains("invalid port"));
     }
 
     #[test]

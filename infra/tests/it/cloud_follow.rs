@@ -240,7 +240,7 @@ fn ctrl_c_leaves_a_cutover_to_itself_and_twice_stops_it() {
     let mut cutover = terminal.run(&cloud.command(&["cutover", "--id", "left"]));
     function.wait_for_phase("left", "verify");
     cutover.types(CTRL_C);
-    cutover.shows("Ctrl-C again within 5 s, or bluegreen abort, stops it");
+    cutover.shows("Press Ctrl-C again within 5 s, or run bluegreen abort");
     assert_eq!(cutover.end(), 130, "{}", terminal.written());
     assert_eq!(function.wait_for_end("left")["outcome"], "done");
 

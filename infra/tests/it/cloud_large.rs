@@ -89,11 +89,11 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let diff = stack.run(&["diff"]).expect(0);
     assert!(diff.out.contains("LoadBalancer") && diff.out.contains("to be made"), "{}", diff.out);
     let checks = stack.run(&["doctor"]).expect(0);
-    assert!(checks.out.contains("only its beginning"), "{}", checks.out);
+    assert!(checks.out.contains("only the part that creates the bucket"), "{}", checks.out);
     let made = stack.run(&["deploy"]).expect(0);
     assert!(made.err.contains("create stack") && made.err.contains("complete stack"), "{}", made.err);
     let checks = stack.run(&["doctor"]).expect(0);
-    assert!(checks.out.contains("through the stack's bucket"), "{}", checks.out);
+    assert!(checks.out.contains("uploaded to the bucket of the stack"), "{}", checks.out);
 
     // Nothing to do.
     stack.run(&["deploy"]).expect(0);
@@ -137,7 +137,7 @@ fn a_stack_that_is_only_begun_is_completed_or_destroyed() {
     let refused = stack.run(&["deploy", "--version", "4"]).expect(2);
     assert!(refused.err.contains("create it first"), "{}", refused.err);
     let refused = stack.run(&["deploy", "--expect-no-changes"]).expect(3);
-    assert!(refused.err.contains("only begun"), "{}", refused.err);
+    assert!(refused.err.contains("is incomplete"), "{}", refused.err);
     let refused = stack.run(&["status"]).expect(1);
     assert!(refused.err.contains("finish the deployment"), "{}", refused.err);
     let diff = stack.run(&["--json", "diff"]).expect(0).json();

@@ -170,7 +170,7 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
             }
             2 => {
                 let said = service.run(&["deploy", "--version", "2"]).expect(4);
-                assert!(said.err.contains("template and the parameters from before"), "{}", said.err);
+                assert!(said.err.contains("previous template and parameters"), "{}", said.err);
                 released += 1;
                 assert_eq!(service.deployed(), deployed, "G3: rolled back is not what was before");
                 // In a new revision, maybe: CloudFormation had deleted the one from before.

@@ -103,7 +103,7 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     // Somebody cancels, too late for CloudFormation, which was done: what was there before is there again.
     let (code, shown) = interrupted(&cloud, "1", "c\n");
     assert_eq!(code, 4, "{shown}");
-    assert!(shown.contains("the deployment was rolled back"), "{shown}");
+    assert!(shown.contains("which was rolled back"), "{shown}");
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"4".into(), &Value::Null), "{blue}");
 
@@ -120,7 +120,7 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
         let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
         deployment.shows("wait for blue");
         deployment.types(CTRL_C);
-        deployment.shows("cancel it, and go back to what was there before");
+        deployment.shows("cancel the change and roll it back");
         deployment.types(answer);
         (deployment.end(), terminal.written())
     };

@@ -193,7 +193,7 @@ mod tests {
                 .map(|it| it.map(|it| Record { updated: jiff::Timestamp::UNIX_EPOCH, ..it }))
         };
         let error = follow("x", read, &mut Told::default()).await.unwrap_err();
-        assert!(error.message().contains("stopped writing"), "{error}");
+        assert!(error.message().contains("stopped updating"), "{error}");
         assert!(looks.get() > 200);
     }
 

@@ -173,7 +173,7 @@ mod tests {
         let good = of_vcpus(Some(6.0), &default);
         assert_eq!(
             (good.health, good.found.as_str()),
-            (Health::Good, "6 at once, of which this stack takes up to 1.5 during a deployment")
+            (Health::Good, "6 vCPUs, of which this stack uses up to 1.5 during a deployment")
         );
         assert_eq!(of_vcpus(Some(1.0), &default).health, Health::Bad);
         let scaled = of_vcpus(Some(6.0), &settings("[autoscaling]\nmax = 20"));
