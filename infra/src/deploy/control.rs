@@ -111,7 +111,7 @@ impl Control {
         self.over(true);
     }
 
-    /// What could be cancelled is over. Where it was too late for that, the wish stays: it means what follows from it.
+    /// The cancellable stage is over. A late request to cancel is kept and applies to the next stage.
     pub(super) fn over(&self, cancelled: bool) {
         if cancelled {
             self.cancelled.send_replace(false);

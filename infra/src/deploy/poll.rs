@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest pause. Whoever answers in a few milliseconds may be asked again as soon.
+/// The shortest pause, for services that respond within a few milliseconds.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The longest pause: CloudFormation's and ECS's own steps take seconds, and their APIs are throttled per account.

@@ -35,7 +35,7 @@ impl Silence {
     /// There is an answer again.
     pub(super) fn ended(&mut self, listener: &dyn Listener) {
         if self.since.take().is_some() {
-            listener.note("AWS answers again");
+            listener.note("AWS responds again");
         }
     }
 
@@ -50,7 +50,7 @@ impl Silence {
         }
         let since = *self.since.get_or_insert_with(|| {
             let why = error.causes().first().map_or_else(String::new, |cause| format!(" ({cause})"));
-            listener.warn(format!("AWS does not answer{why}; trying again, what was begun there goes on"));
+            listener.warn(format!("AWS does not respond{why}; retrying while started operations continue"));
             Instant::now()
         });
         if since.elapsed() < limit { Ok(()) } else { Err(goes_on(error)) }
@@ -65,7 +65,7 @@ fn is_lasting(error: &Error) -> bool {
 
 /// An error of following, not of what is followed.
 pub(super) fn goes_on(error: Error) -> Error {
-    error.hint("what CloudFormation has begun it finishes by itself: run the same command again to follow it")
+    error.hint("run the command again to follow the operation, which CloudFormation finishes by itself")
 }
 
 /// Reads again until AWS answers: a read after an operation must not make a failure of what went well.

@@ -36,7 +36,7 @@ pub fn render(releases: &[Listed], style: Style) -> String {
         }
     }
     if releases.is_empty() {
-        text.push_str("nothing was released yet\n");
+        text.push_str("no releases yet\n");
     }
     text
 }

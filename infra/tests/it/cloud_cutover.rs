@@ -117,7 +117,7 @@ fn requests_are_the_environments_that_answered_them() {
     let forbid = ["fault", "add", "error", "--service", "cloudwatch", "--action", "GetMetricData"];
     cloud.local(&forbid).expect(0);
     let said = cloud.run(&["status"]).expect(0).out;
-    let why = "requests not known: cannot read the metrics of the load balancer: InternalServiceFault: ";
+    let why = "requests unknown: cannot read the metrics of the load balancer: InternalServiceFault: ";
     assert!(said.contains(why) && said.contains("blue         prod        2 "), "{said}");
     cloud.local(&["fault", "clear"]).expect(0);
     cloud.local(&["fault", "add", "hold", "--service", "cloudwatch"]).expect(0);

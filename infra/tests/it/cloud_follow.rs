@@ -176,7 +176,7 @@ fn a_run_that_was_held_stays_in_sight_until_a_later_one_succeeds() {
     assert_eq!((&unresolved["run"], &unresolved["outcome"]), (&json!("held"), &json!("held")), "{status:#}");
     assert!(unresolved["now"].as_str().unwrap().starts_with("Prod is on blue now: version 4, "), "{unresolved:#}");
     let said = cloud.run_in(&faulty, &["status"]).expect(0).out;
-    assert!(said.contains("✕ ") && said.contains("\n  do: "), "{said}");
+    assert!(said.contains("✕ ") && said.contains("\n  hint: "), "{said}");
     let doctor = cloud.run_in(&faulty, &["doctor"]).expect(1);
     assert!(doctor.out.contains("bad  last run") && doctor.err.contains("last run"), "{}\n{}", doctor.out, doctor.err);
     let report = cloud.run_in(&faulty, &["report", "held", "--format", "md"]).expect(0).out;

@@ -87,7 +87,7 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     assert!(stack.size() > CALL_LIMIT, "{}", stack.size());
 
     let diff = stack.run(&["diff"]).expect(0);
-    assert!(diff.out.contains("LoadBalancer") && diff.out.contains("to be made"), "{}", diff.out);
+    assert!(diff.out.contains("LoadBalancer") && diff.out.contains("will be created"), "{}", diff.out);
     let checks = stack.run(&["doctor"]).expect(0);
     assert!(checks.out.contains("only the part that creates the bucket"), "{}", checks.out);
     let made = stack.run(&["deploy"]).expect(0);
@@ -104,7 +104,7 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let changed = settings("[logs]\nretention_days = 7\n");
     let stack = Stack { cloud: &cloud, settings: &changed };
     let diff = stack.run(&["diff"]).expect(0);
-    assert!(diff.out.contains("CutoverLogGroup") && !diff.out.contains("to be made"), "{}", diff.out);
+    assert!(diff.out.contains("CutoverLogGroup") && !diff.out.contains("will be created"), "{}", diff.out);
     assert!(!diff.out.contains("BlueLogGroup") && diff.out.contains("wait for the next release"), "{}", diff.out);
     stack.run(&["deploy", "--expect-no-changes"]).expect(3);
     stack.run(&["deploy"]).expect(0);

@@ -233,7 +233,7 @@ fn the_live_environment_changes_only_by_force_that_somebody_confirmed() {
     assert!(refused.err.contains("green is live"), "{}", refused.err);
     let force = ["deploy", "--version", "1", "--color", "green", "--force"];
     let unasked = service.run(&force).expect(3);
-    assert!(unasked.err.contains("users of prod (green) get it at once"), "{}", unasked.err);
+    assert!(unasked.err.contains("users of prod (green) get it immediately"), "{}", unasked.err);
     assert_eq!(service.runs("green"), before);
     let diff = service.run(&["diff", "--version", "1", "--color", "green", "--force"]).expect(0);
     assert!(diff.out.contains("GreenTaskDefinition"), "{}", diff.out);

@@ -33,7 +33,7 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
         let service = format!("{}Service", if idle == "blue" { "Blue" } else { "Green" });
         cloud.local(&["fault", "task", "unhealthy", "--of", &service]).expect(0);
         let deployment = typed(&terminal, &cloud, &["deploy", "--version", "2"]);
-        let rollout = format!("  {idle:<7}0 of 2 wanted tasks run, ");
+        let rollout = format!("  {idle:<7}0 of 2 tasks running, ");
         until(&terminal, "tasks are waited for", |line| line.contains(&format!(" wait for {idle}  ")));
         until(&terminal, "what runs is told", |line| line.starts_with(&rollout));
         cloud.local(&["fault", "clear"]).expect(0);
@@ -45,11 +45,11 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
 
         let cutover = typed(&terminal, &cloud, &["cutover"]);
         until(&terminal, "the new version answers", |line| {
-            line.starts_with("  verify ") && line.contains("answers: 2")
+            line.starts_with("  verify ") && line.contains("version: 2")
         });
         assert_eq!(cutover.end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
-        let done = format!("  done       prod {idle}, dev {prod}; 150 probes, 0 failed, answers: 2 ");
+        let done = format!("  done       prod {idle}, dev {prod}; 150 probes, 0 failed, version: 2 ");
         assert_eq!(screen.iter().filter(|line| line.starts_with(&done)).count(), 1, "{screen:#?}");
         assert!(!screen.iter().any(|line| line.contains("verify")), "{screen:#?}");
 
@@ -114,7 +114,7 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"1".into(), &Value::Null), "{blue}");
 
-    // While an environment is waited for that will not come up: taken back, or left as it is.
+    // While the command waits for an environment that cannot become healthy: rolled back, or left as it is.
     let asked_while_waiting = |answer: &str| {
         let terminal = Terminal::new(80, 24);
         let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);

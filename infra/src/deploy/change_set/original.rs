@@ -21,9 +21,11 @@ pub(super) async fn require(cloud: &Cloud, stack: &str, id: &str, meant: &str) -
     if is_same(meant, answer.template_body().unwrap_or_default()) {
         return Ok(());
     }
-    Err(Error::refused(format!("CloudFormation read another template for stack {stack} than this command gave it"))
-        .because("somebody may have replaced it in the stack's bucket; nothing was executed")
-        .hint("find out who writes templates/ in the stack's bucket before running the command again"))
+    Err(Error::refused(format!(
+        "CloudFormation read a different template for stack {stack} than this command uploaded"
+    ))
+    .because("the template may have been replaced in the bucket of the stack; nothing was executed")
+    .hint("find out who writes to templates/ in the bucket of the stack before you run the command again"))
 }
 
 /// Whether both are the same JSON. CloudFormation gives back a question mark for each character beyond ASCII.

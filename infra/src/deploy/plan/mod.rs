@@ -89,9 +89,9 @@ pub struct Plan {
 pub struct Traffic {
     /// Who is prod, before and after.
     pub prod: Color,
-    /// The version of each environment, before and after; empty where nothing runs.
+    /// The version of each environment, before and after; empty if nothing runs.
     pub blue: Version,
-    /// The version of each environment, before and after; empty where nothing runs.
+    /// The version of each environment, before and after; empty if nothing runs.
     pub green: Version,
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for Waiting {
             Applied::ByARelease => ("release", "bluegreen deploy --version"),
             Applied::ByTheStack => ("deployment of the stack", "bluegreen deploy"),
         };
-        write!(out, "settings that wait for the next {whom} ({command}): {}", self.settings.join(", "))
+        write!(out, "settings that apply with the next {whom} ({command}): {}", self.settings.join(", "))
     }
 }
 
@@ -229,7 +229,7 @@ impl Plan {
             Action::Remove => Some(format!("{} ({}) is removed", it.id, it.kind)),
             // Without properties: the change set and the templates name them differently.
             Action::Modify if self.marks.is_asked_about(it) => {
-                Some(format!("{} ({}) changes in place: it serves everyone", it.id, it.kind))
+                Some(format!("{} ({}) changes in place: it serves all users", it.id, it.kind))
             }
             Action::Add | Action::Modify => None,
         };
@@ -238,7 +238,7 @@ impl Plan {
             self.marks.serves(&it.id) == Serves::Environment(prod) && self.marks.effect(it) != Effect::None
         };
         // A release to the live environment is asked about however it was called for.
-        let at_once = self.resources.iter().find(is_live).map(|_| format!("users of prod ({prod}) get it at once"));
+        let at_once = self.resources.iter().find(is_live).map(|_| format!("users of prod ({prod}) get it immediately"));
         let of_resources = self.resources.iter().filter_map(of_resource);
         of_resources.chain(self.broadened.iter().cloned()).chain(at_once).collect()
     }
