@@ -2,7 +2,7 @@
 //!
 //! A page of another site can make a browser send requests to loopback (cross-site requests), and with a name that it
 //! points at loopback even read the answers (DNS rebinding). So the Host header must be one of our own, a secret cookie
-//! must be there, and what changes anything must come from our origin with the secret in a header of its own.
+//! must be there, and a request that changes anything must come from our origin with the secret in a separate header.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite};

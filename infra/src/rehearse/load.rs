@@ -143,7 +143,7 @@ impl Shared {
             .header("user-agent", "bluegreen-rehearsal")
             .header("connection", if keep { "keep-alive" } else { "close" })
             .body(Empty::new())
-            .map_err(|_| "path is none")?;
+            .map_err(|_| "invalid path")?;
         let (response, mut sender) = loop {
             let known = if keep { lock(&self.idle).pop() } else { None };
             let reused = known.is_some();

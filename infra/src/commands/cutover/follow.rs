@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_that_does_not_begin_or_falls_silent_is_said() {
         let error = follow("x", async || Ok::<_, String>(None), &mut Told::default()).await.unwrap_err();
-        assert!(error.message().contains("has not begun"), "{error}");
+        assert!(error.message().contains("has not started"), "{error}");
         let looks = Cell::new(0);
         let read = async || {
             looks.set(looks.get() + 1);
