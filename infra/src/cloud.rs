@@ -361,7 +361,7 @@ impl DeployedStack {
             .hint("finish the deployment: bluegreen deploy")
     }
 
-    /// Whether an operation on it is under way.
+    /// Whether an operation on it is in progress.
     pub fn in_progress(&self) -> bool {
         self.status.ends_with("_IN_PROGRESS") && !self.is_in_review()
     }

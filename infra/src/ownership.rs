@@ -9,7 +9,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};
 use stack::storage::{BUCKET, REGISTRY};
 
-/// What S3 and ECR say of something that does not exist (any more).
+/// The error codes of S3 and ECR for objects that do not exist.
 const GONE: [&str; 2] = ["NoSuchBucket", "RepositoryNotFoundException"];
 
 /// What S3 says of a bucket without tags: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketTagging.html>.
@@ -22,7 +22,7 @@ enum Mark {
     Stack(String),
     /// It says nothing.
     Absent,
-    /// It does not exist (any more).
+    /// It does not exist.
     Gone,
 }
 

@@ -1,4 +1,4 @@
-//! Asks the person at the terminal: whether a change is meant, and what to do about one that is under way.
+//! Asks the person at the terminal to confirm a change, or what to do about a change in progress.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

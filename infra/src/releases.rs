@@ -62,7 +62,7 @@ pub struct ReleaseRecord {
     pub tool: String,
     /// When its deployment began.
     pub began: Timestamp,
-    /// When it ended; null while it is under way or if it was interrupted.
+    /// When it ended; null while it is in progress or if it was interrupted.
     pub ended: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<ReleaseOutcome>,

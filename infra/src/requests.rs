@@ -1,7 +1,7 @@
 //! The requests of both environments, minute by minute, as the load balancer counts them and CloudWatch keeps them.
 //!
 //! An Application Load Balancer publishes its numbers once a minute, some time after the minute, and nothing if there
-//! is nothing to tell. So a minute without a number is zero only once its number would have come.
+//! were no requests. So a minute without a number is zero only when its number would have arrived.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ const MINUTE: i64 = 60;
 pub struct Requests {
     /// The newest full minute whose number is known.
     pub last: Minute,
-    /// The last full minutes, the oldest first, and the one that is under way.
+    /// The last full minutes, oldest first, and the current one.
     pub minutes: Vec<Minute>,
 }
 

@@ -9,7 +9,7 @@ use ec2::Zone;
 use serde_json::Value;
 use stack::{Settings, parameter};
 
-/// Logical ids of the subnets that tell the zones of a stack.
+/// Logical ids of the subnets whose zones are those of the stack.
 const SUBNETS: [&str; 2] = ["PublicSubnetA", "PublicSubnetB"];
 
 /// Regions in which not every zone has Fargate, and the ids of those that do:

@@ -75,7 +75,7 @@ impl Workspace {
         }
     }
 
-    /// The versions that can be built here, in order; those of an image that others make are not known.
+    /// The versions that can be built here, in order; the versions of an external image are unknown.
     pub fn versions(&self) -> Vec<String> {
         match &self.service {
             Service::Image(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! A program of a package as a static binary in an image, with its bill of materials. Must not know where the image goes.
+//! A program of a package as a static binary in an image, with its bill of materials. Must not know its destination.
 
 use std::path::{Path, PathBuf};
 

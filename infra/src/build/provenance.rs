@@ -43,7 +43,7 @@ impl Built {
     }
 }
 
-/// Both: somebody may build the same file from the same sources in another way.
+/// Both: the same file can be built from the same sources in another way.
 fn mark(sources: &str, bytes: &[u8]) -> String {
     format!("{sources}\n{}\n", hex(&Sha256::digest(bytes)))
 }

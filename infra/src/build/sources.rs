@@ -22,7 +22,7 @@ const PLACES: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR"];
 /// Folders of a package that its programs are not built from.
 const NOT_BUILT: [&str; 4] = ["target", "tests", "benches", "examples"];
 
-/// The hash of what `package` is built from with these arguments; nothing where only Cargo can tell.
+/// The hash of what `package` is built from with these arguments; `None` if only Cargo knows.
 ///
 /// `listing` is the file in which the compiler listed what it read (`.d`), if there is one: it may name files
 /// outside the package's folders.

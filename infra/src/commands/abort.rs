@@ -1,4 +1,4 @@
-//! `bluegreen abort`: stops the run that moves traffic, which sends users back to where they were.
+//! `bluegreen abort`: stops the run in progress, which sends users back to the old side.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Tells the run to stop, and follows it to its end.
+    /// Aborts the run, and follows it to its end.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let mut follower = attend::follower(session.json);
         let work = async {

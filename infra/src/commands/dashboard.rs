@@ -1,4 +1,4 @@
-//! `bluegreen dashboard`: a page on loopback, fed with what `status`, `cutover` and the ledger tell.
+//! `bluegreen dashboard`: a page on loopback with data from `status`, `cutover` and the ledger.
 
 use ledger::S3Ledger;
 use model::request::Request;

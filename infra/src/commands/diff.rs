@@ -1,4 +1,4 @@
-//! `bluegreen diff`: what a deployment would do, without doing it.
+//! `bluegreen diff`: shows what a deployment would change.
 
 use super::deploy::{self, Target};
 use crate::error::Result;

@@ -267,7 +267,7 @@ fn default_of<T: Table>(name: &str) -> String {
     key::<T>(name).and_then(|key| key.default).unwrap_or_default().trim_matches('"').to_owned()
 }
 
-/// A key with its meaning, as the settings tell it.
+/// A key with its meaning from the settings.
 fn setting<T: Table>(name: &str, value: &Value) -> String {
     line(&key::<T>(name).map_or_else(String::new, |key| key.meaning), name, value)
 }

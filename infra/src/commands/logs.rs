@@ -179,7 +179,7 @@ async fn read(cloud: &Cloud, group: &str, from: i64) -> Result<Vec<FilteredLogEv
 fn line(of: Option<Color>, event: &FilteredLogEvent) -> Line {
     let time = event.timestamp().and_then(|at| jiff::Timestamp::from_millisecond(at).ok()).unwrap_or_default();
     let stream = event.log_stream_name().unwrap_or_default();
-    // `app/app/<task id>`: the beginning of the id tells tasks apart.
+    // `app/app/<task id>`: the start of the id identifies the task.
     let stream = match stream.strip_prefix("app/app/") {
         Some(task) => task.chars().take(8).collect(),
         None => stream.to_owned(),

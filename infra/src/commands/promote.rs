@@ -1,4 +1,4 @@
-//! `bluegreen promote`: goes on with the next step of a shift at once.
+//! `bluegreen promote`: continues a gradual shift with its next step immediately.
 
 use model::request::Op;
 
@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Tells the run to go on.
+    /// Sends the request to the run.
     pub async fn run(&self, session: &Session) -> Result<()> {
         steer::run(session, Op::Promote, self.id.clone()).await
     }

@@ -1,4 +1,4 @@
-//! `bluegreen reconcile`: puts the listeners in order after a cutover that was interrupted.
+//! `bluegreen reconcile`: repairs the listeners after an interrupted cutover.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Has the function put the listeners in order, and follows the run.
+    /// Invokes the function to repair the listeners, and follows the run.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let order = Order::new(Op::Reconcile);
         let request = Request { to: self.to, force: self.to.is_some(), ..order.request };

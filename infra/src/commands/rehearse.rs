@@ -230,7 +230,7 @@ struct Play {
     left_out: Vec<String>,
 }
 
-/// Where it is played.
+/// The local cloud of the rehearsal.
 struct Stage<'a> {
     context: &'a Context,
     settings: Settings,

@@ -41,7 +41,7 @@ impl Args {
     }
 }
 
-/// The format that is named, or the one that a file's ending tells.
+/// The given format, or the one of the file's extension.
 pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Format) -> Format {
     let ending = out.and_then(Path::extension).and_then(|ending| ending.to_str());
     named.unwrap_or(match ending {
@@ -52,7 +52,7 @@ pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Fo
     })
 }
 
-/// Makes the report, in the format `otherwise` where neither an option nor a file's name tells; returns its text where it
+/// Renders the report, in the format `otherwise` if neither an option nor a file's name sets it; returns its text if it
 /// goes to standard output.
 async fn written(context: &Context, arguments: &Args, otherwise: Format) -> Result<Option<String>> {
     let (run, place) = match &arguments.record {

@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Has the function roll back, and follows the run.
+    /// Invokes the function to roll back, and follows the run.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let order = self.run.order(Op::Rollback);
         let request = Request { force: self.force, ..order.request };

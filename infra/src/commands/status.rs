@@ -49,7 +49,7 @@ pub struct Status {
     pub requests_unknown: Option<String>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
-    /// The run that ended badly and that no later one has made good; null if there is none.
+    /// The last failed run that no later run has resolved; null if there is none.
     pub unresolved: Option<Unresolved>,
     /// Who changes the stack or its traffic at the moment.
     pub lock: Option<LeaseInfo>,

@@ -55,13 +55,13 @@ impl Guard {
             .finish()
     }
 
-    /// Whether this is the secret. Compared in full, so that the time it takes tells nothing.
+    /// Whether this is the secret. Compared in full, so that the duration reveals nothing.
     pub fn knows(&self, token: &str) -> bool {
         let (given, own) = (token.as_bytes(), self.token.as_bytes());
         given.len() == own.len() && given.iter().zip(own).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }
 
-    /// Checks that the request is meant for this dashboard.
+    /// Checks that the request is addressed to this dashboard.
     pub fn check_host(&self, request: &HttpRequest) -> Result<(), Refusal> {
         let host = request.headers().get("host").and_then(|host| host.to_str().ok());
         match host {

@@ -22,7 +22,7 @@ use crate::report::{self, Format, Place, Run};
 /// Between two looks at the stack: a dozen calls that AWS counts.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
 
-/// Between two looks at a run that is under way.
+/// The pause between two reads of a run in progress.
 const RUN_PERIOD: Duration = Duration::from_millis(250);
 
 /// Longest time for one look. Beyond it the cloud counts as not reachable.
@@ -40,7 +40,7 @@ pub struct Wish {
     pub expect: Color,
 }
 
-/// What a person tells a run that is under way.
+/// A request of a person to a run in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Told {
@@ -52,7 +52,7 @@ pub struct Told {
 
 /// The source of the poller's data, and the requests that it can send.
 pub trait Source {
-    /// What `bluegreen status` tells.
+    /// The result of `bluegreen status`.
     fn status(&self) -> impl Future<Output = Result<Status>>;
     /// A run with its probes.
     fn run(&self, id: &str) -> impl Future<Output = Result<Option<Run>>>;
@@ -69,7 +69,7 @@ pub enum Command {
     Look,
     /// Somebody wants a run.
     Begin(Wish, oneshot::Sender<Result<String>>),
-    /// Somebody tells a run something.
+    /// A request to a run.
     Tell(Told, oneshot::Sender<Result<String>>),
     /// Somebody wants a run's report.
     Report(String, oneshot::Sender<Result<String>>),
@@ -216,7 +216,7 @@ impl<S: Source> Poller<S> {
                 if run.record.is_final() {
                     self.unfollow();
                 } else if run.record.interrupted {
-                    // It was ended before it was done; the status says so once its lock has expired.
+                    // It was stopped before it finished; the status shows that when its lease has expired.
                     (self.followed, self.view.told) = (None, None);
                 }
                 self.view.asked = None;

@@ -123,7 +123,7 @@ mod tests {
             "106 in 15 minutes, <span class=\"no\">✕ 25 5xx responses</span>",
             "aria-label=\"Requests per minute since 10:15 UTC: at most 100, at 10:29 UTC\"",
             "<title>10:29 UTC: 100, 25 with 5xx</title>",
-            // Half of the most in either environment, of it a quarter failed, one request, and the minute under way.
+            // Half of the most in either environment, of it a quarter failed, one request, and the current minute.
             "<rect class=\"green\" x=\"141\" y=\"20\" width=\"8\" height=\"20\"></rect>",
             "<rect class=\"failed\" x=\"141\" y=\"35\" width=\"8\" height=\"5\"></rect>",
             "<rect class=\"green\" x=\"131\" y=\"38\" width=\"8\" height=\"2\"></rect>",

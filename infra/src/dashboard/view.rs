@@ -27,7 +27,7 @@ pub struct View {
     pub status: Option<Status>,
     /// Why it cannot be read at the moment.
     pub problem: Option<Problem>,
-    /// The run that is under way, or the last one.
+    /// The run in progress, or the last one.
     pub run: Option<Run>,
     /// What was asked for here and has not begun yet.
     pub asked: Option<Wish>,

@@ -52,7 +52,7 @@ pub struct ChangeSet {
 }
 
 impl Source<'_> {
-    /// The template that is meant.
+    /// The intended template.
     const fn text(&self) -> &str {
         match self {
             Source::Body(text) | Source::Text { text, .. } => text,

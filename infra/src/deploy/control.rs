@@ -67,7 +67,7 @@ impl Control {
         self.cancelled.send_replace(true);
     }
 
-    /// Waits until the engine finds that the update will not succeed and wants somebody to decide; returns why.
+    /// Waits until the engine finds that the update cannot succeed and needs a decision; returns the reason.
     pub async fn asked(&self) -> String {
         let mut hopeless = self.hopeless.subscribe();
         match hopeless.wait_for(Option::is_some).await.map(|why| why.clone()) {
@@ -84,18 +84,18 @@ impl Control {
         Entered { control: self }
     }
 
-    /// Waits until somebody asked to cancel.
+    /// Waits for a request to cancel.
     pub(super) async fn cancelled(&self) {
         // It cannot close while this holds the sender.
         let _ = self.cancelled.subscribe().wait_for(|cancelled| *cancelled).await;
     }
 
-    /// Whether somebody asked to cancel, and nothing has been cancelled since.
+    /// Whether a request to cancel is pending.
     pub fn is_cancelled(&self) -> bool {
         *self.cancelled.borrow()
     }
 
-    /// The update will not succeed: cancels it, or asks somebody, as was settled beforehand.
+    /// The update cannot succeed: cancels it, or asks, as configured by `--on-failure`.
     pub(super) fn give_up(&self, why: &str) {
         match self.on_failure {
             OnFailure::Cancel => self.cancel(),

@@ -1,4 +1,4 @@
-//! Looks at an environment while something waits for it, and tells each thing once: how many tasks run, what ECS says,
+//! Observes an environment during a wait, and reports each change once: how many tasks run, what ECS says,
 //! which tasks failed and why, which targets are unfit. Must not know who waits.
 
 use std::collections::HashSet;

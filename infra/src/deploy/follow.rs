@@ -259,7 +259,7 @@ where
     }
 }
 
-/// Waits until an operation that somebody else began on the stack is over, and returns the stack then.
+/// Waits for the end of an operation that another command started on the stack, and returns the stack.
 pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn Listener) -> Result<Option<DeployedStack>> {
     if !stack.in_progress() {
         return Ok(Some(stack));

@@ -16,7 +16,7 @@ pub(super) struct Findings {
     pub(super) failures: Vec<StackEvent>,
     /// What the tasks and the load balancer said, the root causes.
     pub(super) evidence: Vec<String>,
-    /// Whether somebody asked to take it back.
+    /// Whether its cancellation was requested.
     pub(super) cancelled: bool,
 }
 

@@ -7,7 +7,7 @@ use super::event::Listener;
 use super::poll::Poll;
 use crate::error::Error;
 
-/// How long AWS may be out of reach before following it is given up. What goes on there goes on all the same.
+/// How long AWS may be unreachable before this command stops following it. Operations there continue.
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Error codes that no waiting changes: who asks has to do something first.
@@ -57,7 +57,7 @@ impl Silence {
     }
 }
 
-/// Whether the same call fails until somebody does something about it.
+/// Whether the call fails until a person fixes the cause.
 fn is_lasting(error: &Error) -> bool {
     let code = error.causes().first().and_then(|cause| cause.split_once(": ")).map(|(code, _)| code);
     !error.is_transient() && code.is_some_and(|code| LASTING.contains(&code))

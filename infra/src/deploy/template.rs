@@ -26,7 +26,7 @@ pub enum Given {
 impl Given {
     /// This template, uploaded to the stack's bucket if it does not fit into a call. What is uploaded expires by itself.
     ///
-    /// It goes under the caller's own id, so that a policy can let somebody write there and nowhere else, and
+    /// Its key contains the caller's id, so that a policy can permit a caller to write only there, and
     /// CloudFormation reads the version that was written, so that nobody can replace it in between.
     pub async fn of(cloud: &Cloud, bucket: &str, template: &str) -> Result<Self> {
         if fits_into_a_call(template) {

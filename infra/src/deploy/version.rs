@@ -35,7 +35,7 @@ pub struct Sites {
 pub enum Answer {
     /// The expected version.
     Expected,
-    /// No version: the service tells none.
+    /// No version: the service does not report one.
     Untold,
     /// Nothing that could be read from here, and why.
     Unknown(String),
@@ -235,7 +235,7 @@ mod tests {
         let replies = [(address(1), reply(200, Some("2"))), (address(2), reply(503, None))];
         assert_eq!(judge(&replies, "2"), Look::Failing(503));
         assert_eq!(judge(&replies[..1], "2"), Look::Answer(Answer::Expected));
-        // Its own status, whatever that is, tells its version.
+        // Any status of the service itself reports its version.
         assert_eq!(judge(&[(address(1), reply(500, Some("2")))], "2"), Look::Answer(Answer::Expected));
     }
 

@@ -41,7 +41,7 @@ pub struct Plan {
     pub address: String,
     /// How often, for what, and how patiently.
     pub facts: LoadFacts,
-    /// The response header that tells the version.
+    /// The response header that contains the version.
     pub version_header: String,
 }
 

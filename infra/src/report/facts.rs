@@ -69,7 +69,7 @@ pub fn failure(sample: &Sample) -> [String; 6] {
     ]
 }
 
-/// What the probes tell beyond their latency.
+/// The results of the probes except their latency.
 pub fn probing(record: &Record) -> Vec<Fact> {
     let Some(probes) = &record.probes else { return Vec::new() };
     let counts = probes.counts;

@@ -21,7 +21,7 @@ pub struct Timeline {
     pub old: Side,
     /// The side that was to become prod.
     pub new: Side,
-    /// Whether the run is still under way.
+    /// Whether the run is in progress.
     pub running: bool,
     /// Whether `points` are all probes, not only those that failed.
     pub whole: bool,
@@ -49,14 +49,14 @@ pub struct Point {
     pub failure: Option<Failure>,
 }
 
-/// Who answered a probe, as its version tells.
+/// The side that responded to a probe, according to its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The side that was prod before.
     Old,
     /// The side that was to become prod.
     New,
-    /// Nobody, or a version that tells neither.
+    /// No response, or a version of neither side.
     Unknown,
 }
 

@@ -12,7 +12,7 @@ pub enum Tone {
     Good,
     /// Nobody was harmed, and it is not as asked; or it is not known yet.
     Caution,
-    /// Users may have seen failures, or somebody must act.
+    /// Users may have seen failures, or an action is required.
     Bad,
 }
 

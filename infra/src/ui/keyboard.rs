@@ -14,7 +14,7 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// Whether there is somebody to ask: a terminal to read from, and one to show the question on.
+    /// Whether a person can be asked: standard input and standard error are terminals.
     pub fn is_there() -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }

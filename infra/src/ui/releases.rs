@@ -50,7 +50,7 @@ fn result(release: &Listed, style: Style) -> String {
     }
 }
 
-/// A long version, shortened in the middle: its beginning and its end tell most.
+/// A long version, shortened in the middle: its start and end are most distinctive.
 fn shortened(version: &str) -> String {
     let characters: Vec<char> = version.chars().collect();
     if characters.len() <= VERSION {

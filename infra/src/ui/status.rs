@@ -69,7 +69,7 @@ fn row(environment: &Environment, roles: usize, style: Style) -> String {
     let color = style.environment(environment.color, &format!("{:<11}", environment.color.as_str()));
     let version = if environment.version.is_empty() { "-" } else { &environment.version };
     let tasks = format!("{}/{}", environment.running, environment.desired);
-    // A digest's first twelve digits tell images apart.
+    // The first twelve digits of a digest identify an image.
     let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
     let mut row = format!(
         "{color}  {:<roles$}  {version:<7}  {tasks:<5}  {:<7}  {image}\n",

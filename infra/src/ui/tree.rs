@@ -1,4 +1,4 @@
-//! A change of the stack as a live tree: the steps under way, under them the resources by environment, with times. Knows
+//! A change of the stack as a live tree: the steps in progress, under them the resources by environment, with times. Knows
 //! events and clocks, no terminal: a frame is lines of text.
 
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ impl Tree {
                 self.environments.entry(*color).or_default().said = Some(said);
             }
             Event::Hopeless { color, reason } => {
-                // Nobody waits for it any more.
+                // The wait is over.
                 let waiting = format!("wait for {color}");
                 self.steps.retain(|(step, _)| *step != waiting);
                 self.environments.entry(*color).or_default().said = Some(format!("cannot become healthy: {reason}"));
@@ -230,7 +230,7 @@ impl Tree {
 impl Operation {
     fn slowest(&self, now: Instant) -> Option<(&String, Duration)> {
         let times = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.elapsed(now)?)));
-        // The age of the operation is nobody's news until something takes noticeably long.
+        // The slowest resource is shown only after a noticeable time.
         times
             .max_by_key(|(_, took)| *took)
             .filter(|(_, took)| *took >= Duration::from_secs(5))

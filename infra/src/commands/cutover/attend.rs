@@ -58,7 +58,7 @@ pub fn end(record: &Record, verdict: Option<Error>, json: bool) -> Result<()> {
     }
 }
 
-/// Follows a run to its end, or until somebody leaves it to itself.
+/// Follows a run to its end, or until the user detaches.
 async fn attended(
     mut work: std::pin::Pin<Box<impl Future<Output = Result<()>>>>,
     asked: &Asked,
@@ -150,7 +150,7 @@ impl Shown {
 
 impl Follower for Shown {
     fn waiting(&mut self, holder: &Holder) {
-        // Of a run that lost the race for the lock nothing goes on.
+        // A run that lost the race for the lease does nothing more.
         self.asked.set(None);
         self.progress.waiting(holder);
     }

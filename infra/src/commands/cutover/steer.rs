@@ -1,5 +1,5 @@
-//! `bluegreen abort`, `pause` and `promote`: tell a run that is under way what a person wants of it. Must not know how the
-//! run heeds it.
+//! `bluegreen abort`, `pause` and `promote`: send requests to a run in progress. Must not know how the run handles
+//! them.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Tells the run under way, or this one, something, and prints what the function answers.
+/// Sends a request to the run in progress, or to this one, and prints the response of the function.
 pub async fn run(session: &Session, op: Op, id: Option<String>) -> Result<()> {
     let answer = tell(&session.context, op, id).await?;
     match (session.json, refusal(&answer)) {
@@ -35,7 +35,7 @@ pub async fn run(session: &Session, op: Op, id: Option<String>) -> Result<()> {
     refusal(&answer).map_or(Ok(()), Err)
 }
 
-/// Tells the run that is under way, or the one of this id; returns what the function answered.
+/// Sends a request to the run in progress, or to the one of this id; returns the response of the function.
 pub async fn tell(context: &Context, op: Op, id: Option<String>) -> Result<SteeringAnswer> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_the_function_answers_is_understood() {
-        let said = br#"{"run":"r","accepted":true,"message":"Run r is told to abort."}"#;
+        let said = br#"{"run":"r","accepted":true,"message":"Run r will abort."}"#;
         let answer = read(Op::Abort, None, said).unwrap();
         assert_eq!((answer.run.as_deref(), answer.accepted), (Some("r"), true));
         assert!(refusal(&answer).is_none());

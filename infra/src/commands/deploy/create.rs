@@ -40,7 +40,7 @@ pub(super) async fn create(
 
 /// Adds the rest to a stack that is begun. Nobody uses it yet: there is nothing to ask about.
 async fn complete(context: &Context, cloud: &Cloud, template: &str, parameters: &Parameters) -> Result<()> {
-    // Read again under the lock: another command may have done it since.
+    // Read again under the lease: another command may have completed it.
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let Some(bucket) = stack.begun() else { return Ok(()) };
     let timer = context.listener.start(format!("complete stack {}", context.stack));

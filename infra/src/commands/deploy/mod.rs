@@ -144,7 +144,7 @@ pub struct Request {
     pub skip: Vec<String>,
 }
 
-/// What users of prod may notice of a deployment: nothing, unless somebody says otherwise.
+/// What users of prod may notice of a deployment: nothing by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowed {
     /// Another version, at once.

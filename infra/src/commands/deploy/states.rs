@@ -13,7 +13,7 @@ pub(super) async fn usable_stack(context: &Context, cloud: &Cloud, request: &Req
     let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(None) };
     let Some(stack) = settle(cloud, stack, &*context.listener).await? else { return Ok(None) };
     match stack.status.as_str() {
-        // A stack in review has never been more than a change set, maybe one that somebody else is about to execute:
+        // A stack in review consists only of a change set, which another command may be about to execute:
         // it can be created like one that does not exist.
         "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => Ok(None),
         // Nothing of these stacks runs, and CloudFormation lets them only be deleted.

@@ -68,10 +68,10 @@ pub(super) async fn update(
     first_release(context, cloud, deployed, &outputs).await
 }
 
-/// Has the cutover function make the rules of prod and dev, now that both environments run something: nobody was served
+/// Invokes the cutover function to create the rules of prod and dev when both environments run: nobody was served
 /// before, so only their health is checked. If a rule was deleted by hand, its target is read from the ledger.
 async fn first_release(context: &Context, cloud: &Cloud, deployed: Deployed, outputs: &Outputs) -> Result<Deployed> {
-    let timer = context.listener.start(format!("make {FIRST_PROD} prod"));
+    let timer = context.listener.start(format!("point prod at {FIRST_PROD}"));
     let mut order = Order::new(Op::Reconcile);
     order.request.to = Some(FIRST_PROD);
     let record = Box::pin(cutover::run(context, &order, &mut cutover::Nobody)).await?;

@@ -1,5 +1,5 @@
-//! Looks whether what a stack consisted of is gone, now that CloudFormation says so: each thing by the id it had. Must not
-//! know how it was deleted.
+//! Checks whether the resources of a deleted stack are gone, each by its former id. Must not know how they were
+//! deleted.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and looks whether anything is left.
+//! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and checks that nothing remains.
 
 mod bucket;
 mod left;
@@ -81,7 +81,7 @@ pub struct Target {
 /// What a person has said about the deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// That it is meant.
+    /// Confirmed without the name.
     Yes,
     /// The name of the stack: what a stack needs that serves users or is protected.
     Named,
@@ -139,7 +139,7 @@ async fn target(context: &Context) -> Result<Option<Target>> {
     Ok(Some(Target { stack, prod_url, traffic, contents, serves }))
 }
 
-/// Which environment is live, if that can be seen. A stack that is half deleted has outputs and no listeners any more.
+/// Which environment is live, if that can be seen. A partly deleted stack has outputs but no listeners.
 async fn traffic(cloud: &Cloud, stack: &DeployedStack) -> Option<Traffic> {
     cloud.traffic(&stack.name, &stack.outputs().ok()?).await.ok()
 }
@@ -170,7 +170,7 @@ async fn destroy(context: &Context, retain: &[String], consent: Consent) -> Resu
     if let Ok(bucket) = stack.bucket()
         && bucket::exists(&cloud, bucket).await?
     {
-        // Not while a cutover is under way.
+        // Not during a cutover.
         context.lock(&cloud, bucket).await?;
     }
     let result = delete_as_agreed(context, &cloud, &stack, retain, consent).await;

@@ -12,8 +12,7 @@ fn insights_group(cluster: &str) -> String {
     format!("/aws/ecs/containerinsights/{cluster}/performance")
 }
 
-/// Deletes what AWS made for these resources, which are gone, outside of their stack. Gives what is still there after
-/// that, in words.
+/// Deletes what AWS created outside the stack for these deleted resources. Returns descriptions of what remains.
 pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -> Vec<String> {
     let mut stays = Vec::new();
     for resource in gone {

@@ -1,4 +1,4 @@
-//! `bluegreen doctor`: looks at everything that a deployment or cutover needs, and says what to do about what is not so.
+//! `bluegreen doctor`: checks the prerequisites of a deployment or cutover, and suggests fixes.
 
 mod quotas;
 

@@ -1,5 +1,5 @@
-//! A run that was held or failed, and that no later one has made good: it stays in sight until one has. Says where users are
-//! now, which the run's record cannot know.
+//! A run that was held or failed, and that no later run has resolved: it is shown until one has. Adds where users are
+//! now, which the run's record does not contain.
 
 use model::request::Op;
 use model::{Outcome, Record};
@@ -16,7 +16,7 @@ use stack::outputs::Outputs;
 /// Runs that are looked at, if the last ones decided nothing.
 const FURTHER: usize = 20;
 
-/// A run that ended badly and that no later one has made good. Stable: fields are added, never changed.
+/// A failed run that no later run has resolved. Stable: fields are added, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unresolved {
     /// Its id.
@@ -107,7 +107,7 @@ fn among(runs: &[Record]) -> Found<'_> {
     for run in runs {
         match run.outcome {
             Some(Outcome::Done) => return Found::Good,
-            // The listeners were in order after it: of a run that failed that is all that was left to do.
+            // The listeners were correct after it, which resolves a failed run.
             Some(Outcome::Noop) => in_order |= run.op == Op::Reconcile,
             Some(Outcome::Failed) if in_order => return Found::Good,
             Some(Outcome::Held | Outcome::Failed) if run.recovered_by.is_none() => return Found::Bad(run),

@@ -1,4 +1,4 @@
-//! Whether the template that a change set was made of is the one that was meant: on its way, somebody else may have
+//! Whether the template of a change set is the intended one: on its way, somebody else may have
 //! replaced it.
 
 use aws_sdk_cloudformation::types::TemplateStage;

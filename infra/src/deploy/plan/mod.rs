@@ -70,7 +70,7 @@ pub struct Plan {
     pub traffic: Traffic,
     /// What users notice at once, one sentence for each change of what serves them. If empty, everything live stays.
     pub live: Vec<String>,
-    /// What somebody may do that they could not do before, one sentence each.
+    /// The added permissions, one sentence each.
     pub broadened: BTreeSet<String>,
     /// The resources that change, by logical id.
     pub resources: Vec<Difference>,
@@ -79,7 +79,7 @@ pub struct Plan {
     /// Who is served by each resource.
     #[serde(skip)]
     pub marks: Marks,
-    /// What each resource would let somebody do.
+    /// The permissions that each resource would grant.
     #[serde(skip)]
     pub rights: Rights,
 }

@@ -48,7 +48,7 @@ const HARMLESS: [&str; 3] = ["Description", "MaxSessionDuration", "Tags"];
 /// What a type without own permissions can open.
 const OPENINGS: [&str; 2] = ["SecurityGroupEgress", "SecurityGroupIngress"];
 
-/// What each resource would let somebody do that they may not do now.
+/// The permissions that each resource would add.
 #[derive(Clone, Debug, Default)]
 pub struct Rights {
     resources: BTreeMap<String, Widening>,
@@ -105,7 +105,7 @@ impl Rights {
         Self { resources, denied, whole }
     }
 
-    /// What these changes let somebody do that they may not do now, one sentence each.
+    /// The permissions that these changes add, one sentence each.
     pub fn broadened(&self, changes: &[Difference]) -> BTreeSet<String> {
         let by_id: BTreeMap<&str, &Difference> = changes.iter().map(|change| (change.id.as_str(), change)).collect();
         let mut found = self.whole.clone();
