@@ -38,14 +38,14 @@ impl Args {
 /// The stack itself.
 struct Live<'a> {
     context: &'a Context,
-    /// Kept between two looks at a run, which are many a second.
+    /// Kept between two reads of a run, of which there are many per second.
     ledger: Mutex<Option<S3Ledger>>,
     meter: Mutex<Meter>,
 }
 
 impl Source for Live<'_> {
     async fn status(&self) -> Result<status::Status> {
-        // A new look at credentials and bucket each time: both may have been renewed.
+        // Read credentials and bucket again each time: both may have been renewed.
         *self.ledger.lock().await = None;
         let mut meter = self.meter.lock().await;
         Box::pin(status::look(self.context, &mut meter)).await

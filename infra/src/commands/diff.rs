@@ -13,7 +13,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Takes what the arguments say over the settings.
+    /// Applies the arguments to the settings.
     pub fn prepare(&self, session: &mut Session) {
         self.target.prepare(session);
     }

@@ -206,7 +206,7 @@ fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Res
     Ok(text)
 }
 
-/// What the service is made from.
+/// The source of the service.
 enum Service {
     Image(String),
     Cargo(String),
@@ -281,7 +281,7 @@ fn line(meaning: &str, name: &str, value: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// A person who says these things, one after the other.
+    /// A person who gives these answers, one after the other.
     struct Person(Vec<&'static str>);
 
     impl Ask for Person {

@@ -129,7 +129,7 @@ pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
     Ok(())
 }
 
-/// Whether the registry has the image under its tag, with all that is said about it.
+/// Whether the registry has the image under its tag, with all its attestations.
 pub(super) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<bool> {
     let tag = app.image.tag(&app.version);
     let digests: Vec<&str> = app.image.attachments().iter().map(|attachment| attachment.digest().as_str()).collect();

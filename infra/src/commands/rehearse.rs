@@ -296,7 +296,7 @@ impl Stage<'_> {
         }))
     }
 
-    /// Lets users come, and makes sure that they are served before anything is changed.
+    /// Starts the user load, and checks that it is served before anything is changed.
     async fn users(&self, play: &Play) -> Result<Load> {
         let load = Load::start(Plan {
             address: self.cloud.address(self.settings.prod_port().get()).await?,

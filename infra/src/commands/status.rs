@@ -22,7 +22,7 @@ use crate::ui::{Style, render_error, render_status};
 use stack::outputs::Outputs;
 use stack::{IDLE_SCHEDULE, parameter};
 
-/// Between two looks of `status --watch`.
+/// The pause between two reads of `status --watch`.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs shown.

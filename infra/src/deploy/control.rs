@@ -36,7 +36,7 @@ pub enum Stage {
 pub struct Control {
     on_failure: OnFailure,
     stage: watch::Sender<Stage>,
-    /// How many are at a stage: both environments are waited for at once.
+    /// How many are at a stage: both environments are waited for concurrently.
     entered: AtomicUsize,
     cancelled: watch::Sender<bool>,
     hopeless: watch::Sender<Option<String>>,
@@ -62,7 +62,7 @@ impl Control {
         *self.stage.borrow()
     }
 
-    /// Asks to cancel what goes on.
+    /// Requests to cancel the change.
     pub fn cancel(&self) {
         self.cancelled.send_replace(true);
     }

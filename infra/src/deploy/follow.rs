@@ -131,7 +131,7 @@ async fn watch_events(operation: Operation<'_>, mut reader: Reader<'_>, findings
     }
 }
 
-/// Asks to cancel the update; false if that should be tried again. The update goes on meanwhile, so it is followed
+/// Requests to cancel the update; false if that should be tried again. The update continues, so it is followed
 /// whether it can be cancelled or not.
 async fn try_to_cancel(operation: Operation<'_>, silence: &mut Silence, findings: &Mutex<Findings>) -> bool {
     let Operation { stack, listener, .. } = operation;
@@ -169,7 +169,7 @@ async fn cancel(operation: Operation<'_>) -> Result<bool> {
 
 /// Looks at the environments that get something new, again and again.
 async fn gather(operation: Operation<'_>, findings: &Mutex<Findings>) {
-    // A stack that is being made has no services yet, and no outputs.
+    // A stack that is being created has no services yet, and no outputs.
     let Ok(outputs) = operation.stack.outputs() else { return };
     let looks = operation.expected.iter().map(|expected| gather_from(operation, &outputs, expected, findings));
     futures_util::future::join_all(looks).await;
@@ -182,7 +182,7 @@ async fn gather_from(operation: Operation<'_>, outputs: &Outputs, expected: &Exp
     let service = loop {
         match outputs.service(color) {
             Some(service) => break service.to_owned(),
-            // It is only being made: its name is known as soon as CloudFormation has begun with it.
+            // It is still being created: its name is known as soon as CloudFormation has started with it.
             None => match physical_id(cloud, stack, &format!("{}Service", stack::title(color))).await {
                 Some(service) => break service,
                 None => poll.wait().await,

@@ -1,4 +1,4 @@
-//! How long to wait between two looks at something: short at first, longer while nothing changes.
+//! The pause between two reads of a state: short at first, longer while nothing changes.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl Default for Poll {
 }
 
 impl Poll {
-    /// Something changed: look again soon.
+    /// Something changed: read again soon.
     pub fn progress(&mut self) {
         self.pause = SHORTEST;
     }

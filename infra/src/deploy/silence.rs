@@ -1,4 +1,4 @@
-//! How long reads may fail while something goes on at AWS: a failed read is no news, and says nothing about what goes on.
+//! How long reads may fail during an operation of AWS: a failed read says nothing about the operation.
 //! Must not know what is read.
 
 use std::time::{Duration, Instant};
@@ -63,12 +63,12 @@ fn is_lasting(error: &Error) -> bool {
     !error.is_transient() && code.is_some_and(|code| LASTING.contains(&code))
 }
 
-/// An error of following, not of what is followed.
+/// An error of the reads, not of the operation.
 pub(super) fn goes_on(error: Error) -> Error {
     error.hint("run the command again to follow the operation, which CloudFormation finishes by itself")
 }
 
-/// Reads again until AWS answers: a read after an operation must not make a failure of what went well.
+/// Reads again until AWS responds: a failed read after an operation must not fail a successful operation.
 pub async fn until_answered<T>(listener: &dyn Listener, read: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let (mut silence, mut poll) = (Silence::default(), Poll::default());
     loop {

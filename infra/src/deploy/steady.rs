@@ -39,7 +39,7 @@ impl Reality {
 
 /// Waits until an environment runs what is expected.
 ///
-/// The error says why it will not, with the reasons and last lines of the tasks that failed.
+/// The error contains the cause, with the reasons and last lines of the failed tasks.
 pub async fn wait_until_steady(
     cloud: &Cloud,
     outputs: &Outputs,
@@ -123,7 +123,7 @@ pub struct Observed {
     pub fault: Option<String>,
 }
 
-/// Looks once at an environment, and holds it against what is expected.
+/// Reads an environment once, and compares it with the expected state.
 pub async fn observe(cloud: &Cloud, outputs: &Outputs, expected: &Expected) -> Result<Observed> {
     let fault = |text: &str| Some(text.to_owned());
     let Some(service) = outputs.service(expected.color) else {

@@ -1,5 +1,5 @@
-//! Which version an environment answers with, asked through the load balancer as its users and testers reach it. Where it
-//! cannot be reached from here that is said, and is no failure.
+//! The version with which an environment responds, requested through the load balancer as users and testers do. If it
+//! cannot be reached from here, that is reported and is not a failure.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub enum Answer {
     Unknown(String),
 }
 
-/// What all of a load balancer's addresses said at a moment.
+/// The responses of all addresses of a load balancer at one moment.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Answer(Answer),
@@ -73,7 +73,7 @@ impl Sites {
         })
     }
 
-    /// Asks until the expected version answers. The error is another version that keeps answering.
+    /// Requests until the expected version responds. The error is another version that keeps responding.
     pub async fn require(&self, site: Site, expected: &str) -> Result<Answer> {
         let began = Instant::now();
         let mut poll = Poll::default();

@@ -1,4 +1,4 @@
-//! Follows a run that moves traffic, with Ctrl-C: once leaves it to itself, twice stops it.
+//! Follows a run that moves traffic, with Ctrl-C: the first detaches, the second aborts the run.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +19,10 @@ use crate::ui::{CutoverProgress, JsonProgress, Style, render_evidence};
 /// For how long a second Ctrl-C is waited for.
 const SECOND: Duration = Duration::from_secs(5);
 
-/// Between two tries to abort a run that has not begun yet.
+/// The pause between two tries to abort a run that has not started yet.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// Has the function carry out what is ordered, and follows the run.
+/// Sends the request to the function, and follows the run.
 pub async fn run(session: &Session, order: Order) -> Result<ExitCode> {
     let (context, json) = (&session.context, session.json);
     let asked = Asked::default();

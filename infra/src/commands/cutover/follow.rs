@@ -1,4 +1,4 @@
-//! Follows a run by its record until it has ended, through whatever happens to the connection meanwhile, and says what the
+//! Follows a run by its record until it has ended, even if the connection fails in between, and returns what the
 //! end means. Must not know how a run is asked for.
 
 use std::time::Duration;
@@ -15,10 +15,10 @@ use stack::FUNCTION_TIMEOUT;
 /// Longer than any cold start, queue and first write of the record take together.
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(75);
 
-/// By then a run has ended, however long it waited to begin: the function is not given more time than this.
+/// By then a run has ended, even if it started late: the timeout of the function is not longer than this.
 const RUN_LIMIT: Duration = FUNCTION_TIMEOUT.saturating_add(BEGIN_LIMIT);
 
-/// Between two looks at the record.
+/// The pause between two reads of the record.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Follows the run of this id to its end. A record that cannot be read is read again until the run must have ended.
@@ -45,7 +45,7 @@ pub(super) async fn follow<E: std::fmt::Display>(
                 continue;
             }
         };
-        // What was not seen meanwhile was not silent.
+        // A record that could not be read in between was not silent.
         let back = !std::mem::replace(&mut in_sight, true);
         if let Some(record) = record {
             follower.progress(&record);

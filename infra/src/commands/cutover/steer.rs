@@ -91,7 +91,7 @@ fn read(op: Op, failure: Option<&str>, payload: &[u8]) -> Result<SteeringAnswer>
             .because(failure)
             .hint("check its log: bluegreen logs cutover"));
     }
-    // A function that does not know the operation answers with the record of a run that it refuses.
+    // A function that does not support the operation returns the record of a refused run.
     serde_json::from_slice(payload).map_err(|_| {
         Error::refused(format!("the cutover function of the stack does not support {op}"))
             .because("it is older than this command")

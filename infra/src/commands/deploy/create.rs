@@ -12,7 +12,7 @@ use crate::deploy::{ChangeSet, Parameters, Source, follow_operation};
 use crate::error::{Error, Result};
 use stack::parameter;
 
-/// Makes the stack without what needs an image or a zip; of one that is begun, the rest.
+/// Creates the stack without the resources that need an image or a zip; of an incomplete stack, the rest.
 pub(super) async fn create(
     context: &Context,
     cloud: &Cloud,
@@ -38,7 +38,7 @@ pub(super) async fn create(
     unlocked
 }
 
-/// Adds the rest to a stack that is begun. Nobody uses it yet: there is nothing to ask about.
+/// Adds the rest to an incomplete stack. Nobody uses it yet, so no confirmation is needed.
 async fn complete(context: &Context, cloud: &Cloud, template: &str, parameters: &Parameters) -> Result<()> {
     // Read again under the lease: another command may have completed it.
     let stack = DeployedStack::require(cloud, &context.stack).await?;
@@ -101,7 +101,7 @@ async fn prepare_creation(
     Ok((change, stack))
 }
 
-/// A creation that could not begin because another command's had.
+/// A creation that could not start because another command is creating the stack.
 async fn explain_creation(context: &Context, cloud: &Cloud, error: Error) -> Error {
     match DeployedStack::find(cloud, &context.stack).await {
         Ok(Some(stack)) if stack.status != "REVIEW_IN_PROGRESS" => {

@@ -1,4 +1,4 @@
-//! `bluegreen deploy`: makes the stack and brings it up to date, or puts a release on the idle environment.
+//! `bluegreen deploy`: creates or updates the stack, or deploys a release to the idle environment.
 //!
 //! A release changes one environment's half of the template and nothing else; a deployment without a version changes the
 //! rest of the stack and neither half. Things are built before the lease is taken, so a long build never keeps a cutover
@@ -56,7 +56,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Takes what the arguments say over the settings.
+    /// Applies the arguments to the settings.
     pub fn prepare(&self, session: &mut Session) {
         if let Some(image) = &self.image {
             session.context.settings.app.image = Some(image.clone());
@@ -98,7 +98,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Takes what the arguments say over the settings, and says who is asked.
+    /// Applies the arguments to the settings, and selects who is asked for confirmation.
     pub fn prepare(&self, session: &mut Session) {
         self.target.prepare(session);
         let on_failure = if Keyboard::is_there() { OnFailure::Ask } else { OnFailure::Cancel };
@@ -147,7 +147,7 @@ pub struct Request {
 /// What users of prod may notice of a deployment: nothing by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowed {
-    /// Another version, at once.
+    /// Another version, immediately.
     pub live_version: bool,
     /// Changes that touch what they go through: listeners, and whatever of it is replaced.
     pub live_changes: bool,

@@ -18,7 +18,7 @@ pub(super) async fn usable_stack(context: &Context, cloud: &Cloud, request: &Req
         "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => Ok(None),
         // Nothing of these stacks runs, and CloudFormation lets them only be deleted.
         status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED") => {
-            // Before anything is removed: what is asked for needs a stack that runs.
+            // Before anything is deleted: the request needs a stack that runs.
             super::require_first_version(context, cloud, request)?;
             context.listener.note(format!("stack {} is in {status}: deleting it before creating it again", stack.name));
             for cause in why_it_failed(cloud, &stack).await? {

@@ -30,14 +30,14 @@ use stack::{Both, FIRST_PROD};
 /// Tries of making the rules of a stack that has none.
 const TRIES: u32 = 3;
 
-/// Runs that are looked through for a cutover.
+/// The number of runs that are searched for a cutover.
 const RUNS: usize = 20;
 
 /// How long an environment may take to run what was deployed to it.
 const STEADY_LIMIT: Duration = Duration::from_mins(15);
 
 /// Brings the stack up to date under the lease. Of its changes, those in `confirmed` were agreed to; all of them if that is
-/// absent, as the stack is being made and nothing of it is in use.
+/// absent, because the stack is being created and nothing of it is in use.
 pub(super) async fn update(
     context: &Context,
     cloud: &Cloud,
@@ -45,7 +45,7 @@ pub(super) async fn update(
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
-    // Of a stack that was just made it is clear already what will be in it.
+    // The content of a stack that was just created is already known.
     let early = async {
         match confirmed {
             None => put(context, cloud, &outputs, &wanted).await,
@@ -192,7 +192,7 @@ fn retarget(context: &Context, wanted: &mut Wanted<'_>, observed: &Observed) -> 
     Ok(())
 }
 
-/// A change of the stack that is about to be made.
+/// A change of the stack before its execution.
 struct Change<'a> {
     observed: &'a Observed,
     wanted: &'a Wanted<'a>,
@@ -201,14 +201,14 @@ struct Change<'a> {
     parameters: Values,
 }
 
-/// The records of releases whose deployment has begun.
+/// The records of releases whose deployment has started.
 struct Begun {
     ledger: ReleaseLedger,
     records: Vec<ReleaseRecord>,
 }
 
 impl Begun {
-    /// Records the begin of every release of a change.
+    /// Records the start of every release of a change.
     async fn begin(&mut self, context: &Context, cloud: &Cloud, change: &Change<'_>) -> Result<()> {
         let changed = change.releases.changed();
         if changed.is_empty() {
@@ -230,7 +230,7 @@ impl Begun {
         Ok(())
     }
 
-    /// Records how they ended. The deployment itself is over: what cannot be recorded is said.
+    /// Records their results. The deployment itself is over: a failure to record is a warning.
     async fn end(self, context: &Context, error: Option<&Error>) {
         let outcome = match error.map(Error::kind) {
             None => ReleaseOutcome::Deployed,
@@ -272,7 +272,7 @@ pub(super) fn nothing_to_take_back(error: Error) -> Error {
     )
 }
 
-/// Makes the stack what is wanted, and returns its outputs then.
+/// Brings the stack to the desired state, and returns its new outputs.
 async fn apply(
     context: &Context,
     cloud: &Cloud,
@@ -364,8 +364,8 @@ pub(super) async fn execute(
     context.covered(cloud, Box::pin(follow_operation(operation, begin))).await
 }
 
-/// Makes the rules that carry traffic, equal to what the listeners of a stack do that an older version made: after that
-/// no update of the stack can move users. A rule wins over the default action that says the same, so nobody notices.
+/// Creates the rules that carry traffic, equal to the default actions of a stack of an older version: after that
+/// no update of the stack can move users. A rule precedes the equal default action, so users notice nothing.
 async fn make_rules(context: &Context, cloud: &Cloud, outputs: &Outputs, traffic: Traffic) -> Result<Traffic> {
     let (Some(prod), Some(dev)) = (traffic.prod.route(), traffic.dev.route()) else { return Ok(traffic) };
     if traffic.by_rules {
@@ -413,7 +413,7 @@ async fn wake_what_is_deployed_to(
 }
 
 /// Waits until every environment that is not asleep runs what it should, and, if the sites are given with what is
-/// live, answers so.
+/// live, responds with its version.
 async fn all_steady(
     context: &Context,
     cloud: &Cloud,
@@ -452,7 +452,7 @@ fn runs(release: &Release) -> String {
 }
 
 /// Asks an environment for its version: the live one as users do, the other as people who try it. Says how it is, in
-/// words; an error where another version answers.
+/// words; an error if another version responds.
 pub(super) async fn answer(
     context: &Context,
     sites: &Result<Sites>,

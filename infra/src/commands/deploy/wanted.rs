@@ -1,4 +1,4 @@
-//! What a deployment is to make of a stack: the template, its parameters, and what each environment runs then. Pure.
+//! The desired state of a deployment: the template, its parameters, and what each environment runs. Pure.
 
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ impl Releases {
 /// Settings that only this command reads: nothing deployed depends on them.
 const OF_THE_COMMAND: [&str; 3] = ["name", "region", "app.first_version"];
 
-/// The settings that differ from what is deployed and that this deployment does not apply, and what applies them.
+/// The changed settings that this deployment does not apply, and what applies them.
 pub(super) fn waiting(context: &Context, observed: &Observed, wanted: &Wanted<'_>) -> Option<Waiting> {
     let color = wanted.environments.first().copied();
     let newest = || {

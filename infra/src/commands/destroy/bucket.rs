@@ -66,7 +66,7 @@ async fn freeze_lease(context: &Context) -> Result<()> {
     }
 }
 
-/// Deletes the versions that are chosen, and says how many they were.
+/// Deletes the chosen versions, and returns their number.
 async fn delete(cloud: &Cloud, bucket: &str, choose: impl Fn(&Version) -> bool) -> Result<usize> {
     let mut deleted = 0;
     let (mut key, mut version) = (None, None);

@@ -60,7 +60,7 @@ pub(super) fn removal(kind: &str, name: &str) -> String {
 pub(super) struct Found {
     /// What is still there.
     pub(super) left: Vec<Resource>,
-    /// What could not be looked at, and why.
+    /// What could not be checked, and why.
     pub(super) unknown: Vec<String>,
 }
 
@@ -135,7 +135,7 @@ async fn is_there(cloud: &Cloud, Resource { id, kind, name }: &Resource) -> Resu
     }
 }
 
-/// Whether something was found, where what is not there is an error of this code.
+/// Whether an object exists, if its absence is an error with this code.
 fn unless_missing<T, E>(answer: Result<T, E>, code: &str, what: impl FnOnce() -> String) -> Result<bool>
 where
     E: std::error::Error + ProvideErrorMetadata,

@@ -74,11 +74,11 @@ pub struct Target {
     pub traffic: Option<Traffic>,
     /// How many resources of which type there are.
     pub contents: BTreeMap<String, usize>,
-    /// Whether users of prod get answers from it.
+    /// Whether it serves users of prod.
     pub serves: bool,
 }
 
-/// What a person has said about the deletion.
+/// The confirmation of the deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
     /// Confirmed without the name.
@@ -144,8 +144,8 @@ async fn traffic(cloud: &Cloud, stack: &DeployedStack) -> Option<Traffic> {
     cloud.traffic(&stack.name, &stack.outputs().ok()?).await.ok()
 }
 
-/// Whether users get answers: prod goes to an environment that has an image. If the traffic cannot be seen, one with an
-/// image counts, unless the deletion of the stack has begun.
+/// Whether it serves users: prod points at an environment that has an image. If the rules cannot be read, one with an
+/// image counts, unless the deletion of the stack has started.
 fn serves(stack: &DeployedStack, traffic: Option<&Traffic>) -> bool {
     let deployed = |color| !stack.parameter(parameter::image(color)).is_empty();
     match traffic {
@@ -174,7 +174,7 @@ async fn destroy(context: &Context, retain: &[String], consent: Consent) -> Resu
         context.lock(&cloud, bucket).await?;
     }
     let result = delete_as_agreed(context, &cloud, &stack, retain, consent).await;
-    // If it failed, it can be run again at once. The first error is the one that matters.
+    // If it failed, it can be run again immediately. The first error is the one that matters.
     let unlocked = context.unlock().await;
     result?;
     unlocked
@@ -233,7 +233,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
     Ok(())
 }
 
-/// What stays: what was named, and what the template says.
+/// What is kept: the named resources, and those that the template retains.
 async fn kept(cloud: &Cloud, stack: &DeployedStack, all: &[Resource], named: &[String]) -> Result<Vec<Resource>> {
     let template = stack.template(cloud).await?;
     let stays = |id: &String| named.contains(id) || template["Resources"][id]["DeletionPolicy"] == "Retain";

@@ -1,4 +1,4 @@
-//! What AWS keeps of a stack that is deleted, or makes for it outside of it: deletes what can be deleted, and names the
+//! What AWS keeps of a deleted stack, or creates for it outside the stack: deletes what can be deleted, and names the
 //! rest. Must not fail: the stack is gone by then.
 
 use super::left::Resource;
@@ -6,7 +6,7 @@ use super::{Context, left};
 use crate::cloud::Cloud;
 use crate::error::{Calling as _, Result};
 
-/// The log group that ECS itself makes for the metrics of a cluster, outside of any stack:
+/// The log group that ECS creates for the metrics of a cluster, outside any stack:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-reference-performance-logs-ECS.html>.
 fn insights_group(cluster: &str) -> String {
     format!("/aws/ecs/containerinsights/{cluster}/performance")
@@ -33,7 +33,7 @@ pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -
                     }
                 }
             }
-            // A key is never deleted at once: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html
+            // A key is never deleted immediately: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html
             "AWS::KMS::Key" => stays.push(format!("key {} (AWS deletes it after 7 days)", resource.name)),
             _ => {}
         }

@@ -29,15 +29,15 @@ use stack::parameter;
 pub enum Health {
     /// As it should be.
     Good,
-    /// Worth a look; nothing fails because of it.
+    /// A warning; nothing fails because of it.
     Warning,
     /// A deployment or cutover would fail because of it.
     Bad,
-    /// It could not be looked at, and need not.
+    /// It could not be checked, which is not an error.
     Unknown,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     /// What.
@@ -194,7 +194,7 @@ async fn template(context: &Context, cloud: &Cloud, stack: Option<&DeployedStack
     validate(context, cloud, bucket).await.map_or_else(|error| Check::bad(WHAT, &error), |it| Check::good(WHAT, it))
 }
 
-/// Has CloudFormation look at the template, and says what it found good.
+/// Validates the template with CloudFormation, and describes the result.
 async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Result<String> {
     let text = synth::compact(&context.settings)?;
     let size = text.len();

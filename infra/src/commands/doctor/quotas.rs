@@ -83,7 +83,7 @@ async fn target_groups(cloud: &Cloud) -> Option<usize> {
     Some(count)
 }
 
-/// Functions that may run at once, and how many of them are kept for nobody in particular.
+/// The concurrent executions of functions, and how many of them are not reserved.
 async fn functions(cloud: &Cloud) -> Option<(i32, Option<i32>)> {
     let limit = cloud.lambda.get_account_settings().send().await.ok()?.account_limit?;
     Some((limit.concurrent_executions, limit.unreserved_concurrent_executions))
@@ -106,7 +106,7 @@ fn of_functions(limit: Option<(i32, Option<i32>)>) -> Check {
     }
 }
 
-/// vCPUs that on-demand tasks of Fargate may have at once: what is set for the account, or else the default.
+/// The vCPU quota of on-demand Fargate tasks: the value of the account, or else the default.
 async fn vcpus(cloud: &Cloud) -> Option<f64> {
     const SERVICE: &str = "fargate";
     const CODE: &str = "L-3032A538";

@@ -13,7 +13,7 @@ use crate::report::text::clean;
 use crate::requests::MINUTES;
 use stack::outputs::Outputs;
 
-/// Runs that are looked at, if the last ones decided nothing.
+/// The number of runs to read if the last ones decided nothing.
 const FURTHER: usize = 20;
 
 /// A failed run that no later run has resolved. Stable: fields are added, never changed.

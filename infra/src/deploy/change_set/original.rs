@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cloud::Cloud;
 use crate::error::{Calling, Error, Result};
 
-/// Refuses a change set that was made of another template than this one.
+/// Refuses a change set of a different template.
 pub(super) async fn require(cloud: &Cloud, stack: &str, id: &str, meant: &str) -> Result<()> {
     let answer = cloud
         .cloudformation

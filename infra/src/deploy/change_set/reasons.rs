@@ -1,4 +1,4 @@
-//! Why CloudFormation refuses a change set. Since it validates early, the status reason only says that validation failed,
+//! Why CloudFormation rejects a change set. Since it validates early, the status reason only says that validation failed,
 //! and the reasons are events of the change set.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html>
 

@@ -12,11 +12,11 @@ use cfn_kit::resources::schema::Replaces;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It is made.
+    /// It is created.
     Add,
     /// It is changed in place.
     Modify,
-    /// Another one is made, and this one is removed.
+    /// Another one is created, and this one is removed.
     Replace,
     /// It is removed.
     Remove,

@@ -68,7 +68,7 @@ pub struct Plan {
     pub create: bool,
     /// What happens to traffic and to what the environments run.
     pub traffic: Traffic,
-    /// What users notice at once, one sentence for each change of what serves them. If empty, everything live stays.
+    /// What users notice immediately, one sentence for each change of what serves them. If empty, everything live stays.
     pub live: Vec<String>,
     /// The added permissions, one sentence each.
     pub broadened: BTreeSet<String>,
@@ -160,7 +160,7 @@ pub struct Subject<'a> {
 }
 
 impl Plan {
-    /// The plan for a stack that is made. `begun` is what exists of it, usually nothing.
+    /// The plan for a stack that is created. `begun` is what exists of it, usually nothing.
     pub fn of_creation(subject: Subject<'_>, traffic: Traffic, begun: State<'_>, after: State<'_>) -> Self {
         Self::new(subject, true, traffic, begun, after)
     }
