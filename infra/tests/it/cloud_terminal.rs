@@ -96,7 +96,7 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     // Events come late, so CloudFormation seems to take its time. Somebody detaches.
     let (code, shown) = interrupted(&cloud, "4", "d\n");
     assert_eq!(code, 130, "{shown}");
-    assert!(shown.contains("run the same command again"), "{shown}");
+    assert!(shown.contains("Run the same command again"), "{shown}");
     run(&["deploy", "--version", "4"]).expect(0);
     assert_eq!(environment(&cloud, 0)["version"], "4");
 
