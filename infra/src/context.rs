@@ -40,7 +40,7 @@ pub struct Nobody;
 
 impl Confirmation for Nobody {
     fn confirm(&self, _: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
-        let error = Error::refused("cannot ask for confirmation of this deployment: stdin is not a terminal");
+        let error = Error::refused("cannot ask for confirmation of this deployment: not running in a terminal");
         let error = concerns.iter().fold(error, Error::because);
         Err(error.hint("review it: bluegreen diff").hint("if this is intended, pass --yes (make: YES=1)"))
     }

@@ -38,7 +38,7 @@ pub fn agree(answer: Option<&str>, otherwise: &str) -> Result<()> {
 }
 
 fn nobody_to_ask(question: &str) -> Error {
-    Error::refused("cannot ask for confirmation: stdin is not a terminal").because(question)
+    Error::refused("cannot ask for confirmation: not running in a terminal").because(question)
 }
 
 /// The answer about a change in progress.

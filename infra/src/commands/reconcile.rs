@@ -16,8 +16,8 @@ pub struct Args {
     /// Environment that prod must point at, if it was changed by hand [default: according to the ledger].
     #[arg(long, value_parser = color)]
     to: Option<Color>,
-    /// Wait for a deployment or run in progress instead of refusing. Without this option too, the command waits for the
-    /// lease of a dead run to expire.
+    /// Wait for a deployment or run in progress instead of refusing. Even without --wait, the command waits until
+    /// the lease of a dead run expires.
     #[arg(long)]
     wait: bool,
 }

@@ -231,7 +231,9 @@ fn state(stack: &DeployedStack) -> Check {
         "UPDATE_ROLLBACK_COMPLETE" => {
             check(Health::Warning).todo("fix the cause of the rolled-back update, and run bluegreen deploy again")
         }
-        "REVIEW_IN_PROGRESS" => check(Health::Warning).todo("execute its change set: bluegreen deploy"),
+        "REVIEW_IN_PROGRESS" => {
+            check(Health::Warning).todo("create it, because only a change set exists: bluegreen deploy")
+        }
         "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => {
             check(Health::Bad).todo("delete it and create it again: bluegreen deploy")
         }
