@@ -54,16 +54,16 @@ diff: build ## Show what a deployment would change (VERSION=2, COLOR=blue as for
 cutover: build ## Swap prod and dev under probes (TO=blue selects the environment that becomes prod)
 	@$(RUN) cutover $(if $(TO),--to '$(TO)')
 
-rollback: build ## Roll back to the release that was live before the last cutover, under probes
+rollback: build ## Send users back to the release that was live before the last cutover
 	@$(RUN) rollback
 
 reconcile: build ## Repair the listeners after an interrupted cutover
 	@$(RUN) reconcile
 
-status: build ## Show which environment is prod and what runs in both
+status: build ## Show the environments, their versions, and their health
 	@$(RUN) status
 
-history: build ## List the cutovers
+history: build ## List the runs (cutovers, rollbacks, and reconciles)
 	@$(RUN) history
 
 report: build ## Write a report of the last cutover with a chart (OUT=report.html; a name that ends with .md gives Markdown)

@@ -1,4 +1,4 @@
-//! Parsers of command-line values that several verbs take. Each error says what is accepted.
+//! Parsers of command-line values that several commands take. Each error says what is accepted.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         let seconds = text.parse().map_err(|_| "the number is too large".to_owned())?;
         return Ok(Duration::from_secs(seconds));
     }
-    let wrong = || "a time is a number with a unit, such as 250ms, 30s, 10m or 2h".to_owned();
+    let wrong = || "a time must be a number with a unit, such as 250ms, 30s, 10m or 2h".to_owned();
     let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(duration).map_err(|_| "a time cannot be negative".to_owned())
+    Duration::try_from(duration).map_err(|_| "a time must not be negative".to_owned())
 }
 
 /// The name of an image, or the path of an archive.

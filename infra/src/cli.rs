@@ -19,28 +19,28 @@ use crate::ui::{JsonLines, Lines, Screen, Style, render_error};
 
 /// Blue/green deployment for Amazon ECS Fargate.
 ///
-/// Two complete environments, blue and green, behind one load balancer. A new version goes to the idle one; a cutover
-/// swaps them under probes, and back by itself if anyone would see a failure.
+/// Runs two complete environments, blue and green, behind one load balancer. Deploys a new version to the idle
+/// environment. A cutover swaps the two while it probes them, and rolls back automatically if probes fail.
 ///
-/// Exit codes: 0 done, 1 failed, 2 not understood, 3 refused (nothing was changed), 4 rolled back.
+/// Exit codes: 0 done, 1 failed, 2 usage error, 3 refused (nothing was changed), 4 rolled back.
 #[derive(Debug, Parser)]
 #[command(name = "bluegreen", version, max_term_width = 100)]
 pub struct Cli {
-    /// Name of the stack; the one in bluegreen.toml, or "bluegreen", if none is named.
+    /// Name of the stack [default: `name` in bluegreen.toml, else "bluegreen"].
     #[arg(long, global = true, env = "BLUEGREEN_STACK", value_parser = crate::args::stack_name)]
     pub stack: Option<StackName>,
-    /// The file with the settings; bluegreen.toml if none is named.
+    /// Settings file [default: bluegreen.toml].
     #[arg(long, global = true, env = "BLUEGREEN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print results as JSON, and progress as JSON lines.
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// Runs the command that the process was called with, on a stack with this extension.
+/// Runs the command that the process was called with, with this extension of the stack.
 pub fn run(extension: Extension) -> ExitCode {
     let cli = Cli::parse();
     let style = Style::of_stderr();
@@ -65,7 +65,7 @@ impl Cli {
         };
         let stack = self.stack.clone().map_or_else(|| settings.stack_name(), String::from);
         if let Some(problem) = problem {
-            listener.warn(format!("{}; it works on stack {stack} all the same", in_a_line(&problem.into())));
+            listener.warn(format!("{}; continuing with stack {stack}", in_a_line(&problem.into())));
         }
         let context = Context::new(stack, settings, listener);
         let mut session = Session::new(context, self.json, Prompt::new(screen, style));
@@ -76,12 +76,12 @@ impl Cli {
             .build()
             .map_err(|error| Error::failed("cannot start").because(error))?;
         let result = runtime.block_on(session.run(&self.verb));
-        // A question that nobody answered must not keep the command from ending.
+        // An unanswered question must not keep the process alive.
         runtime.shutdown_background();
         result
     }
 
-    /// As much of the settings as the verb needs, and what is wrong with the rest.
+    /// The part of the settings that the command needs, and the error in the rest.
     fn settings(&self) -> Result<(Settings, Option<SettingsError>)> {
         let file = self.config.as_deref();
         Ok(match self.verb.needs() {
@@ -92,7 +92,7 @@ impl Cli {
     }
 }
 
-/// What is wrong with the file with the settings: where, and why.
+/// The error in the settings file on one line: its place and its cause.
 fn in_a_line(problem: &Error) -> String {
     let lines: Vec<&str> = problem.causes().first().map_or(Vec::new(), |cause| cause.lines().collect());
     let (place, why) = (lines.first().copied().unwrap_or_default(), lines.last().copied().unwrap_or_default());

@@ -54,12 +54,12 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Reads the standard AWS configuration; where it names no region, the settings do. No call is made yet.
+    /// Reads the standard AWS configuration; the region defaults to that of the settings. No call is made yet.
     pub async fn connect(settings: &Settings) -> Result<Self> {
         let connect_to = ConnectTo::from_env().map_err(|error| {
-            Error::usage("BLUEGREEN_CONNECT_TO cannot be understood")
+            Error::usage("cannot parse BLUEGREEN_CONNECT_TO")
                 .because(error)
-                .hint("write it as curl's --connect-to, HOST1:PORT1:HOST2:PORT2, several separated by commas; several HOST2 by |")
+                .hint("use HOST1:PORT1:HOST2:PORT2 as in curl --connect-to; separate entries by commas, and several HOST2 by |")
         })?;
         let mut config = aws::sdk_config().await.doing(|| "read the AWS configuration".to_owned())?;
         if config.region().is_none() {
@@ -128,7 +128,7 @@ impl Cloud {
     /// Where prod and dev send requests at this moment.
     pub async fn traffic(&self, stack: &str, outputs: &Outputs) -> Result<Traffic> {
         let found = self.rules(stack, outputs).find().await;
-        let found = found.map_err(|error| Error::failed("cannot read where traffic goes").because(error))?;
+        let found = found.map_err(|error| Error::failed("cannot read the listener rules").because(error))?;
         Ok(Traffic::from(found))
     }
 }
@@ -138,7 +138,7 @@ impl Cloud {
 pub struct Traffic {
     /// What users get.
     pub prod: ListenerState,
-    /// Where the next version is tried.
+    /// The state of the dev listener.
     pub dev: ListenerState,
     /// Whether rules of the stack say so. The listeners of a stack that an older version made forward by themselves.
     pub by_rules: bool,
@@ -173,13 +173,13 @@ impl Traffic {
             (_, Some(color)) => Ok(Some(color)),
             (ListenerState::Absent, _) => Ok(None),
             (ListenerState::At(route), _) => Err(Error::refused(format!("prod is split: {route}"))
-                .because("a cutover shifts traffic step by step, or was interrupted while it did")
-                .hint("wait for it to end: bluegreen status, or bluegreen deploy --wait")
-                .hint("if none is under way, bring prod to one side: bluegreen reconcile")),
+                .because("a gradual shift is in progress or was interrupted")
+                .hint("wait for it to end: check bluegreen status, or run bluegreen deploy --wait")
+                .hint("if none is in progress, point prod at one side: bluegreen reconcile")),
             (ListenerState::NotUnderstood(problem), _) => {
-                Err(Error::refused("prod does not forward to one of this stack's environments").because(problem).hint(
-                    "delete the listener rule that does not belong there, then run bluegreen reconcile: it makes the \
-                     rule again from the record of cutovers",
+                Err(Error::refused("prod does not forward to an environment of this stack").because(problem).hint(
+                    "delete the unexpected listener rule, and run bluegreen reconcile to create the \
+                     rule again from the ledger",
                 ))
             }
         }
@@ -188,9 +188,9 @@ impl Traffic {
     /// The live environment; an error if nothing was released yet, too.
     pub fn require_live(&self) -> Result<Color> {
         self.live()?.ok_or_else(|| {
-            Error::refused("prod has no rule: nothing was released yet, or somebody deleted it")
-                .hint("finish the first deployment, which makes it: bluegreen deploy")
-                .hint("make it again from the record of cutovers: bluegreen reconcile")
+            Error::refused("prod has no rule: nothing was released yet, or the rule was deleted")
+                .hint("finish the first deployment, which creates it: bluegreen deploy")
+                .hint("create it again from the ledger: bluegreen reconcile")
         })
     }
 
@@ -291,13 +291,13 @@ impl DeployedStack {
         if ours {
             return Ok(());
         }
-        let error = Error::refused(format!("stack {} was not made by bluegreen", self.name));
+        let error = Error::refused(format!("stack {} was not created by bluegreen", self.name));
         let error = if self.is_in_review() {
-            error.because("it has a change set that bluegreen did not prepare")
+            error.because("it has a change set that bluegreen did not create")
         } else {
-            error.because("its template does not have the description that bluegreen gives to every stack")
+            error.because("its template does not have the description of a bluegreen stack")
         };
-        Err(error.hint("name another stack: --stack NAME, or name in bluegreen.toml"))
+        Err(error.hint("select another stack: --stack NAME, or name in bluegreen.toml"))
     }
 
     /// Whether there is nothing but change sets that nobody has executed yet.
@@ -324,8 +324,8 @@ impl DeployedStack {
     /// The stack, or an error that says how to make it.
     pub async fn require(cloud: &Cloud, name: &str) -> Result<Self> {
         Self::find(cloud, name).await?.filter(|stack| stack.status != "DELETE_COMPLETE").ok_or_else(|| {
-            Error::usage(format!("there is no stack {name} in {}", cloud.region()))
-                .hint("make it first: bluegreen deploy (through local-cloud exec for the local cloud)")
+            Error::usage(format!("stack {name} does not exist in {}", cloud.region()))
+                .hint("create it first: bluegreen deploy (for the local cloud: local-cloud exec -- bluegreen deploy)")
         })
     }
 
@@ -334,7 +334,7 @@ impl DeployedStack {
         let mut pages = cloud.cloudformation.list_stack_resources().stack_name(&self.id).into_paginator().send();
         let mut all = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.calling(|| format!("look at the resources of stack {}", self.name))?;
+            let page = page.calling(|| format!("list the resources of stack {}", self.name))?;
             all.extend(page.stack_resource_summaries.unwrap_or_default());
         }
         Ok(all)
@@ -358,15 +358,15 @@ impl DeployedStack {
     fn lacks(&self, output: &str) -> Error {
         Error::failed(format!("stack {} has no output {output}", self.name))
             .because(format!("its status is {}", self.status))
-            .hint("finish its deployment: bluegreen deploy")
+            .hint("finish the deployment: bluegreen deploy")
     }
 
-    /// Whether an operation on it is under way.
+    /// Whether an operation on it is in progress.
     pub fn in_progress(&self) -> bool {
         self.status.ends_with("_IN_PROGRESS") && !self.is_in_review()
     }
 
-    /// A parameter's value; empty where it has none.
+    /// A parameter's value; empty if it has none.
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.get(name).map_or("", String::as_str)
     }
@@ -377,13 +377,13 @@ async fn change_set_names(cloud: &Cloud, stack: &str) -> Result<Vec<String>> {
     let mut pages = cloud.cloudformation.list_change_sets().stack_name(stack).into_paginator().send();
     let mut names = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.calling(|| format!("look at the change sets of stack {stack}"))?;
+        let page = page.calling(|| format!("list the change sets of stack {stack}"))?;
         names.extend(page.summaries().iter().filter_map(|it| it.change_set_name()).map(str::to_owned));
     }
     Ok(names)
 }
 
-/// CloudFormation has no error code of its own for a stack that does not exist.
+/// CloudFormation has no specific error code for a stack that does not exist.
 fn is_missing<E>(error: &E) -> bool
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
@@ -413,7 +413,7 @@ mod tests {
             let foreign = DeployedStack { description, ..ours.clone() };
             let error = foreign.require_ours().unwrap_err();
             assert_eq!(error.kind().exit_code(), 3);
-            assert!(error.message().contains("was not made by bluegreen"), "{error}");
+            assert!(error.message().contains("was not created by bluegreen"), "{error}");
         }
     }
 

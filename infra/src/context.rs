@@ -1,4 +1,4 @@
-//! What every verb works with: the stack, its settings, who is told and asked, and the lock.
+//! The context of every command: the stack, its settings, the listener, the confirmation, and the lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,39 +14,39 @@ use crate::deploy::{Control, Listener, Operation, Plan, Poll};
 use crate::error::{Error, Kind, Result};
 use stack::Settings;
 
-/// For how long a renewal of the lease holds while CloudFormation changes the stack: it goes on with that by itself if this
-/// command dies, or may not call AWS any more.
+/// The life of a renewed lease while CloudFormation changes the stack: the change continues if this command dies or
+/// loses its permissions.
 const OPERATION_TTL: Duration = LONGEST_LIFE;
 
-/// Who holds the lock, and for how long.
+/// Who holds the lease, and for how long.
 pub(crate) fn held(holder: &Holder) -> String {
     format!(
-        "{} began at {}; its lock ends in {} s, unless renewed",
+        "{} started at {}; its lease expires in {} s unless renewed",
         holder.info.holder,
         holder.info.since,
         holder.left().as_secs()
     )
 }
 
-/// Who is asked before something is done that cannot be undone.
+/// Asks for confirmation before an action that cannot be undone.
 pub trait Confirmation: Send + Sync {
-    /// Asks whether what the plan does is meant, above all these concerns of it. An error where it is not.
+    /// Asks for confirmation of the plan, and of these concerns in particular. An error if it is refused.
     fn confirm(&self, plan: &Plan, concerns: &BTreeSet<String>) -> Result<()>;
 }
 
-/// Nobody can be asked.
+/// Refuses everything, because nobody can be asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 
 impl Confirmation for Nobody {
     fn confirm(&self, _: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
-        let error = Error::refused("this deployment needs a person's word, and there is no terminal to ask on");
+        let error = Error::refused("cannot ask for confirmation of this deployment: not running in a terminal");
         let error = concerns.iter().fold(error, Error::because);
-        Err(error.hint("look at it: bluegreen diff").hint("where it is meant: add --yes (YES=1 with make)"))
+        Err(error.hint("review it: bluegreen diff").hint("if this is intended, pass --yes (make: YES=1)"))
     }
 }
 
-/// Everything is meant.
+/// Confirms everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Agreed;
 
@@ -60,13 +60,13 @@ impl Confirmation for Agreed {
 pub struct Context {
     /// The stack's name.
     pub stack: String,
-    /// What the stack is made from.
+    /// The settings of the stack.
     pub settings: Settings,
-    /// Who is told what happens.
+    /// Receives the events.
     pub listener: Arc<dyn Listener>,
-    /// Who is asked before something is replaced, removed or opened.
+    /// Asks before something is replaced, removed or opened.
     pub confirmation: Arc<dyn Confirmation>,
-    /// What can be done about a change while it goes on.
+    /// Controls a change in progress.
     pub control: Control,
     pub(crate) lease: Mutex<Option<Lease<S3Store>>>,
 }
@@ -78,7 +78,7 @@ impl Context {
         Self { stack, settings, listener, confirmation, control, lease: Mutex::new(None) }
     }
 
-    /// An operation of a stack, of which this context's listener is told.
+    /// An operation of a stack that reports to the listener of this context.
     pub(crate) fn operation<'a>(
         &'a self,
         cloud: &'a Cloud,
@@ -88,30 +88,30 @@ impl Context {
         Operation::new(cloud, stack, resources, &self.control, &*self.listener)
     }
 
-    /// Asks whether these concerns are meant, where there are any.
+    /// Asks for confirmation of these concerns, if there are any.
     pub(crate) async fn confirm(&self, plan: &Plan, concerns: BTreeSet<String>) -> Result<()> {
         if concerns.is_empty() {
             return Ok(());
         }
         let (confirmation, plan) = (Arc::clone(&self.confirmation), plan.clone());
-        // Somebody may think for long: that must not keep everything else from going on.
+        // The answer may take long and must not block other tasks.
         tokio::task::spawn_blocking(move || confirmation.confirm(&plan, &concerns))
             .await
-            .map_err(|error| Error::failed("nobody could be asked").because(error))?
+            .map_err(|error| Error::failed("cannot ask for confirmation").because(error))?
     }
 
-    /// Takes the lock as soon as a cutover or another deployment gives it back.
+    /// Takes the lease as soon as a cutover or another deployment releases it.
     pub(crate) async fn wait_for_lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
         let ledger = cloud.ledger(bucket);
         let mut poll = Poll::default();
         let mut told = None;
         loop {
             let holder = ledger.holder().await;
-            let holder = holder.map_err(|error| Error::failed("cannot read the lock").because(error))?;
+            let holder = holder.map_err(|error| Error::failed("cannot read the lease").because(error))?;
             if let Some(holder) = holder {
                 if told.as_ref() != Some(&holder.info.holder) {
                     let (purpose, id) = (holder.info.purpose, &holder.info.holder);
-                    self.listener.note(format!("waiting for the {purpose} that is under way: {id}"));
+                    self.listener.note(format!("waiting for the {purpose} in progress: {id}"));
                     told = Some(id.clone());
                 }
                 if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
@@ -121,14 +121,14 @@ impl Context {
                 continue;
             }
             match self.lock(cloud, bucket).await {
-                // Somebody else was faster.
+                // Another command was faster.
                 Err(error) if error.kind() == Kind::Refused && ledger.holder().await.is_ok_and(|it| it.is_some()) => {}
                 other => return other,
             }
         }
     }
 
-    /// Takes the lock that deployments and cutovers share.
+    /// Takes the lease that deployments and cutovers share.
     pub(crate) async fn lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
         let ledger = cloud.ledger(bucket);
         let id = uuid::Uuid::now_v7().to_string();
@@ -137,42 +137,42 @@ impl Context {
                 *self.lease.lock().await = Some(lease);
                 Ok(())
             }
-            // Nothing was written: the lock goes on remembering them.
+            // Nothing was written: the lease still lists them.
             Err(LeaseError::Interrupted(runs)) => {
-                Err(Error::refused("a cutover was interrupted, and its listeners may be half swapped")
-                    .because(format!("nobody has put run {} in order yet", runs.join(", ")))
-                    .hint("put the listeners in order first: bluegreen reconcile"))
+                Err(Error::refused("a cutover was interrupted: only one listener may be swapped")
+                    .because(format!("not reconciled yet: run {}", runs.join(", ")))
+                    .hint("repair the listeners first: bluegreen reconcile"))
             }
             Err(LeaseError::Held(holder)) => {
                 if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
                     return Box::pin(self.lock(cloud, bucket)).await;
                 }
-                Err(Error::refused(format!("a {} is under way on stack {}", holder.info.purpose, self.stack))
+                Err(Error::refused(format!("a {} is in progress on stack {}", holder.info.purpose, self.stack))
                     .because(held(&holder))
                     .hint(
-                        "wait for it to end: add --wait to bluegreen deploy, or look at bluegreen status and run the \
+                        "wait for it to end: pass --wait to bluegreen deploy, or check bluegreen status and run the \
                          command again",
                     ))
             }
             Err(error @ (LeaseError::Gone | LeaseError::Store(_))) => {
-                Err(Error::failed(format!("cannot take the lock of stack {}", self.stack)).because(error))
+                Err(Error::failed(format!("cannot acquire the lease of stack {}", self.stack)).because(error))
             }
         }
     }
 
-    /// Lets the lock of a deployment expire whose command died: at once where that can be seen on this machine; once
-    /// CloudFormation is done where that changed the stack. False if there is none such: then the lock is held, or expires by
-    /// itself soon enough.
+    /// Expires the lease of a deployment whose command died: immediately if the process ran on this machine; after
+    /// CloudFormation has finished if the stack was changing. False if the lease is still held, or will soon expire
+    /// anyway.
     pub(crate) async fn expire_abandoned(&self, cloud: &Cloud, ledger: &S3Ledger, holder: &Holder) -> Result<bool> {
         if holder.info.purpose != Purpose::Deployment {
             return Ok(false);
         }
-        let failed = |error| Error::failed("cannot look after the lock").because(error);
+        let failed = |error| Error::failed("cannot update the lease").because(error);
         if holder.info.life() <= LEASE_TTL {
             let gone = ledger.expire_gone(holder).await.map_err(failed)?;
             if gone {
                 self.listener
-                    .note(format!("deployment {} was ended on this machine: the lock is free now", holder.info.holder));
+                    .note(format!("deployment {} was stopped on this machine: released its lease", holder.info.holder));
             }
             return Ok(gone);
         }
@@ -182,14 +182,13 @@ impl Context {
         }
         let expired = ledger.expire_abandoned(LEASE_TTL).await.map_err(failed)?;
         if expired {
-            self.listener
-                .note(format!("deployment {} renews its lock no more: the lock is free now", holder.info.holder));
+            self.listener.note(format!("deployment {} no longer renews its lease: released it", holder.info.holder));
         }
         Ok(expired)
     }
 
-    /// Runs what CloudFormation goes on with by itself, under a lock that outlives this command. If afterwards it is not
-    /// certain that the stack is at rest, the lock stays until it expires.
+    /// Runs an operation of CloudFormation under a lease that outlives this command. If the stack may still be changing
+    /// afterwards, the lease is kept until it expires.
     pub(crate) async fn covered<T>(&self, cloud: &Cloud, operation: impl Future<Output = Result<T>>) -> Result<T> {
         self.cover(OPERATION_TTL).await?;
         let result = operation.await;
@@ -198,40 +197,40 @@ impl Context {
             stack.is_ok_and(|stack| !stack.is_some_and(|stack| stack.in_progress()))
         };
         if at_rest {
-            // What failed is that the lock was lost, or cannot be written: whoever gives it back is told.
+            // If the lease was lost or cannot be written, releasing it reports that.
             let _ = self.cover(LEASE_TTL).await;
         } else if self.lease.lock().await.take().is_some() {
             self.listener.warn(
-                "CloudFormation may go on with the stack: the lock stays for half an hour at most; the next bluegreen \
-                 deploy takes it over once the stack is at rest",
+                "CloudFormation may still change the stack: the lease expires after at most 30 minutes; the next bluegreen \
+                 deploy takes it over when the stack has settled",
             );
         }
         result
     }
 
-    /// Lets every renewal of the lock, if this command holds it, hold for so long.
+    /// Sets the life of every renewal of the lease, if this command holds it.
     pub(crate) async fn cover(&self, life: Duration) -> Result<()> {
         let held = self.lease.lock().await;
         let Some(lease) = held.as_ref() else { return Ok(()) };
         lease.cover(life).await.map_err(|error| {
-            Error::failed(format!("cannot keep the lock of stack {}", self.stack))
+            Error::failed(format!("cannot renew the lease of stack {}", self.stack))
                 .because(error)
-                .hint("look at bluegreen status, and run the command again")
+                .hint("check bluegreen status, and run the command again")
         })
     }
 
-    /// Gives the lock back.
+    /// Releases the lease.
     pub(crate) async fn unlock(&self) -> Result<()> {
         let Some(lease) = self.lease.lock().await.take() else { return Ok(()) };
         lease.release().await.map_err(|error| {
-            Error::failed(format!("cannot give the lock of stack {} back", self.stack))
+            Error::failed(format!("cannot release the lease of stack {}", self.stack))
                 .because(error)
-                .hint("it ends by itself, after half an hour at most; the next bluegreen deploy takes it over")
+                .hint("run bluegreen deploy, which takes it over, or wait until it expires after at most 30 minutes")
         })
     }
 
-    /// After an interruption: gives the lock back, unless an operation of the stack goes on, in which traffic must
-    /// not be moved. Says what the stack is doing.
+    /// After an interruption: releases the lease, unless an operation of the stack is in progress, during which traffic
+    /// must not be moved. Returns the status of the stack.
     pub async fn after_interruption(&self) -> Option<String> {
         if self.lease.lock().await.is_none() {
             return None;
@@ -239,7 +238,7 @@ impl Context {
         let cloud = Cloud::connect(&self.settings).await.ok()?;
         let stack = DeployedStack::find(&cloud, &self.stack).await.ok()??;
         if !stack.in_progress() {
-            // It is given back as a courtesy: the next command takes it over.
+            // An error does not matter: the next command takes the lease over.
             let _ = self.unlock().await;
         }
         Some(stack.status)

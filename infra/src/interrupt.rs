@@ -24,7 +24,7 @@ pub struct Signals {
 impl Signals {
     /// Catches signals from now on.
     pub fn listen() -> Result<Self> {
-        let listen = |kind| unix::signal(kind).doing(|| "listen to signals".to_owned());
+        let listen = |kind| unix::signal(kind).doing(|| "listen for signals".to_owned());
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 

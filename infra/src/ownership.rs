@@ -9,7 +9,7 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Calling, Error, Result};
 use stack::storage::{BUCKET, REGISTRY};
 
-/// What S3 and ECR say of something that does not exist (any more).
+/// The error codes of S3 and ECR for objects that do not exist.
 const GONE: [&str; 2] = ["NoSuchBucket", "RepositoryNotFoundException"];
 
 /// What S3 says of a bucket without tags: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketTagging.html>.
@@ -22,7 +22,7 @@ enum Mark {
     Stack(String),
     /// It says nothing.
     Absent,
-    /// It does not exist (any more).
+    /// It does not exist.
     Gone,
 }
 
@@ -47,7 +47,7 @@ async fn mark_of_bucket(cloud: &Cloud, bucket: &str) -> Result<Mark> {
         Ok(answer) => Ok(mark(answer.tag_set().iter().map(|tag| (tag.key(), tag.value())))),
         Err(error) if error.code() == Some(NO_TAGS) => Ok(Mark::Absent),
         Err(error) if error.code().is_some_and(|code| GONE.contains(&code)) => Ok(Mark::Gone),
-        Err(error) => Err(error).calling(|| format!("see whose bucket {bucket} is")),
+        Err(error) => Err(error).calling(|| format!("read the tags of bucket {bucket}")),
     }
 }
 
@@ -56,7 +56,7 @@ async fn mark_of_registry(cloud: &Cloud, stack: &DeployedStack, name: &str) -> R
     match cloud.ecr.list_tags_for_resource().resource_arn(arn).send().await {
         Ok(answer) => Ok(mark(answer.tags().iter().map(|tag| (tag.key(), tag.value())))),
         Err(error) if error.code().is_some_and(|code| GONE.contains(&code)) => Ok(Mark::Gone),
-        Err(error) => Err(error).calling(|| format!("see whose registry {name} is")),
+        Err(error) => Err(error).calling(|| format!("read the tags of registry {name}")),
     }
 }
 
@@ -76,15 +76,15 @@ fn mark<'a>(mut tags: impl Iterator<Item = (&'a str, &'a str)>) -> Mark {
 async fn require(cloud: &Cloud, stack: &DeployedStack, id: &str, what: &str, mark: Mark) -> Result<()> {
     let because = match mark {
         Mark::Stack(name) if name == stack.name => return Ok(()),
-        Mark::Stack(name) => format!("its tag {STACK_TAG} says that it belongs to stack {name}"),
+        Mark::Stack(name) => format!("its tag {STACK_TAG} names stack {name}"),
         Mark::Absent if is_marked_by_template(cloud, stack, id).await? => {
-            format!("its tag {STACK_TAG} is missing: somebody removed it, or made another of the same name")
+            format!("its tag {STACK_TAG} is missing: it was removed, or another object has the same name")
         }
         Mark::Absent | Mark::Gone => return Ok(()),
     };
-    Err(Error::refused(format!("{what} is not stack {}'s own", stack.name))
+    Err(Error::refused(format!("{what} does not belong to stack {}", stack.name))
         .because(because)
-        .hint(format!("if it is the stack's: give it the tag {STACK_TAG}={}, and run the command again", stack.name)))
+        .hint(format!("if it belongs to the stack, add the tag {STACK_TAG}={}, and run the command again", stack.name)))
 }
 
 /// Whether the template puts the mark there, and that is done.

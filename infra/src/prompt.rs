@@ -1,4 +1,4 @@
-//! Asks the person at the terminal: whether a change is meant, and what to do about one that is under way.
+//! Asks the person at the terminal to confirm a change, or what to do about a change in progress.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ pub struct Prompt {
 impl Confirmation for Prompt {
     fn confirm(&self, plan: &Plan, concerns: &BTreeSet<String>) -> Result<()> {
         let _held = ScreenHold::new(self.screen.as_ref());
-        eprint!("{}\n{}\n", render_plan(plan, self.style), self.style.strong("This needs your word:"));
+        eprint!("{}\n{}\n", render_plan(plan, self.style), self.style.strong("Confirmation required:"));
         for concern in concerns {
             eprintln!("  {} {concern}", self.style.bad("!"));
         }
-        eprint!("Go ahead? [y/N] ");
+        eprint!("Continue? [y/N] ");
         agree(self.keyboard.blocking_line().as_deref(), "nothing was deployed")
     }
 }
@@ -38,17 +38,17 @@ pub fn agree(answer: Option<&str>, otherwise: &str) -> Result<()> {
 }
 
 fn nobody_to_ask(question: &str) -> Error {
-    Error::refused("this needs a person's confirmation, and there is no terminal to ask on").because(question)
+    Error::refused("cannot ask for confirmation: not running in a terminal").because(question)
 }
 
-/// What to do about what is under way.
+/// The answer about a change in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Take it back.
+    /// Cancel it and roll it back.
     Cancel,
-    /// Leave it to itself.
+    /// Stop following it.
     Detach,
-    /// Go on following it.
+    /// Keep following it.
     GoOn,
 }
 
@@ -71,7 +71,7 @@ impl Prompt {
         let (question, name) = (target.question(), &target.stack.name);
         if !Keyboard::is_there() {
             let flag = if target.needs_name() { format!("--confirm {name}") } else { "--yes".to_owned() };
-            return Err(nobody_to_ask(&question).hint(format!("if it is meant: add {flag} (YES=1 with make)")));
+            return Err(nobody_to_ask(&question).hint(format!("if this is intended, pass {flag} (make: YES=1)")));
         }
         self.put(&question);
         if target.needs_name() {
@@ -81,17 +81,17 @@ impl Prompt {
                 _ => Err(Error::refused("nothing was deleted")),
             };
         }
-        eprint!("Go ahead? [y/N] ");
+        eprint!("Continue? [y/N] ");
         agree(self.keyboard.line().await.as_deref(), "nothing was deleted").map(|()| Consent::Yes)
     }
 
-    /// Asks whether something is meant. An error if it is not, which says `otherwise`, or if nobody can be asked.
+    /// Asks for confirmation. An error, with the text `otherwise`, if it is refused, or if nobody can be asked.
     pub async fn agree_to(&self, question: &str, otherwise: &str) -> Result<()> {
         if !Keyboard::is_there() {
-            return Err(nobody_to_ask(question).hint("if it is meant: add --yes"));
+            return Err(nobody_to_ask(question).hint("if this is intended, pass --yes"));
         }
         self.put(question);
-        eprint!("Go ahead? [y/N] ");
+        eprint!("Continue? [y/N] ");
         agree(self.keyboard.line().await.as_deref(), otherwise)
     }
 
@@ -100,21 +100,21 @@ impl Prompt {
         eprintln!("{}", lines.join("\n"));
     }
 
-    /// Asks what to do about what is under way, for this reason where there is one.
+    /// Asks what to do about a change in progress, and shows the reason for the question if there is one.
     pub async fn choose(&self, stage: Stage, why: Option<&str>) -> Choice {
         let _held = ScreenHold::new(self.screen.as_ref());
         if let Some(why) = why {
             eprintln!("{} {why}", self.style.bad("!"));
         }
         let can_cancel = matches!(stage, Stage::Updating | Stage::Waiting);
-        let cancel = if can_cancel { "  c      cancel it, and go back to what was there before\n" } else { "" };
+        let cancel = if can_cancel { "  c      cancel the change and roll it back\n" } else { "" };
         eprint!(
-            "What now?\n{cancel}  d      detach: it goes on by itself\n  Enter  go on following it\n{} ",
+            "What now?\n{cancel}  d      detach: the change continues without this command\n  Enter  keep following it\n{} ",
             self.style.strong(">")
         );
         match self.keyboard.line().await.as_deref().map(str::trim) {
             Some("c" | "C" | "cancel") if can_cancel => Choice::Cancel,
-            // Whoever closes the terminal has left.
+            // A closed terminal counts as detached.
             Some("d" | "D" | "detach") | None => Choice::Detach,
             Some(_) => Choice::GoOn,
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// Where the records are in the bucket.
+/// The prefix of the records in the bucket.
 pub const PREFIX: &str = "releases/";
 /// The version of the record's format.
 const SCHEMA: u32 = 1;
@@ -62,7 +62,7 @@ pub struct ReleaseRecord {
     pub tool: String,
     /// When its deployment began.
     pub began: Timestamp,
-    /// When it ended; null while it is under way or if it was interrupted.
+    /// When it ended; null while it is in progress or if it was interrupted.
     pub ended: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<ReleaseOutcome>,
@@ -103,14 +103,14 @@ fn key(number: u64) -> String {
 }
 
 impl<S: ObjectStore> ReleaseLedger<S> {
-    /// The first number above `after` that no release has. Whoever holds the lease is the only one who takes it.
+    /// The first number above `after` that no release has. Only the holder of the lease takes it.
     pub async fn next(&self, after: u64) -> Result<u64> {
         for number in after + 1..=after + TRIES {
             if self.store.get(&key(number)).await.map_err(unusable)?.object.is_none() {
                 return Ok(number);
             }
         }
-        Err(Error::failed(format!("cannot number this release: {} to {} are used", after + 1, after + TRIES)))
+        Err(Error::failed(format!("cannot number this release: {} to {} are in use", after + 1, after + TRIES)))
     }
 
     /// Records that the deployment of a release begins, under a number that no release has.
@@ -136,7 +136,7 @@ impl<S: ObjectStore> ReleaseLedger<S> {
             // Ours, if the answer to an earlier attempt was lost.
             Err(_) if self.load(number).await?.is_some_and(|found| found.id == record.id) => Ok(record),
             Err(StoreError::Conflict { .. }) => {
-                Err(Error::refused(format!("release {number} was made by somebody else meanwhile"))
+                Err(Error::refused(format!("release {number} was created by another command in the meantime"))
                     .hint("run the command again"))
             }
             Err(error) => Err(unusable(error)),
@@ -165,7 +165,7 @@ impl<S: ObjectStore> ReleaseLedger<S> {
         serde_json::from_slice(&object.body).map(Some).map_err(|error| {
             Error::failed(format!("cannot read the record of release {number}"))
                 .because(error)
-                .hint("a newer bluegreen may have written it")
+                .hint("update bluegreen if a newer version wrote the record")
         })
     }
 
@@ -188,11 +188,11 @@ impl<S: ObjectStore> ReleaseLedger<S> {
 }
 
 fn body(record: &ReleaseRecord) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(record).map_err(|error| Error::failed("cannot write the release's record").because(error))
+    serde_json::to_vec_pretty(record).map_err(|error| Error::failed("cannot write the release record").because(error))
 }
 
 fn unusable(error: StoreError) -> Error {
-    Error::failed("cannot use the records of releases").because(error)
+    Error::failed("cannot access the records of releases").because(error)
 }
 
 /// The settings that differ between two releases, by dotted name. Names only: a value may be long, or private.
@@ -209,7 +209,7 @@ pub fn changed_settings(before: &Value, after: &Value) -> Vec<String> {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let value = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
             let (old, new) = (value(old), value(new));
-            // A table that one of them lacks is told key by key.
+            // A table that one of them lacks is listed key by key.
             let empty = Value::Object(serde_json::Map::new());
             match (&old, &new) {
                 (Value::Null, Value::Object(_)) => walk(&path, &empty, &new, found),

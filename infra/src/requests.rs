@@ -1,7 +1,7 @@
 //! The requests of both environments, minute by minute, as the load balancer counts them and CloudWatch keeps them.
 //!
-//! An Application Load Balancer tells its numbers once a minute, some time after the minute, and tells nothing where there
-//! is nothing to tell. So a minute without a number is zero only once its number would have come.
+//! An Application Load Balancer publishes its numbers once a minute, some time after the minute, and nothing if there
+//! were no requests. So a minute without a number is zero only when its number would have arrived.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ const MINUTE: i64 = 60;
 pub struct Requests {
     /// The newest full minute whose number is known.
     pub last: Minute,
-    /// The last full minutes, the oldest first, and the one that is under way.
+    /// The last full minutes, oldest first, and the current one.
     pub minutes: Vec<Minute>,
 }
 
@@ -49,11 +49,11 @@ pub struct Requests {
 pub struct Minute {
     /// Its begin.
     pub begins: Timestamp,
-    /// Requests for which the load balancer chose a task; null where the number has not come yet.
+    /// Requests for which the load balancer chose a task; null if the number is not available yet.
     pub requests: Option<u64>,
     /// How many of them a task answered with 5xx.
     pub errors: u64,
-    /// Milliseconds within which tasks began 99 % of their answers; null where there was none.
+    /// Milliseconds within which tasks began 99 % of their responses; null if there was none.
     pub p99_ms: Option<f64>,
 }
 
@@ -100,7 +100,7 @@ impl Requests {
         self.minutes.iter().map(|minute| minute.errors).sum()
     }
 
-    /// The minute that is under way, where all requests are of it.
+    /// The current minute, if all requests belong to it.
     pub fn just_begun(&self) -> Option<&Minute> {
         self.minutes.last().filter(|running| running.requests == Some(self.total()))
     }
@@ -155,7 +155,7 @@ fn whole(value: f64) -> u64 {
 pub struct Meter(Option<(Instant, Reading)>);
 
 impl Meter {
-    /// The requests of both environments. Never takes long, and never fails: where it cannot tell, it tells why.
+    /// The requests of both environments. Has a short timeout and never fails: without numbers, it returns the reason.
     pub async fn read(&mut self, cloud: &Cloud, outputs: &Outputs) -> Reading {
         if let Some((at, reading)) = &self.0
             && at.elapsed() < PERIOD
@@ -164,7 +164,7 @@ impl Meter {
         }
         let reading = match tokio::time::timeout(PATIENCE, ask(cloud, outputs)).await {
             Ok(answer) => answer.map_err(|error| why(&error)),
-            Err(_) => Err(format!("CloudWatch did not answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Err(format!("CloudWatch did not respond within {} s", PATIENCE.as_secs())),
         };
         self.0 = Some((Instant::now(), reading.clone()));
         reading
@@ -188,14 +188,15 @@ async fn ask(cloud: &Cloud, outputs: &Outputs) -> Result<Both<Requests>> {
         .end_time(DateTime::from_secs(this + MINUTE))
         .send()
         .await
-        .calling(|| "read the load balancer's metrics".to_owned())?;
+        .calling(|| "read the metrics of the load balancer".to_owned())?;
     let points = points(answer.metric_data_results())?;
     Ok(Both::make(|color| Requests::of(points.of(color), now)))
 }
 
 fn queries(outputs: &Outputs) -> Result<Vec<MetricDataQuery>> {
-    let named =
-        |arn: &str| Error::failed("cannot read the load balancer's metrics").because(format!("{arn} is strange"));
+    let named = |arn: &str| {
+        Error::failed("cannot read the metrics of the load balancer").because(format!("unexpected ARN format: {arn}"))
+    };
     let load_balancer = load_balancer(&outputs.prod_listener).ok_or_else(|| named(&outputs.prod_listener))?;
     let mut queries = Vec::new();
     for color in Color::ALL {
@@ -226,7 +227,7 @@ fn points(results: &[MetricDataResult]) -> Result<Both<Points>> {
             let status = result.status_code().map_or("no status", StatusCode::as_str);
             let words = result.messages().iter().filter_map(|message| message.value());
             let words = std::iter::once(status).chain(words).collect::<Vec<_>>().join(": ");
-            return Err(Error::failed("cannot read the load balancer's metrics").because(words));
+            return Err(Error::failed("cannot read the metrics of the load balancer").because(words));
         }
         let Some((color, id)) = result.id().and_then(|id| id.split_once('_')) else { continue };
         let points = if color == Color::Blue.as_str() { &mut all.blue } else { &mut all.green };
@@ -304,7 +305,7 @@ pub(crate) mod tests {
         assert_eq!((&found.blue.p99[&60], found.blue.errors.len()), (&0.5, 0));
         assert_eq!(found.green, Points { errors: BTreeMap::from([(120, 1.0)]), ..Points::default() });
         let error = points(&[result("blue_p99", StatusCode::Forbidden, &[])]).err().unwrap();
-        assert_eq!(why(&error), "cannot read the load balancer's metrics: Forbidden");
+        assert_eq!(why(&error), "cannot read the metrics of the load balancer: Forbidden");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One call of the command: what its verb works with, where its output goes, and what Ctrl-C means meanwhile.
+//! One call of the command: its context, its output, and its handling of Ctrl-C.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ impl Session {
         Self { context, json, prompt, signals: Mutex::new(None) }
     }
 
-    /// Runs a verb to its end, or until somebody leaves it to itself.
+    /// Runs a command to its end, or until the user detaches.
     pub async fn run(&self, verb: &Verb) -> Result<ExitCode> {
         *self.signals.lock().await = Some(Signals::listen()?);
         if verb.handles_interrupts() {
@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    /// Leaves what is under way to itself, and says what that means.
+    /// Detaches from the operation in progress, and prints the consequences.
     async fn leave(&self, verb: &Verb) -> ExitCode {
         self.prompt.hold_screen();
         let state = self.context.after_interruption().await;

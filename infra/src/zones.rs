@@ -9,7 +9,7 @@ use ec2::Zone;
 use serde_json::Value;
 use stack::{Settings, parameter};
 
-/// Logical ids of the subnets that tell the zones of a stack.
+/// Logical ids of the subnets whose zones are those of the stack.
 const SUBNETS: [&str; 2] = ["PublicSubnetA", "PublicSubnetB"];
 
 /// Regions in which not every zone has Fargate, and the ids of those that do:
@@ -29,13 +29,13 @@ pub async fn choose(cloud: &Cloud, settings: &Settings) -> Result<[String; 2]> {
     }
     let zones = ec2::zones(cloud).await?;
     first_two(zones, cloud.region()).ok_or_else(|| {
-        Error::refused(format!("there are no two availability zones with Fargate in {}", cloud.region()))
-            .because("two are needed, so that the loss of one is not an outage")
-            .hint("name two zones (network.zones), another region, or an existing VPC (network.vpc)")
+        Error::refused(format!("fewer than two availability zones with Fargate in {}", cloud.region()))
+            .because("two are required so that the loss of one is not an outage")
+            .hint("configure two zones (network.zones), another region, or an existing VPC (network.vpc)")
     })
 }
 
-/// The zones of a stack that exists: its parameters, or, if it was made without them, where its subnets are.
+/// The zones of an existing stack: its parameters, or, if it was created without them, the zones of its subnets.
 pub async fn of_stack(cloud: &Cloud, stack: &DeployedStack) -> Result<[String; 2]> {
     let given = parameter::ZONES.map(|name| stack.parameter(name).to_owned());
     if given.iter().all(|zone| !zone.is_empty()) {
@@ -47,7 +47,7 @@ pub async fn of_stack(cloud: &Cloud, stack: &DeployedStack) -> Result<[String; 2
         resource.and_then(|resource| resource.physical_resource_id()).filter(|id| !id.is_empty())
     };
     let [Some(first), Some(second)] = SUBNETS.map(physical) else {
-        return Err(Error::failed(format!("stack {} has no subnets of its own", stack.name))
+        return Err(Error::failed(format!("stack {} does not contain subnets", stack.name))
             .because(format!("its status is {}", stack.status)));
     };
     let mut zones = ec2::zones_of_subnets(cloud, &[first, second]).await?;
@@ -72,7 +72,7 @@ pub fn put_in(value: &Value, zones: &[String; 2]) -> Value {
     }
 }
 
-/// Keeps every subnet where it is: one whose zone the deployed template asks AWS for, or names, gets that name. `zones` are
+/// Keeps every subnet in its zone: a zone that the deployed template looks up or names is set by name. `zones` are
 /// those that were asked for.
 pub fn keep(template: &mut Value, deployed: &Value, zones: Option<&[String; 2]>) {
     let Some(resources) = template["Resources"].as_object_mut() else { return };

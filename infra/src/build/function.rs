@@ -1,5 +1,5 @@
-//! The cutover function's zip, and where it comes from: one that was named, the one that this command carries, or the
-//! project, where it is built. What was built before from the same sources is taken again.
+//! The cutover function's zip and its source: a given file, the one embedded in this command, or a build in the
+//! project. A previous build of the same sources is reused.
 
 use std::fs::File;
 use std::io::{Cursor, Read as _, Write as _};
@@ -22,7 +22,7 @@ const FUNCTION_GLIBC: &str = "2.34";
 /// The variable that names a zip to deploy.
 const VARIABLE: &str = "BLUEGREEN_FUNCTION";
 
-/// The zip that was put into this command when it was built; empty where none was.
+/// The zip that was embedded in this command at build time; empty if none was.
 static CARRIED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/function.zip"));
 
 /// The folder of the project that this command was built in.
@@ -40,7 +40,7 @@ pub struct FunctionZip {
     pub hash: String,
 }
 
-/// Where the cutover function comes from.
+/// The source of the cutover function.
 #[derive(Clone, Debug)]
 pub enum FunctionSource {
     /// A zip that is there.
@@ -50,7 +50,7 @@ pub enum FunctionSource {
         /// Whose zip it is, for people.
         from: String,
     },
-    /// The project, where it is built.
+    /// A build in the project.
     Project(Box<Project>),
 }
 
@@ -62,14 +62,14 @@ impl FunctionSource {
     /// What `BLUEGREEN_FUNCTION` names, or what this command carries; without either the project that the current
     /// folder is in, or else the one that this command was built in.
     pub fn find() -> Result<Self> {
-        let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
+        let here = std::env::current_dir().doing(|| "find the current folder".to_owned())?;
         if let Some(named) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
             let path = PathBuf::from(named);
             let bytes = std::fs::read(&path).doing(|| format!("read {VARIABLE}={}", path.display()))?;
             return Ok(Self::Ready { bytes, from: path.display().to_string() });
         }
         if let Some(bytes) = carried() {
-            return Ok(Self::Ready { bytes: bytes.to_vec(), from: "carried by this command".to_owned() });
+            return Ok(Self::Ready { bytes: bytes.to_vec(), from: "embedded in this command".to_owned() });
         }
         let folders = here.ancestors().chain([Path::new(BUILT_IN)]);
         match folders.into_iter().find(|folder| folder.join(FUNCTION.0).join("Cargo.toml").is_file()) {
@@ -86,7 +86,7 @@ impl FunctionSource {
         }
     }
 
-    /// The zip for an architecture, where nothing need be built for it.
+    /// The zip for an architecture, if it does not have to be built.
     pub fn kept(&self, architecture: Architecture) -> Result<Option<FunctionZip>> {
         match self {
             Self::Ready { bytes, from } => ready(bytes, from, architecture).map(Some),
@@ -100,14 +100,10 @@ fn carried() -> Option<&'static [u8]> {
 }
 
 fn nowhere() -> Error {
-    Error::usage("there is no cutover function to deploy")
-        .because(format!(
-            "this command carries none, and the project that it was built in is not at {BUILT_IN} any more"
-        ))
-        .hint("install it with its function: make install in bluegreen's project")
-        .hint(format!(
-            "or name a zip: {VARIABLE}=/path/function.zip (bluegreen function --out makes one in the project)"
-        ))
+    Error::usage("no cutover function to deploy")
+        .because(format!("none is embedded in this command, and its source project is no longer at {BUILT_IN}"))
+        .hint("install bluegreen with its function: run make install in the bluegreen project")
+        .hint(format!("or set {VARIABLE}=/path/function.zip (create it with bluegreen function --out in the project)"))
 }
 
 /// A zip that others made, once it was looked into.
@@ -115,11 +111,12 @@ fn ready(bytes: &[u8], from: &str, architecture: Architecture) -> Result<Functio
     let wrong = |why: String| {
         Error::usage(format!("the cutover function ({from}) cannot be deployed"))
             .because(why)
-            .hint("make its zip in bluegreen's project: bluegreen function --out function.zip")
+            .hint("create its zip in the bluegreen project: bluegreen function --out function.zip")
     };
     let mut archive =
-        zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| wrong(format!("it is no zip: {error}")))?;
-    let mut program = archive.by_name(PROGRAM).map_err(|error| wrong(format!("it has no {PROGRAM}: {error}")))?;
+        zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| wrong(format!("it is not a zip file: {error}")))?;
+    let mut program =
+        archive.by_name(PROGRAM).map_err(|error| wrong(format!("it does not contain {PROGRAM}: {error}")))?;
     // The processor is named in the first bytes.
     let mut head = Vec::new();
     program.by_ref().take(64).read_to_end(&mut head).map_err(|error| wrong(error.to_string()))?;
@@ -127,7 +124,7 @@ fn ready(bytes: &[u8], from: &str, architecture: Architecture) -> Result<Functio
         Some(found) if found == architecture => {
             Ok(FunctionZip { bytes: bytes.to_vec(), hash: hex(&Sha256::digest(bytes)) })
         }
-        Some(found) => Err(wrong(format!("it is for {found}, and app.architecture says {architecture}"))),
+        Some(found) => Err(wrong(format!("it is built for {found}, and app.architecture is {architecture}"))),
         None => Err(wrong(format!("its {PROGRAM} is not a Linux program"))),
     }
 }
@@ -146,7 +143,7 @@ impl Project {
     /// Builds the function and packs it.
     ///
     /// What it was built from is remembered beside it: cargo-lambda looks for its compilers for three seconds even
-    /// where there is nothing to build.
+    /// if there is nothing to build.
     async fn build(&self, architecture: Architecture) -> Result<FunctionZip> {
         let target = target(architecture);
         let (built, zip) = self.built();
@@ -169,7 +166,7 @@ impl Project {
             .doing(|| "pack the cutover function".to_owned())?
     }
 
-    /// The one that was built before, where everything is as it was.
+    /// The previous build, if nothing has changed.
     fn kept(&self, architecture: Architecture) -> Result<Option<FunctionZip>> {
         let (built, zip) = self.built();
         let bootstrap = self.sources(&target(architecture))?.and_then(|sources| built.of(&sources));
@@ -286,7 +283,9 @@ mod tests {
     fn what_is_no_function_for_this_processor_is_refused() {
         let arm = pack(&program(Architecture::Arm64)).unwrap().bytes;
         let script = pack(b"#!/bin/sh\n").unwrap().bytes;
-        for (bytes, why) in [(&b"no zip"[..], "no zip"), (&script, "not a Linux program"), (&arm, "it is for arm64")] {
+        for (bytes, why) in
+            [(&b"no zip"[..], "not a zip file"), (&script, "not a Linux program"), (&arm, "it is built for arm64")]
+        {
             let error = ready(bytes, "function.zip", Architecture::Amd64).unwrap_err();
             assert_eq!(error.kind().exit_code(), 2);
             assert!(error.causes()[0].contains(why), "{error:?}");

@@ -41,7 +41,7 @@ impl Lock {
             let (source, checksum) = (source.as_deref().unwrap_or_default(), checksum.as_deref().unwrap_or_default());
             if lines.insert(format!("{name} {version} {source} {checksum}")) {
                 for dependency in &package.dependencies {
-                    // "name", or where that is not clear "name version" or "name version (source)".
+                    // "name", or, if that is ambiguous, "name version" or "name version (source)".
                     let mut words = dependency.split(' ');
                     let candidates = words.next().and_then(|name| by_name.get(name)).into_iter().flatten();
                     let version = words.next();

@@ -30,7 +30,7 @@ const LINES_SHOWN: usize = 30;
 /// Longer than a signal that ended a build takes to be seen here as well.
 const INTERRUPTION: Duration = Duration::from_secs(1);
 
-/// What is deployed, and where it comes from.
+/// The service to deploy and its sources.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     function: FunctionSource,
@@ -55,7 +55,7 @@ enum Programs {
 impl Workspace {
     /// What the settings name, seen from the current folder.
     pub fn find(app: &App) -> Result<Self> {
-        let here = std::env::current_dir().doing(|| "tell the current folder".to_owned())?;
+        let here = std::env::current_dir().doing(|| "find the current folder".to_owned())?;
         let service = match &app.image {
             Some(image) => Service::Image(image.as_str().to_owned()),
             None if !here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) => {
@@ -75,7 +75,7 @@ impl Workspace {
         }
     }
 
-    /// The versions that can be built here, in order; those of an image that others make are not known.
+    /// The versions that can be built here, in order; the versions of an external image are unknown.
     pub fn versions(&self) -> Vec<String> {
         match &self.service {
             Service::Image(_) => Vec::new(),
@@ -88,16 +88,16 @@ impl Workspace {
     pub fn check_version(&self, version: &str) -> Result<()> {
         let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if version.is_empty() || version.len() > 64 || !version.chars().all(known) {
-            return Err(Error::usage(format!("{version:?} is not a version"))
-                .because("a version is 1 to 64 letters, digits, dots, hyphens and underscores"));
+            return Err(Error::usage(format!("invalid version {version:?}"))
+                .because("a version consists of 1 to 64 letters, digits, dots, hyphens and underscores"));
         }
         match &self.service {
             Service::Cargo { package, programs: Programs::OfVersions(versions), .. }
                 if !versions.contains(&version.to_owned()) =>
             {
-                Err(Error::usage(format!("there is no version {version:?} of {package}"))
-                    .because(format!("there are: {}", versions.join(", ")))
-                    .hint(format!("name one of those, or add a binary {}", self.name(version))))
+                Err(Error::usage(format!("package {package} has no version {version:?}"))
+                    .because(format!("its versions: {}", versions.join(", ")))
+                    .hint(format!("use one of those, or add a binary {}", self.name(version))))
             }
             _ => Ok(()),
         }
@@ -112,9 +112,9 @@ impl Workspace {
             }
             Service::Cargo { workspace, package, .. } => {
                 let (this, kept) = (self.clone(), version.to_owned());
-                // It reads many files: on a thread of its own, as others have calls to make meanwhile.
+                // It reads many files: on a separate thread, so that other tasks can continue.
                 let kept = tokio::task::spawn_blocking(move || this.kept_image(&kept, architecture, port)).await;
-                if let Some(image) = kept.doing(|| "look for what was built before".to_owned())?? {
+                if let Some(image) = kept.doing(|| "find previous builds".to_owned())?? {
                     return Ok(image);
                 }
                 let name = self.name(version);
@@ -125,7 +125,7 @@ impl Workspace {
         }
     }
 
-    /// The image of a version, where it was built before from what is there now. Nothing is built, and nobody asked.
+    /// The image of a version, if the current sources were built before. Builds nothing.
     pub fn kept_image(&self, version: &str, architecture: Architecture, port: u16) -> Result<Option<Image>> {
         let Service::Cargo { workspace, package, .. } = &self.service else { return Ok(None) };
         let name = self.name(version);
@@ -133,12 +133,12 @@ impl Workspace {
         Program { workspace, package, name: &name, version, architecture }.kept(port)
     }
 
-    /// Where the cutover function comes from.
+    /// The source of the cutover function.
     pub fn function_source(&self) -> &FunctionSource {
         &self.function
     }
 
-    /// Cargo, where it is to build something, with the project's own tools.
+    /// Cargo with the tools of the project.
     pub fn cargo(&self) -> Command {
         match (&self.function, &self.service) {
             (FunctionSource::Project(project), _) => command(project.folder()),
@@ -157,9 +157,9 @@ impl Service {
     fn of_package(workspace: Metadata, name: &str) -> Result<Self> {
         let package = workspace.package(name).ok_or_else(|| no_package(&workspace, name))?;
         if !workspace.workspace_root.join("Cargo.lock").is_file() {
-            return Err(Error::usage(format!("there is no Cargo.lock in {}", workspace.workspace_root.display()))
-                .because("without one, the same sources could become another program tomorrow")
-                .hint("make one: cargo generate-lockfile"));
+            return Err(Error::usage(format!("no Cargo.lock in {}", workspace.workspace_root.display()))
+                .because("without it, builds of the same sources can differ")
+                .hint("create it: cargo generate-lockfile"));
         }
         let all: Vec<&str> = package.programs().collect();
         let prefix = format!("{name}-v");
@@ -171,21 +171,21 @@ impl Service {
             [only] => Programs::One((*only).to_owned()),
             several if several.contains(&name) => Programs::One(name.to_owned()),
             several => {
-                return Err(Error::usage(format!("package {name} has no program that is the service"))
-                    .because(format!("its programs are: {}", several.join(", ")))
-                    .hint(format!("name the service's {name}, or its versions {prefix}1, {prefix}2 ...")));
+                return Err(Error::usage(format!("cannot find the program of the service in package {name}"))
+                    .because(format!("its programs: {}", several.join(", ")))
+                    .hint(format!("rename the program to {name}, or its versions to {prefix}1, {prefix}2 ...")));
             }
         };
         Ok(Self::Cargo { package: name.to_owned(), programs, workspace: Box::new(workspace) })
     }
 }
 
-/// What Cargo says of the workspace around this folder. Which compiler it is will be the next question, and where the folder
+/// Cargo's metadata of the workspace around this folder. The compiler's version is needed next, and if the folder
 /// is the workspace's own it is asked at the same time.
 fn described(here: &Path) -> Result<Metadata> {
     std::thread::scope(|scope| {
         if here.join("Cargo.lock").is_file() {
-            // Where there is no answer it is asked again, by whoever needs one.
+            // Without a result, the caller that needs it asks again.
             scope.spawn(|| sources::compiler(here));
         }
         Metadata::of(here)
@@ -193,16 +193,16 @@ fn described(here: &Path) -> Result<Metadata> {
 }
 
 fn no_service(here: &Path) -> Error {
-    Error::usage(format!("there is no service to deploy in {}", here.display()))
-        .because("there is no Cargo project, and bluegreen.toml names no image (app.image)")
-        .hint("run the command in the folder of the service, or describe it: bluegreen init")
+    Error::usage(format!("no service to deploy in {}", here.display()))
+        .because("the folder contains no Cargo project, and app.image of bluegreen.toml is not set")
+        .hint("run the command in the folder of the service, or run bluegreen init")
 }
 
 fn no_package(workspace: &Metadata, name: &str) -> Error {
     let names: Vec<_> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
-    Error::usage(format!("there is no package {name} in {}", workspace.workspace_root.display()))
-        .because(format!("there are: {}", names.join(", ")))
-        .hint("name the service's package or image in bluegreen.toml: [app] cargo = \"greeter\", or image = \"registry/app:{version}\"")
+    Error::usage(format!("no package {name} in {}", workspace.workspace_root.display()))
+        .because(format!("its packages: {}", names.join(", ")))
+        .hint("set the package or image of the service in bluegreen.toml: [app] cargo = \"greeter\", or image = \"registry/app:{version}\"")
 }
 
 fn command(root: &Path) -> Command {
@@ -232,7 +232,7 @@ async fn cargo(root: &Path, arguments: &[&str], what: &str) -> Result<String> {
         .await
         .map_err(|error| {
             Error::failed(format!("cannot build {what}"))
-                .because(format!("cargo does not start: {error}"))
+                .because(format!("cannot start cargo: {error}"))
                 .hint("install Rust from rustup.rs")
         })?;
     if output.status.success() {
@@ -249,7 +249,7 @@ async fn cargo(root: &Path, arguments: &[&str], what: &str) -> Result<String> {
         output.status
     ));
     if text.contains("no such command: `lambda`") {
-        return Err(error.hint(format!("cargo-lambda is missing: make setup installs it, in {}", root.display())));
+        return Err(error.hint(format!("install cargo-lambda with make setup in {}", root.display())));
     }
     let lines: Vec<&str> = text.lines().collect();
     let shown = lines.len().saturating_sub(LINES_SHOWN);
@@ -284,7 +284,7 @@ mod tests {
     fn a_version_without_a_binary_is_named_with_those_that_exist() {
         let error = workspace("").unwrap().check_version("9").unwrap_err();
         assert_eq!(error.kind().exit_code(), 2);
-        assert_eq!(error.causes(), ["there are: 1, 2"]);
+        assert_eq!(error.causes(), ["its versions: 1, 2"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What Cargo says of a workspace: where its packages are, and which programs they have. Must not know what is deployed.
+//! Cargo's metadata of a workspace: the folders of its packages, and their programs. Must not know what is deployed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -57,15 +57,15 @@ impl Metadata {
             .current_dir(folder)
             .output()
             .map_err(|error| {
-                Error::failed("cannot ask Cargo about the project")
-                    .because(format!("cargo does not start: {error}"))
+                Error::failed("cannot run cargo metadata")
+                    .because(format!("cannot start cargo: {error}"))
                     .hint("install Rust from rustup.rs")
             })?;
         if !output.status.success() {
-            return Err(Error::failed(format!("Cargo cannot read the project in {}", folder.display()))
+            return Err(Error::failed(format!("cargo cannot read the project in {}", folder.display()))
                 .because(String::from_utf8_lossy(&output.stderr).trim()));
         }
-        serde_json::from_slice(&output.stdout).doing(|| "read what Cargo says about the project".to_owned())
+        serde_json::from_slice(&output.stdout).doing(|| "parse the output of cargo metadata".to_owned())
     }
 
     /// The package of this name.
@@ -73,8 +73,8 @@ impl Metadata {
         self.packages.iter().find(|package| package.name == name)
     }
 
-    /// The folders of a package and of the workspace's packages that it is built from; nothing where one of them is
-    /// outside the workspace, or runs a program of its own at build time: then only Cargo can tell what has changed.
+    /// The folders of a package and of the workspace's packages that it is built from; `None` if one of them is
+    /// outside the workspace, or has a build script: then only Cargo knows what has changed.
     pub fn folders<'a>(&'a self, package: &'a Package) -> Option<Vec<&'a Path>> {
         let mut found = vec![package];
         let mut next = 0;
@@ -96,7 +96,7 @@ impl Metadata {
 }
 
 impl Package {
-    /// Where it is.
+    /// Its folder.
     pub fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(&self.manifest_path)
     }

@@ -1,4 +1,4 @@
-//! A program of a package as a static binary in an image, and the bill of what is in it. Must not know where the image goes.
+//! A program of a package as a static binary in an image, with its bill of materials. Must not know its destination.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl Program<'_> {
         Ok(image)
     }
 
-    /// The image built before, where everything is as it was.
+    /// The previous image, if nothing has changed.
     pub(super) fn kept(&self, port: u16) -> Result<Option<Image>> {
         let sources = self.sources(port, Some(&self.listing()))?;
         Ok(sources.and_then(|sources| self.cache().get(&sources, sbom::MEDIA_TYPE)))
@@ -93,7 +93,7 @@ impl Program<'_> {
             "--format",
             sbom::TREE_FORMAT,
         ];
-        let tree = cargo(root, &arguments, &format!("the list of what is in {name}")).await?;
+        let tree = cargo(root, &arguments, &format!("the list of packages in {name}")).await?;
         let lock = root.join("Cargo.lock");
         let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
         let lock = Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Doing, Result};
 
-/// Something built, and where it is remembered from what.
+/// A build result, and the file that records its sources.
 #[derive(Clone, Debug)]
 pub struct Built {
     /// The file.
@@ -23,7 +23,7 @@ impl Built {
         Self { path, mark: mark.into() }
     }
 
-    /// The file's bytes, where it is still the one that was remembered, and that of these sources.
+    /// The bytes of the file, if it is still the recorded one, built from these sources.
     pub fn of(&self, sources: &str) -> Option<Vec<u8>> {
         let known = std::fs::read_to_string(&self.mark).ok()?;
         let bytes = std::fs::read(&self.path).ok()?;
@@ -43,7 +43,7 @@ impl Built {
     }
 }
 
-/// Both: somebody may build the same file from the same sources in another way.
+/// Both: the same file can be built from the same sources in another way.
 fn mark(sources: &str, bytes: &[u8]) -> String {
     format!("{sources}\n{}\n", hex(&Sha256::digest(bytes)))
 }

@@ -1,5 +1,5 @@
 //! The software bill of materials of a program: which packages are in the binary, in CycloneDX 1.6. The same sources give
-//! the same bytes. Must not know where it goes.
+//! the same bytes. Must not know its destination.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(super) struct Subject<'a> {
     pub target: &'a str,
     /// What `rustc -vV` says.
     pub compiler: &'a str,
-    /// The C library that is linked in, where that is known.
+    /// The C library that is linked in, if known.
     pub libc: Option<&'a str>,
 }
 

@@ -1,5 +1,5 @@
 //! A hash of everything that a program is built from, so that what was built before can be taken again without asking a
-//! compiler. Where it cannot see everything it says so. Must not know what is built.
+//! compiler. If it cannot see everything, it says so. Must not know what is built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,9 +22,9 @@ const PLACES: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_TARGET_TMPDIR"];
 /// Folders of a package that its programs are not built from.
 const NOT_BUILT: [&str; 4] = ["target", "tests", "benches", "examples"];
 
-/// The hash of what `package` is built from with these arguments; nothing where only Cargo can tell.
+/// The hash of what `package` is built from with these arguments; `None` if only Cargo knows.
 ///
-/// `listing` is the file in which the compiler itself wrote what it read (`.d`), where there is one: it may name files
+/// `listing` is the file in which the compiler listed what it read (`.d`), if there is one: it may name files
 /// outside the package's folders.
 pub(super) fn hash(
     metadata: &Metadata,
@@ -69,14 +69,14 @@ pub(super) fn hash(
 /// Which compiler it is. It stays the same while this command runs, so each project's is asked once.
 pub(super) fn compiler(root: &Path) -> Result<Vec<u8>> {
     static KNOWN: Mutex<BTreeMap<PathBuf, Vec<u8>>> = Mutex::new(BTreeMap::new());
-    // Held while it is asked: whoever else wants to know waits for the same answer.
+    // Held during the call: other callers wait for the same result.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(compiler) = known.get(root) {
         return Ok(compiler.clone());
     }
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").current_dir(root).output();
-    let compiler = output.doing(|| "ask the compiler for its version".to_owned())?.stdout;
+    let compiler = output.doing(|| "read the version of the compiler".to_owned())?.stdout;
     known.insert(root.to_owned(), compiler.clone());
     Ok(compiler)
 }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A workspace of two packages in a folder of its own.
+    /// A workspace of two packages in a separate folder.
     fn project() -> (tempfile::TempDir, Metadata) {
         let folder = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {

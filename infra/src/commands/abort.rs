@@ -1,4 +1,4 @@
-//! `bluegreen abort`: stops the run that moves traffic, which sends users back to where they were.
+//! `bluegreen abort`: stops the run in progress, which sends users back to the old side.
 
 use std::process::ExitCode;
 
@@ -10,13 +10,13 @@ use crate::session::{Session, print_json};
 /// The arguments of `abort`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the run; the one that is under way if none is named.
+    /// Id of the run [default: the run in progress].
     #[arg(long, value_name = "RUN")]
     id: Option<String>,
 }
 
 impl Args {
-    /// Tells the run to stop, and follows it to its end.
+    /// Aborts the run, and follows it to its end.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let mut follower = attend::follower(session.json);
         let work = async {
@@ -33,7 +33,7 @@ impl Args {
         tokio::select! {
             result = work => result.map(|()| ExitCode::SUCCESS),
             _ = session.next_signal() => {
-                eprintln!("\ninterrupted. The run stops without this command: bluegreen status shows how it ends.");
+                eprintln!("\ninterrupted. The run stops without this command: bluegreen status shows its result.");
                 Ok(ExitCode::from(INTERRUPTED))
             }
         }

@@ -29,36 +29,36 @@ use crate::error::{Calling, Error, Result};
 use crate::session::Session;
 use stack::outputs::Outputs;
 
-/// An event older than this is not begun any more. Lambda itself drops it at the same age.
+/// The function rejects an event older than this. Lambda itself drops it at the same age.
 const EVENT_AGE: Duration = Duration::from_mins(1);
 
-/// Between two tries to invoke the function.
+/// The pause between two tries to invoke the function.
 const INVOKE_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often the function may find the lock held, and this command nobody who holds it, before that is believed.
+/// How many runs may be refused because of a held lease that this command does not see, before it gives up.
 const LOST_RACES: u32 = 3;
 
-/// Between two looks at the lock that somebody else holds.
+/// The pause between two reads of a lease that another command holds.
 const LOOK_AT_LOCK: Duration = Duration::from_millis(500);
 
-/// Between two looks at a stack that CloudFormation changes; its calls are throttled sooner than others.
+/// The pause between two reads of a stack that CloudFormation changes; its calls are throttled sooner than others.
 const LOOK_AT_STACK: Duration = Duration::from_secs(2);
 
 impl Args {
-    /// Has the function swap prod and dev, and follows the run.
+    /// Invokes the function to swap prod and dev, and follows the run.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         attend::run(session, self.order()).await
     }
 }
 
-/// What is ordered.
+/// A request to the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What the function is asked for. An id and who asks are added.
+    /// The request, without its id and caller, which are added later.
     pub request: Request,
-    /// Longest time that the load balancer may take to follow; if absent, what the settings say.
+    /// Maximum time for the load balancer to follow the swap; if absent, the value of the settings.
     pub settle_limit: Option<Duration>,
-    /// Whether to wait while a deployment or another cutover is under way.
+    /// Whether to wait for a deployment or run in progress.
     pub wait: bool,
 }
 
@@ -69,22 +69,22 @@ impl Order {
     }
 }
 
-/// Who is told how a run goes on.
+/// Observes the progress of a run.
 pub trait Follower {
-    /// Somebody else holds the lock, and it is waited for. Called again and again.
+    /// Another command holds the lease, and this one waits for it. Called repeatedly.
     fn waiting(&mut self, holder: &Holder);
 
-    /// The function is about to be asked for the run of this id.
+    /// The function is about to be invoked for the run of this id.
     fn asked(&mut self, _id: &str) {}
 
-    /// AWS is out of reach, and the run goes on meanwhile. Called once each time.
+    /// AWS cannot be reached while the run continues. Called once for each outage.
     fn reconnecting(&mut self);
 
     /// Takes the record as it is now.
     fn progress(&mut self, record: &Record);
 }
 
-/// Asks the function for what is ordered and follows the run to its end.
+/// Sends the request to the function and follows the run to its end.
 pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) -> Result<Record> {
     let cloud = Cloud::connect(&context.settings).await?;
     let mut lost = 0;
@@ -97,10 +97,10 @@ pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) 
         if order.request.id.is_some() {
             context
                 .listener
-                .warn("an id stands for one outcome: to wait, run it again with another id, or without one");
+                .warn("--wait does not repeat a run with an id: run the command again with a new id or without --id");
             break record;
         }
-        // Somebody took the lock between the look at it and the function's. The next run has an id of its own.
+        // Another command took the lease before the function could. The next try has a new id.
         lost += u32::from(!ledger.holder().await.is_ok_and(|holder| holder.is_some()));
         if lost > LOST_RACES {
             break record;
@@ -112,8 +112,8 @@ pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) 
     Ok(record)
 }
 
-/// Whether a run was refused because somebody else held the lock: taking it was the last thing that it did, and it never
-/// had it.
+/// Whether a run was refused because another command held the lease: acquiring it was its last step, and it never
+/// succeeded.
 fn found_the_lock_held(record: &Record) -> bool {
     let last = record.steps.last().is_some_and(|step| step.kind() == Some(StepKind::Lease));
     record.outcome == Some(Outcome::Refused) && record.epoch == 0 && last
@@ -124,25 +124,25 @@ pub(super) fn moved_prod(record: &Record) -> bool {
     record.outcome == Some(Outcome::Done) && matches!(record.op, Op::Cutover | Op::Rollback)
 }
 
-/// Switches termination protection on once prod had a cutover: from then on the stack is somebody's production. Whoever may
-/// not do that is told who can.
+/// Switches termination protection on after the first cutover: from then on the stack serves production. A caller
+/// without the permission gets a note.
 async fn protect_from_now_on(context: &Context, cloud: &Cloud) {
     let protected =
         async { super::destroy::protect(cloud, &DeployedStack::require(cloud, &context.stack).await?).await };
     if let Err(error) = protected.await {
-        context.listener.note(format!(
-            "the stack is not protected against deletion yet: {error}; the next bluegreen deploy protects it"
-        ));
+        context
+            .listener
+            .note(format!("cannot enable termination protection: {error}; the next bluegreen deploy tries again"));
     }
 }
 
-/// Asks the function for a run and leaves it to itself; returns its id.
+/// Starts a run without following it; returns its id.
 pub async fn begin(context: &Context, request: Request) -> Result<String> {
     let cloud = Cloud::connect(&context.settings).await?;
     Ok(ask(context, &cloud, &Order { request, settle_limit: None, wait: false }, &mut Nobody).await?.1)
 }
 
-/// Nobody is told.
+/// Ignores all progress.
 pub(super) struct Nobody;
 
 impl Follower for Nobody {
@@ -153,8 +153,7 @@ impl Follower for Nobody {
     fn progress(&mut self, _: &Record) {}
 }
 
-/// Asks the function for a run; returns where its record is, and its id. One that has a record under its id already is not
-/// asked for again.
+/// Starts a run; returns its ledger and its id. A run that already has a record under its id is not started again.
 async fn ask(
     context: &Context,
     cloud: &Cloud,
@@ -167,8 +166,8 @@ async fn ask(
         request: Request { settle_limit: order.settle_limit.unwrap_or(settings), ..order.request.clone() },
         ..order.clone()
     };
-    // The function would refuse it too, but only after a while.
-    order.request.check().map_err(|error| Error::usage(format!("this {op} cannot be asked for")).because(error))?;
+    // The function would refuse it too, but later.
+    order.request.check().map_err(|error| Error::usage(format!("invalid arguments of {op}")).because(error))?;
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
     let ledger = cloud.ledger(&outputs.bucket);
@@ -180,8 +179,9 @@ async fn ask(
     let (by, free) = tokio::join!(caller(cloud), until_free(context, cloud, &ledger, order, follower));
     free?;
     until_at_rest(cloud, stack, order.wait).await?;
-    // By the ledger's clock, as the function takes it: this machine's may be off.
-    let now = ledger.time().await.map_err(|error| Error::failed("cannot read the ledger's time").because(error))?;
+    // By the clock of the ledger, which the function uses too: the local clock may be wrong.
+    let now =
+        ledger.time().await.map_err(|error| Error::failed("cannot read the time of the ledger").because(error))?;
     let not_after = now.checked_add(EVENT_AGE).ok();
     let request = Request { id: Some(id.clone()), by: Some(by), not_after, ..order.request.clone() };
     follower.asked(&id);
@@ -192,11 +192,11 @@ async fn ask(
 fn unreadable(id: &str, error: impl std::fmt::Display) -> Error {
     Error::failed(format!("cannot read the record of run {id}"))
         .because(error)
-        .hint("a run goes on without this command: bluegreen status shows it")
+        .hint("check the run, which continues without this command: bluegreen status")
 }
 
-/// Waits until nobody holds the lock, or refuses with the holder's id. A reconcile always waits for a holder that does not
-/// renew it: that one is probably dead, and what it left behind is what there is to reconcile.
+/// Waits until nobody holds the lease, or refuses with the holder's id. A reconcile always waits for a holder that does
+/// not renew it: that holder has probably died and left the state that has to be reconciled.
 async fn until_free(
     context: &Context,
     cloud: &Cloud,
@@ -204,21 +204,21 @@ async fn until_free(
     order: &Order,
     follower: &mut dyn Follower,
 ) -> Result<()> {
-    // A plan takes no lock.
+    // A plan takes no lease.
     if order.request.op == Op::Plan {
         return Ok(());
     }
     let mut first: Option<Holder> = None;
     loop {
-        let holder = ledger.holder().await.map_err(|error| Error::failed("cannot read the lock").because(error))?;
+        let holder = ledger.holder().await.map_err(|error| Error::failed("cannot read the lease").because(error))?;
         let Some(holder) = holder else { return Ok(()) };
         let same = first.as_ref().is_none_or(|first| first.version == holder.version);
         let patient = order.wait || (order.request.op == Op::Reconcile && same);
-        // The same run again: the function answers what becomes of it.
+        // The same run again: the function returns its result.
         if order.request.id.as_ref() == Some(&holder.info.holder) {
             return Ok(());
         }
-        // Whoever may not write the lock waits until it expires.
+        // A caller without permission to write the lease waits until it expires.
         if Box::pin(context.expire_abandoned(cloud, ledger, &holder)).await.unwrap_or(false) {
             continue;
         }
@@ -231,12 +231,12 @@ async fn until_free(
     }
 }
 
-/// Waits until CloudFormation has ended what it does to the stack, or refuses.
+/// Waits until CloudFormation has finished its operation on the stack, or refuses.
 async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> Result<()> {
     while stack.in_progress() {
         if !wait {
-            let meanwhile = format!("stack {} is in {}: traffic is not moved meanwhile", stack.name, stack.status);
-            return Err(Error::refused(meanwhile).hint("wait for the deployment to end, or add --wait"));
+            let meanwhile = format!("stack {} is in {}: traffic cannot be moved", stack.name, stack.status);
+            return Err(Error::refused(meanwhile).hint("wait for the deployment to end, or pass --wait"));
         }
         sleep(LOOK_AT_STACK).await;
         stack = DeployedStack::require(cloud, &stack.name).await?;
@@ -245,12 +245,12 @@ async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> R
 }
 
 fn busy(holder: &Holder) -> Error {
-    Error::refused(format!("a {} is under way", holder.info.purpose))
+    Error::refused(format!("a {} is in progress", holder.info.purpose))
         .because(crate::context::held(holder))
-        .hint("wait for it to end (bluegreen status), or add --wait")
+        .hint("wait for it to end (bluegreen status), or pass --wait")
 }
 
-/// Who asks, for the record: the caller as AWS knows it, where it says so in time, and as this machine does.
+/// The caller, for the record: the identity in AWS, if it is returned in time, and the user and host of this machine.
 pub(super) async fn caller(cloud: &Cloud) -> String {
     let asking = aws_sdk_sts::Client::new(&cloud.config).get_caller_identity().send();
     let identity = tokio::time::timeout(Duration::from_secs(2), asking).await;
@@ -265,7 +265,7 @@ pub(super) async fn caller(cloud: &Cloud) -> String {
     bounded(&by)
 }
 
-/// A text as `by` takes it: without control characters, and not too long.
+/// A text that is valid in `by`: without control characters, and not too long.
 fn bounded(text: &str) -> String {
     let mut bounded = String::new();
     for character in text.chars().filter(|character| !character.is_control()) {
@@ -277,8 +277,8 @@ fn bounded(text: &str) -> String {
     bounded
 }
 
-/// Invokes the function, again and again while AWS is out of reach and the event is young enough to be begun. Its id makes
-/// one run of however many arrive.
+/// Invokes the function, and repeats that while AWS cannot be reached and the event is young enough. Because of its id,
+/// several invocations start one run only.
 async fn invoke(
     cloud: &Cloud,
     outputs: &Outputs,
@@ -298,12 +298,12 @@ async fn invoke(
         if !error.is_transient() {
             return Err(error);
         }
-        // Its answer alone may have been lost.
+        // Only the response may have been lost.
         if ledger.load(id).await.is_ok_and(|record| record.is_some()) {
             return Ok(());
         }
         if began.elapsed() > EVENT_AGE {
-            return Err(error.hint(format!("whether it has begun is not known: bluegreen report {id}")));
+            return Err(error.hint(format!("check whether the run has started: bluegreen report {id}")));
         }
         if !std::mem::replace(&mut told, true) {
             follower.reconnecting();
@@ -314,11 +314,11 @@ async fn invoke(
 
 fn function_of(outputs: &Outputs) -> Result<&str> {
     outputs.function.as_deref().ok_or_else(|| {
-        Error::refused("the stack has no cutover function yet").hint("finish its deployment: bluegreen deploy")
+        Error::refused("the stack has no cutover function yet").hint("finish the deployment: bluegreen deploy")
     })
 }
 
-/// The event of a request: only what differs from the defaults, so the function's own settings stay in force.
+/// The event of a request: only values that differ from the defaults, so that the function's own settings apply.
 fn event(request: &Request) -> Result<Vec<u8>> {
     let written = |request: &Request| serde_json::to_value(request);
     let event = written(request).and_then(|event| Ok(differing(event, &written(&Request::default())?)));
@@ -331,7 +331,7 @@ fn event(request: &Request) -> Result<Vec<u8>> {
         .map_err(|error| Error::failed("cannot write the event").because(error))
 }
 
-/// What of a value is not the same in another.
+/// The part of a value that differs from another.
 fn differing(value: Value, default: &Value) -> Option<Value> {
     match (value, default) {
         (value, default) if value == *default => None,

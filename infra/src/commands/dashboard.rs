@@ -1,4 +1,4 @@
-//! `bluegreen dashboard`: a page on loopback, fed with what `status`, `cutover` and the ledger tell.
+//! `bluegreen dashboard`: a page on loopback with data from `status`, `cutover` and the ledger.
 
 use ledger::S3Ledger;
 use model::request::Request;
@@ -16,7 +16,7 @@ use crate::session::{Session, json_line, print_text};
 /// The arguments of `dashboard`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The port on loopback; 0 takes a free one.
+    /// Loopback port; 0 selects a free port.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
 }
@@ -30,7 +30,7 @@ impl Args {
         let dashboard = Dashboard::bind(source, place, self.port)?;
         let url = dashboard.url();
         print_text(&if session.json { json_line(&serde_json::json!({ "url": url }))? } else { format!("{url}\n") })?;
-        context.listener.note("open this address in a browser on this machine; Ctrl-C ends the dashboard");
+        context.listener.note("open this URL in a browser on this machine; press Ctrl-C to stop the dashboard");
         Box::pin(dashboard.run()).await
     }
 }
@@ -38,14 +38,14 @@ impl Args {
 /// The stack itself.
 struct Live<'a> {
     context: &'a Context,
-    /// Kept between two looks at a run, which are many a second.
+    /// Kept between two reads of a run, of which there are many per second.
     ledger: Mutex<Option<S3Ledger>>,
     meter: Mutex<Meter>,
 }
 
 impl Source for Live<'_> {
     async fn status(&self) -> Result<status::Status> {
-        // A new look at credentials and bucket each time: both may have been renewed.
+        // Read credentials and bucket again each time: both may have been renewed.
         *self.ledger.lock().await = None;
         let mut meter = self.meter.lock().await;
         Box::pin(status::look(self.context, &mut meter)).await

@@ -1,4 +1,4 @@
-//! `bluegreen diff`: what a deployment would do, without doing it.
+//! `bluegreen diff`: shows what a deployment would change.
 
 use super::deploy::{self, Target};
 use crate::error::Result;
@@ -13,7 +13,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Takes what the arguments say over the settings.
+    /// Applies the arguments to the settings.
     pub fn prepare(&self, session: &mut Session) {
         self.target.prepare(session);
     }

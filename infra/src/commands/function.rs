@@ -11,7 +11,7 @@ use crate::session::Session;
 /// The arguments of `function`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The file to write.
+    /// Output file.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

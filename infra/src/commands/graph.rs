@@ -10,10 +10,10 @@ use stack::graph::{Format, render};
 /// The arguments of `graph`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// How to draw it [default: what the ending of --out says, else svg].
+    /// Output format [default: from the extension of --out, else svg].
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// The file to write; standard output if none is named.
+    /// Output file [default: standard output].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -12,7 +12,7 @@ use stack::outputs::Outputs;
 /// The arguments of `history`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many, the newest first.
+    /// Maximum number of runs to list, newest first.
     #[arg(long, default_value_t = 20)]
     limit: usize,
 }

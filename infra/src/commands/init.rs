@@ -1,8 +1,8 @@
-//! `bluegreen init`: writes a `bluegreen.toml` for a service that exists, asking or by flags, says what each choice means,
+//! `bluegreen init`: writes a `bluegreen.toml` for an existing service from questions or flags, explains each setting,
 //! and deploys it on the local cloud.
 //!
-//! The explanations are those of the settings themselves, so they cannot go stale, and what is written is read back
-//! before it is kept: a file that the other verbs would not understand is never written.
+//! The explanations are those of the settings themselves, so they are always current, and the text is parsed before
+//! it is written: an invalid file is never written.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
@@ -17,34 +17,34 @@ use crate::session::print_text;
 use stack::Settings;
 use stack::settings::{App, Cutover, HealthCheck, Key, Table};
 
-/// The arguments of `init`. What is missing is asked on a terminal, and has its default elsewhere.
+/// The arguments of `init`. Missing ones are asked for on a terminal, and have their defaults elsewhere.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// The image of the service, by tag or digest; {version} stands for the version.
+    /// Image of the service, by tag or digest; {version} is replaced with the version.
     #[arg(long, conflicts_with = "cargo")]
     pub image: Option<String>,
-    /// The Cargo package of the service.
+    /// Cargo package of the service.
     #[arg(long, value_name = "PACKAGE")]
     pub cargo: Option<String>,
     /// Name of the stack.
     #[arg(long)]
     pub name: Option<String>,
-    /// Port that the service listens on in its container.
+    /// Container port that the service listens on.
     #[arg(long)]
     pub port: Option<u16>,
-    /// Path that answers 200 where the service is healthy.
+    /// Path that returns 200 when the service is healthy.
     #[arg(long, value_name = "PATH")]
     pub health_check: Option<String>,
-    /// Path that a cutover probes.
+    /// Path to probe during a cutover.
     #[arg(long, value_name = "PATH")]
     pub probe: Option<String>,
-    /// Response header that tells the version of the service.
+    /// Response header that contains the version of the service.
     #[arg(long, value_name = "HEADER")]
     pub version_header: Option<String>,
-    /// Deploy it on the local cloud at once, which is started where it does not run.
+    /// Also deploy to the local cloud, starting it if it is not running.
     #[arg(long)]
     pub local: bool,
-    /// The file to write.
+    /// Output file.
     #[arg(long, value_name = "FILE", default_value = "bluegreen.toml")]
     pub out: PathBuf,
 }
@@ -56,9 +56,9 @@ impl Args {
     }
 }
 
-/// Who is asked what was not said.
+/// Answers the questions about missing arguments.
 pub trait Ask {
-    /// The answer to a question; the default where it is empty.
+    /// The answer to a question, or the default if it is empty.
     fn ask(&mut self, question: &str, default: &str) -> Result<String>;
 }
 
@@ -73,7 +73,7 @@ impl Ask for Terminal {
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer).doing(|| "read the answer".to_owned())?;
         if read == 0 {
-            return Err(Error::refused("the questions were not answered; nothing was written"));
+            return Err(Error::refused("no answer to a question: no file was written"));
         }
         let answer = answer.trim();
         Ok(if answer.is_empty() { default } else { answer }.to_owned())
@@ -92,7 +92,7 @@ impl Ask for Nobody {
 
 /// Writes the file; returns what to do next, for people.
 fn write(arguments: &Args) -> Result<String> {
-    // Before anything is asked: the answers would be for nothing.
+    // Fail before any question is asked.
     if arguments.out.exists() {
         return Err(exists(&arguments.out));
     }
@@ -102,11 +102,11 @@ fn write(arguments: &Args) -> Result<String> {
     let text = compose(arguments, package.as_deref(), person)?;
     write_new(&arguments.out, &text)?;
     let written = format!(
-        "{} is written, and explains its choices.\nWhat it does not name has its default.\n",
+        "Wrote {}. Its comments explain each setting.\nSettings that it does not contain have their default values.\n",
         arguments.out.display()
     );
     if arguments.local
-        || (asked && person.ask("Deploy it on the local cloud now (yes or no)", "no")?.starts_with(['y', 'Y']))
+        || (asked && person.ask("Deploy to the local cloud now (yes or no)", "no")?.starts_with(['y', 'Y']))
     {
         eprintln!("{written}");
         deploy_locally(&arguments.out)?;
@@ -115,15 +115,15 @@ fn write(arguments: &Args) -> Result<String> {
             .to_owned());
     }
     Ok(format!(
-        "{written}\nNext:\n  bluegreen synth      the stack that it makes, as CloudFormation\n  \
-         bluegreen deploy     make it: on AWS as configured, or on the local cloud with\n                       \
+        "{written}\nNext:\n  bluegreen synth      print the CloudFormation template\n  \
+         bluegreen deploy     create the stack on AWS; on the local cloud, run\n                       \
          local-cloud up && local-cloud exec -- bluegreen deploy\n"
     ))
 }
 
 /// Starts the local cloud and deploys there, as a person would.
 fn deploy_locally(config: &Path) -> Result<()> {
-    let own = std::env::current_exe().doing(|| "find this program's own file".to_owned())?;
+    let own = std::env::current_exe().doing(|| "find the path of this program".to_owned())?;
     let local_cloud = local_cloud()?;
     let steps = [
         vec!["up".into()],
@@ -134,20 +134,20 @@ fn deploy_locally(config: &Path) -> Result<()> {
         let status = Command::new(&local_cloud).args(&arguments).status();
         let status = status.doing(|| format!("start {}", local_cloud.display()))?;
         if !status.success() {
-            return Err(Error::failed("it is not deployed on the local cloud")
+            return Err(Error::failed("the deployment to the local cloud failed")
                 .because(format!("{} {} ended with {status}", local_cloud.display(), arguments[0].display()))
-                .hint(format!("what it says above; {} stays as it was written", config.display())));
+                .hint(format!("see the output above; {} was kept", config.display())));
         }
     }
     Ok(())
 }
 
 fn exists(path: &Path) -> Error {
-    Error::refused(format!("{} exists already, and is not overwritten", path.display()))
-        .hint("change it by hand, or name another file with --out")
+    Error::refused(format!("{} already exists and is not overwritten", path.display()))
+        .hint("edit it, or pass another file with --out")
 }
 
-/// Creates the file, which nobody may have made since.
+/// Creates the file; an error if it exists by now.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     let file = std::fs::File::options().write(true).create_new(true).open(path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
@@ -168,9 +168,9 @@ fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Res
     let service = service(arguments, package, person)?;
     // The settings decide what can be deployed.
     if key::<App>(service.key()).is_none() {
-        return Err(Error::usage(format!("{} cannot be deployed by this bluegreen", service.value()))
+        return Err(Error::usage(format!("this version of bluegreen cannot deploy {}", service.value()))
             .because(format!("its settings have no app.{}", service.key()))
-            .hint("name a Cargo package: bluegreen init --cargo shop"));
+            .hint("pass a Cargo package: bluegreen init --cargo shop"));
     }
     let mut said = |given: Option<String>, question: &str, default: &str| match given {
         Some(given) => Ok(given),
@@ -182,15 +182,16 @@ fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Res
     let port = said(port, "Port that the service listens on", &defaults.app.port.get().to_string())?;
     let port: u16 = port
         .parse()
-        .map_err(|_| Error::usage(format!("{port:?} is not a port")).hint("a port is a number from 1 to 65535"))?;
+        .map_err(|_| Error::usage(format!("invalid port {port:?}")).hint("use a number from 1 to 65535"))?;
     let health = default_of::<HealthCheck>("path");
-    let health = said(arguments.health_check.clone(), "Path that answers 200 where it is healthy", &health)?;
-    let probe = said(arguments.probe.clone(), "Path that a cutover probes", &default_of::<Cutover>("probe_path"))?;
+    let health = said(arguments.health_check.clone(), "Path that returns 200 when the service is healthy", &health)?;
+    let probe = said(arguments.probe.clone(), "Path to probe during a cutover", &default_of::<Cutover>("probe_path"))?;
     let header = default_of::<App>("version_header");
-    let header = said(arguments.version_header.clone(), "Response header that tells the version", &header)?;
+    let header = said(arguments.version_header.clone(), "Response header that contains the version", &header)?;
 
     let mut text =
-        "# How this service is deployed: made by `bluegreen init`. What is not here has its default.\n".to_owned();
+        "# Deployment settings, written by `bluegreen init`. Settings that are not listed have their default values.\n"
+            .to_owned();
     text += &line("Name of the stack.", "name", &name.into());
     text += "\n[app]\n";
     text += &setting::<App>(service.key(), &service.value().into());
@@ -205,7 +206,7 @@ fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Res
     Ok(text)
 }
 
-/// What the service is made from.
+/// The source of the service.
 enum Service {
     Image(String),
     Cargo(String),
@@ -249,9 +250,9 @@ fn service(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Res
     let question = "Service (Cargo package, or image such as example.com/shop:{version})";
     let answer = person.ask(question, package.unwrap_or_default())?;
     match answer.as_str() {
-        "" => Err(Error::usage("there is no service to deploy")
-            .because("no image and no Cargo package was named, and there is no package in this folder")
-            .hint("name one: bluegreen init --image registry.example/shop:{version}, or --cargo shop")),
+        "" => Err(Error::usage("no service to deploy")
+            .because("neither an image nor a Cargo package was given, and this folder contains no package")
+            .hint("pass one: bluegreen init --image registry.example/shop:{version}, or --cargo shop")),
         image if image.contains(['/', ':', '@']) => Ok(Service::Image(answer)),
         _ => Ok(Service::Cargo(answer)),
     }
@@ -266,7 +267,7 @@ fn default_of<T: Table>(name: &str) -> String {
     key::<T>(name).and_then(|key| key.default).unwrap_or_default().trim_matches('"').to_owned()
 }
 
-/// A key with its meaning, as the settings tell it.
+/// A key with its meaning from the settings.
 fn setting<T: Table>(name: &str, value: &Value) -> String {
     line(&key::<T>(name).map_or_else(String::new, |key| key.meaning), name, value)
 }
@@ -280,7 +281,7 @@ fn line(meaning: &str, name: &str, value: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// A person who says these things, one after the other.
+    /// A person who gives these answers, one after the other.
     struct Person(Vec<&'static str>);
 
     impl Ask for Person {
@@ -310,7 +311,7 @@ mod tests {
         let mut person = Person(vec!["shop", "x\"\n[app]\nport = 1", "8080", "", "", ""]);
         assert_eq!(compose(&Args::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
         let mut person = Person(vec!["shop", "shop", "http", "", "", ""]);
-        assert!(compose(&Args::default(), None, &mut person).unwrap_err().message().contains("not a port"));
+        assert!(compose(&Args::default(), None, &mut person).unwrap_err().message().contains("invalid port"));
     }
 
     #[test]

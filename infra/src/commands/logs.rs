@@ -15,22 +15,22 @@ use crate::error::{Calling, Error, Result};
 use crate::session::{Session, json_line, print_text};
 use crate::ui::Style;
 
-/// Between two looks at a log that is followed. The log service answers five times a second for a whole account.
+/// The pause between two reads of a followed log. The log service allows five requests per second and account.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How far back a look goes behind the last line: lines of several tasks do not arrive in order.
+/// The overlap of two reads: lines of several tasks do not arrive in order.
 const OVERLAP: Duration = Duration::from_secs(10);
 
 /// The arguments of `logs`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Whose log.
+    /// Log to show.
     #[arg(value_enum)]
     source: Source,
-    /// Go on with what is written from now on, until interrupted.
+    /// Keep printing new lines until interrupted.
     #[arg(long, short)]
     follow: bool,
-    /// How far back, for example 30s, 10m, 2h.
+    /// Show lines from this time ago, such as 30s, 10m, 2h.
     #[arg(long, default_value = "10m", value_parser = duration)]
     since: Duration,
 }
@@ -44,7 +44,7 @@ impl Args {
                 return print_text(&json_line(line)?);
             }
             let head = format!("{} {}", line.time.strftime("%H:%M:%S"), line.stream);
-            // What a program writes may hold anything; its control characters stay out of the reader's terminal.
+            // A program may write control characters, which must not reach the terminal.
             let text: String =
                 line.text.chars().map(|it| if it.is_control() && it != '\t' { '\u{fffd}' } else { it }).collect();
             print_text(&format!("{} {text}\n", style.dim(&head)))
@@ -53,18 +53,18 @@ impl Args {
     }
 }
 
-/// Whose log.
+/// The log to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// The blue environment's.
+    /// The blue environment.
     Blue,
-    /// The green environment's.
+    /// The green environment.
     Green,
-    /// That of whichever environment users see; of both while a cutover splits prod.
+    /// The environment that serves prod, or both while a cutover splits prod.
     Prod,
-    /// That of whichever environment is tried.
+    /// The environment that dev points at.
     Dev,
-    /// The cutover function's.
+    /// The cutover function.
     Cutover,
 }
 
@@ -73,7 +73,7 @@ pub enum Source {
 pub struct Line {
     /// When it was written.
     pub time: jiff::Timestamp,
-    /// The task's short id, or the stream's name; with the environment before it where the lines are those of both.
+    /// The task's short id, or the stream's name; prefixed with the environment if lines of both are shown.
     pub stream: String,
     /// What was written.
     pub text: String,
@@ -99,7 +99,7 @@ async fn follow(context: &Context, request: &Args, sink: &mut (dyn FnMut(&Line) 
                     from = from.max(newest - overlap);
                 }
             }
-            // Somebody who follows a log is not told of every hiccup of a network.
+            // A single failed request is not reported while following a log.
             Err(error) if request.follow && error.is_transient() => {}
             Err(error) => return Err(error),
         }
@@ -110,7 +110,7 @@ async fn follow(context: &Context, request: &Args, sink: &mut (dyn FnMut(&Line) 
     }
 }
 
-/// A log group, and whose it is where there are several.
+/// A log group, and its environment if there are several.
 type Group = (Option<Color>, String);
 
 async fn log_groups(context: &Context, cloud: &Cloud, source: Source) -> Result<Vec<Group>> {
@@ -124,12 +124,12 @@ async fn log_groups(context: &Context, cloud: &Cloud, source: Source) -> Result<
             let traffic = cloud.traffic(&stack.name, &outputs).await?;
             let split = traffic.prod.route().filter(|route| route.whole().is_none());
             let Some(split) = split else { return of(traffic.require_live()?) };
-            context.listener.note(format!("prod is split: {split}; these are the lines of both"));
+            context.listener.note(format!("prod is split into {split}: showing the logs of both environments"));
             Ok(Color::ALL.into_iter().map(|color| (Some(color), outputs.log_group(color).to_owned())).collect())
         }
         Source::Dev => of(cloud.traffic(&stack.name, &outputs).await?.dev_color().ok_or_else(|| {
-            Error::refused("dev does not forward to one of this stack's environments")
-                .hint("name one: bluegreen logs blue")
+            Error::refused("dev does not forward to an environment of this stack")
+                .hint("name an environment: bluegreen logs blue")
         })?),
         Source::Cutover => Ok(vec![(None, function_log_group(cloud, &stack).await?)]),
     }
@@ -145,7 +145,7 @@ async fn function_log_group(cloud: &Cloud, stack: &DeployedStack) -> Result<Stri
         .await
         .calling(|| "find the log of the cutover function".to_owned())?;
     answer.stack_resource_detail.and_then(|detail| detail.physical_resource_id).ok_or_else(|| {
-        Error::failed("the cutover function has no log yet").hint("finish the deployment: bluegreen deploy")
+        Error::failed("the cutover function has no log group yet").hint("finish the deployment: bluegreen deploy")
     })
 }
 
@@ -179,7 +179,7 @@ async fn read(cloud: &Cloud, group: &str, from: i64) -> Result<Vec<FilteredLogEv
 fn line(of: Option<Color>, event: &FilteredLogEvent) -> Line {
     let time = event.timestamp().and_then(|at| jiff::Timestamp::from_millisecond(at).ok()).unwrap_or_default();
     let stream = event.log_stream_name().unwrap_or_default();
-    // `app/app/<task id>`: the beginning of the id tells tasks apart.
+    // `app/app/<task id>`: the start of the id identifies the task.
     let stream = match stream.strip_prefix("app/app/") {
         Some(task) => task.chars().take(8).collect(),
         None => stream.to_owned(),

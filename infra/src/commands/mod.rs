@@ -1,5 +1,5 @@
-//! The verbs of the `bluegreen` command, one file each: arguments, work and output. A new verb is a file, and here its entry in
-//! [`Verb`] and its line in [`Verb::run`].
+//! The commands of `bluegreen`, one file each: arguments, work and output. A new command needs a file, an entry in
+//! [`Verb`] and a line in [`Verb::run`].
 
 pub mod abort;
 pub mod build;
@@ -34,77 +34,76 @@ pub use crate::context::{Agreed, Confirmation, Context, Nobody};
 use crate::error::Result;
 use crate::session::Session;
 
-/// What the command is asked to do.
+/// A command of `bluegreen`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
-    /// Write a bluegreen.toml for a service that exists.
+    /// Write a bluegreen.toml for an existing service.
     Init(init::Args),
     /// Print the CloudFormation template.
     Synth(synth::Args),
-    /// Draw the architecture, from the template.
+    /// Draw the architecture of the stack.
     Graph(graph::Args),
-    /// Build every version and the cutover function, and deploy nothing.
+    /// Build every version and the cutover function without deploying.
     Build(build::Args),
-    /// Write the cutover function's zip to a file, for machines that cannot build it.
+    /// Write the zip of the cutover function to a file, for machines that cannot build it.
     Function(function::Args),
-    /// Make the stack and bring it up to date; with --version, deploy that version to the idle environment.
+    /// Create or update the stack; with --version, also deploy that version to the idle environment.
     Deploy(deploy::Args),
-    /// What a deployment would do, without doing it.
+    /// Show what a deployment would change.
     Diff(diff::Args),
-    /// Swap prod and dev, under probes.
+    /// Swap prod and dev while probing prod.
     Cutover(Box<cutover::Args>),
-    /// Swap back to where the last cutover came from, under probes.
+    /// Send users back to the release that was live before the last cutover.
     Rollback(Box<rollback::Args>),
-    /// Put the listeners in order after a cutover that was interrupted.
+    /// Repair the listeners after an interrupted cutover.
     Reconcile(reconcile::Args),
-    /// Break the lock that a deployment or cutover holds, if its holder is dead or must not go on.
+    /// Break the lease of a deployment or cutover whose holder has died or must not continue.
     Unlock(unlock::Args),
-    /// Stop the run that moves traffic, and send users back to where they were.
+    /// Stop the run in progress and send users back to the old side.
     Abort(abort::Args),
-    /// Keep a shift at its step, until it is promoted or aborted.
+    /// Hold a gradual shift at its current step until it is promoted or aborted.
     Pause(pause::Args),
-    /// Go on with the next step of a shift at once.
+    /// Continue a gradual shift with its next step immediately.
     Promote(promote::Args),
-    /// Who is prod, who is dev, and what runs there.
+    /// Show the environments, their versions, and their health.
     Status(status::Args),
-    /// What an environment or the cutover function has written to its log.
+    /// Show the logs of an environment or of the cutover function.
     Logs(logs::Args),
-    /// Print the URL of prod or dev, and open it in a browser where there is one.
+    /// Print the URL of prod or dev and open it in a browser.
     Open(open::Args),
-    /// Look whether everything is there that a deployment or cutover needs, and say what to do about the rest.
+    /// Check the prerequisites of a deployment or cutover and suggest fixes.
     Doctor(doctor::Args),
-    /// What was deployed to which environment, also what did not come up.
+    /// List the releases, including failed deployments.
     Releases(releases::Args),
-    /// The cutovers so far.
+    /// List the runs (cutovers, rollbacks, and reconciles).
     History(history::Args),
-    /// One run as a page with a chart, as Markdown, or as JSON.
+    /// Write the report of a run as an HTML page with a chart, as Markdown, or as JSON.
     Report(report::Args),
-    /// A page on this machine that shows both environments, follows a cutover live, and can start one.
+    /// Serve a local web page that shows both environments and can start and follow a cutover.
     Dashboard(dashboard::Args),
-    /// Release an image on a local cloud of its own, under the load of users, and tell what they would have seen.
+    /// Rehearse a release on a separate local cloud under user load, and report what users would have seen.
     Rehearse(Box<rehearse::Args>),
-    /// Print the completions for a shell.
+    /// Print shell completions.
     Completions(manual::CompletionsArgs),
-    /// Print the manual.
+    /// Print the manual pages.
     Man(manual::Args),
     /// Delete the stack and everything in it.
     Destroy(destroy::Args),
 }
 
-/// How much of the file with the settings a verb depends on.
+/// The part of the settings file that a command depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// None of it.
     Nothing,
-    /// The stack's name and region. Whoever looks at a stack or rolls back must not depend on the file that describes the next
-    /// release.
+    /// The stack's name and region. Status and rollback must not depend on the settings of the next release.
     Identity,
     /// All of it.
     Settings,
 }
 
 impl Verb {
-    /// How much of the file with the settings it depends on.
+    /// The part of the settings file that it depends on.
     pub const fn needs(&self) -> Needs {
         match self {
             Self::Init(_) | Self::Completions(_) | Self::Man(_) => Needs::Nothing,
@@ -121,7 +120,7 @@ impl Verb {
         }
     }
 
-    /// Changes the context before anybody shares it.
+    /// Changes the context before it is shared.
     pub fn prepare(&self, session: &mut Session) {
         match self {
             Self::Deploy(arguments) => arguments.prepare(session),
@@ -130,12 +129,12 @@ impl Verb {
         }
     }
 
-    /// Whether its steps are programs that draw on the terminal themselves: a live screen would be in their way.
+    /// Whether its steps are programs that draw on the terminal themselves, so that a live screen would disturb them.
     pub const fn draws_itself(&self) -> bool {
         matches!(self, Self::Rehearse(_))
     }
 
-    /// Whether it gives Ctrl-C a meaning of its own.
+    /// Whether it handles Ctrl-C itself.
     pub const fn handles_interrupts(&self) -> bool {
         matches!(
             self,
@@ -148,22 +147,22 @@ impl Verb {
         )
     }
 
-    /// What an interruption leaves behind, if the stack is in this state.
+    /// The message after an interruption, if the stack is in this state.
     pub fn interrupted(&self, state: Option<&str>) -> String {
         let state = state.map_or_else(String::new, |state| format!(" The stack is in {state}."));
         match self {
             Self::Deploy(_) | Self::Destroy(_) => format!(
-                "interrupted.{state} What CloudFormation has begun it finishes by itself; run the same command again to \
-                 follow it and go on from there. No traffic was moved."
+                "interrupted.{state} CloudFormation finishes the operation that it has started. Run the same command \
+                 again to follow and complete it. No traffic was moved."
             ),
             Self::Rehearse(_) => {
-                "interrupted. The rehearsal's local cloud ends with it; nothing else was touched.".to_owned()
+                "interrupted. The local cloud of the rehearsal was stopped; nothing else was changed.".to_owned()
             }
             _ => "interrupted.".to_owned(),
         }
     }
 
-    /// Does it, if it needs neither settings nor cloud; `None` if it does.
+    /// Runs it if it needs neither settings nor cloud; otherwise `None`.
     pub fn run_alone(&self) -> Option<Result<()>> {
         match self {
             Self::Init(arguments) => Some(arguments.run()),
@@ -173,7 +172,7 @@ impl Verb {
         }
     }
 
-    /// Does it.
+    /// Runs it.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let done = match self {
             Self::Cutover(arguments) => return arguments.run(session).await,

@@ -1,4 +1,4 @@
-//! `bluegreen open`: the URL of prod or dev, in a browser where there is one.
+//! `bluegreen open`: prints the URL of prod or dev and opens it in a browser.
 
 use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
@@ -11,27 +11,27 @@ use crate::session::{Session, print_text};
 /// Which of the two listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Site {
-    /// What users see.
+    /// The listener for users.
     Prod,
-    /// Where the next version is tried.
+    /// The listener for testing the next release.
     Dev,
 }
 
 /// The arguments of `open`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which of the two.
+    /// Listener to open.
     #[arg(value_enum)]
     site: Site,
 }
 
 impl Args {
-    /// Prints the URL, and opens it for a person.
+    /// Prints the URL, and opens it if standard output is a terminal.
     pub async fn run(&self, session: &Session) -> Result<()> {
         let url = url(&session.context, self.site).await?;
         print_text(&format!("{url}\n"))?;
         if std::io::stdout().is_terminal() && !in_browser(&url) {
-            eprintln!("there is no browser to open it with here");
+            eprintln!("no browser found to open the URL");
         }
         Ok(())
     }
@@ -47,7 +47,7 @@ async fn url(context: &Context, site: Site) -> Result<String> {
     }))
 }
 
-/// Opens the URL in a browser; false where there is none to open it with.
+/// Opens the URL in a browser; false if there is none.
 fn in_browser(url: &str) -> bool {
     let chosen = std::env::var("BROWSER").ok().filter(|browser| !browser.is_empty());
     let usual = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };

@@ -9,7 +9,7 @@ use crate::session::Session;
 /// The arguments of `pause`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the run; the one that is under way if none is named.
+    /// Id of the run [default: the run in progress].
     #[arg(long, value_name = "RUN")]
     id: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `bluegreen promote`: goes on with the next step of a shift at once.
+//! `bluegreen promote`: continues a gradual shift with its next step immediately.
 
 use model::request::Op;
 
@@ -9,13 +9,13 @@ use crate::session::Session;
 /// The arguments of `promote`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the run; the one that is under way if none is named.
+    /// Id of the run [default: the run in progress].
     #[arg(long, value_name = "RUN")]
     id: Option<String>,
 }
 
 impl Args {
-    /// Tells the run to go on.
+    /// Sends the request to the run.
     pub async fn run(&self, session: &Session) -> Result<()> {
         steer::run(session, Op::Promote, self.id.clone()).await
     }

@@ -1,4 +1,4 @@
-//! What a deployment needs in place before the stack can be told of it: built, and put into registry and bucket.
+//! The artifacts of a deployment: builds them and uploads them to registry and bucket.
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use oci_image::{Credentials, Image, Registry, RegistryEndpoint, push};
@@ -43,7 +43,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Looks for the image of this version, where one is wanted, and for the function.
+    /// Finds the image of this version, if one is needed, and the function.
     pub(super) async fn find(settings: &Settings, workspace: &Workspace, version: Option<&str>) -> Result<Self> {
         let app = &settings.app;
         let (architecture, port) = (image_architecture(app.architecture), app.port.get());
@@ -54,7 +54,7 @@ impl Kept {
             Some(version) => image.kept_image(&version, architecture, port),
             None => Ok(None),
         });
-        let looking = || "look for what was built before".to_owned();
+        let looking = || "find previous builds".to_owned();
         let (image, function) = tokio::join!(image, function);
         Ok(Self { image: image.doing(looking)??, function: function.doing(looking)?? })
     }
@@ -76,7 +76,7 @@ pub(super) async fn app(context: &Context, workspace: &Workspace, version: &str,
     };
     timer.finish(&*context.listener, format!("image of {}", kib(image.size())));
     if image.runs_as_root() && app.user.is_none() {
-        context.listener.warn(format!("{name} runs as root: give it a user where it is built, or with app.user"));
+        context.listener.warn(format!("{name} runs as root: set a user in the image or with app.user"));
     }
     Ok(Built { name, version: version.to_owned(), image })
 }
@@ -104,11 +104,11 @@ pub(super) async fn is_uploaded(cloud: &Cloud, outputs: &Outputs, function: &Fun
     match call.key(&key).send().await {
         Ok(_) => Ok(true),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
-        Err(error) => Err(error).calling(|| format!("look for {key} in bucket {}", outputs.bucket)),
+        Err(error) => Err(error).calling(|| format!("find {key} in bucket {}", outputs.bucket)),
     }
 }
 
-/// Uploads the function's zip, where the bucket does not have it.
+/// Uploads the function's zip, unless the bucket has it.
 pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, function: &FunctionZip) -> Result<()> {
     if is_uploaded(cloud, outputs, function).await? {
         return Ok(());
@@ -129,7 +129,7 @@ pub(super) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
     Ok(())
 }
 
-/// Whether the registry has the image under its tag, with all that is said about it.
+/// Whether the registry has the image under its tag, with all its attestations.
 pub(super) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<bool> {
     let tag = app.image.tag(&app.version);
     let digests: Vec<&str> = app.image.attachments().iter().map(|attachment| attachment.digest().as_str()).collect();
@@ -140,14 +140,14 @@ pub(super) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Built) -> 
     let there = match call.send().await {
         Ok(answer) => answer.image_details.unwrap_or_default(),
         Err(error) if error.as_service_error().is_some_and(|it| it.is_image_not_found_exception()) => return Ok(false),
-        Err(error) => return Err(error).calling(|| format!("look for {} in the registry", app.name)),
+        Err(error) => return Err(error).calling(|| format!("find {} in the registry", app.name)),
     };
     let has = |digest: &str| there.iter().find(|it| it.image_digest() == Some(digest));
     let tagged = has(app.image.digest().as_str()).is_some_and(|it| it.image_tags().contains(&tag));
     Ok(tagged && digests.iter().all(|digest| has(digest).is_some()))
 }
 
-/// Pushes an image, where the registry does not have it.
+/// Pushes an image, unless the registry has it.
 pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outputs, app: &Built) -> Result<Release> {
     let timer = context.listener.start(format!("push {}", app.name));
     let answer = cloud.ecr.get_authorization_token().send().await.calling(|| "log in to the registry".to_owned())?;
@@ -158,17 +158,17 @@ pub(super) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outpu
     }
     let pushed = push(&app.image, &registry, &app.image.tag(&app.version)).await?;
     let detail = match pushed.bytes_sent {
-        0 => "already there".to_owned(),
+        0 => "already pushed".to_owned(),
         bytes => format!("{} sent", kib(bytes)),
     };
     timer.finish(&*context.listener, detail);
     for document in &pushed.unlisted {
-        context.listener.warn(format!("{document} is stored, but the registry does not list it with the image"));
+        context.listener.warn(format!("{document} was pushed, but the registry does not list it with the image"));
     }
     Ok(Release { image: pushed.reference, version: app.version.clone(), number: None })
 }
 
-/// Where the registry is reached, where that is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in
+/// The address of the registry, if it is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in
 /// front of it, or a cloud that resolves no names.
 fn registry_endpoint() -> Result<Option<RegistryEndpoint>> {
     match std::env::var("BLUEGREEN_REGISTRY") {

@@ -1,4 +1,4 @@
-//! `bluegreen reconcile`: puts the listeners in order after a cutover that was interrupted.
+//! `bluegreen reconcile`: repairs the listeners after an interrupted cutover.
 
 use std::process::ExitCode;
 
@@ -13,17 +13,17 @@ use crate::session::Session;
 /// The arguments of `reconcile`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The environment that prod is meant to be, if somebody moved it by hand; else what the record of cutovers says.
+    /// Environment that prod must point at, if it was changed by hand [default: according to the ledger].
     #[arg(long, value_parser = color)]
     to: Option<Color>,
-    /// Wait while a deployment or another cutover is under way, instead of refusing. One that is dead is waited for
-    /// anyway.
+    /// Wait for a deployment or run in progress instead of refusing. Even without --wait, the command waits until
+    /// the lease of a dead run expires.
     #[arg(long)]
     wait: bool,
 }
 
 impl Args {
-    /// Has the function put the listeners in order, and follows the run.
+    /// Invokes the function to repair the listeners, and follows the run.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let order = Order::new(Op::Reconcile);
         let request = Request { to: self.to, force: self.to.is_some(), ..order.request };

@@ -1,4 +1,4 @@
-//! `bluegreen rehearse`: a whole release on a local cloud of its own, under the load of users, with or without a fault.
+//! `bluegreen rehearse`: a whole release on a separate local cloud, under user load, with or without a fault.
 //!
 //! Every step is this program again, as a person would run it: what works here works on AWS for the same reasons.
 
@@ -41,40 +41,40 @@ const COPY: &str = "bluegreen.copy";
 /// The arguments of `rehearse`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The image of the new version: in a registry, or an archive; without one, the service of bluegreen.toml.
+    /// Image of the new version, from a registry or an archive file [default: the service of bluegreen.toml].
     #[arg(long, value_parser = image)]
     pub image: Option<ImageName>,
-    /// The new version [default: the image's tag, or the version that a new stack begins with].
+    /// New version [default: the tag of the image, or the first version of a new stack].
     #[arg(long, value_parser = version)]
     pub version: Option<VersionLabel>,
-    /// The version that is prod before [default: the new one].
+    /// Version that serves prod before the cutover [default: the new version].
     #[arg(long, value_name = "VERSION", value_parser = version)]
     pub from: Option<VersionLabel>,
-    /// Its image [default: the new one].
+    /// Image of the version that serves prod before the cutover [default: the new image].
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub from_image: Option<ImageName>,
-    /// How the new version fails; not at all where nothing is said.
+    /// Fault to inject into the new version [default: none].
     #[arg(long, value_enum)]
     pub fault: Option<Fault>,
-    /// From when on it fails [default: deploy for never-healthy, swap for the others].
+    /// When the fault starts [default: deploy for never-healthy, swap for the others].
     #[arg(long, value_enum, value_name = "WHEN", requires = "fault")]
     pub fault_at: Option<FaultAt>,
-    /// How much later a slow version answers, in milliseconds [default: a second more than a probe waits].
+    /// Delay of a slow version in milliseconds [default: one second longer than the probe timeout].
     #[arg(long, value_name = "MS", requires = "fault", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub fault_delay: Option<u64>,
-    /// Requests of users a second.
+    /// User requests per second.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub rate: u32,
-    /// Paths that users ask for in turn [default: the path that a cutover probes].
+    /// Paths that users request in turn [default: the probe path].
     #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = path)]
     pub paths: Vec<UrlPath>,
-    /// The file to write the report to.
+    /// Output file of the report.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How to write it; by the ending of --out where not said, else html.
+    /// Format of the report [default: from the extension of --out, else html].
     #[arg(long, value_enum, requires = "out")]
     pub format: Option<Format>,
-    /// Arguments of bluegreen cutover, such as -- --probes 300 --shift 10:30s.
+    /// Arguments for bluegreen cutover, such as -- --probes 300 --shift 10:30s.
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub cutover: Vec<String>,
 }
@@ -101,7 +101,7 @@ fn cutover_request(arguments: &[String]) -> Result<Request> {
         #[command(flatten)]
         cutover: cutover::Args,
     }
-    let wrong = |why: String| Error::usage("these arguments are none of a rehearsal's cutover").because(why);
+    let wrong = |why: String| Error::usage("invalid cutover arguments of a rehearsal").because(why);
     let line = <Line as clap::Parser>::try_parse_from(arguments);
     let problem = |error: clap::Error| {
         let text = error.to_string();
@@ -109,7 +109,7 @@ fn cutover_request(arguments: &[String]) -> Result<Request> {
     };
     let request = line.map_err(|error| wrong(problem(error)))?.cutover.order().request;
     if request.op != Op::Cutover || request.to.is_some() || request.id.is_some() {
-        return Err(wrong("a rehearsal says itself what moves where: leave out --plan, --to and --id".to_owned()));
+        return Err(wrong("a rehearsal does not accept --plan, --to, or --id".to_owned()));
     }
     request.check().map_err(|error| wrong(error.to_string()))?;
     Ok(request)
@@ -126,7 +126,7 @@ async fn rehearse(context: &Context, arguments: &Args, request: &Request, json: 
     let (old, new) = releases(&context.settings, &choice)?;
     let (settings, left_out) = on_this_machine(&context.settings, &old)?;
     if !left_out.is_empty() {
-        context.listener.note(format!("left out, as this machine does not have it: {}", left_out.join(", ")));
+        context.listener.note(format!("omitted because it is not available on this machine: {}", left_out.join(", ")));
     }
     let mut cloud = LocalCloud::find()?;
     let files = Files::of(&cloud);
@@ -151,7 +151,7 @@ async fn rehearse(context: &Context, arguments: &Args, request: &Request, json: 
         let format = in_format(arguments.format, Some(out), Format::Html);
         std::fs::write(out, render(&rehearsal, &Place::default(), format)?)
             .doing(|| format!("write {}", out.display()))?;
-        context.listener.note(format!("the rehearsal is in {}", out.display()));
+        context.listener.note(format!("wrote the rehearsal report to {}", out.display()));
     }
     Ok(rehearsal)
 }
@@ -177,7 +177,7 @@ impl Files {
 }
 
 /// Finds or builds both images before anything is started. Where they are the same, a copy of it is written that is
-/// another image to whoever compares digests: else nothing would be deployed.
+/// another image by digest; otherwise nothing would be deployed.
 async fn images(context: &Context, (old, new): (&Release, &Release), files: &Files) -> Result<Images> {
     let mut found = Vec::new();
     for release in [old, new] {
@@ -230,7 +230,7 @@ struct Play {
     left_out: Vec<String>,
 }
 
-/// Where it is played.
+/// The local cloud of the rehearsal.
 struct Stage<'a> {
     context: &'a Context,
     settings: Settings,
@@ -242,7 +242,7 @@ struct Stage<'a> {
 impl Stage<'_> {
     async fn perform(self, play: Play, cutover: &[String]) -> Result<Rehearsal> {
         let (old, new) = (&play.old.version, &play.new.version);
-        self.step(format!("1/4 version {old} becomes prod"), &["deploy", "--yes"]).await?.expect_success()?;
+        self.step(format!("1/4 deploy version {old} as prod"), &["deploy", "--yes"]).await?.expect_success()?;
 
         let load = self.users(&play).await?;
         let mut begins = vec![("before", 0), ("deployment", load.now_ms())];
@@ -254,7 +254,7 @@ impl Stage<'_> {
         } else if let Some(image) = &play.new.app.image {
             deploy.extend(["--image".into(), image.as_str().into()]);
         }
-        let deployed = self.step(format!("2/4 version {new} is deployed beside it"), &deploy).await?;
+        let deployed = self.step(format!("2/4 deploy version {new} as dev"), &deploy).await?;
 
         let mut run = None;
         let mut cut = None;
@@ -263,22 +263,22 @@ impl Stage<'_> {
             begins.push(("cutover", load.now_ms()));
             let order: Vec<&str> =
                 ["cutover", "--id", RUN].into_iter().chain(cutover.iter().map(String::as_str)).collect();
-            cut = Some(self.step("3/4 prod is swapped under probes", &order).await?.code);
+            cut = Some(self.step("3/4 cut over to the new version", &order).await?.code);
             begins.push((AFTER, load.now_ms()));
             run = self.record().await?;
         } else {
             begins.push((AFTER, load.now_ms()));
         }
-        let timer = self.context.listener.start("4/4 users go on");
+        let timer = self.context.listener.start("4/4 keep the user load running");
         tokio::time::sleep(AROUND).await;
         let ended_ms = load.now_ms();
         let started = load.began();
         let seen = load.end().await;
-        timer.finish(&*self.context.listener, format!("{} requests in all", seen.len()));
+        timer.finish(&*self.context.listener, format!("{} requests in total", seen.len()));
         let tasks = self.cloud.ended_tasks(&self.context.stack).await?;
-        let timer = self.context.listener.start("end the local cloud");
+        let timer = self.context.listener.start("stop the local cloud");
         self.cloud.end().await?;
-        timer.finish(&*self.context.listener, "nothing is left");
+        timer.finish(&*self.context.listener, "removed");
         Ok(judge(Observed {
             from: play.images.sides.0,
             to: play.images.sides.1,
@@ -296,34 +296,34 @@ impl Stage<'_> {
         }))
     }
 
-    /// Lets users come, and makes sure that they are served before anything is changed.
+    /// Starts the user load, and checks that it is served before anything is changed.
     async fn users(&self, play: &Play) -> Result<Load> {
         let load = Load::start(Plan {
             address: self.cloud.address(self.settings.prod_port().get()).await?,
             facts: play.load.clone(),
             version_header: self.settings.app.version_header.to_string(),
         });
-        let timer = self.context.listener.start(format!("{} requests a second", play.load.rate));
+        let timer = self.context.listener.start(format!("send {} requests per second", play.load.rate));
         tokio::time::sleep(AROUND).await;
         let before = tally(&load.seen());
         if before.failed > 0 || before.requests == 0 {
             let mut error = Error::usage(format!(
-                "version {} fails before anything is changed: {} of {} requests",
+                "version {} fails before any change: {} of {} requests failed",
                 play.old.version, before.failed, before.requests
             ));
             for (failure, times) in &before.failures {
                 error = error.because(format!("{failure}, {times} times"));
             }
             return Err(error.hint(format!(
-                "users ask for {}: name paths that it answers well, with --paths /a,/b",
+                "pass paths that succeed with --paths /a,/b; users requested {}",
                 play.load.paths.join(" and ")
             )));
         }
-        timer.finish(&*self.context.listener, format!("all of {} were answered so far", before.requests));
+        timer.finish(&*self.context.listener, format!("{} requests, none failed", before.requests));
         Ok(load)
     }
 
-    /// Injects the fault, where it is due now. What begins at the swap begins with the first request that reaches the
+    /// Injects the fault if it is due now. A fault at the swap begins with the first request that reaches the
     /// new version through prod, which is not a moment later.
     async fn inject(&self, play: &Play, now: FaultAt) -> Result<()> {
         let Some(fault) = play.fault.filter(|fault| fault.at == now) else { return Ok(()) };
@@ -342,7 +342,7 @@ impl Stage<'_> {
         if now == FaultAt::Swap {
             arguments.extend(["--listener".to_owned(), self.settings.prod_port().to_string()]);
         }
-        self.context.listener.note(format!("injected: {}", crate::rehearse::verdict::told(&fault)));
+        self.context.listener.note(format!("injected fault: {}", crate::rehearse::verdict::told(&fault)));
         self.cloud.fault(&arguments).await
     }
 
@@ -350,7 +350,7 @@ impl Stage<'_> {
     async fn step(&self, what: impl Into<String>, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Result<Step> {
         let timer = self.context.listener.start(what);
         let mut command = self.cloud.run(&own_program()?, &self.all(arguments));
-        // It tells what it does where this does.
+        // Its output goes to the same place as ours.
         let mut child = command.stdout(Stdio::null()).spawn().doing(|| "run a step".to_owned())?;
         let status = child.wait().await.doing(|| "wait for a step".to_owned())?;
         let code = status.code().unwrap_or(-1);
@@ -358,15 +358,16 @@ impl Stage<'_> {
         Ok(Step { code })
     }
 
-    /// The cutover's record, where it left one.
+    /// The cutover's record, if it left one.
     async fn record(&self) -> Result<Option<Run>> {
         let mut command = self.cloud.run(&own_program()?, &self.all(&["report", RUN, "--format", "json"]));
-        let said = command.stderr(Stdio::null()).output().await.doing(|| "read the cutover's record".to_owned())?;
+        let said =
+            command.stderr(Stdio::null()).output().await.doing(|| "read the record of the cutover".to_owned())?;
         if !said.status.success() {
             return Ok(None);
         }
         let run = serde_json::from_slice(&said.stdout);
-        run.map(Some).map_err(|error| Error::failed("the cutover's record cannot be understood").because(error))
+        run.map(Some).map_err(|error| Error::failed("cannot parse the record of the cutover").because(error))
     }
 
     fn all(&self, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Vec<OsString> {
@@ -399,9 +400,9 @@ impl Step {
         if self.succeeded() {
             return Ok(());
         }
-        Err(Error::failed("there is nothing to rehearse: the version that should be prod first cannot be deployed")
-            .because(format!("its deployment ended with exit code {}; what it said is above", self.code))
-            .hint("where it answers with another version than the one named, name that: --version, --from")
-            .hint("name another one: --from VERSION or --from-image IMAGE"))
+        Err(Error::failed("cannot rehearse: the deployment of the initial version failed")
+            .because(format!("it ended with exit code {}; see its output above", self.code))
+            .hint("if the service reports another version than the one given, pass that version: --version, --from")
+            .hint("pass another initial version: --from VERSION or --from-image IMAGE"))
     }
 }

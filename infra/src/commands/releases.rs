@@ -26,7 +26,7 @@ pub struct Listed {
 /// The arguments of `releases`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many, the newest first.
+    /// Maximum number of releases to list, newest first.
     #[arg(long, default_value_t = 20)]
     limit: usize,
 }
@@ -48,7 +48,7 @@ pub async fn last(context: &Context, limit: usize) -> Result<Vec<Listed>> {
     Ok(listed(records, limit, |color| number_of(&stack, color)))
 }
 
-/// The number of the release that an environment runs; none for a stack that an older version made.
+/// The number of the release that an environment runs; none for a stack of an older version.
 pub(super) fn number_of(stack: &DeployedStack, color: Color) -> Option<u64> {
     stack.parameter(parameter::release(color)).parse().ok()
 }

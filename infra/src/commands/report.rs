@@ -15,16 +15,16 @@ use crate::session::{Session, print_text};
 /// The arguments of `report`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// The run's id; the latest run where none is named (`bluegreen --json history` lists the ids).
+    /// Id of the run, as listed by `bluegreen --json history` [default: the latest run].
     #[arg(conflicts_with = "record")]
     pub id: Option<String>,
-    /// The file to write; standard output where none is named.
+    /// Output file [default: standard output].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How to write it; by the ending of --out where not said, else html.
+    /// Output format [default: from the extension of --out, else html].
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// A record in a file instead of the ledger, such as the function's own answer; - reads standard input.
+    /// Read the record from this file instead of the ledger, such as the response of the function; - reads stdin.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ impl Args {
     }
 }
 
-/// The format that is named, or the one that a file's ending tells.
+/// The given format, or the one of the file's extension.
 pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Format) -> Format {
     let ending = out.and_then(Path::extension).and_then(|ending| ending.to_str());
     named.unwrap_or(match ending {
@@ -52,7 +52,7 @@ pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Fo
     })
 }
 
-/// Makes the report, in the format `otherwise` where neither an option nor a file's name tells; returns its text where it
+/// Renders the report, in the format `otherwise` if neither an option nor a file's name sets it; returns its text if it
 /// goes to standard output.
 async fn written(context: &Context, arguments: &Args, otherwise: Format) -> Result<Option<String>> {
     let (run, place) = match &arguments.record {
@@ -62,7 +62,7 @@ async fn written(context: &Context, arguments: &Args, otherwise: Format) -> Resu
     let text = render(&run, &place, arguments.format(otherwise))?;
     let Some(path) = &arguments.out else { return Ok(Some(text)) };
     std::fs::write(path, text).doing(|| format!("write {}", path.display()))?;
-    context.listener.note(format!("run {} is in {}", run.record.id, path.display()));
+    context.listener.note(format!("wrote the report of run {} to {}", run.record.id, path.display()));
     Ok(None)
 }
 
@@ -76,9 +76,9 @@ fn from_file(path: &Path) -> Result<Run> {
     // What this command writes as JSON, or a bare record.
     let run = serde_json::from_str::<Run>(&text).or_else(|_| serde_json::from_str::<Record>(&text).map(Run::from));
     run.map_err(|error| {
-        Error::usage(format!("{} is not the record of a run", path.display()))
+        Error::usage(format!("{} is not a record of a run", path.display()))
             .because(error)
-            .hint("a record is what bluegreen --json cutover prints, and what the function answers")
+            .hint("pass the output of bluegreen --json cutover or the response of the function")
     })
 }
 
@@ -88,12 +88,11 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
     let ledger = cloud.ledger(&outputs.bucket);
     let mut run = match id {
         Some(id) => load(&ledger, id).await?.ok_or_else(|| {
-            Error::usage(format!("there is no run {id} on stack {}", context.stack))
-                .hint("bluegreen --json history lists the runs with their ids")
+            Error::usage(format!("run {id} of stack {} does not exist", context.stack))
+                .hint("list the runs and their ids: bluegreen --json history")
         })?,
         None => latest(&ledger).await?.ok_or_else(|| {
-            Error::usage(format!("there was no cutover on stack {} yet", context.stack))
-                .hint("make one: bluegreen cutover")
+            Error::usage(format!("stack {} has no runs yet", context.stack)).hint("start one: bluegreen cutover")
         })?,
     };
     if let (Some(old), Some(new)) = (run.record.releases.old, run.record.releases.new) {

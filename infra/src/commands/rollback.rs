@@ -1,4 +1,4 @@
-//! `bluegreen rollback`: swaps back to where the last cutover came from, under probes.
+//! `bluegreen rollback`: sends users back to the release that was live before the last cutover.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::session::Session;
 /// The arguments of `rollback`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Go back to the other environment even if it runs another release than the one that was live.
+    /// Roll back even if the other environment runs a different release than the one that was live.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Has the function roll back, and follows the run.
+    /// Invokes the function to roll back, and follows the run.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let order = self.run.order(Op::Rollback);
         let request = Request { force: self.force, ..order.request };

@@ -22,7 +22,7 @@ use crate::ui::{Style, render_error, render_status};
 use stack::outputs::Outputs;
 use stack::{IDLE_SCHEDULE, parameter};
 
-/// Between two looks of `status --watch`.
+/// The pause between two reads of `status --watch`.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs shown.
@@ -39,17 +39,17 @@ pub struct Status {
     pub state: String,
     /// What users see, as it can be opened from here.
     pub prod_url: String,
-    /// Where the next version is tried, as it can be opened from here.
+    /// The URL of dev, as it can be opened from this machine.
     pub dev_url: String,
     /// The environments, blue first.
     pub environments: Vec<Environment>,
-    /// Where the listeners do something else than the last cutover left.
+    /// Differences between the listeners and the last cutover.
     pub drift: Vec<Drift>,
     /// Why the requests are not known; null where they are.
     pub requests_unknown: Option<String>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
-    /// The run that ended badly and that no later one has made good; null if there is none.
+    /// The last failed run that no later run has resolved; null if there is none.
     pub unresolved: Option<Unresolved>,
     /// Who changes the stack or its traffic at the moment.
     pub lock: Option<LeaseInfo>,
@@ -66,13 +66,13 @@ pub struct Environment {
     pub role: String,
     /// The percentage of prod's requests that it gets.
     pub prod_percent: u8,
-    /// The version label; empty where nothing is deployed.
+    /// The version label; empty if nothing is deployed.
     pub version: String,
     /// The number of the release that it runs; null if an older version of this command deployed it.
     pub release: Option<u64>,
     /// The settings in which that release differs from the one before it, by name; null if there is nothing to compare.
     pub changed: Option<Vec<String>>,
-    /// The image by digest; empty where nothing is deployed.
+    /// The image by digest; empty if nothing is deployed.
     pub image: String,
     /// Tasks that run.
     pub running: i32,
@@ -82,7 +82,7 @@ pub struct Environment {
     pub healthy: usize,
     /// Whether its tasks were ended because nobody needs them: a deployment, a cutover or a rollback starts them again.
     pub asleep: bool,
-    /// What is not as the stack says, in words.
+    /// The difference from the stack, for people.
     pub fault: Option<String>,
     /// Its requests in the last minutes; null where they are not known.
     pub requests: Option<Requests>,
@@ -102,7 +102,7 @@ pub struct Drift {
 /// The arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Look again every two seconds, until interrupted.
+    /// Refresh every two seconds until interrupted.
     #[arg(long)]
     watch: bool,
 }
@@ -161,7 +161,7 @@ pub async fn look(context: &Context, meter: &mut Meter) -> Result<Status> {
         Err(why) => Some(why),
     };
     // A lock that cannot be read keeps nobody from seeing the rest.
-    let unread = lock.as_ref().err().map(|error| format!("it is not known who holds the lock: {error}"));
+    let unread = lock.as_ref().err().map(|error| format!("cannot read the lease: {error}"));
     let lock = lock.unwrap_or_default().map(|holder| holder.info);
     let quiet = lock.is_none() && unread.is_none();
     let mut warnings = warnings(&stack, &traffic, &runs, quiet);
@@ -184,7 +184,7 @@ pub async fn look(context: &Context, meter: &mut Meter) -> Result<Status> {
     })
 }
 
-/// The run that ended badly and that no later one has made good, for who wants to know nothing else.
+/// The last failed run that no later run has resolved, without the rest of the status.
 pub(super) async fn unresolved(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Result<Option<Unresolved>> {
     let runs = history::read(cloud, outputs, RUNS).await?;
     let Some(run) = unresolved::find(cloud, outputs, &runs).await? else { return Ok(None) };
@@ -206,7 +206,7 @@ async fn environment(
     let expected = Expected { color, image: image.clone() };
     let (observed, changed) =
         tokio::try_join!(observe(cloud, outputs, &expected), releases::changed(cloud, &outputs.bucket, number))?;
-    // The stack is asked, not the settings: those may describe the next one.
+    // Read from the stack, not from the settings, which may describe the next release.
     let asleep = observed.asleep && traffic.share(color) == 0 && may_sleep(cloud, stack).await?;
     Ok(Environment {
         color,
@@ -229,10 +229,10 @@ async fn may_sleep(cloud: &Cloud, stack: &DeployedStack) -> Result<bool> {
     Ok(stack.template(cloud).await?["Resources"][IDLE_SCHEDULE].is_object())
 }
 
-/// What is wrong with the listeners' rules: one is gone, forwards elsewhere, or to another environment than the runs left
-/// it at. Nothing unless it is quiet: nobody holds the lock.
+/// Problems of the listener rules: a rule is missing, forwards elsewhere, or to another environment than after the
+/// last run. Empty while somebody holds the lease (`quiet` is false).
 fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bool) -> Vec<Drift> {
-    const RECONCILE: &str = "run bluegreen reconcile: it makes the rule again from the record of cutovers";
+    const RECONCILE: &str = "create the rule again from the ledger: bluegreen reconcile";
     if !quiet || !Color::ALL.iter().any(|color| is_released(stack, *color)) {
         return Vec::new();
     }
@@ -240,16 +240,16 @@ fn drift(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bool)
     for (listener, state) in [("prod", &traffic.prod), ("dev", &traffic.dev)] {
         let todo = match state {
             ListenerState::Absent => RECONCILE,
-            _ => "delete the rule that does not belong there, then run bluegreen reconcile",
+            _ => "delete the unexpected rule, and run bluegreen reconcile",
         };
         drift.extend(state.problem().map(|problem| Drift { listener, problem: problem.to_owned(), todo }));
     }
     if let (Some(left), Some(prod)) = (left_at(runs), traffic.prod_color())
         && left != prod
     {
-        let problem = format!("it forwards to {prod}; the last cutover left it at {left}");
-        let todo = "find out who changed the rule; bluegreen reconcile sends users back there, and with --to COLOR leaves \
-                    them where they are";
+        let problem = format!("it forwards to {prod}; after the last cutover it forwarded to {left}");
+        let todo = "find out who changed the rule; restore it with bluegreen reconcile, or keep the change with bluegreen \
+                    reconcile --to COLOR";
         drift.push(Drift { listener: "prod", problem, todo });
     }
     drift
@@ -271,15 +271,15 @@ fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bo
         && prod == dev
         && quiet
     {
-        warnings.push(format!("prod and dev both forward to {prod}: bluegreen reconcile puts them in order"));
+        warnings.push(format!("prod and dev both forward to {prod}: repair them with bluegreen reconcile"));
     }
     if let Some(split) = traffic.prod.route().filter(|route| quiet && route.whole().is_none()) {
-        let todo = "bluegreen reconcile brings it to one side";
-        warnings.push(format!("prod is split, and no cutover is under way: {split}; {todo}"));
+        let todo = "point prod at one side with bluegreen reconcile";
+        warnings.push(format!("prod is split, and no cutover is in progress: {split}; {todo}"));
     }
     if !traffic.by_rules && traffic.prod_color().is_some() {
         warnings.push(
-            "an older version made this stack: run bluegreen deploy, which brings it up to date and moves nobody"
+            "the stack was created by an older version of bluegreen: update it with bluegreen deploy, which moves no traffic"
                 .to_owned(),
         );
     }
@@ -288,7 +288,7 @@ fn warnings(stack: &DeployedStack, traffic: &Traffic, runs: &[Record], quiet: bo
         warnings.push(format!("stack {} is in {}: {reason}", stack.name, stack.status));
     }
     if runs.first().is_some_and(|run| run.interrupted || (quiet && !run.is_final())) {
-        warnings.push("the last run was interrupted: bluegreen reconcile puts the listeners in order".to_owned());
+        warnings.push("the last run was interrupted: repair the listeners with bluegreen reconcile".to_owned());
     }
     warnings
 }
@@ -331,7 +331,7 @@ mod tests {
         let strange = found(at(Color::Green), ListenerState::NotUnderstood("it redirects".to_owned()), &[]);
         assert_eq!(strange, [("dev", "it redirects".to_owned())]);
         let moved = found(at(Color::Green), at(Color::Blue), &[run(Outcome::Done, Color::Blue)]);
-        assert!(moved[0].1.contains("forwards to green; the last cutover left it at blue"), "{moved:?}");
+        assert!(moved[0].1.contains("forwards to green; after the last cutover it forwarded to blue"), "{moved:?}");
     }
 
     #[test]

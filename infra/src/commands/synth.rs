@@ -33,13 +33,13 @@ pub fn text(template: &Template) -> Result<String> {
     template.to_pretty_json().doing(|| "write the template".to_owned())
 }
 
-/// What whoever reads a template should know: what in it has no Rust type.
+/// Notes about a template: resources without a Rust type.
 pub fn notes(template: &Template) -> Vec<String> {
-    let note = |(id, kind)| format!("{id} ({kind}) has no Rust type: nothing has checked its properties");
+    let note = |(id, kind)| format!("{id} ({kind}) has no Rust type: its properties are not checked");
     template.untyped().map(note).collect()
 }
 
-/// The template of these settings, small for the API; an error where it is too large for it all the same.
+/// The template of these settings, compact for the API; an error if it is still too large.
 pub fn compact(settings: &Settings) -> Result<String> {
     fitting(written(&template(settings)?)?, BUCKET_LIMIT)
 }
@@ -58,14 +58,14 @@ pub(super) fn fitting(text: String, limit: usize) -> Result<String> {
     if size <= limit {
         return Ok(text);
     }
-    Err(Error::usage(format!("the template is too large: {size} bytes, where CloudFormation takes {limit}"))
-        .hint("make it smaller: fewer tags, environment variables and secrets; bluegreen synth prints it"))
+    Err(Error::usage(format!("the template is too large: {size} bytes, and CloudFormation accepts {limit}"))
+        .hint("remove tags, environment variables, or secrets; print the template with bluegreen synth"))
 }
 
 /// The template of these settings.
 pub fn template(settings: &Settings) -> Result<Template> {
     synthesize(settings)
-        .map_err(|mistakes| mistakes.into_iter().fold(Error::failed("the stack has mistakes"), Error::because))
+        .map_err(|mistakes| mistakes.into_iter().fold(Error::failed("the stack definition is invalid"), Error::because))
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
         let extended = Settings { extension: stack::Extension::new(extend), ..Settings::default() };
         assert_eq!(
             notes(&template(&extended).unwrap()),
-            ["Orders (AWS::SQS::Queue) has no Rust type: nothing has checked its properties"]
+            ["Orders (AWS::SQS::Queue) has no Rust type: its properties are not checked"]
         );
         assert_eq!(notes(&template(&Settings::default()).unwrap()), Vec::<String>::new());
     }

@@ -1,4 +1,4 @@
-//! `bluegreen unlock`: breaks the lock of a stack, for when whoever holds it is dead or must not go on.
+//! `bluegreen unlock`: breaks the lease of a stack whose holder has died or must not continue.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::error::{Error, Result};
 use crate::session::Session;
 
-/// For how long it is watched whether somebody renews the lock: somebody who lives does it twice meanwhile.
+/// How long to check whether the lease is renewed: a live holder renews it twice in this time.
 const WATCH: Duration = Duration::from_secs(2 + 2 * LEASE_TTL.as_secs() / HEARTBEATS_PER_TTL as u64);
-/// Tries of breaking a lock that is renewed at the same moment.
+/// Tries of breaking a lease that is renewed at the same moment.
 const TRIES: u32 = 5;
 
-/// A lock that may be broken.
+/// A lease that may be broken.
 #[derive(Debug)]
 struct Lock {
     ledger: S3Ledger,
@@ -36,18 +36,18 @@ enum Found {
 pub struct Unlocked {
     /// The stack.
     pub stack: String,
-    /// Who held its lock; null where nobody did, or where that could not be read.
+    /// Who held its lease; null if nobody did, or if that could not be read.
     pub holder: Option<String>,
-    /// Runs that `bluegreen reconcile` has to put in order.
+    /// Runs that `bluegreen reconcile` has to reconcile.
     pub interrupted: Vec<String>,
 }
 
 impl Unlocked {
     /// What it means, in lines.
     fn text(&self) -> String {
-        let mut text = format!("the lock of stack {} is free now\n", self.stack);
+        let mut text = format!("the lease of stack {} is now free\n", self.stack);
         for run in &self.interrupted {
-            text.push_str(&format!("run {run} was interrupted: bluegreen reconcile puts the listeners in order\n"));
+            text.push_str(&format!("run {run} was interrupted: repair the listeners with bluegreen reconcile\n"));
         }
         text
     }
@@ -56,28 +56,28 @@ impl Unlocked {
 /// The arguments of `unlock`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
 
 impl Args {
-    /// Asks, and breaks the lock.
+    /// Asks, and breaks the lease.
     pub async fn run(&self, session: &Session) -> Result<()> {
         let context = &session.context;
         let Some(lock) = look(context).await? else {
             let free = Unlocked { stack: context.stack.clone(), holder: None, interrupted: Vec::new() };
             return session
-                .show(&free, |free, _| format!("nobody holds the lock of stack {}: it is free\n", free.stack));
+                .show(&free, |free, _| format!("the lease of stack {} is free: nothing to break\n", free.stack));
         };
         if !self.yes {
-            session.prompt.agree_to(&lock.question(), "the lock was not broken").await?;
+            session.prompt.agree_to(&lock.question(), "the lease was not broken").await?;
         }
         session.show(&lock.break_it().await?, |unlocked, _| unlocked.text())
     }
 }
 
-/// Looks who holds the lock, and watches whether it is renewed; nothing where it is free.
+/// Reads the holder of the lease, and checks whether it is renewed; `None` if the lease is free.
 async fn look(context: &Context) -> Result<Option<Lock>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
@@ -85,7 +85,7 @@ async fn look(context: &Context) -> Result<Option<Lock>> {
     let found = match ledger.holder().await {
         Ok(None) => return Ok(None),
         Ok(Some(holder)) => {
-            context.listener.note(format!("watching for {} s whether the lock is renewed", WATCH.as_secs()));
+            context.listener.note(format!("checking for {} s whether the lease is renewed", WATCH.as_secs()));
             let renewed = ledger.is_renewed(&holder, WATCH).await.map_err(unreadable)?;
             let Some(now) = ledger.holder().await.map_err(unreadable)? else { return Ok(None) };
             Found::Held { holder: Box::new(now), renewed }
@@ -97,7 +97,7 @@ async fn look(context: &Context) -> Result<Option<Lock>> {
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Error {
-    Error::failed("cannot read the lock").because(error)
+    Error::failed("cannot read the lease").because(error)
 }
 
 impl Lock {
@@ -106,21 +106,21 @@ impl Lock {
         let mut text = match &self.found {
             Found::Held { holder, renewed } => question(&self.stack.name, holder, *renewed),
             Found::Garbled { why, .. } => {
-                format!("What the lock of stack {} says cannot be understood: {why}.", self.stack.name)
+                format!("The lease of stack {} cannot be parsed: {why}.", self.stack.name)
             }
         };
         if self.stack.in_progress() {
             let status = &self.stack.status;
-            text.push_str(&format!("\nCloudFormation changes the stack at this moment ({status})."));
+            text.push_str(&format!("\nCloudFormation is changing the stack ({status})."));
         }
         text
     }
 
-    /// Breaks it. An error where somebody else has taken it since.
+    /// Breaks it. An error if somebody else has taken it since.
     async fn break_it(self) -> Result<Unlocked> {
         let stack = self.stack.name;
         let failed = |error: &dyn std::fmt::Display| {
-            Error::failed(format!("cannot break the lock of stack {stack}"))
+            Error::failed(format!("cannot break the lease of stack {stack}"))
                 .because(error)
                 .hint("run the command again")
         };
@@ -135,7 +135,7 @@ impl Lock {
     }
 }
 
-/// Breaks the lock of this holder, even if it renews it at the same moment.
+/// Breaks the lease of this holder, even if it renews it at the same moment.
 async fn break_held(ledger: &S3Ledger, held: &Holder) -> Result<Vec<String>, LeaseError> {
     let (mut holder, mut tries) = (held.clone(), 0);
     loop {
@@ -155,17 +155,17 @@ async fn break_held(ledger: &S3Ledger, held: &Holder) -> Result<Vec<String>, Lea
 fn question(stack: &str, holder: &Holder, renewed: bool) -> String {
     let info = &holder.info;
     let mut text = format!(
-        "The lock of stack {stack} is held by a {}: {}, since {} by its own clock.",
+        "The lease of stack {stack} is held by a {}: {}, since {} (clock of the holder).",
         info.purpose, info.holder, info.since
     );
     text.push_str(&if renewed {
-        "\nIt is renewed: its holder lives, and loses it in the middle of its work.".to_owned()
+        "\nThe holder is alive and renews the lease. Breaking it interrupts the holder.".to_owned()
     } else {
         let (age, left) = (holder.age.as_secs(), holder.left().as_secs());
-        format!("\nNobody has renewed it for {age} s: its holder is probably dead. By itself it ends in {left} s.")
+        format!("\nThe lease was not renewed for {age} s: its holder has probably died. It expires in {left} s.")
     });
     if info.purpose == Purpose::Cutover {
-        text.push_str("\nThe cutover counts as interrupted then: bluegreen reconcile puts the listeners in order.");
+        text.push_str("\nThe cutover will count as interrupted: repair the listeners with bluegreen reconcile.");
     }
     text
 }
@@ -195,13 +195,13 @@ mod tests {
             version: String::new(),
         };
         insta::assert_snapshot!(question("shop", &holder(Purpose::Deployment), false), @r"
-        The lock of stack shop is held by a deployment: 0199, since 2026-11-23T10:00:00Z by its own clock.
-        Nobody has renewed it for 13 s: its holder is probably dead. By itself it ends in 20 s.
+        The lease of stack shop is held by a deployment: 0199, since 2026-11-23T10:00:00Z (clock of the holder).
+        The lease was not renewed for 13 s: its holder has probably died. It expires in 20 s.
         ");
         insta::assert_snapshot!(question("shop", &holder(Purpose::Cutover), true), @r"
-        The lock of stack shop is held by a cutover: 0199, since 2026-11-23T10:00:00Z by its own clock.
-        It is renewed: its holder lives, and loses it in the middle of its work.
-        The cutover counts as interrupted then: bluegreen reconcile puts the listeners in order.
+        The lease of stack shop is held by a cutover: 0199, since 2026-11-23T10:00:00Z (clock of the holder).
+        The holder is alive and renews the lease. Breaking it interrupts the holder.
+        The cutover will count as interrupted: repair the listeners with bluegreen reconcile.
         ");
     }
 
@@ -210,8 +210,8 @@ mod tests {
         let unlocked =
             Unlocked { stack: "shop".to_owned(), holder: Some("a".to_owned()), interrupted: vec!["b".to_owned()] };
         insta::assert_snapshot!(unlocked.text(), @r"
-        the lock of stack shop is free now
-        run b was interrupted: bluegreen reconcile puts the listeners in order
+        the lease of stack shop is now free
+        run b was interrupted: repair the listeners with bluegreen reconcile
         ");
     }
 }

@@ -18,7 +18,7 @@ pub struct Action {
     pub to: Color,
     /// Who is prod.
     pub expect: Color,
-    /// The run that is told; none if it would be a new one.
+    /// The run that receives the request; none for a new run.
     pub run: Option<String>,
     /// How much the button stands out.
     pub weight: Weight,
@@ -46,7 +46,7 @@ pub enum Weight {
     Danger,
 }
 
-/// What may be asked for now: one move of prod, and what a run that is under way can be told.
+/// The actions that are possible now: one move of prod, and the requests to a run in progress.
 pub fn actions(view: &View, now: Timestamp) -> Vec<Action> {
     let (Some(status), Some(expect)) = (&view.status, live(view)) else { return Vec::new() };
     let mut actions = steering(view, status);
@@ -60,8 +60,8 @@ fn the_move(view: &View, status: &Status, expect: Color, now: Timestamp) -> Acti
     let (was, then) = (named(find(status, expect), expect), named(find(status, to), to));
     let consequence = |why: &str| {
         format!(
-            "Users of {} are served by {then} instead of {was}. {why} Prod is probed all the while, and traffic goes \
-             back by itself at the first failed probe.",
+            "Users of {} will be served by {then} instead of {was}. {why} Prod is probed throughout, and traffic rolls \
+             back automatically at the first failed probe.",
             clean(&status.prod_url)
         )
     };
@@ -74,10 +74,10 @@ fn the_move(view: &View, status: &Status, expect: Color, now: Timestamp) -> Acti
         label,
         note: None,
         consequence: consequence(why),
-        otherwise: "Leave traffic where it is",
+        otherwise: "Do not move traffic",
         blocked: blocked(view, status, to),
     };
-    let gate = format!("First {to} must answer its gate on the dev listener.");
+    let gate = format!("First, {to} must pass its gate on the dev listener.");
     // What the last run that came to anything left behind.
     let last = status.runs.iter().find(|run| {
         matches!(run.outcome, Some(Outcome::Done | Outcome::RolledBack | Outcome::Held | Outcome::Failed)) && run.wrote
@@ -85,12 +85,12 @@ fn the_move(view: &View, status: &Status, expect: Color, now: Timestamp) -> Acti
     let Some(last) = last else { return action(Op::Cutover, format!("Cut over to {to}"), &gate) };
     match last.outcome {
         Some(Outcome::Done) if came_from(last, status, to) => {
-            let why = format!("This is the way back to where the last cutover came from, {to}.");
+            let why = format!("This returns users to {to}, the environment before the last cutover.");
             action(Op::Rollback, format!("Roll back to {to}"), &why)
         }
         Some(Outcome::RolledBack | Outcome::Failed) if last.to == Some(to) && runs_still(last, find(status, to)) => {
             let failed = last.probes.as_ref().is_some_and(|probes| probes.counts.failed > 0);
-            let what = if failed { "failed" } else { "was sent back" };
+            let what = if failed { "failed" } else { "was rolled back" };
             let note =
                 format!("Deploy a fix first: {then} {what} {}.", ago(last.finished.unwrap_or(last.updated), now));
             let retry = action(Op::Cutover, format!("Retry the cutover to {to}"), &format!("{note} {gate}"));
@@ -98,7 +98,7 @@ fn the_move(view: &View, status: &Status, expect: Color, now: Timestamp) -> Acti
         }
         // A rollback goes ahead though prod fails; a cutover would not.
         Some(Outcome::Held) if last.from == Some(to) => {
-            action(Op::Rollback, format!("Roll back to {to}"), &format!("{was} failed, and prod was left on it."))
+            action(Op::Rollback, format!("Roll back to {to}"), &format!("{was} failed, and prod still points at it."))
         }
         _ => action(Op::Cutover, format!("Cut over to {to}"), &gate),
     }
@@ -122,7 +122,7 @@ fn runs_still(last: &Record, environment: Option<&Environment>) -> bool {
     })
 }
 
-/// What the run that is under way can be told.
+/// The possible requests to the run in progress.
 fn steering(view: &View, status: &Status) -> Vec<Action> {
     let run = view.run.as_ref().map(|run| &run.record).filter(|run| !run.is_final());
     let Some((run, from, to)) = run.and_then(|run| Some((run, run.from?, run.to?))) else { return Vec::new() };
@@ -136,19 +136,19 @@ fn steering(view: &View, status: &Status) -> Vec<Action> {
         label: label.to_owned(),
         note: None,
         consequence,
-        otherwise: "Let the run go on",
-        blocked: view.problem.is_some().then(|| "the stack cannot be read at the moment".to_owned()),
+        otherwise: "Let the run continue",
+        blocked: view.problem.is_some().then(|| "the stack cannot be read".to_owned()),
     };
     let mut actions = Vec::new();
     if run.phase != Phase::RollBack && matches!(run.op, Op::Cutover | Op::Rollback) {
         let back = named(find(status, from), from);
-        let consequence = format!("The run ends, and all users of {url} are served by {back} again.");
+        let consequence = format!("The run ends, and {back} serves all users of {url} again.");
         actions.push(action(Op::Abort, Weight::Danger, "Abort", consequence));
     }
     if !run.request.shift.is_empty() && run.phase <= Phase::Shift {
-        let stays = format!("Users of {url} stay divided as they are until the run is promoted or aborted.");
+        let stays = format!("The split of users of {url} stays as it is until the run is promoted or aborted.");
         actions.push(action(Op::Pause, Weight::Quiet, "Pause", stays));
-        let next = format!("{to} gets its next share of the users of {url} at once.");
+        let next = format!("{to} gets its next share of the users of {url} immediately.");
         actions.push(action(Op::Promote, Weight::Quiet, "Promote", next));
     }
     actions
@@ -166,13 +166,13 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
 
 fn blocked(view: &View, status: &Status, to: Color) -> Option<String> {
     if view.problem.is_some() {
-        return Some("the stack cannot be read at the moment".to_owned());
+        return Some("the stack cannot be read".to_owned());
     }
     if view.asked.is_some() || view.run.as_ref().is_some_and(|run| run.record.is_running()) {
-        return Some("a run is under way".to_owned());
+        return Some("a run is in progress".to_owned());
     }
     if let Some(lock) = &status.lock {
-        return Some(format!("a {} is under way", lock.purpose));
+        return Some(format!("a {} is in progress", lock.purpose));
     }
     match find(status, to) {
         Some(it) if it.version.is_empty() => Some(format!("nothing is deployed to {to}")),
@@ -263,9 +263,9 @@ mod tests {
         let empty = why_not(|view| idle(view, |blue| blue.version = String::new()));
         assert_eq!(empty.as_deref(), Some("nothing is deployed to blue"));
         let running = why_not(|view| view.run = Some(run(Op::Cutover, None).into()));
-        assert_eq!(running.as_deref(), Some("a run is under way"));
+        assert_eq!(running.as_deref(), Some("a run is in progress"));
         let unreachable = why_not(|view| view.problem = Some(Problem::default()));
-        assert_eq!(unreachable.as_deref(), Some("the stack cannot be read at the moment"));
+        assert_eq!(unreachable.as_deref(), Some("the stack cannot be read"));
         let locked = why_not(|view| {
             let lock = LeaseInfo {
                 holder: "x".to_owned(),
@@ -281,7 +281,7 @@ mod tests {
             };
             view.status.iter_mut().for_each(|status| status.lock = Some(lock.clone()));
         });
-        assert_eq!(locked.as_deref(), Some("a deployment is under way"));
+        assert_eq!(locked.as_deref(), Some("a deployment is in progress"));
     }
 
     /// The one move that is offered after this run, with what is changed about the environments.
@@ -330,7 +330,10 @@ mod tests {
         let fixed = offered(failed.clone(), |environments| environments[0].release = Some(8));
         assert_eq!((fixed.weight, fixed.note), (Weight::Primary, None), "a fix was deployed");
         failed.probes = None;
-        assert!(offered(failed, |_| {}).note.is_some_and(|note| note.contains("was sent back")), "a person aborted it");
+        assert!(
+            offered(failed, |_| {}).note.is_some_and(|note| note.contains("was rolled back")),
+            "a person aborted it"
+        );
 
         // Left on green, which failed: the way back is offered.
         let held = offered(run(Op::Cutover, Some(Outcome::Held)), |_| {});

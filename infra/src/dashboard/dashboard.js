@@ -1,5 +1,5 @@
-// Puts what the server sends in its place, and asks before traffic is moved. All HTML comes from the server's own
-// templates; what a person must agree to is set as text.
+// Updates the page from the server's events, and asks for confirmation before traffic is moved. All HTML comes from the
+// templates of the server; the texts of the confirmation are set as text.
 "use strict";
 
 const token = document.querySelector('meta[name="bluegreen-token"]').content;
@@ -7,7 +7,7 @@ const element = (id) => document.getElementById(id);
 const shown = new Map();
 let actions = "";
 
-// Replaces a part where it has changed. The focus stays where it was, if that is still there.
+// Replaces a part if it has changed. The focus stays on the same element if that still exists.
 function place(id, html) {
   if (shown.get(id) === html) return;
   shown.set(id, html);
@@ -19,7 +19,7 @@ function place(id, html) {
   if (scrolled) part.querySelector(".scroll")?.scrollTo({ left: scrolled });
 }
 
-// The buttons: those that tell the run under way something stand with it, the others above.
+// The buttons: requests to the run in progress are next to it, the others above.
 function placeActions(list) {
   const json = JSON.stringify(list);
   if (json === actions) return;
@@ -37,7 +37,7 @@ function placeButtons(part, list) {
     button.textContent = `${action.label} …`;
     button.className = action.weight === "primary" ? action.to : action.weight;
     button.dataset.key = action.op;
-    // Not "disabled": a screen reader still finds the button, and what it says beside it.
+    // Not "disabled": a screen reader must still find the button and the text next to it.
     button.setAttribute("aria-disabled", String(action.blocked !== null));
     const blocked = `${part.id}-blocked`;
     if (action.blocked !== null) button.setAttribute("aria-describedby", blocked);
@@ -46,7 +46,7 @@ function placeButtons(part, list) {
     if (action.note !== null) part.append(paragraph(`${part.id}-note`, action.note));
     if (action.op === focused) button.focus({ preventScroll: true });
   }
-  // The button is gone: whoever stood on it is told what came of it.
+  // The button is gone: move the focus to the result.
   if (focused && !list.some((action) => action.op === focused)) {
     element("run").querySelector("h2")?.focus({ preventScroll: true });
   }
@@ -84,8 +84,8 @@ function confirmAction(action) {
   element("confirm-no").focus();
 }
 
-// Asks for a run, or tells the one under way something. The state that the person saw goes with it: if that has changed, it
-// is refused.
+// Starts a run, or sends a request to the run in progress. The request contains the state that the person saw: if it has
+// changed, the request is refused.
 async function ask({ op, to, expect, run }) {
   const [path, body] = run === null ? ["/runs", { op, to, expect }] : ["/told", { op, run }];
   try {
@@ -103,13 +103,13 @@ async function ask({ op, to, expect, run }) {
       return text;
     }
   } catch {
-    return "The dashboard does not answer: is bluegreen dashboard still running?";
+    return "The dashboard does not respond. Check that bluegreen dashboard is running.";
   }
 }
 
 function connection(live) {
   const part = element("connection");
-  const text = live ? "● live" : "○ not connected: bluegreen dashboard has ended, or is busy";
+  const text = live ? "● live" : "○ disconnected: bluegreen dashboard has stopped or is busy";
   if (part.textContent !== text) part.textContent = text;
   part.classList.toggle("lost", !live);
 }

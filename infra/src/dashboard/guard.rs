@@ -2,7 +2,7 @@
 //!
 //! A page of another site can make a browser send requests to loopback (cross-site requests), and with a name that it
 //! points at loopback even read the answers (DNS rebinding). So the Host header must be one of our own, a secret cookie
-//! must be there, and what changes anything must come from our origin with the secret in a header of its own.
+//! must be there, and a request that changes anything must come from our origin with the secret in a separate header.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite};
@@ -55,13 +55,13 @@ impl Guard {
             .finish()
     }
 
-    /// Whether this is the secret. Compared in full, so that the time it takes tells nothing.
+    /// Whether this is the secret. Compared in full, so that the duration reveals nothing.
     pub fn knows(&self, token: &str) -> bool {
         let (given, own) = (token.as_bytes(), self.token.as_bytes());
         given.len() == own.len() && given.iter().zip(own).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }
 
-    /// Checks that the request is meant for this dashboard.
+    /// Checks that the request is addressed to this dashboard.
     pub fn check_host(&self, request: &HttpRequest) -> Result<(), Refusal> {
         let host = request.headers().get("host").and_then(|host| host.to_str().ok());
         match host {

@@ -42,8 +42,8 @@ impl<S: Source> Dashboard<S> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", port));
         let listener = listener
             .doing(|| format!("listen on port {port}"))
-            .map_err(|error| error.hint("leave --port out to take a free one"))?;
-        let address = listener.local_addr().doing(|| "tell the port of the dashboard".to_owned())?;
+            .map_err(|error| error.hint("omit --port to use a free port"))?;
+        let address = listener.local_addr().doing(|| "read the port of the dashboard".to_owned())?;
         let guard = Guard::new(address.port());
         let url = format!("http://{address}/?token={}", guard.token());
         let (frames, seen) = watch::channel(Frame::empty());
@@ -52,12 +52,12 @@ impl<S: Source> Dashboard<S> {
         Ok(Self { address, url, poller: Poller::new(source, place, frames, received), server })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What its user opens. Whoever has it may start a cutover.
+    /// The URL to open. It contains the session token, which permits a cutover.
     pub fn url(&self) -> &str {
         &self.url
     }

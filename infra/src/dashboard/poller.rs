@@ -22,7 +22,7 @@ use crate::report::{self, Format, Place, Run};
 /// Between two looks at the stack: a dozen calls that AWS counts.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
 
-/// Between two looks at a run that is under way.
+/// The pause between two reads of a run in progress.
 const RUN_PERIOD: Duration = Duration::from_millis(250);
 
 /// Longest time for one look. Beyond it the cloud counts as not reachable.
@@ -36,11 +36,11 @@ pub struct Wish {
     pub op: Op,
     /// Who becomes prod.
     pub to: Color,
-    /// Who was prod on the page: refused where that has changed since.
+    /// The prod environment on the page: the request is refused if it has changed since.
     pub expect: Color,
 }
 
-/// What a person tells a run that is under way.
+/// A request of a person to a run in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Told {
@@ -50,9 +50,9 @@ pub struct Told {
     pub run: String,
 }
 
-/// Where the poller reads, and what it can ask for.
+/// The source of the poller's data, and the requests that it can send.
 pub trait Source {
-    /// What `bluegreen status` tells.
+    /// The result of `bluegreen status`.
     fn status(&self) -> impl Future<Output = Result<Status>>;
     /// A run with its probes.
     fn run(&self, id: &str) -> impl Future<Output = Result<Option<Run>>>;
@@ -69,7 +69,7 @@ pub enum Command {
     Look,
     /// Somebody wants a run.
     Begin(Wish, oneshot::Sender<Result<String>>),
-    /// Somebody tells a run something.
+    /// A request to a run.
     Tell(Told, oneshot::Sender<Result<String>>),
     /// Somebody wants a run's report.
     Report(String, oneshot::Sender<Result<String>>),
@@ -133,10 +133,10 @@ impl<S: Source> Poller<S> {
 
     async fn begin(&mut self, wish: Wish) -> Result<String> {
         if !matches!(wish.op, Op::Cutover | Op::Rollback) {
-            return Err(Error::usage(format!("{} is not for the dashboard", wish.op)));
+            return Err(Error::usage(format!("the dashboard does not support {}", wish.op)));
         }
         if self.followed.is_some() {
-            return Err(Error::refused("a run is under way already").hint("wait for it to end"));
+            return Err(Error::refused("a run is already in progress").hint("wait for it to end"));
         }
         let id = within(self.source.begin(wish)).await?;
         self.followed = Some((id.clone(), Instant::now()));
@@ -146,10 +146,10 @@ impl<S: Source> Poller<S> {
 
     async fn tell(&mut self, told: Told) -> Result<String> {
         if steering::Command::of(told.op).is_none() {
-            return Err(Error::usage(format!("{} is nothing that a run can be told", told.op)));
+            return Err(Error::usage(format!("{} is not a request to a run", told.op)));
         }
         if self.followed.as_ref().is_none_or(|(id, _)| *id != told.run) {
-            return Err(Error::refused("that run is not under way any more"));
+            return Err(Error::refused("the run is no longer in progress"));
         }
         let answer = within(self.source.tell(told)).await?;
         if let Some(error) = steer::refusal(&answer) {
@@ -161,7 +161,7 @@ impl<S: Source> Poller<S> {
 
     async fn report(&self, id: &str) -> Result<String> {
         let run = within(self.source.run(id)).await?;
-        let run = run.ok_or_else(|| Error::usage(format!("there is no run {id}")))?;
+        let run = run.ok_or_else(|| Error::usage(format!("run {id} does not exist")))?;
         report::render(&run, &self.place(), Format::Html)
     }
 
@@ -216,7 +216,7 @@ impl<S: Source> Poller<S> {
                 if run.record.is_final() {
                     self.unfollow();
                 } else if run.record.interrupted {
-                    // It was ended before it was done; the status says so once its lock has expired.
+                    // It was stopped before it finished; the status shows that when its lease has expired.
                     (self.followed, self.view.told) = (None, None);
                 }
                 self.view.asked = None;
@@ -225,9 +225,9 @@ impl<S: Source> Poller<S> {
             }
             Ok(None) if since.elapsed() > BEGIN_LIMIT => {
                 self.unfollow();
-                let error = Error::failed("the run that was asked for has not begun")
-                    .because("the function was invoked and has written no record")
-                    .hint("nothing was changed; the log of the cutover function says why");
+                let error = Error::failed("the requested run has not started")
+                    .because("the function was invoked but has not written a record")
+                    .hint("check the log of the cutover function (nothing was changed)");
                 self.view.problem = Some(Problem::of(&error));
             }
             Ok(None) => {}
@@ -244,11 +244,11 @@ impl<S: Source> Poller<S> {
     }
 }
 
-/// The result, or an error where it takes too long.
+/// The result, or an error after a timeout.
 async fn within<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout(PATIENCE, future).await {
         Ok(result) => result,
-        Err(_) => Err(Error::failed(format!("no answer within {} s", PATIENCE.as_secs()))
-            .hint("AWS cannot be reached: check the network; this page tries again by itself")),
+        Err(_) => Err(Error::failed(format!("no response within {} s", PATIENCE.as_secs()))
+            .hint("check the network: AWS cannot be reached; this page retries automatically")),
     }
 }

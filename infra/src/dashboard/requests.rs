@@ -25,7 +25,7 @@ pub fn most(status: &Status) -> u64 {
 pub fn render(color: Color, requests: Option<&Requests>, unknown: Option<&str>, most: u64) -> Markup {
     let Some(requests) = requests else {
         let why = unknown.map_or_else(String::new, |why| format!(": {}", clean(why)));
-        return html! { p class="soft" { "not known" (why) } };
+        return html! { p class="soft" { "unknown" (why) } };
     };
     if requests.total() == 0 {
         return html! { p { "none in " (MINUTES) " minutes" } };
@@ -42,8 +42,8 @@ pub fn render(color: Color, requests: Option<&Requests>, unknown: Option<&str>, 
         p class="soft" {
             (requests.total()) " in " (MINUTES) " minutes, "
             @match requests.errors() {
-                0 => "none answered with 5xx",
-                errors => span class="no" { "✕ " (errors) " answered with 5xx" },
+                0 => "no 5xx responses",
+                errors => span class="no" { "✕ " (errors) " 5xx responses" },
             }
         }
         (bars(color, requests, most))
@@ -81,23 +81,23 @@ fn bars(color: Color, requests: &Requests, most: u64) -> Markup {
     }
 }
 
-/// A minute in words.
+/// A minute as text.
 fn told(minute: &Minute) -> String {
     let count = match (minute.requests, minute.errors) {
-        (None, _) => "not told yet".to_owned(),
+        (None, _) => "not available yet".to_owned(),
         (Some(count), 0) => count.to_string(),
-        (Some(count), errors) => format!("{count}, {errors} answered with 5xx"),
+        (Some(count), errors) => format!("{count}, {errors} with 5xx"),
     };
     format!("{}: {count}", minute.clock())
 }
 
-/// The bars in words, for who cannot see them.
+/// The bars as text, for screen readers.
 fn describe(requests: &Requests) -> String {
     let counts = requests.minutes.iter().filter_map(|minute| minute.requests);
     let (from, most) =
         (requests.minutes.first().map(Minute::clock).unwrap_or_default(), counts.max().unwrap_or_default());
     let busiest = requests.minutes.iter().find(|minute| minute.requests == Some(most)).map(Minute::clock);
-    format!("Requests a minute since {from}: at most {most}, at {}", busiest.unwrap_or_default())
+    format!("Requests per minute since {from}: at most {most}, at {}", busiest.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
         let text = render(Color::Blue, Some(&none), None, 0).into_string();
         assert_eq!(text, "<p>none in 15 minutes</p>");
         let text = render(Color::Blue, None, Some("AccessDenied: <b>"), 0).into_string();
-        assert_eq!(text, "<p class=\"soft\">not known: AccessDenied: &lt;b&gt;</p>");
+        assert_eq!(text, "<p class=\"soft\">unknown: AccessDenied: &lt;b&gt;</p>");
     }
 
     #[test]
@@ -120,10 +120,10 @@ mod tests {
         let text = render(Color::Green, Some(&some), None, 200).into_string();
         for part in [
             "<strong>100</strong> in the minute of 10:29 UTC, 99 % within 34 ms",
-            "106 in 15 minutes, <span class=\"no\">✕ 25 answered with 5xx</span>",
-            "aria-label=\"Requests a minute since 10:15 UTC: at most 100, at 10:29 UTC\"",
-            "<title>10:29 UTC: 100, 25 answered with 5xx</title>",
-            // Half of the most in either environment, of it a quarter failed, one request, and the minute under way.
+            "106 in 15 minutes, <span class=\"no\">✕ 25 5xx responses</span>",
+            "aria-label=\"Requests per minute since 10:15 UTC: at most 100, at 10:29 UTC\"",
+            "<title>10:29 UTC: 100, 25 with 5xx</title>",
+            // Half of the most in either environment, of it a quarter failed, one request, and the current minute.
             "<rect class=\"green\" x=\"141\" y=\"20\" width=\"8\" height=\"20\"></rect>",
             "<rect class=\"failed\" x=\"141\" y=\"35\" width=\"8\" height=\"5\"></rect>",
             "<rect class=\"green\" x=\"131\" y=\"38\" width=\"8\" height=\"2\"></rect>",
@@ -133,7 +133,7 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         let waiting = render(Color::Blue, Some(&requests(&[(5, 1.0)], &[], &[])), None, 1).into_string();
-        assert!(waiting.contains("<title>10:29 UTC: not told yet</title>"), "{waiting}");
+        assert!(waiting.contains("<title>10:29 UTC: not available yet</title>"), "{waiting}");
         assert_eq!(waiting.matches("class=\"unknown\"").count(), 4);
     }
 }

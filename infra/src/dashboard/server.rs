@@ -33,7 +33,7 @@ const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base
 /// Between two signs of life to a viewer: it finds out that a viewer has gone, and the viewer that we have.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Largest body of a request: a wish is a few dozen bytes.
+/// Largest body of a request: a command is a few dozen bytes.
 const LARGEST_BODY: usize = 1024;
 
 /// What every request needs.
@@ -41,7 +41,7 @@ const LARGEST_BODY: usize = 1024;
 pub struct Shared {
     /// Who may speak.
     pub guard: Guard,
-    /// What viewers see. Shared, so that every other receiver is a viewer: where there is none, nothing is read.
+    /// What viewers see. Shared, so that every other receiver is a viewer: without viewers, nothing is read.
     pub frames: Arc<watch::Receiver<Arc<Frame>>>,
     /// The poller's ear.
     pub commands: mpsc::Sender<Command>,
@@ -97,9 +97,9 @@ async fn page(request: HttpRequest, shared: Data<Shared>, entry: Query<Entry>) -
 
 fn refuse(refusal: Refusal) -> HttpResponse {
     let words = match refusal {
-        Refusal::Host => "this is bluegreen's dashboard, and it only answers to its own address on this machine",
-        Refusal::Secret => "open the address that bluegreen dashboard printed: it holds a secret of yours",
-        Refusal::Origin => "this was not asked for by the dashboard's own page",
+        Refusal::Host => "the dashboard only accepts requests to its own address on this machine",
+        Refusal::Secret => "session token missing: open the URL printed by bluegreen dashboard",
+        Refusal::Origin => "cross-origin request rejected",
     };
     HttpResponse::Forbidden().content_type(ContentType::plaintext()).body(words)
 }
@@ -175,7 +175,7 @@ async fn tell(request: HttpRequest, shared: Data<Shared>, told: Json<Told>) -> H
 /// Asks the poller and waits for its answer.
 async fn ask<T>(shared: &Shared, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
     let (answer, answered) = oneshot::channel();
-    let gone = || Error::failed("the dashboard is about to end");
+    let gone = || Error::failed("the dashboard is shutting down");
     shared.commands.send(command(answer)).await.map_err(|_| gone())?;
     answered.await.map_err(|_| gone())?
 }
@@ -213,14 +213,14 @@ fn document(frame: &Frame, token: &str) -> Markup {
                 a class="skip" href="#environments" { "Skip to the environments" }
                 header class="top" {
                     div id="about" { (part("about")) }
-                    p id="connection" role="status" { noscript { "This page shows one moment; with JavaScript it follows." } }
+                    p id="connection" role="status" { noscript { "This page is a snapshot. Enable JavaScript for live updates." } }
                 }
                 p id="announcement" class="unseen" role="status" aria-live="polite" {}
                 main {
                     div id="notices" { (part("notices")) }
                     section id="environments" aria-label="Environments" tabindex="-1" { (part("environments")) }
                     section id="actions" aria-label="Actions" {}
-                    section id="steering" aria-label="The run that is under way" {}
+                    section id="steering" aria-label="Run in progress" {}
                     section id="run" aria-label="Cutover" { (part("run")) }
                     section id="history" aria-label="Last runs" { (part("history")) }
                 }
@@ -229,7 +229,7 @@ fn document(frame: &Frame, token: &str) -> Markup {
                     p id="confirm-text" {}
                     p id="confirm-problem" class="fault" role="alert" {}
                     div class="buttons" {
-                        button type="button" id="confirm-no" { "Leave traffic where it is" }
+                        button type="button" id="confirm-no" { "Do not move traffic" }
                         button type="button" id="confirm-yes" class="certain" {}
                     }
                 }

@@ -1,5 +1,5 @@
-//! The parts of the page as HTML, from what is known at one moment. Pure. All text from outside is escaped where it is
-//! put in, and an address from outside becomes a link only where it is one of the web.
+//! The parts of the page as HTML, from the state at one moment. Pure. All text from outside is escaped when it is
+//! inserted, and an address from outside becomes a link only if it is an HTTP URL.
 
 use maud::{Markup, html};
 use model::{Color, Outcome, Phase, Record};
@@ -27,15 +27,15 @@ pub struct View {
     pub status: Option<Status>,
     /// Why it cannot be read at the moment.
     pub problem: Option<Problem>,
-    /// The run that is under way, or the last one.
+    /// The run in progress, or the last one.
     pub run: Option<Run>,
     /// What was asked for here and has not begun yet.
     pub asked: Option<Wish>,
-    /// What the run that is under way was told here.
+    /// The request to the run in progress that was sent from here.
     pub told: Option<String>,
 }
 
-/// An error in words.
+/// An error as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// What failed.
@@ -130,7 +130,7 @@ fn notices(view: &View) -> Markup {
                 p { strong { "✕ " (problem.message) } }
                 @for cause in &problem.causes { p { (cause) } }
                 @for hint in &problem.hints { p { "→ " (hint) } }
-                @if view.status.is_some() { p { "What is shown below was read before. This page tries again by itself." } }
+                @if view.status.is_some() { p { "The data below may be outdated. This page retries automatically." } }
             }
         }
         @for warning in warnings {
@@ -152,9 +152,9 @@ fn card(status: &Status, environment: &Environment, most: u64) -> Markup {
     let color = environment.color;
     let meaning = match (environment.prod_percent, environment.role.as_str()) {
         (100, "prod+dev") => "both listeners point at it",
-        (100, _) => "users are served by it",
-        (1.., _) => "a share of the users is served by it",
-        (0, "dev") => "the next version is tried on it",
+        (100, _) => "serves users",
+        (1.., _) => "serves a share of the users",
+        (0, "dev") => "for testing the next release",
         (0, _) => "no listener points at it",
     };
     let role = environment.role.replace('+', " + ").to_uppercase();
@@ -177,7 +177,7 @@ fn card(status: &Status, environment: &Environment, most: u64) -> Markup {
             }
             dl {
                 dt { "image" } dd class="mono" { (digest(&environment.image)) }
-                dt { "tasks" } dd { (environment.running) " of " (environment.desired) " run" @if environment.asleep { ", asleep until they are needed" } }
+                dt { "tasks" } dd { (environment.running) " of " (environment.desired) " running" @if environment.asleep { ", asleep until needed" } }
                 dt { "targets" } dd { (environment.healthy) " healthy " @if well { span class="ok" { "✓" } } @else { span class="no" { "✕" } } }
                 dt { "requests" } dd { (requests::render(color, environment.requests.as_ref(), status.requests_unknown.as_deref(), most)) }
             }
@@ -200,7 +200,7 @@ fn digest(image: &str) -> String {
     }
 }
 
-/// A link, where the text is an address of the web.
+/// A link, if the text is an HTTP URL.
 fn link(url: &str) -> Markup {
     let shown = clean(url);
     html! {
@@ -210,23 +210,23 @@ fn link(url: &str) -> Markup {
     }
 }
 
-/// A phase in words.
+/// A phase as text.
 fn words(phase: Phase) -> &'static str {
     match phase {
-        Phase::Idle | Phase::Locked | Phase::Recover | Phase::Preflight => "Looking at both environments",
-        Phase::Gate => "Trying the new side through the dev listener",
-        Phase::Baseline => "Probing prod as it is",
+        Phase::Idle | Phase::Locked | Phase::Recover | Phase::Preflight => "Reading both environments",
+        Phase::Gate => "Probing the new side through the dev listener",
+        Phase::Baseline => "Probing prod (baseline)",
         Phase::SwapDev | Phase::SwapProd => "Swapping the listeners",
-        Phase::Shift => "Sending more and more requests to the new side",
-        Phase::Settle => "Letting the load balancer follow",
-        Phase::Verify => "Only the new version may answer now",
-        Phase::RollBack => "Going back",
-        Phase::Confirm => "Making sure of the listeners",
+        Phase::Shift => "Shifting traffic to the new side",
+        Phase::Settle => "Waiting for the load balancer to follow",
+        Phase::Verify => "Verifying that only the new version responds",
+        Phase::RollBack => "Rolling back",
+        Phase::Confirm => "Confirming the listeners",
         Phase::Done => "Done",
-        Phase::RolledBack => "Taken back",
-        Phase::Held => "Left on the new side",
-        Phase::Refused => "Not begun",
-        Phase::Failed => "Not brought to an end",
+        Phase::RolledBack => "Rolled back",
+        Phase::Held => "Held on the new side",
+        Phase::Refused => "Refused",
+        Phase::Failed => "Failed",
     }
 }
 
@@ -251,17 +251,17 @@ fn stages(run: &Record) -> Markup {
                     (if past { "✓ " } else { "" }) (name)
                 }
             }
-            @if run.phase == Phase::RollBack { li class="current back" aria-current="step" { "↩ way back" } }
+            @if run.phase == Phase::RollBack { li class="current back" aria-current="step" { "↩ rollback" } }
         }
     }
 }
 
 fn run(view: &View) -> Markup {
     if let (Some(wish), true) = (view.asked, view.run.as_ref().is_none_or(|run| !run.record.is_running())) {
-        return html! { h2 { "The " (wish.op) " to " (wish.to) " was asked for" } p { "Waiting for the function to begin …" } };
+        return html! { h2 { "The " (wish.op) " to " (wish.to) " was requested" } p { "Waiting for the function to start …" } };
     }
     let Some(whole) = &view.run else {
-        return html! { h2 { "No cutover yet" } p class="soft" { "A cutover shows itself here while it happens, wherever it was started." } };
+        return html! { h2 { "No cutover yet" } p class="soft" { "A cutover appears here while it runs, no matter where it was started." } };
     };
     let (timeline, run) = (Timeline::of(whole), &whole.record);
     let verdict = verdict::of(run);
@@ -288,7 +288,7 @@ fn run(view: &View) -> Markup {
             figcaption { (chart::legend(&timeline)) }
         }
         (failures(run))
-        @if !run.is_running() { p { (report_link(&run.id, "The whole report of this run")) } }
+        @if !run.is_running() { p { (report_link(&run.id, "Full report of this run")) } }
     }
 }
 

@@ -28,7 +28,7 @@ const NOTHING_TO_DO: [&str; 2] = ["didn't contain changes", "No updates are to b
 /// Parameters by name; `None` keeps the stack's value.
 pub type Parameters = BTreeMap<String, Option<String>>;
 
-/// Where a change set's template comes from.
+/// The source of a change set's template.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     /// This text, which fits into a call.
@@ -52,7 +52,7 @@ pub struct ChangeSet {
 }
 
 impl Source<'_> {
-    /// The template that is meant.
+    /// The intended template.
     const fn text(&self) -> &str {
         match self {
             Source::Body(text) | Source::Text { text, .. } => text,
@@ -91,7 +91,7 @@ impl ChangeSet {
         parameters: &Parameters,
     ) -> Result<(String, Option<Error>)> {
         let kind = if create { ChangeSetType::Create } else { ChangeSetType::Update };
-        // A name of its own for each: two in one second must not meet.
+        // A unique name for each: two in one second must not collide.
         let token = uuid::Uuid::now_v7().to_string();
         let name = format!("{CHANGE_SET_PREFIX}{token}");
         let mut call = cloud
@@ -113,7 +113,7 @@ impl ChangeSet {
         let answer = call.send().await;
         // Nobody else uses this name: if it is taken, the answer to the first try was lost.
         let lost = answer.as_ref().is_err_and(|error| error.code() == Some("AlreadyExistsException"));
-        match answer.calling(|| format!("prepare a change of stack {stack}")) {
+        match answer.calling(|| format!("create a change set of stack {stack}")) {
             Ok(answer) => Ok((answer.id().map_or(name, str::to_owned), None)),
             Err(error) if lost => Ok((name, Some(error))),
             Err(error) => Err(error),
@@ -218,7 +218,7 @@ impl ChangeSet {
             .stack_name(stack)
             .send()
             .await
-            .calling(|| format!("remove an unused change set of stack {stack}"))?;
+            .calling(|| format!("delete an unused change set of stack {stack}"))?;
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl ChangeSet {
         self.changes.iter().filter_map(resource).collect()
     }
 
-    /// Begins the change, once. How it goes on is told by the stack's events.
+    /// Starts the change, once. The stack's events report its progress.
     pub async fn execute(&self, cloud: &Cloud, stack: &str) -> Result<()> {
         let token = uuid::Uuid::now_v7().to_string();
         let asked = Instant::now();
@@ -239,7 +239,7 @@ impl ChangeSet {
             let call = cloud.cloudformation.execute_change_set().change_set_name(&self.id).stack_name(stack);
             let Err(error) = call.client_request_token(&token).send().await else { return Ok(()) };
             let begun_before = error.code() == Some("InvalidChangeSetStatus");
-            let Err(error) = Err::<(), _>(error).calling(|| format!("begin the change of stack {stack}")) else {
+            let Err(error) = Err::<(), _>(error).calling(|| format!("execute the change set of stack {stack}")) else {
                 return Ok(());
             };
             if !begun_before && !error.is_transient() {
@@ -250,7 +250,7 @@ impl ChangeSet {
                 Ok(answer) if has_begun(answer.execution_status()) => return Ok(()),
                 Ok(_) if begun_before => return Err(error),
                 _ if asked.elapsed() >= UNANSWERED_LIMIT => {
-                    return Err(error.hint("it may have begun: run the same command again to follow it"));
+                    return Err(error.hint("run the command again to follow the change, which may have started"));
                 }
                 _ => poll.wait().await,
             }

@@ -1,19 +1,19 @@
-//! What can be done about a change while it goes on: whoever runs the engine sees how far it is and may ask to cancel it.
-//! Must not know who asks, nor how.
+//! Control of a change in progress: the caller of the engine sees its stage and can request its cancellation.
+//! Must not know who requests it, nor how.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
-/// What to do about an update that will not succeed.
+/// What to do if an update cannot succeed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OnFailure {
-    /// Ask.
+    /// Ask what to do.
     Ask,
-    /// Cancel the update: the stack goes back to what it was.
+    /// Cancel the update and roll the stack back.
     #[default]
     Cancel,
-    /// Leave it to CloudFormation and ECS.
+    /// Wait for CloudFormation and ECS.
     Wait,
 }
 
@@ -25,18 +25,18 @@ pub enum Stage {
     Before,
     /// The stack is being updated, which can be cancelled.
     Updating,
-    /// The stack is being made, deleted or taken back, which can only be left alone.
+    /// The stack is being created, deleted or rolled back, which cannot be cancelled.
     Changing,
-    /// The stack is up to date and its environments are waited for; the change can be taken back.
+    /// The stack is up to date and its environments are becoming stable; the change can be rolled back.
     Waiting,
 }
 
-/// Shared by the engine and whoever runs it.
+/// Shared by the engine and its caller.
 #[derive(Debug)]
 pub struct Control {
     on_failure: OnFailure,
     stage: watch::Sender<Stage>,
-    /// How many are at a stage: both environments are waited for at once.
+    /// How many are at a stage: both environments are waited for concurrently.
     entered: AtomicUsize,
     cancelled: watch::Sender<bool>,
     hopeless: watch::Sender<Option<String>>,
@@ -62,12 +62,12 @@ impl Control {
         *self.stage.borrow()
     }
 
-    /// Asks to cancel what goes on.
+    /// Requests to cancel the change.
     pub fn cancel(&self) {
         self.cancelled.send_replace(true);
     }
 
-    /// Waits until the engine finds that the update will not succeed and wants somebody to decide; returns why.
+    /// Waits until the engine finds that the update cannot succeed and needs a decision; returns the reason.
     pub async fn asked(&self) -> String {
         let mut hopeless = self.hopeless.subscribe();
         match hopeless.wait_for(Option::is_some).await.map(|why| why.clone()) {
@@ -84,18 +84,18 @@ impl Control {
         Entered { control: self }
     }
 
-    /// Waits until somebody asked to cancel.
+    /// Waits for a request to cancel.
     pub(super) async fn cancelled(&self) {
         // It cannot close while this holds the sender.
         let _ = self.cancelled.subscribe().wait_for(|cancelled| *cancelled).await;
     }
 
-    /// Whether somebody asked to cancel, and nothing has been cancelled since.
+    /// Whether a request to cancel is pending.
     pub fn is_cancelled(&self) -> bool {
         *self.cancelled.borrow()
     }
 
-    /// The update will not succeed: cancels it, or asks somebody, as was settled beforehand.
+    /// The update cannot succeed: cancels it, or asks, as configured by `--on-failure`.
     pub(super) fn give_up(&self, why: &str) {
         match self.on_failure {
             OnFailure::Cancel => self.cancel(),
@@ -111,7 +111,7 @@ impl Control {
         self.over(true);
     }
 
-    /// What could be cancelled is over. Where it was too late for that, the wish stays: it means what follows from it.
+    /// The cancellable stage is over. A late request to cancel is kept and applies to the next stage.
     pub(super) fn over(&self, cancelled: bool) {
         if cancelled {
             self.cancelled.send_replace(false);

@@ -1,4 +1,4 @@
-//! What the engine tells while it works. One type for everything, so every renderer sees the same.
+//! The events of the engine. One type for everything, so every renderer sees the same.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A step began.
+    /// A step started.
     Started {
-        /// The step in words, for example `build greeter-v2`.
+        /// The step, for example `build greeter-v2`.
         step: String,
     },
-    /// A step ended well.
+    /// A step succeeded.
     Finished {
-        /// The step in words.
+        /// The step.
         step: String,
-        /// What came of it.
+        /// Its result.
         detail: String,
         /// How long it took, in milliseconds.
         #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
@@ -40,7 +40,7 @@ pub enum Event {
         kind: String,
         /// Its status, for example `CREATE_COMPLETE`.
         status: String,
-        /// Why, where CloudFormation says so.
+        /// The reason, if CloudFormation gives one.
         reason: Option<String>,
     },
     /// A service came nearer to its new version, or not.
@@ -58,7 +58,7 @@ pub enum Event {
     Service {
         /// The environment.
         color: Color,
-        /// In ECS's words.
+        /// The message of ECS.
         message: String,
     },
     /// The load balancer finds a target unfit.
@@ -69,10 +69,10 @@ pub enum Event {
         target: String,
         /// Its state, for example `unhealthy`.
         state: String,
-        /// Why, in the load balancer's words.
+        /// The reason, as reported by the load balancer.
         reason: String,
     },
-    /// An environment will not come up: waiting longer is pointless.
+    /// An environment cannot become healthy: waiting longer is useless.
     Hopeless {
         /// The environment.
         color: Color,
@@ -85,19 +85,19 @@ pub enum Event {
         color: Color,
         /// The task's short id.
         task: String,
-        /// Why, in ECS's words.
+        /// The reason, as reported by ECS.
         reason: String,
         /// Its last lines of output.
         output: Vec<String>,
     },
     /// Something worth knowing.
     Note {
-        /// In words.
+        /// The text.
         text: String,
     },
     /// Something worth worrying about.
     Warning {
-        /// In words.
+        /// The text.
         text: String,
     },
 }
@@ -114,24 +114,24 @@ fn as_optional_millis<S: serde::Serializer>(duration: &Option<Duration>, seriali
     }
 }
 
-/// Who is told what happens.
+/// Receives the events.
 pub trait Listener: Send + Sync {
     /// Takes an event.
     fn on(&self, event: Event);
 }
 
 impl dyn Listener + '_ {
-    /// Tells that something is worth knowing.
+    /// Sends a note.
     pub fn note(&self, text: impl Into<String>) {
         self.on(Event::Note { text: text.into() });
     }
 
-    /// Tells that something is worth worrying about.
+    /// Sends a warning.
     pub fn warn(&self, text: impl Into<String>) {
         self.on(Event::Warning { text: text.into() });
     }
 
-    /// Tells that a step begins; the timer tells its end.
+    /// Sends the start of a step; the timer sends its end.
     pub fn start(&self, step: impl Into<String>) -> Timer {
         let step = step.into();
         self.on(Event::Started { step: step.clone() });
@@ -148,7 +148,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Tells that the step ended well.
+    /// Sends the success of the step.
     pub fn finish(self, listener: &dyn Listener, detail: impl Into<String>) {
         listener.on(Event::Finished { step: self.step, detail: detail.into(), elapsed: self.began.elapsed() });
     }

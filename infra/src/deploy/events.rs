@@ -63,14 +63,14 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
-        // Only now: where a later page could not be read, all of them are read again.
+        // Only now: if a later page could not be read, all of them are read again.
         self.seen.extend(new.iter().filter_map(|event| event.event_id().map(str::to_owned)));
         new.reverse();
         Ok(new)
     }
 }
 
-/// Tells what an event says.
+/// Reports an event.
 pub(super) fn tell(listener: &dyn Listener, event: &StackEvent) {
     listener.on(Event::Resource {
         id: event.logical_resource_id().unwrap_or_default().to_owned(),

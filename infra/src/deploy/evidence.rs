@@ -1,4 +1,4 @@
-//! Looks at an environment while something waits for it, and tells each thing once: how many tasks run, what ECS says,
+//! Observes an environment during a wait, and reports each change once: how many tasks run, what ECS says,
 //! which tasks failed and why, which targets are unfit. Must not know who waits.
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use super::service::{Reality, Watch};
 use super::steady::Expected;
 use crate::error::Result;
 
-/// Failed tasks of one deployment after which nobody believes in it any more, where nothing of it is healthy. The same
+/// Failed tasks of one deployment after which it counts as failed, if no task of it is healthy. The same
 /// number as the circuit breaker's smallest threshold.
 const FAILURES_BELIEVED: usize = 3;
 
@@ -45,10 +45,10 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Looks, and tells what is new; `None` where the service is gone. The flag says whether anything is new.
+    /// Reads the state, and reports what is new; `None` if the service is gone. The flag says whether anything is new.
     pub(super) async fn look(&mut self, listener: &dyn Listener) -> Result<Option<(Reality, bool)>> {
         let Some(reality) = self.watch.look().await? else { return Ok(None) };
-        // Where all is well, nobody asks which tasks failed on the way.
+        // If everything is healthy, earlier failed tasks do not matter.
         let due = self.asked.elapsed() >= FAILURES_EVERY || reality.failure.is_some();
         let failures = due && !reality.is_as(self.expected) && self.tell_failures(listener).await?;
         let news = self.tell(&reality, listener);
@@ -122,6 +122,6 @@ impl<'a> Evidence<'a> {
         let none_healthy = usize::try_from(reality.leaving).is_ok_and(|leaving| reality.healthy <= leaving);
         let failed = self.failed.len();
         (failed >= FAILURES_BELIEVED && reached && none_healthy)
-            .then(|| format!("{failed} tasks failed one after the other and none is healthy"))
+            .then(|| format!("{failed} tasks failed in a row and none is healthy"))
     }
 }

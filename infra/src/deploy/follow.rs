@@ -24,7 +24,7 @@ use stack::outputs::Outputs;
 /// What an operation of a stack is followed with.
 #[derive(Clone, Copy)]
 pub struct Operation<'a> {
-    /// Where it goes on.
+    /// The stack of the operation.
     pub cloud: &'a Cloud,
     /// On what.
     pub stack: &'a DeployedStack,
@@ -36,7 +36,7 @@ pub struct Operation<'a> {
     pub expected: &'a [Expected],
     /// Who may cancel it.
     pub control: &'a Control,
-    /// Who is told.
+    /// Receives the events.
     pub listener: &'a dyn Listener,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// Runs `begin` and follows what it began on the stack to its end. Told are events of the resources that are expected
+/// Runs `begin` and follows the operation of the stack to its end. Reports events of the resources that are expected
 /// to change, and failures of any; and, while CloudFormation waits for ECS, what ECS and the load balancer say.
 ///
 /// The error of an operation that failed names the root causes and says what state the stack is in now.
@@ -77,7 +77,7 @@ where
     let _stage = control.enter(if operation.update { Stage::Updating } else { Stage::Changing });
     begin.await?;
     let findings = Mutex::new(Findings::default());
-    // Evidence alone never ends the wait, not even where there is none: CloudFormation says when its operation is over.
+    // Evidence alone never ends the wait: only CloudFormation reports the end of its operation.
     let evidence = async {
         gather(operation, &findings).await;
         std::future::pending::<Infallible>().await
@@ -131,23 +131,23 @@ async fn watch_events(operation: Operation<'_>, mut reader: Reader<'_>, findings
     }
 }
 
-/// Asks to cancel the update; false if that should be tried again. The update goes on meanwhile, so it is followed
+/// Requests to cancel the update; false if that should be tried again. The update continues, so it is followed
 /// whether it can be cancelled or not.
 async fn try_to_cancel(operation: Operation<'_>, silence: &mut Silence, findings: &Mutex<Findings>) -> bool {
     let Operation { stack, listener, .. } = operation;
     match cancel(operation).await {
         Ok(true) => {
             findings.lock().unwrap_or_else(PoisonError::into_inner).cancelled = true;
-            listener.note(format!("asked CloudFormation to roll the update of stack {} back", stack.name));
+            listener.note(format!("requested the rollback of the update of stack {}", stack.name));
             true
         }
         Ok(false) => {
-            listener.note("CloudFormation has finished with this update already");
+            listener.note("CloudFormation has already finished this update");
             true
         }
         Err(error) => {
             let why = error.causes().first().cloned().unwrap_or_default();
-            let what = format!("{error}: {why}; the update goes on");
+            let what = format!("{error}: {why}; the update continues");
             let is_final = silence.goes_on(error, listener).is_err();
             if is_final {
                 listener.warn(what);
@@ -169,7 +169,7 @@ async fn cancel(operation: Operation<'_>) -> Result<bool> {
 
 /// Looks at the environments that get something new, again and again.
 async fn gather(operation: Operation<'_>, findings: &Mutex<Findings>) {
-    // A stack that is being made has no services yet, and no outputs.
+    // A stack that is being created has no services yet, and no outputs.
     let Ok(outputs) = operation.stack.outputs() else { return };
     let looks = operation.expected.iter().map(|expected| gather_from(operation, &outputs, expected, findings));
     futures_util::future::join_all(looks).await;
@@ -182,7 +182,7 @@ async fn gather_from(operation: Operation<'_>, outputs: &Outputs, expected: &Exp
     let service = loop {
         match outputs.service(color) {
             Some(service) => break service.to_owned(),
-            // It is only being made: its name is known as soon as CloudFormation has begun with it.
+            // It is still being created: its name is known as soon as CloudFormation has started with it.
             None => match physical_id(cloud, stack, &format!("{}Service", stack::title(color))).await {
                 Some(service) => break service,
                 None => poll.wait().await,
@@ -192,7 +192,7 @@ async fn gather_from(operation: Operation<'_>, outputs: &Outputs, expected: &Exp
     let mut evidence = Evidence::new(Watch::new(cloud, outputs, color, &service), expected);
     let mut hopeless = false;
     loop {
-        // What cannot be read is no evidence; whether AWS answers at all is told by who reads the events.
+        // A failed read is no evidence; the reader of the events reports whether AWS responds at all.
         if let Ok(Some((reality, news))) = Box::pin(evidence.look(listener)).await {
             if news {
                 poll.progress();
@@ -202,7 +202,7 @@ async fn gather_from(operation: Operation<'_>, outputs: &Outputs, expected: &Exp
                 let why = evidence.failures().unwrap_or_else(|| reason.clone());
                 findings.lock().unwrap_or_else(PoisonError::into_inner).evidence.push(format!("{color}: {why}"));
                 listener.on(Event::Hopeless { color, reason });
-                control.give_up(&format!("{color} will not come up: {why}"));
+                control.give_up(&format!("{color} cannot become healthy: {why}"));
             }
         }
         poll.wait().await;
@@ -259,7 +259,7 @@ where
     }
 }
 
-/// Waits until an operation that somebody else began on the stack is over, and returns the stack then.
+/// Waits for the end of an operation that another command started on the stack, and returns the stack.
 pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn Listener) -> Result<Option<DeployedStack>> {
     if !stack.in_progress() {
         return Ok(Some(stack));

@@ -35,18 +35,18 @@ pub fn refuse_live_changes(plan: &Plan, rules: Rules) -> Result<()> {
     let interrupts = refusals.iter().any(|refusal| refusal.why != Why::NeedsForce);
     let needs_force = refusals.iter().any(|refusal| refusal.why == Why::NeedsForce);
     let other_half = refusals.iter().any(|refusal| refusal.why == Why::OtherEnvironment);
-    let error = Error::refused("this deployment would change what has to stay as it is");
+    let error = Error::refused("this deployment would change protected resources");
     let mut error = refusals.into_iter().map(|refusal| refusal.text).fold(error, Error::because);
     if needs_force {
         error = error
-            .hint("deploy to the idle environment and move traffic with bluegreen cutover")
-            .hint("if users of prod must get the change at once: add --force");
+            .hint("deploy to the idle environment, and move traffic with bluegreen cutover")
+            .hint("if users of prod must get the change immediately, pass --force");
     }
     if other_half {
-        error = error.hint("an environment changes only by a deployment to it: add --version and --color");
+        error = error.hint("pass --version and --color: an environment changes only by a deployment to it");
     }
     if interrupts {
-        error = error.hint("if the change is intended and an interruption is acceptable: add --allow-live-changes");
+        error = error.hint("if the change is intended and an interruption is acceptable, pass --allow-live-changes");
     }
     Err(error)
 }
@@ -75,7 +75,7 @@ fn refusal(change: &Difference, marks: &Marks, rules: Rules) -> Option<Refusal> 
     }
     let (why, whom) = match marks.serves(&change.id) {
         Serves::Nobody => return None,
-        Serves::Everyone => (of_everyone(effect, rules)?, "it serves everyone".to_owned()),
+        Serves::Everyone => (of_everyone(effect, rules)?, "it serves all users".to_owned()),
         Serves::Environment(color) => {
             let why = of_environment(color, effect, &change.kind, rules)?;
             let whom = match why {

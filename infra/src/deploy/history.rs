@@ -29,7 +29,7 @@ pub fn estimate(events: &[StackEvent], resources: &BTreeSet<String>) -> Option<D
                     last = u64::try_from(ended - began).ok().map(Duration::from_millis);
                 }
             }
-            // Clean-up after an update is nobody's wait; a failed operation says nothing about the next.
+            // Nobody waits for the clean-up after an update; a failed operation does not predict the next one.
             status if !status.ends_with("_IN_PROGRESS") => began = None,
             _ => {}
         }

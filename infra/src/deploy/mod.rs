@@ -1,6 +1,6 @@
 //! The deployment engine: change set → events → outcome, and what "deployed" means beyond CloudFormation's word.
 //!
-//! What happens is told as [`Event`]s to whoever listens; nothing here prints.
+//! Progress is sent as [`Event`]s to a [`Listener`]; nothing here prints.
 
 mod change_set;
 mod control;

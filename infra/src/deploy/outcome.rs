@@ -16,7 +16,7 @@ pub(super) struct Findings {
     pub(super) failures: Vec<StackEvent>,
     /// What the tasks and the load balancer said, the root causes.
     pub(super) evidence: Vec<String>,
-    /// Whether somebody asked to take it back.
+    /// Whether its cancellation was requested.
     pub(super) cancelled: bool,
 }
 
@@ -44,25 +44,25 @@ pub(super) fn outcome(stack: &str, status: &str, findings: &Findings) -> Result<
         "UPDATE_ROLLBACK_COMPLETE" => Error::new(
             Kind::RolledBack,
             format!(
-                "the update of stack {stack} {} and was taken back: everything is as it was before",
+                "the update of stack {stack} {} and was rolled back: the previous state is restored",
                 if findings.cancelled { "was cancelled" } else { "failed" }
             ),
         )
-        .hint("fix the cause and run the same command again"),
+        .hint("fix the cause, and run the command again"),
         "ROLLBACK_COMPLETE" => Error::new(
             Kind::RolledBack,
-            format!("the creation of stack {stack} failed and was taken back: nothing of it runs"),
+            format!("the creation of stack {stack} failed and was rolled back: none of its resources run"),
         )
-        .hint("fix the cause and run the same command again: it removes the empty stack first"),
+        .hint("fix the cause, and run the command again: it deletes the empty stack first"),
         "DELETE_FAILED" => Error::failed(format!("stack {stack} could not be deleted completely"))
-            .hint("remove what holds the resources named above, then run bluegreen destroy again"),
+            .hint("remove what uses the resources named above, and run bluegreen destroy again"),
         "UPDATE_ROLLBACK_FAILED" => {
-            Error::failed(format!("the update of stack {stack} failed, and taking it back failed too"))
-                .hint("repair the resources named above and run the same command again: it goes on taking it back")
-                .hint("where one cannot be repaired: add --skip with its logical id, and look after it by hand")
+            Error::failed(format!("the update of stack {stack} failed, and its rollback failed too"))
+                .hint("repair the resources named above, and run the command again: it continues the rollback")
+                .hint("if a resource cannot be repaired, pass --skip with its logical id, and restore it manually")
         }
         other => Error::failed(format!("stack {stack} ended in {other}"))
-            .hint("run the same command again: it goes on from there"),
+            .hint("run the command again: it continues from this state"),
     };
     let causes = findings.evidence.iter().cloned().chain(root_causes(&findings.failures));
     Err(causes.fold(error, Error::because))

@@ -1,8 +1,8 @@
-//! How long to wait between two looks at something: short at first, longer while nothing changes.
+//! The pause between two reads of a state: short at first, longer while nothing changes.
 
 use std::time::{Duration, Instant};
 
-/// The shortest pause. Whoever answers in a few milliseconds may be asked again as soon.
+/// The shortest pause, for services that respond within a few milliseconds.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The longest pause: CloudFormation's and ECS's own steps take seconds, and their APIs are throttled per account.
@@ -24,7 +24,7 @@ impl Default for Poll {
 }
 
 impl Poll {
-    /// Something changed: look again soon.
+    /// Something changed: read again soon.
     pub fn progress(&mut self) {
         self.pause = SHORTEST;
     }

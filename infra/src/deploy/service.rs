@@ -49,7 +49,7 @@ impl<'a> Watch<'a> {
         Self { cloud, outputs, color, service: service.to_owned(), images: BTreeMap::new() }
     }
 
-    /// What runs now; `None` where the service is gone.
+    /// What runs now; `None` if the service is gone.
     pub(super) async fn look(&mut self) -> Result<Option<Reality>> {
         let target_group = self.outputs.target_group(self.color);
         let (service, targets) =
@@ -69,7 +69,7 @@ impl<'a> Watch<'a> {
             healthy: count_healthy(&targets),
             complete: state == Some(&DeploymentRolloutState::Completed),
             failure: failure
-                .map(|deployment| deployment.rollout_state_reason().unwrap_or("ECS gave the deployment up").to_owned()),
+                .map(|deployment| deployment.rollout_state_reason().unwrap_or("ECS gave up the deployment").to_owned()),
             unfit: targets.iter().filter_map(unfit).collect(),
             messages: messages.collect(),
         }))
@@ -98,7 +98,7 @@ impl<'a> Watch<'a> {
         Ok(failed)
     }
 
-    /// The last lines that a task wrote. Evidence, not a condition: where the log cannot be read there are none.
+    /// The last lines that a task wrote. Evidence, not a condition: empty if the log cannot be read.
     pub(super) async fn last_output(&self, task: &FailedTask) -> Vec<String> {
         let answer = self
             .cloud
@@ -163,7 +163,7 @@ pub(super) async fn describe(cloud: &Cloud, outputs: &Outputs, service: &str) ->
         .services(service)
         .send()
         .await
-        .calling(|| format!("look at service {service}"))?;
+        .calling(|| format!("read service {service}"))?;
     Ok(answer.services().first().filter(|service| service.status() == Some("ACTIVE")).cloned())
 }
 
@@ -174,7 +174,7 @@ async fn image_of(cloud: &Cloud, task_definition: &str) -> Result<Option<String>
         .task_definition(task_definition)
         .send()
         .await
-        .calling(|| format!("look at task definition {task_definition}"))?;
+        .calling(|| format!("read task definition {task_definition}"))?;
     let containers = answer.task_definition().map_or(&[][..], |definition| definition.container_definitions());
     Ok(containers.first().and_then(|container| container.image()).map(str::to_owned))
 }
@@ -211,7 +211,7 @@ async fn stopped_tasks(cloud: &Cloud, outputs: &Outputs, service: &str) -> Resul
         .set_tasks(listed.task_arns)
         .send()
         .await
-        .calling(|| format!("look at the stopped tasks of {service}"))?;
+        .calling(|| format!("read the stopped tasks of {service}"))?;
     Ok(described.tasks.unwrap_or_default())
 }
 

@@ -1,4 +1,4 @@
-//! How long reads may fail while something goes on at AWS: a failed read is no news, and says nothing about what goes on.
+//! How long reads may fail during an operation of AWS: a failed read says nothing about the operation.
 //! Must not know what is read.
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::event::Listener;
 use super::poll::Poll;
 use crate::error::Error;
 
-/// How long AWS may be out of reach before following it is given up. What goes on there goes on all the same.
+/// How long AWS may be unreachable before this command stops following it. Operations there continue.
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Error codes that no waiting changes: who asks has to do something first.
@@ -35,7 +35,7 @@ impl Silence {
     /// There is an answer again.
     pub(super) fn ended(&mut self, listener: &dyn Listener) {
         if self.since.take().is_some() {
-            listener.note("AWS answers again");
+            listener.note("AWS responds again");
         }
     }
 
@@ -50,25 +50,25 @@ impl Silence {
         }
         let since = *self.since.get_or_insert_with(|| {
             let why = error.causes().first().map_or_else(String::new, |cause| format!(" ({cause})"));
-            listener.warn(format!("AWS does not answer{why}; trying again, what was begun there goes on"));
+            listener.warn(format!("AWS does not respond{why}; retrying while started operations continue"));
             Instant::now()
         });
         if since.elapsed() < limit { Ok(()) } else { Err(goes_on(error)) }
     }
 }
 
-/// Whether the same call fails until somebody does something about it.
+/// Whether the call fails until a person fixes the cause.
 fn is_lasting(error: &Error) -> bool {
     let code = error.causes().first().and_then(|cause| cause.split_once(": ")).map(|(code, _)| code);
     !error.is_transient() && code.is_some_and(|code| LASTING.contains(&code))
 }
 
-/// An error of following, not of what is followed.
+/// An error of the reads, not of the operation.
 pub(super) fn goes_on(error: Error) -> Error {
-    error.hint("what CloudFormation has begun it finishes by itself: run the same command again to follow it")
+    error.hint("run the command again to follow the operation, which CloudFormation finishes by itself")
 }
 
-/// Reads again until AWS answers: a read after an operation must not make a failure of what went well.
+/// Reads again until AWS responds: a failed read after an operation must not fail a successful operation.
 pub async fn until_answered<T>(listener: &dyn Listener, read: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let (mut silence, mut poll) = (Silence::default(), Poll::default());
     loop {

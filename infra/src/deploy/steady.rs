@@ -39,7 +39,7 @@ impl Reality {
 
 /// Waits until an environment runs what is expected.
 ///
-/// The error says why it will not, with the reasons and last lines of the tasks that failed.
+/// The error contains the cause, with the reasons and last lines of the failed tasks.
 pub async fn wait_until_steady(
     cloud: &Cloud,
     outputs: &Outputs,
@@ -83,8 +83,7 @@ pub async fn wait_until_steady(
         if let Some(reason) = why {
             let unread = evidence.tell_failures(listener).await.err();
             listener.on(Event::Hopeless { color, reason: reason.clone() });
-            let error =
-                Error::new(Kind::Failed, format!("the {color} environment does not run what was deployed to it"));
+            let error = Error::new(Kind::Failed, format!("the deployment to {color} failed"));
             // The root cause first: what the tasks said, then what became of it.
             let error = evidence.failures().into_iter().fold(error, Error::because).because(reason);
             return Err(unread.into_iter().fold(error, Error::because));
@@ -99,11 +98,11 @@ fn verdict(reality: &Reality, expected: &Expected, too_late: bool) -> Option<Str
         return Some(failure.clone());
     }
     if reality.complete && reality.image.as_ref().is_some_and(|image| *image != expected.image) {
-        return Some("ECS went back to the version before, because the new tasks kept failing".to_owned());
+        return Some("ECS rolled back to the previous version because the new tasks kept failing".to_owned());
     }
     too_late.then(|| {
         format!(
-            "time is up with {} of {} tasks running and {} healthy",
+            "timed out with {} of {} tasks running and {} healthy",
             reality.running, reality.desired, reality.healthy
         )
     })
@@ -120,11 +119,11 @@ pub struct Observed {
     pub healthy: usize,
     /// Whether it is as expected but for its tasks, of which none run and none should.
     pub asleep: bool,
-    /// What is not as expected, in words.
+    /// The difference from the expected state, as text.
     pub fault: Option<String>,
 }
 
-/// Looks once at an environment, and holds it against what is expected.
+/// Reads an environment once, and compares it with the expected state.
 pub async fn observe(cloud: &Cloud, outputs: &Outputs, expected: &Expected) -> Result<Observed> {
     let fault = |text: &str| Some(text.to_owned());
     let Some(service) = outputs.service(expected.color) else {
@@ -140,7 +139,7 @@ pub async fn observe(cloud: &Cloud, outputs: &Outputs, expected: &Expected) -> R
     } else if let Some(failure) = &reality.failure {
         fault(failure)
     } else if reality.image.as_deref() != Some(expected.image.as_str()) {
-        fault("runs another image than the stack says")
+        fault("runs a different image than the stack defines")
     } else {
         Some(format!("{} of {} running, {} healthy", reality.running, reality.desired, reality.healthy))
     };
@@ -189,12 +188,12 @@ mod tests {
     #[test]
     fn a_service_that_went_back_is_not_waited_for() {
         let back = Reality { image: Some("app@sha256:1".to_owned()), ..reality() };
-        assert!(verdict(&back, &expected(), false).is_some_and(|reason| reason.contains("went back")));
+        assert!(verdict(&back, &expected(), false).is_some_and(|reason| reason.contains("rolled back")));
     }
 
     #[test]
     fn time_runs_out() {
         let slow = Reality { healthy: 0, complete: false, ..reality() };
-        assert!(verdict(&slow, &expected(), true).is_some_and(|reason| reason.contains("time is up")));
+        assert!(verdict(&slow, &expected(), true).is_some_and(|reason| reason.contains("timed out")));
     }
 }

@@ -26,7 +26,7 @@ pub enum Given {
 impl Given {
     /// This template, uploaded to the stack's bucket if it does not fit into a call. What is uploaded expires by itself.
     ///
-    /// It goes under the caller's own id, so that a policy can let somebody write there and nowhere else, and
+    /// Its key contains the caller's id, so that a policy can permit a caller to write only there, and
     /// CloudFormation reads the version that was written, so that nobody can replace it in between.
     pub async fn of(cloud: &Cloud, bucket: &str, template: &str) -> Result<Self> {
         if fits_into_a_call(template) {
@@ -53,15 +53,15 @@ impl Given {
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
 async fn caller(cloud: &Cloud) -> Result<String> {
     let sts = aws_sdk_sts::Client::new(&cloud.config);
-    let answer = sts.get_caller_identity().send().await.calling(|| "find out who is calling".to_owned())?;
-    answer.user_id.ok_or_else(|| Error::failed("AWS does not say who is calling"))
+    let answer = sts.get_caller_identity().send().await.calling(|| "read the identity of the caller".to_owned())?;
+    answer.user_id.ok_or_else(|| Error::failed("AWS did not return the identity of the caller"))
 }
 
 /// The address of a version of an object on S3 itself, whatever endpoint this command uses: it is CloudFormation that
 /// reads it. In a bucket without versions there is only the object.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-template.html>
 async fn url(region: &str, bucket: &str, key: &str, version: Option<&str>) -> Result<String> {
-    let what = || format!("find the address of S3 in {region}");
+    let what = || format!("find the endpoint of S3 in {region}");
     let params = Params::builder().region(region).bucket(bucket).force_path_style(true).build().doing(what)?;
     let endpoint = DefaultResolver::new().resolve_endpoint(&params).await;
     let endpoint = endpoint.map_err(|error| Error::failed(format!("cannot {}", what())).because(error))?;

@@ -1,5 +1,5 @@
-//! Which version an environment answers with, asked through the load balancer as its users and testers reach it. Where it
-//! cannot be reached from here that is said, and is no failure.
+//! The version with which an environment responds, requested through the load balancer as users and testers do. If it
+//! cannot be reached from here, that is reported and is not a failure.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -35,13 +35,13 @@ pub struct Sites {
 pub enum Answer {
     /// The expected version.
     Expected,
-    /// No version: the service tells none.
+    /// No version: the service does not report one.
     Untold,
     /// Nothing that could be read from here, and why.
     Unknown(String),
 }
 
-/// What all of a load balancer's addresses said at a moment.
+/// The responses of all addresses of a load balancer at one moment.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Answer(Answer),
@@ -55,7 +55,7 @@ impl Sites {
     /// The sites of a deployed stack.
     pub async fn of(cloud: &Cloud, outputs: &Outputs, settings: &Settings) -> Result<Self> {
         let (prod_url, dev_url) = (outputs.prod_url.clone(), outputs.dev_url.clone());
-        // With a name of one's own, it may not lead here yet; the load balancer's does.
+        // A custom domain may not point here yet; the name of the load balancer does.
         let connect_to = match &settings.https.domain {
             None => cloud.connect_to.clone(),
             Some(domain) => {
@@ -73,7 +73,7 @@ impl Sites {
         })
     }
 
-    /// Asks until the expected version answers. The error is another version that keeps answering.
+    /// Requests until the expected version responds. The error is another version that keeps responding.
     pub async fn require(&self, site: Site, expected: &str) -> Result<Answer> {
         let began = Instant::now();
         let mut poll = Poll::default();
@@ -84,14 +84,16 @@ impl Sites {
                 Look::Answer(Answer::Unknown(_)) if waited < REACHED_WITHIN => {}
                 Look::Answer(answer) => return Ok(answer),
                 Look::Failing(status) if waited >= REACHED_WITHIN => {
-                    return Ok(Answer::Unknown(format!("the answer is {status}, without a version")));
+                    return Ok(Answer::Unknown(format!("the response has status {status} and no version")));
                 }
                 Look::Other(found, address) if waited >= self.follows_within => {
                     let header = &self.header;
-                    return Err(Error::failed(format!("version {found} answers in place of {expected}"))
-                        .because(format!("{address} still says {header}: {found} after {} s", waited.as_secs()))
-                        .hint(format!("where the program is the right one, deploy it as the version it tells: {found}"))
-                        .hint("where that header tells something else, name the one that does: app.version_header"));
+                    return Err(Error::failed(format!(
+                        "the environment responds with version {found}, expected {expected}"
+                    ))
+                    .because(format!("{address} still returns {header}: {found} after {} s", waited.as_secs()))
+                    .hint(format!("if the program is the right one, deploy it as version {found}"))
+                    .hint("if another header contains the version, set app.version_header"));
                 }
                 Look::Failing(_) | Look::Other(..) => {}
             }
@@ -99,8 +101,8 @@ impl Sites {
         }
     }
 
-    /// Waits until every address answers as this version, or without one: a load balancer that has just been told where to
-    /// send requests is one address after the other on the way. What still answers otherwise in the end, if anything does.
+    /// Waits until every address responds with this version, or without one: the addresses of a load balancer follow a
+    /// changed rule one after the other. Returns what still responds differently in the end, if anything does.
     pub async fn behind(&self, site: Site, expected: &str) -> Option<String> {
         let began = Instant::now();
         let mut poll = Poll::default();
@@ -109,8 +111,8 @@ impl Sites {
                 Look::Answer(Answer::Unknown(why)) if began.elapsed() >= REACHED_WITHIN => return Some(why),
                 Look::Answer(Answer::Unknown(why)) => why,
                 Look::Answer(_) => return None,
-                Look::Other(found, address) => format!("{address} answers version {found}"),
-                Look::Failing(status) => format!("the load balancer answers {status}"),
+                Look::Other(found, address) => format!("{address} responds with version {found}"),
+                Look::Failing(status) => format!("the load balancer returns {status}"),
             };
             if began.elapsed() >= self.follows_within {
                 return Some(behind);
@@ -156,7 +158,7 @@ fn judge(replies: &[(SocketAddr, Option<Reply>)], expected: &str) -> Look {
         return Look::Answer(Answer::Untold);
     }
     let failure = answered().find_map(|(_, reply)| reply.failure.as_ref());
-    let why = failure.map_or_else(|| "no answer in time".to_owned(), |(_, why)| why.clone());
+    let why = failure.map_or_else(|| "no response in time".to_owned(), |(_, why)| why.clone());
     Look::Answer(Answer::Unknown(why))
 }
 
@@ -166,7 +168,7 @@ async fn dns_name(cloud: &Cloud, listener: &str) -> Result<String> {
     let balancer = listener.rsplit_once('/').map_or(listener, |(balancer, _)| balancer);
     let balancer = balancer.replace(":listener/", ":loadbalancer/");
     let answer = cloud.elbv2.describe_load_balancers().load_balancer_arns(&balancer).send().await;
-    let answer = answer.calling(|| "look up the load balancer's name".to_owned())?;
+    let answer = answer.calling(|| "look up the name of the load balancer".to_owned())?;
     let name = answer.load_balancers().first().and_then(|balancer| balancer.dns_name());
     name.map(str::to_owned).ok_or_else(|| Error::failed("the load balancer has no name"))
 }
@@ -221,7 +223,7 @@ mod tests {
         let (sites, _asks) = balancer(&["503 Unavailable", "200 OK\r\nx-app-version: 1", "200 OK\r\nx-app-version: 2"]);
         assert_eq!(sites.behind(Site::Prod, "2").await, None);
         let (sites, _asks) = balancer(&["503 Unavailable"]);
-        assert_eq!(sites.behind(Site::Prod, "2").await.unwrap(), "the load balancer answers 503");
+        assert_eq!(sites.behind(Site::Prod, "2").await.unwrap(), "the load balancer returns 503");
     }
 
     #[test]
@@ -233,7 +235,7 @@ mod tests {
         let replies = [(address(1), reply(200, Some("2"))), (address(2), reply(503, None))];
         assert_eq!(judge(&replies, "2"), Look::Failing(503));
         assert_eq!(judge(&replies[..1], "2"), Look::Answer(Answer::Expected));
-        // Its own status, whatever that is, tells its version.
+        // Any status of the service itself reports its version.
         assert_eq!(judge(&[(address(1), reply(500, Some("2")))], "2"), Look::Answer(Answer::Expected));
     }
 
@@ -241,7 +243,7 @@ mod tests {
     async fn a_version_that_keeps_answering_in_place_of_the_expected_one_is_an_error_that_says_where() {
         let (sites, _asks) = balancer(&["200 OK\r\nx-app-version: 1"]);
         let error = sites.require(Site::Prod, "2").await.unwrap_err();
-        assert!(error.message().contains("version 1 answers in place of 2"), "{error:?}");
+        assert!(error.message().contains("responds with version 1, expected 2"), "{error:?}");
         assert!(error.causes()[0].contains("127.0.0.1:"), "{error:?}");
     }
 

@@ -15,18 +15,18 @@ impl From<oci_image::Error> for Error {
         let ours = causes.fold(Self::new(kind(&error), message), Self::because);
         match &error {
             Image::InvalidImageName { .. } => ours.hint(
-                "name one in a registry (registry.example/team/app:1, or by @sha256:...), or an archive \
+                "use an image in a registry (registry.example/team/app:1, or @sha256:...), or an archive \
                  (build/app.tar, .tar.gz)",
             ),
             Image::InvalidRegistryAddress { .. } => {
-                ours.hint("give scheme, host and port, such as https://123456789012.dkr.ecr.us-east-1.amazonaws.com")
+                ours.hint("use scheme, host and port, such as https://123456789012.dkr.ecr.us-east-1.amazonaws.com")
             }
             Image::InvalidRepository { .. } => {
-                ours.hint("give host and path, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/greeter")
+                ours.hint("use host and path, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com/greeter")
             }
             Image::UnreadableToken => ours
                 .because("it is not the base64 of user:password")
-                .hint("repeat the command; if it happens again, check aws ecr get-authorization-token"),
+                .hint("run the command again; if it fails again, check aws ecr get-authorization-token"),
             Image::NotStatic { architecture, reason, .. } => {
                 let target = architecture.rust_target();
                 ours.hint(match reason {
@@ -67,23 +67,23 @@ fn kind(error: &oci_image::Error) -> Kind {
 fn unusable(reason: &ImageError) -> Option<&'static str> {
     Some(match reason {
         ImageError::CannotOpen(_) => {
-            "build the archive first, or name an existing one; paths are relative to the folder of bluegreen.toml"
+            "build the archive first, or use an existing one; paths are relative to the folder of bluegreen.toml"
         }
         ImageError::NotTar(_) | ImageError::NoImage => {
-            "write it with docker save, podman save, skopeo or another tool that writes images"
+            "create it with docker save, podman save, skopeo or a similar tool"
         }
         ImageError::MissingFile { .. } => {
-            "it is cut off, or was not written by docker save, podman save, skopeo or a similar tool"
+            "create it again with docker save, podman save, skopeo or a similar tool: it is truncated or invalid"
         }
-        ImageError::DigestMismatch { .. } => "it was damaged or changed: build, write or copy it again",
-        ImageError::SeveralImages { .. } => "save one image by itself",
-        ImageError::SeveralForPlatform { .. } => "save or push one image by itself",
+        ImageError::DigestMismatch { .. } => "build or copy it again: it is damaged or was changed",
+        ImageError::SeveralImages { .. } => "save only one image to the archive",
+        ImageError::SeveralForPlatform { .. } => "save or push only one image",
         ImageError::PlatformMissing { .. } | ImageError::OtherPlatform { .. } => {
             "build it for that platform, or choose another app.architecture"
         }
         ImageError::ObsoleteSchema { .. } => "build or push the image again with a current tool",
         ImageError::UnknownLayer { .. } => {
-            "use an image of a container, not an artifact; its layers must be tar, gzip or zstd"
+            "use a container image, not an artifact; its layers must be tar, gzip or zstd"
         }
         ImageError::NoCommand => "set ENTRYPOINT or CMD when you build the image",
         _ => return None,
@@ -109,34 +109,34 @@ fn hint(error: &RegistryError) -> Option<String> {
             "check the network, the region and the registry's address; for the local cloud, that it is running"
         }
         (Operation::Push { .. }, Kind::Unauthorized) => {
-            "a registry password is valid for 12 hours: get a new one (repeat the command), and check account and region"
+            "run the command again to get a new password (they expire after 12 hours), and check account and region"
         }
         (Operation::Push { .. }, Kind::Forbidden) => {
             "allow ecr:BatchCheckLayerAvailability, InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload, \
              PutImage and BatchGetImage on the repository"
         }
         (Operation::Push { .. }, Kind::NotFound) => {
-            "create the repository first (deploying the stack does), and check account and region"
+            "create the repository first (bluegreen deploy does), and check account and region"
         }
         (Operation::Push { .. }, Kind::TagTaken) => {
-            "use a tag of the image's own content, such as v1- and the start of its digest"
+            "use a tag that depends on the content, such as v1- and the start of the digest"
         }
         (Operation::Push { .. }, Kind::DigestMismatch) => {
-            "something between here and the registry changes the data: push again without a proxy"
+            "push again without a proxy: the data was changed on the way to the registry"
         }
         (Operation::Push { .. }, Kind::SourceDigestMismatch) => {
-            "the image is damaged there: build and push it to that registry again"
+            "build and push the image to that registry again: it is damaged there"
         }
-        (Operation::Push { .. }, Kind::Busy) => "wait a moment and push again: what has arrived is not sent twice",
+        (Operation::Push { .. }, Kind::Busy) => "wait a moment and push again: uploaded layers are not sent twice",
         (Operation::Pull { .. }, Kind::Unreachable) => "check the name of the image, and the network",
         (Operation::Pull { host, .. }, Kind::Unauthorized | Kind::Forbidden) => {
             return Some(format!(
                 "check the name; if the image is private, log in: docker login {host} (or write ~/.docker/config.json)"
             ));
         }
-        (Operation::Pull { .. }, Kind::NotFound) => "check the name and the tag, and that it was pushed",
+        (Operation::Pull { .. }, Kind::NotFound) => "check the name and the tag, and whether the image was pushed",
         (Operation::Pull { .. }, Kind::SourceDigestMismatch | Kind::DigestMismatch) => {
-            "something between here and the registry changes the data, or the image is damaged there"
+            "pull again without a proxy: the data was changed on the way, or the image is damaged in the registry"
         }
         (Operation::Pull { .. }, Kind::Busy) => "wait a moment and run the command again",
         _ => return None,
@@ -240,7 +240,7 @@ mod tests {
             (
                 RegistryErrorKind::TagTaken,
                 "the tag v1 already names another image, and tags here are immutable",
-                "the start of its digest",
+                "the start of the digest",
             ),
             (
                 RegistryErrorKind::Busy,

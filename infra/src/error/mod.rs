@@ -15,11 +15,11 @@ use aws_types::request_id::RequestId as _;
 pub enum Kind {
     /// Something failed: exit code 1.
     Failed,
-    /// The command was not understood or names something that does not exist: exit code 2.
+    /// A usage error, or a named object does not exist: exit code 2.
     Usage,
     /// The command was understood and is not safe to do now; nothing was changed: exit code 3.
     Refused,
-    /// A cutover or deployment was begun, failed, and was taken back: exit code 4.
+    /// A cutover or deployment was started, failed, and was rolled back: exit code 4.
     RolledBack,
 }
 
@@ -65,7 +65,7 @@ impl Error {
         Self::new(Kind::Failed, message)
     }
 
-    /// The command was not understood.
+    /// A usage error.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
     }
@@ -146,7 +146,7 @@ impl fmt::Display for Error {
 
 impl StdError for Error {}
 
-/// Says what an operation was for, where it can fail.
+/// Adds the purpose of an operation to its error.
 pub trait Doing<T> {
     /// Turns the error into ours: `what` failed, and why.
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
@@ -164,9 +164,9 @@ impl<T, E: StdError> Doing<T> for std::result::Result<T, E> {
     }
 }
 
-/// Says what a call to AWS was for, where it can fail.
+/// Adds the purpose of a call to AWS to its error.
 pub trait Calling<T> {
-    /// Turns the SDK's error into ours, with a hint where the reason is a known one.
+    /// Converts the SDK's error into ours, with a hint if the reason is known.
     fn calling(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 
@@ -188,24 +188,22 @@ impl<T, E: StdError + ProvideErrorMetadata> Calling<T> for std::result::Result<T
 pub(crate) fn service_error(message: String, code: &str, text: &str) -> Error {
     let error = Error::failed(message).because(format!("{code}: {text}"));
     if ["Signature expired", "Signature not yet current"].iter().any(|words| text.contains(words)) {
-        return error.hint("this machine's clock and AWS's differ too much: set the clock, then repeat the command");
+        return error.hint("set the clock of this machine: it differs too much from the clock of AWS");
     }
     match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-            error.hint("the credentials have expired: log in again (for example aws sso login) and repeat the command")
+            error.hint("log in again, for example with aws sso login: the credentials have expired")
         }
         "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "SignatureDoesNotMatch"
         | "InvalidSignatureException"
-        | "InvalidAccessKeyId" => {
-            error.hint("AWS does not accept these credentials: check AWS_PROFILE or the access key")
-        }
+        | "InvalidAccessKeyId" => error.hint("check AWS_PROFILE or the access key: AWS rejected the credentials"),
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
-            error.hint("the credentials in use do not allow this call: ask for the permission it names")
+            error.hint("request the permission that the error names: the credentials do not allow this call")
         }
         "RequestTimeTooSkewed" | "RequestInTheFuture" => {
-            error.hint("this machine's clock and AWS's differ too much: set the clock, then repeat the command")
+            error.hint("set the clock of this machine: it differs too much from the clock of AWS")
         }
         "Throttling"
         | "ThrottlingException"
@@ -220,7 +218,7 @@ pub(crate) fn service_error(message: String, code: &str, text: &str) -> Error {
         | "InternalError"
         | "ServerException"
         | "RequestTimeout" => {
-            error.hint("AWS is busy or throttles this account: repeat the command in a moment").for_now()
+            error.hint("run the command again in a moment: AWS is busy or throttles this account").for_now()
         }
         _ => error,
     }
@@ -235,19 +233,22 @@ fn transport_error(message: String, chain: &[String]) -> Error {
         error = error.because(cause);
     }
     if all.contains("credential") {
-        error.hint("no AWS credentials were found: set AWS_PROFILE, log in with aws sso login, or use the local cloud (local-cloud exec; with make, CLOUD=local)")
+        error.hint(
+            "set AWS_PROFILE, log in with aws sso login, or use the local cloud (local-cloud exec; with make, CLOUD=local): \
+             no AWS credentials found",
+        )
     } else if all.contains("region") {
-        error.hint("no AWS region is set: set AWS_REGION, for example AWS_REGION=eu-central-1")
+        error.hint("set AWS_REGION, for example AWS_REGION=eu-central-1")
     } else if all.contains("connect") || all.contains("dns") {
         let error = error.for_now();
         match std::env::var("AWS_ENDPOINT_URL") {
             Ok(endpoint) => error.hint(format!(
-                "nothing answers at {endpoint} (AWS_ENDPOINT_URL): is the local cloud running? local-cloud status"
+                "check the local cloud (local-cloud status): nothing responds at {endpoint} (AWS_ENDPOINT_URL)"
             )),
-            Err(_) => error.hint("AWS cannot be reached: check the network and the region"),
+            Err(_) => error.hint("check the network and the region: AWS cannot be reached"),
         }
     } else if all.contains("timeout") || all.contains("timed out") || all.contains("hyper") || all.contains("closed") {
-        error.hint("the connection to AWS was lost: repeat the command").for_now()
+        error.hint("run the command again: the connection to AWS was lost").for_now()
     } else {
         error
     }

@@ -10,7 +10,7 @@ impl From<SettingsError> for Error {
                 chain(source).into_iter().fold(Self::failed(error.to_string()), Self::because)
             }
             SettingsError::Invalid { path: Some(path), problem } => {
-                Self::usage(format!("{} cannot be understood", path.display())).because(problem)
+                Self::usage(format!("cannot parse {}", path.display())).because(problem)
             }
             SettingsError::Invalid { path: None, problem } => Self::usage(problem),
             SettingsError::Recorded(_) => Self::failed(error.to_string()),

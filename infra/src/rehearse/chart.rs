@@ -51,7 +51,7 @@ pub fn render(rehearsal: &Rehearsal, layout: Layout) -> Markup {
     html! {
         svg class={ "chart " (class) } xmlns="http://www.w3.org/2000/svg" role="img"
             viewBox={ "0 0 " (width) " " (TOP + PLOT + BELOW) } aria-labelledby={ (title) " " (description) } {
-            title id=(title) { "Requests of users, second by second" }
+            title id=(title) { "User requests per second" }
             desc id=(description) { (describe(rehearsal)) }
             defs {
                 pattern id=(hatch) width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
@@ -66,7 +66,7 @@ pub fn render(rehearsal: &Rehearsal, layout: Layout) -> Markup {
     }
 }
 
-/// The chart in words, for who cannot see it.
+/// The chart as text, for screen readers.
 fn describe(rehearsal: &Rehearsal) -> String {
     let users = &rehearsal.users.seen;
     let mut text = format!(
@@ -128,10 +128,10 @@ fn axes(scale: &Scale, most: u32) -> Markup {
             }
             line class="ground" x1=(LEFT) x2=(scale.right) y1=(ground) y2=(ground) {}
             text class="axis" text-anchor="middle" x=(round(f64::midpoint(LEFT, scale.right))) y=(ground + 38.0) {
-                "seconds since the load began"
+                "seconds since the load started"
             }
             text class="axis" text-anchor="middle" transform={ "translate(14 " (TOP + PLOT / 2.0) ") rotate(-90)" } {
-                "requests a second"
+                "requests per second"
             }
         }
     }
@@ -219,7 +219,7 @@ pub fn legend(rehearsal: &Rehearsal) -> Markup {
         "old" => format!("version {} on green", old.as_deref().map_or_else(String::new, clean)),
         "new" => format!("version {} on blue", new.as_deref().map_or_else(String::new, clean)),
         "failed" => "failed".to_owned(),
-        _ => "answered, version not told apart".to_owned(),
+        _ => "response, unknown version".to_owned(),
     };
     html! {
         ul class="legend" {

@@ -52,10 +52,10 @@ impl LocalCloud {
     pub fn find() -> Result<Self> {
         let program = local_cloud()?;
         let folder = tempfile::Builder::new().prefix("bluegreen-rehearsal-").tempdir();
-        Ok(Self { program, folder: folder.doing(|| "make a folder for the local cloud".to_owned())?, running: false })
+        Ok(Self { program, folder: folder.doing(|| "create a folder for the local cloud".to_owned())?, running: false })
     }
 
-    /// Its folder, where a rehearsal may keep its own files.
+    /// Its folder, in which a rehearsal may keep its own files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -81,11 +81,12 @@ impl LocalCloud {
         command
     }
 
-    /// Where a listener port answers: `host:port`.
+    /// The local address of a listener port: `host:port`.
     pub async fn address(&self, listener: u16) -> Result<String> {
         let status = self.status().await?;
         let forward = status.forwards.iter().find(|forward| forward.listener == listener);
-        let forward = forward.ok_or_else(|| Error::failed(format!("the local cloud forwards no port {listener}")))?;
+        let forward =
+            forward.ok_or_else(|| Error::failed(format!("the local cloud does not forward port {listener}")))?;
         Ok(forward.url.trim_start_matches("http://").trim_end_matches('/').to_owned())
     }
 
@@ -120,19 +121,19 @@ impl LocalCloud {
         self.running = false;
         let mut down = self.command();
         down.arg("down");
-        self.say(down, "end the local cloud").await.map(drop)
+        self.say(down, "stop the local cloud").await.map(drop)
     }
 
     async fn status(&self) -> Result<Status> {
         let mut command = self.command();
         command.args(["status", "--json"]);
-        let said = self.say(command, "ask the local cloud").await?;
+        let said = self.say(command, "read the status of the local cloud").await?;
         serde_json::from_slice(&said.stdout)
-            .map_err(|error| Error::failed("the local cloud's status cannot be understood").because(error))
-            .map_err(|error| error.hint("both programs must be of one version: build them together"))
+            .map_err(|error| Error::failed("cannot parse the status of the local cloud").because(error))
+            .map_err(|error| error.hint("build bluegreen and local-cloud together: their versions must match"))
     }
 
-    /// In a group of its own: Ctrl-C at a terminal is for whoever started this, who ends it in order.
+    /// In a separate process group: Ctrl-C at a terminal is handled by this command, which stops the child cleanly.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--state").arg(self.folder.path().join("state"));
@@ -140,7 +141,7 @@ impl LocalCloud {
         command
     }
 
-    /// Runs a short command to its end; an error is told in its own words.
+    /// Runs a short command to its end; returns its error message if it fails.
     async fn say(&self, mut command: Command, what: &str) -> Result<Output> {
         let said = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await;
         let said = said.doing(|| format!("run {}", self.program.display()))?;
@@ -165,7 +166,7 @@ impl Drop for LocalCloud {
             let state = self.folder.path().join("state");
             let mut down = std::process::Command::new(&self.program);
             down.arg("--state").arg(state).arg("down").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            // Where that fails, it ends with this process.
+            // If that fails, it ends with this process.
             let _ = down.status();
         }
     }
@@ -183,18 +184,18 @@ fn program(named: Option<&OsStr>, own: Option<&Path>) -> Result<PathBuf> {
         return if named.is_file() {
             Ok(named)
         } else {
-            Err(Error::usage(format!("there is no program {}", named.display()))
-                .because(format!("{VARIABLE} names it")))
+            Err(Error::usage(format!("program {} does not exist", named.display()))
+                .because(format!("it is set by {VARIABLE}")))
         };
     }
     let beside = own.map(|own| own.with_file_name(PROGRAM));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(PROGRAM));
     beside.into_iter().chain(on_path).find(|candidate| candidate.is_file()).ok_or_else(|| {
-        Error::usage("this needs the program local-cloud, and it is not here")
-            .because("it is neither beside bluegreen nor on the PATH")
+        Error::usage("the program local-cloud was not found")
+            .because("it is neither next to bluegreen nor in the PATH")
             .hint(format!(
-                "make install, in bluegreen's project, puts it there; or name it: {VARIABLE}=/path/to/local-cloud"
+                "install it with make install in the bluegreen project, or set {VARIABLE}=/path/to/local-cloud"
             ))
     })
 }

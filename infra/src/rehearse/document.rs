@@ -11,17 +11,17 @@ use crate::report::Run;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// It answers later than a probe waits.
+    /// Respond later than the probe timeout.
     Slow,
-    /// It answers with status 500.
+    /// Respond with status 500.
     #[value(name = "5xx")]
     #[serde(rename = "5xx")]
     Errors,
-    /// Its tasks abort when they are asked.
+    /// Crash on a request.
     Crash,
-    /// Its tasks are killed for taking too much memory, as Fargate does it: exit code 137.
+    /// Run out of memory: the tasks are killed with exit code 137, as on Fargate.
     Oom,
-    /// Its health checks fail.
+    /// Fail every health check.
     NeverHealthy,
 }
 
@@ -29,9 +29,9 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultAt {
-    /// While it is being deployed.
+    /// During the deployment.
     Deploy,
-    /// As soon as users get to it, right after the swap of prod.
+    /// As soon as users reach the new version, right after the swap of prod.
     Swap,
 }
 
@@ -71,11 +71,11 @@ pub struct Side {
 pub enum Ending {
     /// The new version is prod.
     Released,
-    /// The deployment never got steady and was taken back.
+    /// The deployment never became stable and was rolled back.
     DeploymentTakenBack,
     /// The cutover was refused before users could notice.
     Refused,
-    /// The cutover was begun and taken back.
+    /// The cutover was started and rolled back.
     RolledBack,
     /// It came to no good end.
     Failed,
@@ -143,7 +143,7 @@ pub struct Users {
     pub seen: Tally,
     /// The share of failed requests.
     pub share: f64,
-    /// Where none failed: with 95 % confidence a smaller share fails than this.
+    /// If none failed: with 95 % confidence a smaller share fails than this.
     pub bound95: Option<f64>,
     /// When the first failed request was due, in milliseconds since the load began.
     pub first_failure_ms: Option<u64>,
@@ -156,18 +156,18 @@ pub struct Users {
 /// Whether the release's own safeguards did their work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safeguards {
-    /// Whether deployment or cutover noticed that the version fails; null where nothing failed.
+    /// Whether deployment or cutover noticed that the version fails; null if nothing failed.
     pub noticed: Option<bool>,
-    /// From the first failure of a user to the first failed probe, where there are both.
+    /// From the first failed user request to the first failed probe, if there are both.
     pub noticed_after_ms: Option<i64>,
-    /// Whether going back ended the failures; null where nothing failed.
+    /// Whether the rollback ended the failures; null if nothing failed.
     pub saved: Option<bool>,
 }
 
 /// A task that ended and should not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedTask {
-    /// `blue` or `green`, where its task definition tells.
+    /// `blue` or `green`, if its task definition contains it.
     pub environment: Option<String>,
     /// Its exit code.
     pub exit_code: Option<i64>,
@@ -210,7 +210,7 @@ pub struct Rehearsal {
     pub tasks: Vec<EndedTask>,
     /// Settings that have no meaning on this machine and were left out.
     pub left_out: Vec<String>,
-    /// The cutover's record and its probes, as `bluegreen report --format json` prints them; null where it did not come
+    /// The cutover's record and its probes, as `bluegreen report --format json` prints them; null if it did not come
     /// to one.
     pub run: Option<Run>,
 }

@@ -41,7 +41,7 @@ pub struct Plan {
     pub address: String,
     /// How often, for what, and how patiently.
     pub facts: LoadFacts,
-    /// The response header that tells the version.
+    /// The response header that contains the version.
     pub version_header: String,
 }
 
@@ -143,7 +143,7 @@ impl Shared {
             .header("user-agent", "bluegreen-rehearsal")
             .header("connection", if keep { "keep-alive" } else { "close" })
             .body(Empty::new())
-            .map_err(|_| "path is none")?;
+            .map_err(|_| "invalid path")?;
         let (response, mut sender) = loop {
             let known = if keep { lock(&self.idle).pop() } else { None };
             let reused = known.is_some();

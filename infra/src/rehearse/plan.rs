@@ -12,7 +12,7 @@ use stack::{App, Settings};
 /// The user that the programs of a Cargo package run as.
 const USER: &str = "65532:65532";
 
-/// What a version is called where nothing tells.
+/// The version label if none is known.
 const NAMELESS: &str = "new";
 
 /// Which versions take part.
@@ -56,8 +56,8 @@ pub fn releases(settings: &Settings, choice: &Choice) -> Result<(Release, Releas
         (None, None) => new_app.clone(),
     };
     if old_app.image.is_some() != new_app.image.is_some() {
-        let error = Error::usage("a package that is built here and an image cannot take each other's place");
-        return Err(error.hint("name the images of both versions: --from-image and --image"));
+        let error = Error::usage("cannot mix a package that is built here and an image");
+        return Err(error.hint("pass the images of both versions: --from-image and --image"));
     }
     let first = own.first_version.as_str();
     let label = |given: &Option<String>, app: &App, otherwise: &str| {
@@ -72,7 +72,7 @@ pub fn releases(settings: &Settings, choice: &Choice) -> Result<(Release, Releas
     Ok((Release { version: old, app: old_app }, Release { version: new, app: new_app }))
 }
 
-/// The tag of an image in a registry, where it can be a version's label.
+/// The tag of an image in a registry, if it is valid as a version label.
 fn tag(image: &ImageName) -> Option<String> {
     let name = image.as_str().split('@').next()?;
     let (_, tag) = name.rsplit('/').next()?.split_once(':')?;
@@ -111,17 +111,17 @@ pub fn on_this_machine(settings: &Settings, old: &Release) -> Result<(Settings, 
     (settings.logs.access, settings.logs.access_bucket) = (false, None);
     (settings.security, settings.secrets) = (defaults.security, defaults.secrets);
     settings.cutover.reserved_concurrency = None;
-    // An image takes the program's place where a version takes its own: both run as the same user.
+    // The image replaces the program of its version: both run as the same user.
     if settings.app.image.is_none() && old.app.image.is_none() && settings.app.user.is_none() {
         settings.app.user = UserId::try_from(USER).ok();
     }
     settings.app.image.clone_from(&old.app.image);
     settings.app.first_version = VersionLabel::try_from(old.version.as_str())
-        .map_err(|error| Error::usage(format!("{:?} is not a version", old.version)).because(error))?;
+        .map_err(|error| Error::usage(format!("invalid version {:?}", old.version)).because(error))?;
     Ok((settings, left_out))
 }
 
-/// Writes settings where a command can read them.
+/// Writes settings to a file for a command.
 pub fn write_settings(settings: &Settings, path: &Path) -> Result<()> {
     let text = toml::to_string(settings).doing(|| "write the settings of the rehearsal".to_owned())?;
     std::fs::write(path, text).doing(|| format!("write {}", path.display()))

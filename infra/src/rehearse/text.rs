@@ -13,7 +13,7 @@ use crate::ui::Style;
 /// Columns of a terminal that everybody has.
 const COLUMNS: usize = 80;
 
-/// Seconds with failures that are told one by one.
+/// Seconds with failures that are listed individually.
 const SECONDS_SHOWN: usize = 10;
 
 /// How good the news is.
@@ -55,7 +55,7 @@ pub fn facts(rehearsal: &Rehearsal) -> Vec<(&'static str, String)> {
     facts.extend(noticed(rehearsal).map(|text| ("noticed", text)));
     match rehearsal.safeguards.saved {
         Some(true) if users.seen.failed > 0 => {
-            facts.push(("saved", "yes: after the way back no request failed any more".to_owned()));
+            facts.push(("saved", "yes: no request failed after the rollback".to_owned()));
         }
         Some(true) => facts.push(("saved", "yes: no request failed at all".to_owned())),
         Some(false) => facts.push(("saved", "no".to_owned())),
@@ -63,7 +63,7 @@ pub fn facts(rehearsal: &Rehearsal) -> Vec<(&'static str, String)> {
     }
     facts.extend(alike(&rehearsal.tasks).into_iter().map(|text| ("task ended", text)));
     if !rehearsal.left_out.is_empty() {
-        facts.push(("left out", format!("{}: not to be had on this machine", rehearsal.left_out.join(", "))));
+        facts.push(("left out", format!("{}: not available on this machine", rehearsal.left_out.join(", "))));
     }
     facts
 }
@@ -77,7 +77,7 @@ fn noticed(rehearsal: &Rehearsal) -> Option<String> {
             format!("yes: a probe failed {} {word} the first user's request", offset(time.unsigned_abs()))
         }
         (true, None) if rehearsal.run.is_some() => "yes: by the cutover's probes".to_owned(),
-        (true, None) => "yes: the deployment never became steady".to_owned(),
+        (true, None) => "yes: the deployment never became stable".to_owned(),
     })
 }
 

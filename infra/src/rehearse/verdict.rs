@@ -33,13 +33,13 @@ pub struct Observed {
     pub begins: Vec<(&'static str, u64)>,
     /// The exit code of the deployment of the new version.
     pub deployment: i32,
-    /// The exit code of the cutover, where it came to one.
+    /// The exit code of the cutover, if it was run.
     pub cutover: Option<i32>,
     /// Tasks that ended and should not have.
     pub tasks: Vec<EndedTask>,
     /// Settings that were left out.
     pub left_out: Vec<String>,
-    /// The cutover's record, where there is one.
+    /// The cutover's record, if there is one.
     pub run: Option<Run>,
 }
 
@@ -134,37 +134,37 @@ fn message(rehearsal: &Rehearsal) -> String {
     let exposed = format!("{:.1} s", rehearsal.users.exposed_ms as f64 / 1000.0);
     match (rehearsal.ending, nobody) {
         (Ending::Released, true) => {
-            format!("Version {new} took the place of version {old}, and nobody would have seen a failure.")
+            format!("Version {new} replaced version {old}, and no user would have seen a failure.")
         }
         (Ending::Released, false) => {
-            format!("Version {new} became prod, users would have seen failures, and no safeguard noticed: {failures}.")
+            format!("Version {new} became prod, users would have seen failures, and no check noticed: {failures}.")
         }
         (Ending::RolledBack, true) => {
-            format!("The cutover was taken back to version {old} before any user would have seen a failure.")
+            format!("The cutover was rolled back to version {old} before any user would have seen a failure.")
         }
         (Ending::RolledBack, false) if rehearsal.safeguards.saved == Some(true) => {
             format!(
-                "The rollback would have saved your users: {failures}, for {exposed}; then version {old} answered again."
+                "The rollback would have ended the failures: {failures}, for {exposed}; then version {old} responded again."
             )
         }
         (Ending::RolledBack, false) => {
-            format!("The cutover was taken back, and users would have seen failures even afterwards: {failures}.")
+            format!("The cutover was rolled back, and users would have seen failures even afterwards: {failures}.")
         }
         (Ending::DeploymentTakenBack, true) => format!(
-            "Version {new} never became healthy. Its deployment was taken back, and no user would have noticed."
+            "Version {new} never became healthy. Its deployment was rolled back, and no user would have noticed."
         ),
         (Ending::DeploymentTakenBack, false) => {
-            format!("The deployment of version {new} was taken back, and users would have seen failures: {failures}.")
+            format!("The deployment of version {new} was rolled back, and users would have seen failures: {failures}.")
         }
         (Ending::Refused, true) => {
-            format!("The cutover was refused before anything was changed: no user would have got to version {new}.")
+            format!("The cutover was refused before any change: no user would have reached version {new}.")
         }
         (Ending::Refused, false) => {
-            format!("The cutover was refused, and users would have seen failures all the same: {failures}.")
+            format!("The cutover was refused, and users would still have seen failures: {failures}.")
         }
-        (Ending::Failed, true) => format!("The release of version {new} came to no good end; no request failed."),
+        (Ending::Failed, true) => format!("The release of version {new} failed; no user request failed."),
         (Ending::Failed, false) => {
-            format!("The release of version {new} came to no good end, and users would have seen it: {failures}.")
+            format!("The release of version {new} failed, and users would have seen failures: {failures}.")
         }
     }
 }
@@ -174,38 +174,38 @@ pub fn error(rehearsal: &Rehearsal) -> Option<Error> {
     let (kind, what) = match rehearsal.ending {
         Ending::Released if rehearsal.users.seen.failed == 0 => return None,
         Ending::Released => (Kind::Failed, "users would have seen failures"),
-        Ending::Failed => (Kind::Failed, "the release came to no good end"),
+        Ending::Failed => (Kind::Failed, "the release failed"),
         Ending::Refused => (Kind::Refused, "the cutover was refused"),
-        Ending::RolledBack => (Kind::RolledBack, "the cutover was taken back"),
-        Ending::DeploymentTakenBack => (Kind::RolledBack, "the deployment was taken back"),
+        Ending::RolledBack => (Kind::RolledBack, "the cutover was rolled back"),
+        Ending::DeploymentTakenBack => (Kind::RolledBack, "the deployment was rolled back"),
     };
     let error = Error::new(kind, format!("rehearsed: {what}"));
     let error = match &rehearsal.fault {
-        Some(fault) => error.because(format!("as was to be tried: {}", told(fault))),
+        Some(fault) => error.because(format!("the injected fault: {}", told(fault))),
         None => rehearsal.tasks.iter().filter_map(|task| task.reason.as_deref()).take(3).fold(error, Error::because),
     };
     Some(match (rehearsal.ending, &rehearsal.fault) {
         (Ending::Released, _) => {
-            error.hint("let the cutover probe what users ask for: cutover.probe_path, or more probes after --")
+            error.hint("probe a path that users request (cutover.probe_path), or pass more probes after --")
         }
-        (_, None) => error.hint("nothing of this has been near AWS; the output above says what went wrong"),
+        (_, None) => error.hint("see the output above for the cause; AWS was not used"),
         _ => error,
     })
 }
 
-/// A fault in words.
+/// A fault as text.
 pub fn told(fault: &Injected) -> String {
     let what = match (fault.kind, fault.delay_ms) {
-        (Fault::Slow, Some(ms)) => format!("the new version answers {ms} ms late"),
-        (Fault::Slow, None) => "the new version answers late".to_owned(),
-        (Fault::Errors, _) => "the new version answers with status 500".to_owned(),
-        (Fault::Crash, _) => "tasks of the new version abort when they are asked".to_owned(),
-        (Fault::Oom, _) => "tasks of the new version are killed for taking too much memory".to_owned(),
+        (Fault::Slow, Some(ms)) => format!("the new version responds {ms} ms late"),
+        (Fault::Slow, None) => "the new version responds late".to_owned(),
+        (Fault::Errors, _) => "the new version responds with status 500".to_owned(),
+        (Fault::Crash, _) => "tasks of the new version crash on a request".to_owned(),
+        (Fault::Oom, _) => "tasks of the new version run out of memory".to_owned(),
         (Fault::NeverHealthy, _) => "health checks of the new version fail".to_owned(),
     };
     let when = match fault.at {
-        super::document::FaultAt::Deploy => "from its deployment on",
-        super::document::FaultAt::Swap => "as soon as users get to it",
+        super::document::FaultAt::Deploy => "starting with its deployment",
+        super::document::FaultAt::Swap => "as soon as users reach it",
     };
     format!("{what}, {when}")
 }

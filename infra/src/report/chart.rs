@@ -1,6 +1,6 @@
 //! The chart of a run as SVG: every probe's latency over time, the writes as vertical lines, the phases as bands.
 //!
-//! An environment has a color and a shape of its own, a failure a third one, so the chart reads without colors too. Colors
+//! Each environment has its color and shape, and failures have a third one, so the chart reads without colors too. Colors
 //! come from the style sheet (light, dark, print); nothing here names one.
 
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ struct Scale {
     latency: Axis,
 }
 
-/// The axis of latency.
+/// The latency axis.
 struct Axis {
     max: f64,
     min: f64,
@@ -33,7 +33,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// Logarithmic where a few slow probes would press all others against the ground.
+    /// Logarithmic if a few slow probes would flatten all others.
     fn of(points: &[Point]) -> Self {
         let mut latencies: Vec<f64> = points.iter().map(|point| point.latency_ms).collect();
         latencies.sort_by(f64::total_cmp);
@@ -86,7 +86,7 @@ impl Scale {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten, that gives about so many parts.
+/// A step of 1, 2 or 5 times a power of ten that results in about `parts` parts.
 fn nice_step(range: f64, parts: f64) -> f64 {
     let raw = (range / parts).max(1e-6);
     let power = 10_f64.powf(raw.log10().floor());
@@ -147,7 +147,7 @@ pub fn render(timeline: &Timeline, layout: Layout, id: &str) -> Markup {
     }
 }
 
-/// The chart in words, for who cannot see it.
+/// The chart as text, for screen readers.
 pub fn describe(timeline: &Timeline) -> String {
     let failed = timeline.points.iter().filter(|point| point.failure.is_some()).count();
     let mut text = if timeline.whole {
@@ -158,7 +158,7 @@ pub fn describe(timeline: &Timeline) -> String {
     for (side, answer) in [(&timeline.old, Answer::Old), (&timeline.new, Answer::New)] {
         let answered = timeline.points.iter().filter(|point| point.answer == answer).count();
         if let (Some(color), true) = (side.color, answered > 0) {
-            let _ = write!(text, " Answered by {color}, version {}: {answered}.", version(side));
+            let _ = write!(text, " Responses of {color}, version {}: {answered}.", version(side));
         }
     }
     for write in &timeline.writes {
@@ -187,7 +187,7 @@ fn bands(timeline: &Timeline, scale: &Scale) -> Markup {
     }
 }
 
-/// Over the grid, where the band is wide enough.
+/// Above the grid, if the band is wide enough.
 fn band_names(timeline: &Timeline, scale: &Scale) -> Markup {
     html! {
         g class="band-names" {
@@ -316,10 +316,10 @@ pub fn legend(timeline: &Timeline) -> Markup {
                 }
             }
             @if good(Answer::Unknown) > 0 {
-                li { (mark("point unknown")) "answered, side not told: " (count(good(Answer::Unknown), "probe")) }
+                li { (mark("point unknown")) "response, unknown side: " (count(good(Answer::Unknown), "probe")) }
             }
             @if failed > 0 { li { (mark("point failed")) "failed: " (count(failed, "probe")) } }
-            @if !timeline.writes.is_empty() { li { (line_mark()) "a listener is written" } }
+            @if !timeline.writes.is_empty() { li { (line_mark()) "listener change" } }
         }
     }
 }

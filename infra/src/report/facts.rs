@@ -10,7 +10,7 @@ use super::{Place, Run};
 /// A name and its value.
 pub type Fact = (&'static str, String);
 
-/// Latency before, during and after, where there are probes.
+/// Latency before, during and after, if there are probes.
 pub fn latencies(record: &Record) -> Vec<(&'static str, Percentiles)> {
     let Some(probes) = &record.probes else { return Vec::new() };
     [("before", probes.before), ("during", probes.during), ("after", probes.after)]
@@ -26,7 +26,7 @@ pub fn steps(record: &Record) -> Vec<[String; 4]> {
         let took = |end: u64| ms(end.saturating_sub(step.start_ms) as f64);
         [
             offset(step.start_ms),
-            step.end_ms.map_or_else(|| "under way".to_owned(), took),
+            step.end_ms.map_or_else(|| "in progress".to_owned(), took),
             clean(&step.name),
             step.note.as_deref().map_or_else(String::new, clean),
         ]
@@ -69,7 +69,7 @@ pub fn failure(sample: &Sample) -> [String; 6] {
     ]
 }
 
-/// What the probes tell beyond their latency.
+/// The results of the probes except their latency.
 pub fn probing(record: &Record) -> Vec<Fact> {
     let Some(probes) = &record.probes else { return Vec::new() };
     let counts = probes.counts;
@@ -87,20 +87,20 @@ pub fn probing(record: &Record) -> Vec<Fact> {
         ),
     ];
     let switch = [
-        ("first answer of the new version", probes.first_new_ms),
-        ("last answer of the old version", probes.last_old_ms),
+        ("first response of the new version", probes.first_new_ms),
+        ("last response of the old version", probes.last_old_ms),
     ];
     facts.extend(switch.into_iter().filter_map(|(name, at)| Some((name, offset(at?)))));
     if probes.first_new_ms.is_some() {
         facts.push(match probes.flip_flops {
-            0 => ("switch", "clean: no answer of the old version came after one of the new".to_owned()),
-            times => ("switch", format!("an old answer after a new one {}", count(times, "time"))),
+            0 => ("switch", "clean: no response of the old version after the first of the new".to_owned()),
+            times => ("switch", format!("old response after a new one {}", count(times, "time"))),
         });
     }
     if !probes.addresses.is_empty() {
         facts.push(("addresses probed", clean(&probes.addresses.join(", "))));
     }
-    let lag = [("lag of the load balancer", &probes.lag), ("lag on the way back", &probes.lag_back)];
+    let lag = [("lag of the load balancer", &probes.lag), ("lag during the rollback", &probes.lag_back)];
     facts.extend(lag.into_iter().filter(|(_, lag)| !lag.is_empty()).map(|(name, lag)| (name, lag_in_words(lag))));
     facts
 }
@@ -113,7 +113,7 @@ pub fn lag_in_words(lag: &[AddressLag]) -> String {
             (Some(followed), None) => format!("{address} followed within {}", offset(followed)),
             (Some(followed), Some(last)) => {
                 format!(
-                    "{address} followed within {}, its last old answer came after {}",
+                    "{address} followed within {}, its last old response came after {}",
                     offset(followed),
                     offset(last)
                 )
@@ -135,8 +135,8 @@ pub fn run(run: &Run, place: &Place) -> Vec<Fact> {
     };
     let mut facts = vec![
         ("run", clean(&record.id)),
-        ("outcome", record.outcome.map_or("under way", |outcome| outcome.as_str()).to_owned()),
-        ("asked for", record.op.as_str().to_owned()),
+        ("outcome", record.outcome.map_or("in progress", |outcome| outcome.as_str()).to_owned()),
+        ("operation", record.op.as_str().to_owned()),
         ("from", side(record.from, &record.versions.old, record.releases.old)),
         ("to", side(record.to, &record.versions.new, record.releases.new)),
         ("traffic now", format!("prod {}, dev {}", color(record.prod), color(record.dev))),
@@ -149,10 +149,10 @@ pub fn run(run: &Run, place: &Place) -> Vec<Fact> {
     let place = [("stack", &place.stack), ("region", &place.region), ("prod", &place.prod_url)];
     facts.extend(place.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, clean(value))));
     if let Some(by) = &record.recovered_by {
-        facts.push(("put right by run", clean(by)));
+        facts.push(("reconciled by run", clean(by)));
     }
     if !record.recovered.is_empty() {
-        facts.push(("put right first", clean(&record.recovered.join(", "))));
+        facts.push(("reconciled first", clean(&record.recovered.join(", "))));
     }
     facts
 }
@@ -161,19 +161,19 @@ pub fn run(run: &Run, place: &Place) -> Vec<Fact> {
 pub fn request(record: &Record) -> Vec<Fact> {
     let request = &record.request;
     let probe = &request.probe;
-    let path = probe.path.as_deref().map_or_else(|| "the stack's own".to_owned(), clean);
-    let value = probe.version.value.as_deref().map_or_else(|| "what the gate sees".to_owned(), clean);
+    let path = probe.path.as_deref().map_or_else(|| "the setting of the stack".to_owned(), clean);
+    let value = probe.version.value.as_deref().map_or_else(|| "the version at the gate".to_owned(), clean);
     vec![
         ("probes", format!("{} of path {path}", probe.count)),
         ("every", format!("{} ms", probe.interval.as_millis())),
-        ("answered within", format!("{} ms", probe.timeout.as_millis())),
-        ("before the first write", probe.baseline.to_string()),
-        ("failures put up with", probe.max_failures.to_string()),
+        ("timeout", format!("{} ms", probe.timeout.as_millis())),
+        ("baseline", probe.baseline.to_string()),
+        ("tolerated failures", probe.max_failures.to_string()),
         ("expected version", value),
         ("gate", count(request.gate.count, "probe")),
         (
             "settling",
-            format!("{} ms at least, {} s at most", request.settle.as_millis(), request.settle_limit.as_secs()),
+            format!("at least {} ms, at most {} s", request.settle.as_millis(), request.settle_limit.as_secs()),
         ),
         (
             "on failure",

@@ -51,7 +51,7 @@ fn failures(record: &Record, text: &mut String) {
 fn details(run: &Run, place: &Place, text: &mut String) {
     let record = &run.record;
     text.push_str(
-        "\n<details><summary>Steps and circumstances</summary>\n\n| at | took | step | note |\n|--:|--:|---|---|\n",
+        "\n<details><summary>Steps and details</summary>\n\n| at | took | step | note |\n|--:|--:|---|---|\n",
     );
     for row in facts::steps(record) {
         let [at, took, name, note] = row.map(|cell| sentence(&cell));

@@ -24,11 +24,11 @@ pub const STYLE: &str = include_str!("style.css");
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// One self-contained page.
+    /// One self-contained HTML page.
     Html,
-    /// For pull requests and chats.
+    /// Markdown for pull requests and chats.
     Md,
-    /// The record and the single probes, as documented.
+    /// The record and every probe as JSON.
     Json,
 }
 
@@ -37,7 +37,7 @@ pub enum Format {
 pub struct Run {
     /// Its record.
     pub record: Record,
-    /// Every probe of prod, where they were kept.
+    /// Every probe of prod, if they were kept.
     #[serde(default)]
     pub samples: Option<Samples>,
     /// The settings in which the two releases differ, by name; null if one of them has no record.
@@ -51,7 +51,7 @@ impl From<Record> for Run {
     }
 }
 
-/// Where the run took place, as far as the record does not say.
+/// The stack and region of the run, which are not in the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The stack's name.

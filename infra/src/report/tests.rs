@@ -69,7 +69,7 @@ pub(crate) fn done() -> Record {
     record
 }
 
-/// The same, taken back because the new version answered 503.
+/// The same, rolled back because the new version responded with 503.
 pub(crate) fn rolled_back() -> Record {
     let mut record = done();
     record.outcome = Some(Outcome::RolledBack);

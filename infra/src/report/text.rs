@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const LONGEST: usize = 400;
 
 /// Text from outside without what would change how the text around it is shown (control characters, marks that turn the
-/// direction of writing), and not endlessly long. Markup is escaped where it is written.
+/// direction of writing), and of limited length. Markup is escaped when it is written.
 pub fn clean(text: &str) -> String {
     let mut cleaned: String = text
         .chars()

@@ -9,7 +9,7 @@ use super::Run;
 /// A run on its axis of time, in milliseconds from its begin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timeline {
-    /// Where the axis ends.
+    /// The end of the axis.
     pub end_ms: f64,
     /// The probes of prod, in the order in which they were due.
     pub points: Vec<Point>,
@@ -21,7 +21,7 @@ pub struct Timeline {
     pub old: Side,
     /// The side that was to become prod.
     pub new: Side,
-    /// Whether the run is still under way.
+    /// Whether the run is in progress.
     pub running: bool,
     /// Whether `points` are all probes, not only those that failed.
     pub whole: bool,
@@ -49,14 +49,14 @@ pub struct Point {
     pub failure: Option<Failure>,
 }
 
-/// Who answered a probe, as its version tells.
+/// The side that responded to a probe, according to its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The side that was prod before.
     Old,
     /// The side that was to become prod.
     New,
-    /// Nobody, or a version that tells neither.
+    /// No response, or a version of neither side.
     Unknown,
 }
 
@@ -69,7 +69,7 @@ pub struct Write {
     pub label: String,
     /// Whether it is prod's, not dev's.
     pub prod: bool,
-    /// Where it points after.
+    /// Its target afterwards.
     pub color: Color,
 }
 
@@ -104,7 +104,7 @@ impl Timeline {
         }
     }
 
-    /// Whether the two sides can be told apart by the version that they answer.
+    /// Whether the two sides respond with different versions.
     pub fn tells_sides(&self) -> bool {
         self.old.version.is_some() && self.new.version.is_some() && self.old.version != self.new.version
     }
@@ -165,7 +165,7 @@ fn name(phase: Phase) -> &'static str {
         Phase::Shift => "shift",
         Phase::Settle => "settle",
         Phase::Verify => "verify",
-        Phase::RollBack => "way back",
+        Phase::RollBack => "rollback",
         _ => "prepare",
     }
 }

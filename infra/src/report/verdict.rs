@@ -12,7 +12,7 @@ pub enum Tone {
     Good,
     /// Nobody was harmed, and it is not as asked; or it is not known yet.
     Caution,
-    /// Users may have seen failures, or somebody must act.
+    /// Users may have seen failures, or an action is required.
     Bad,
 }
 
@@ -27,7 +27,7 @@ impl Tone {
     }
 }
 
-/// A verdict in words.
+/// A verdict as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// How good it is.
@@ -54,7 +54,7 @@ pub fn of(record: &Record) -> Verdict {
         Some(Outcome::Held | Outcome::Failed) => (Tone::Bad, "✕"),
     };
     let next = match &record.hint {
-        None if record.interrupted => Some("bluegreen reconcile puts the listeners in order".to_owned()),
+        None if record.interrupted => Some("repair the listeners: bluegreen reconcile".to_owned()),
         hint => hint.as_deref().map(clean),
     };
     Verdict { tone, sign, headline: headline(record), safety: safety(record), next }
@@ -64,7 +64,7 @@ fn failed(record: &Record) -> u32 {
     record.probes.as_ref().map_or(0, |probes| probes.counts.failed)
 }
 
-/// An environment with its version where it is known: `blue (version 2)`.
+/// An environment with its version, if known: `blue (version 2)`.
 fn side(color: Option<Color>, version: Option<&str>) -> String {
     let color = color.map_or("an unknown environment", Color::as_str);
     match version {
@@ -83,18 +83,18 @@ fn headline(record: &Record) -> String {
     };
     match record.outcome {
         None if record.interrupted => format!("{what} from {from} to {to} was interrupted"),
-        None => format!("{what} from {from} to {to} is under way"),
-        Some(Outcome::Done) if record.op == Op::Reconcile => "The listeners are in order".to_owned(),
+        None => format!("{what} from {from} to {to} is in progress"),
+        Some(Outcome::Done) if record.op == Op::Reconcile => "The listeners are correct".to_owned(),
         Some(Outcome::Done) => format!("Prod moved from {from} to {to}"),
-        Some(Outcome::Noop) => "Nothing had to be done".to_owned(),
-        Some(Outcome::Planned) => format!("A cutover from {from} to {to} would go ahead"),
-        Some(Outcome::RolledBack) => format!("Taken back: prod is {from} again, not {to}"),
+        Some(Outcome::Noop) => "No change was needed".to_owned(),
+        Some(Outcome::Planned) => format!("A cutover from {from} to {to} would start"),
+        Some(Outcome::RolledBack) => format!("Rolled back: prod is {from} again, not {to}"),
         Some(Outcome::Held) => {
             let left = if record.prod == record.from { from } else { to };
-            format!("Held: {} failed, and prod was left on {left}", what.to_lowercase())
+            format!("Held: {} failed, and prod stays on {left}", what.to_lowercase())
         }
-        Some(Outcome::Refused) => format!("{what} was not begun"),
-        Some(Outcome::Failed) => format!("{what} could not be brought to an end"),
+        Some(Outcome::Refused) => format!("{what} was refused"),
+        Some(Outcome::Failed) => format!("{what} failed"),
     }
 }
 
@@ -103,7 +103,7 @@ fn safety(record: &Record) -> String {
         return if record.wrote {
             "Prod was not probed.".to_owned()
         } else {
-            "No listener was written: users are where they were.".to_owned()
+            "No listener was changed: users were not moved.".to_owned()
         };
     };
     let counts = probes.counts;
@@ -113,7 +113,7 @@ fn safety(record: &Record) -> String {
     let all = count(counts.due, "probe");
     if !is_whole(record) {
         // A run that stops at its first failure shows no rate: what comes after that was not looked at.
-        return first_failure(record).unwrap_or_else(|| format!("Prod answered every one of {all} so far."));
+        return first_failure(record).unwrap_or_else(|| format!("Prod responded to all of {all} so far."));
     }
     let sure = probes.bound95.map_or_else(String::new, |bound| {
         format!(" With 95 % confidence, fewer than {} of users' requests failed.", percent_up(bound))
@@ -122,7 +122,7 @@ fn safety(record: &Record) -> String {
         let share = f64::from(counts.failed) / f64::from(counts.due);
         return format!("{} of {all} failed ({}){}.{sure}", counts.failed, percent_up(share), window(record));
     }
-    format!("Prod answered every one of {all}.{sure}")
+    format!("Prod responded to all of {all}.{sure}")
 }
 
 /// Whether every probe that was planned was sent: only then does their number say how sure the verdict is.
@@ -141,7 +141,7 @@ fn first_failure(record: &Record) -> Option<String> {
     let swapped = swapped.map(|write| write.start_us).find(|at| *at <= first.scheduled_us);
     let (when, since) = match swapped {
         Some(at) => (first.scheduled_us - at, "after the first change of prod"),
-        None => (first.scheduled_us, "after the begin of the run"),
+        None => (first.scheduled_us, "after the start of the run"),
     };
     let [_, _, _, connection, answer, why] = super::facts::failure(first);
     let answer = first.status.map_or_else(String::new, |_| format!(" ({answer})"));
@@ -150,7 +150,7 @@ fn first_failure(record: &Record) -> Option<String> {
     Some(format!("The first failure came {when} {since}: {why}{answer}, on a {connection} connection to {address}."))
 }
 
-/// Between which moments probes failed, where all failures are known.
+/// The period in which probes failed, if all failures are known.
 fn window(record: &Record) -> String {
     let Some(probes) = &record.probes else { return String::new() };
     if u32::try_from(probes.failures.len()) != Ok(probes.counts.failed) {

@@ -1,4 +1,4 @@
-//! The doctor's findings as people read them.
+//! The results of `bluegreen doctor` as text.
 
 use std::fmt::Write as _;
 
@@ -12,14 +12,14 @@ pub fn render(checks: &[Check], style: Style) -> String {
     for check in checks {
         let mark = match check.health {
             Health::Good => style.good("ok  "),
-            Health::Warning => style.warn("look"),
-            Health::Bad => style.bad("bad "),
+            Health::Warning => style.warn("warn"),
+            Health::Bad => style.bad("fail"),
             Health::Unknown => style.dim("-   "),
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{mark} {:<width$}  {}", check.what, check.found);
         if let Some(todo) = &check.todo {
-            let _ = writeln!(text, "     {:<width$}  {} {todo}", "", style.good("do:"));
+            let _ = writeln!(text, "     {:<width$}  {} {todo}", "", style.good("hint:"));
         }
     }
     text
@@ -39,7 +39,7 @@ mod tests {
         };
         let checks = [
             check("credentials", Health::Good, "found", None),
-            check("stack", Health::Bad, "ROLLBACK_COMPLETE", Some("bluegreen deploy removes it and starts again")),
+            check("stack", Health::Bad, "ROLLBACK_COMPLETE", Some("delete it and create it again: bluegreen deploy")),
             check("lock", Health::Warning, "a cutover holds it", Some("wait for it")),
             check("quota: load balancers", Health::Unknown, "cannot be read", None),
         ];

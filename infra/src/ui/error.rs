@@ -17,7 +17,7 @@ pub fn render(error: &Error, style: Style) -> String {
     }
     // Not broken into lines: a command in it is copied as one.
     for hint in error.hints() {
-        let _ = writeln!(text, "  {} {hint}", style.good("do:"));
+        let _ = writeln!(text, "  {} {hint}", style.good("hint:"));
     }
     text
 }
@@ -34,7 +34,7 @@ mod tests {
         error: green is live
           because: prod forwards to it
                    since today
-          do: bluegreen cutover
+          hint: bluegreen cutover
         ");
     }
 }

@@ -1,4 +1,4 @@
-//! The history of cutovers as a table, and what the end of one says.
+//! The history of runs as a table, and the evidence of a finished run.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::{Style, runs};
 use crate::report::facts::lag_in_words;
 use crate::report::verdict::is_whole;
 
-/// A load balancer that follows faster than this is what everybody expects.
+/// A lag of the load balancer below this is normal and not shown.
 const NOTEWORTHY_LAG_MS: u64 = 2000;
 
-/// Runs, one a line: when, from where to where, how it ended, what the probes say, under which id, and who.
+/// Runs, one per line: time, environments, outcome, probe results, id, and caller.
 pub fn history(runs: &[Record], style: Style) -> String {
     let head =
-        format!("{}  {:>8}  {:>9}  {:>9}  {:>8}  {:<36}  {}", runs::heads(), "below", "p50", "p99", "took", "id", "by");
+        format!("{}  {:>8}  {:>9}  {:>9}  {:>8}  {:<36}  {}", runs::heads(), "err ≤", "p50", "p99", "took", "id", "by");
     let mut text = format!("{}\n", style.dim(head.trim_end()));
     for run in runs {
         let latency = runs::latency(run);
@@ -36,13 +36,13 @@ pub fn history(runs: &[Record], style: Style) -> String {
     }
     if !runs.is_empty() {
         let legend =
-            "below: the rate of failed requests is below this, sure to 95 %. p50 and p99: latency while traffic moved.";
+            "err ≤: upper bound of the request error rate, 95 % confidence. p50, p99: latency while traffic moved.";
         let _ = writeln!(text, "{}", style.dim(legend));
     }
     text
 }
 
-/// How sure the verdict of a run is and what users felt, in lines below its message.
+/// The confidence of a run's verdict and the latency for users, as lines below its message.
 pub fn evidence(record: &Record) -> String {
     let Some(probes) = &record.probes else { return String::new() };
     let mut text = String::new();
@@ -51,7 +51,7 @@ pub fn evidence(record: &Record) -> String {
         let rule = if counts.failed == 0 { "rule of three" } else { "Clopper-Pearson" };
         let _ = writeln!(
             text,
-            "  sure to 95 %: fewer than {} of requests failed ({} of {} probes did; {rule})",
+            "  error rate: less than {}, 95 % confidence ({} of {} probes failed; {rule})",
             percent(bound),
             counts.failed,
             counts.due
@@ -60,15 +60,15 @@ pub fn evidence(record: &Record) -> String {
     let _ = writeln!(text, "  latency: {}", latencies(probes));
     if let Some(first) = probes.first_new_ms {
         let flips = match probes.flip_flops {
-            0 => "no answer of the old version after one of the new".to_owned(),
-            flips => format!("{flips} answers of the old version after one of the new"),
+            0 => "no response of the old version after that".to_owned(),
+            flips => format!("{flips} responses of the old version after a response of the new version"),
         };
-        let _ = writeln!(text, "  the new version first answered {:.1} s after the begin; {flips}", seconds(first));
+        let _ = writeln!(text, "  first response of the new version {:.1} s after the start; {flips}", seconds(first));
     }
     let slow = |lag: &&AddressLag| lag.followed_ms.is_none_or(|ms| ms > NOTEWORTHY_LAG_MS);
-    for (way, lag) in [("", &probes.lag), (" back", &probes.lag_back)] {
+    for (way, lag) in [("", &probes.lag), (" during the rollback", &probes.lag_back)] {
         if lag.iter().any(|lag| slow(&lag)) {
-            let _ = writeln!(text, "  the load balancer was late{way}: {}", lag_in_words(lag));
+            let _ = writeln!(text, "  slow load balancer{way}: {}", lag_in_words(lag));
         }
     }
     if probes.counts.late > 0 {
@@ -83,7 +83,7 @@ fn latencies(probes: &ProbeReport) -> String {
         .iter()
         .filter_map(|(name, group)| Some(format!("{name} p50 {:.1} ms, p99 {:.1} ms", group.p50?, group.p99?)));
     let told: Vec<_> = told.collect();
-    if told.is_empty() { "no probe was answered".to_owned() } else { told.join("; ") }
+    if told.is_empty() { "no probe got a response".to_owned() } else { told.join("; ") }
 }
 
 /// A rate in percent, with as many digits as say something.
@@ -154,12 +154,12 @@ mod tests {
     #[test]
     fn the_verdict_says_how_sure_it_is_where_every_probe_was_sent() {
         insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::Done), 0)), @r"
-          sure to 95 %: fewer than 2.0 % of requests failed (0 of 150 probes did; rule of three)
+          error rate: less than 2.0 %, 95 % confidence (0 of 150 probes failed; rule of three)
           latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
-          the new version first answered 2.1 s after the begin; no answer of the old version after one of the new
+          first response of the new version 2.1 s after the start; no response of the old version after that
         ");
         insta::assert_snapshot!(evidence(&run(Op::Cutover, Some(Outcome::Done), 3)), @r"
-          sure to 95 %: fewer than 5.1 % of requests failed (3 of 150 probes did; Clopper-Pearson)
+          error rate: less than 5.1 %, 95 % confidence (3 of 150 probes failed; Clopper-Pearson)
           latency: before p50 4.0 ms, p99 9.0 ms; during p50 4.1 ms, p99 12.3 ms
           3 probes were sent more than 10 ms late
         ");

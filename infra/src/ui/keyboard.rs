@@ -1,4 +1,4 @@
-//! What a person types, line by line, for whoever asks next. One thread reads: two readers of a terminal would take each
+//! Lines typed on the terminal, for the next question. One thread reads: two readers of a terminal would take each
 //! other's answers.
 
 use std::io::{BufRead as _, IsTerminal as _};
@@ -14,12 +14,12 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// Whether there is somebody to ask: a terminal to read from, and one to show the question on.
+    /// Whether a person can be asked: standard input and standard error are terminals.
     pub fn is_there() -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// The next line; `None` where there will be none any more.
+    /// The next line; `None` at the end of the input.
     pub async fn line(&self) -> Option<String> {
         let mut lines = self.lines().lock().await;
         // What was typed before the question was asked is no answer to it.

@@ -29,17 +29,17 @@ impl Lines {
             }
             Event::Operation { resources, estimate } => {
                 let estimate = (*estimate)?;
-                format!("  {} resources; the last time this took {}", resources.len(), seconds(estimate))
+                format!("  {} resources; the last similar operation took {}", resources.len(), seconds(estimate))
             }
             Event::Service { color, message } => {
-                format!("  {}: {} {message}", style.environment(*color, color.as_str()), style.dim("ECS says:"))
+                format!("  {}: {} {message}", style.environment(*color, color.as_str()), style.dim("ECS:"))
             }
             Event::Target { color, target, state, reason } => {
                 let color = style.environment(*color, color.as_str());
                 format!("  {color}: target {target} is {}: {reason}", style.warn(state))
             }
             Event::Hopeless { color, reason } => {
-                format!("  {} {color}: {reason}", style.bad("will not come up:"))
+                format!("  {} {color}: {reason}", style.bad("cannot become healthy:"))
             }
             Event::Resource { id, kind, status, reason } => {
                 let reason = reason.as_deref().filter(|reason| !reason.is_empty());
@@ -47,7 +47,7 @@ impl Lines {
                 if status.contains("FAILED") || status.contains("ROLLBACK") {
                     format!("  {} {id} {}{why}", style.bad(status), style.dim(kind))
                 } else if status.ends_with("_IN_PROGRESS") {
-                    // Each resource's end is told; its begin only makes the list twice as long.
+                    // Only the end of each resource is printed; its start would double the list.
                     return None;
                 } else {
                     format!("  {} {id} {}", style.dim(status), style.dim(kind))
@@ -107,7 +107,7 @@ impl Listener for JsonLines {
 /// How far a service is. Targets of the version before are healthy too, until they are gone.
 pub(super) fn rollout(running: i32, desired: i32, healthy: usize) -> String {
     let targets = if healthy == 1 { "target" } else { "targets" };
-    format!("{running} of {desired} wanted tasks run, {healthy} {targets} healthy")
+    format!("{running} of {desired} tasks running, {healthy} {targets} healthy")
 }
 
 /// A duration for people.
@@ -137,7 +137,7 @@ mod tests {
         };
         assert_eq!(line(&finished), "ok build greeter-v2: image of 0.9 MiB (32.1 s)");
         let rollout = Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 3 };
-        assert_eq!(line(&rollout), "  blue: 1 of 2 wanted tasks run, 3 targets healthy");
+        assert_eq!(line(&rollout), "  blue: 1 of 2 tasks running, 3 targets healthy");
     }
 
     #[test]
@@ -193,9 +193,9 @@ mod tests {
                 state: text("unhealthy"),
                 reason: text("Health checks failed with these codes: [500]"),
             },
-            Event::Hopeless { color: blue, reason: text("3 tasks failed one after the other and none is healthy") },
+            Event::Hopeless { color: blue, reason: text("3 tasks failed in a row and none is healthy") },
             Event::Note { text: text("asked CloudFormation to take the update back") },
-            Event::Warning { text: text("AWS does not answer") },
+            Event::Warning { text: text("AWS does not respond") },
         ];
         let lines: Vec<String> = events.iter().map(line).collect();
         insta::assert_snapshot!("lines_for_people", lines.join("\n"));

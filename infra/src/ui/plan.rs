@@ -15,9 +15,9 @@ const VALUE_WIDTH: usize = 48;
 pub fn render(plan: &Plan, style: Style) -> String {
     let mut text = String::new();
     let what = match live_names(plan) {
-        _ if plan.create => " (to be made)".to_owned(),
-        names if names.is_empty() => ": everything live stays as it is".to_owned(),
-        names => format!(": {} {}", style.warn("changes what is live:"), names.join(", ")),
+        _ if plan.create => " (will be created)".to_owned(),
+        names if names.is_empty() => ": no live change".to_owned(),
+        names => format!(": {} {}", style.warn("live changes:"), names.join(", ")),
     };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "stack {} in {}{what}", style.strong(&plan.stack), plan.region);
@@ -26,7 +26,7 @@ pub fn render(plan: &Plan, style: Style) -> String {
         let _ = writeln!(text, "  {} {sentence}", style.warn("!"));
     }
     if !plan.broadened.is_empty() {
-        let _ = writeln!(text, "\n{}", style.bad("opens more than before"));
+        let _ = writeln!(text, "\n{}", style.bad("security-relevant changes"));
         for sentence in &plan.broadened {
             let _ = writeln!(text, "  {} {sentence}", style.bad("!"));
         }
@@ -55,7 +55,7 @@ fn traffic(traffic: &Traffic, create: bool, style: Style) -> String {
         return format!("prod will be {}, dev {}, both on v{version}", name(prod), name(idle));
     }
     let for_users = match changed(traffic.of(prod)) {
-        Some(change) => format!("{}: {change} for the users of prod", style.warn("in place")),
+        Some(change) => format!("{}: {change} for users of prod", style.warn("in place")),
         None => format!("({})", label(&traffic.of(prod).before)),
     };
     let mut line = format!("prod stays on {} {for_users}; {} (idle) ", name(prod), name(idle));

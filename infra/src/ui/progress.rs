@@ -42,7 +42,7 @@ impl CutoverProgress {
         Self { style, rewrites, stage: None, waited: false }
     }
 
-    /// The state of a run in one line of at most so many characters.
+    /// The state of a run in one line of limited length.
     fn line(style: Style, record: &Record, width: usize) -> String {
         let (text, plain) = (Self::text(style, record), Self::text(Style::PLAIN, record));
         let Some(probes) = &record.probes else { return fitting(text, &plain, width) };
@@ -69,7 +69,7 @@ impl CutoverProgress {
             let failed = if counts.failed == 0 { failed } else { style.bad(&failed) };
             line.push_str(&format!("; {} probes, {failed}", counts.sent));
             if let Some(version) = &record.versions.seen {
-                line.push_str(&format!(", answers: {version}"));
+                line.push_str(&format!(", version: {version}"));
             }
         }
         line
@@ -102,7 +102,7 @@ impl Follower for CutoverProgress {
         let line = |style: Style| {
             let waiting = style.strong("waiting   ");
             format!(
-                "  {waiting} for {} {}: its lock ends in {left} s, unless renewed",
+                "  {waiting} for {} {}: its lease expires in {left} s unless renewed",
                 holder.info.purpose, holder.info.holder
             )
         };
@@ -112,7 +112,7 @@ impl Follower for CutoverProgress {
     }
 
     fn reconnecting(&mut self) {
-        let line = |style: Style| format!("  {} ... the run goes on meanwhile", style.strong("reconnecting"));
+        let line = |style: Style| format!("  {} ... the run continues", style.strong("reconnecting"));
         self.show(&fitting(line(self.style), &line(Style::PLAIN), self.width()), true, false);
     }
 
@@ -161,12 +161,12 @@ impl Follower for JsonProgress {
     }
 }
 
-/// Text as it is, where it fits; without its colors and cut off, where it does not.
+/// The text unchanged if it fits; otherwise truncated and without colors.
 fn fitting(text: String, plain: &str, width: usize) -> String {
     if plain.chars().count() <= width { text } else { plain.chars().take(width).collect() }
 }
 
-/// The last so many latencies as bars, from nothing to the highest of them.
+/// The last latencies as bars, from zero to the highest of them.
 fn sparkline(latencies: &[f64], bars: usize) -> String {
     let last = &latencies[latencies.len().saturating_sub(bars)..];
     let highest = last.iter().copied().fold(1.0, f64::max);
@@ -227,7 +227,7 @@ mod tests {
         record.probes = Some(ProbeReport { counts, recent_ms: vec![1.0, 7.0], ..ProbeReport::default() });
         assert_eq!(
             CutoverProgress::line(Style::PLAIN, &record, 120),
-            "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, answers: 1 ▂█"
+            "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, version: 1 ▂█"
         );
         assert_eq!(JsonProgress::object(&record)["weight"], 10);
     }

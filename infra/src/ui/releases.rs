@@ -36,7 +36,7 @@ pub fn render(releases: &[Listed], style: Style) -> String {
         }
     }
     if releases.is_empty() {
-        text.push_str("nothing was released yet\n");
+        text.push_str("no releases yet\n");
     }
     text
 }
@@ -50,7 +50,7 @@ fn result(release: &Listed, style: Style) -> String {
     }
 }
 
-/// A long version, shortened in the middle: its beginning and its end tell most.
+/// A long version, shortened in the middle: its start and end are most distinctive.
 fn shortened(version: &str) -> String {
     let characters: Vec<char> = version.chars().collect();
     if characters.len() <= VERSION {

@@ -35,7 +35,7 @@ pub(super) fn columns(run: &Record, style: Style) -> String {
     )
 }
 
-/// The latency while traffic moved; where it did not move, that afterwards.
+/// The latency while traffic moved; if it did not move, the latency afterwards.
 pub(super) fn latency(run: &Record) -> Percentiles {
     let Some(probes) = &run.probes else { return Percentiles::default() };
     if probes.during.count > 0 { probes.during } else { probes.after }

@@ -12,7 +12,7 @@ use crate::deploy::{Event, Listener};
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(120);
 
-/// What a terminal has where it does not say.
+/// The size of a terminal that does not report one.
 const SIZE: (usize, usize) = (80, 24);
 
 /// Shows events on a terminal.
@@ -33,7 +33,7 @@ struct State {
 }
 
 impl Screen {
-    /// A screen on standard error, where that is a terminal that can be drawn on and its user wants that.
+    /// A screen on standard error, if that is a terminal that supports drawing and its user allows it.
     pub fn on_stderr(style: Style) -> Option<Arc<Self>> {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|value| value == "dumb");
@@ -71,7 +71,7 @@ impl Listener for Screen {
     fn on(&self, event: Event) {
         let mut state = self.state();
         state.tree.on(&event, Instant::now());
-        // What the tree shows while it is so needs no line of its own.
+        // The tree shows this while it lasts, so it needs no separate line.
         let line = match &event {
             Event::Started { .. } | Event::Operation { .. } | Event::Rollout { .. } | Event::Service { .. } => None,
             Event::Resource { status, .. } if !(status.contains("FAILED") || status.contains("ROLLBACK")) => None,

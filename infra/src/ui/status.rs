@@ -9,7 +9,7 @@ use crate::commands::status::{Drift, Environment, Status};
 use crate::report::text::clean;
 
 /// What stands before why the requests are not known.
-const REQUESTS: &str = "requests not known: ";
+const REQUESTS: &str = "requests unknown: ";
 /// What stands before how listeners differ from what the last cutover left.
 const DRIFT: &str = "drift: ";
 
@@ -29,7 +29,7 @@ pub fn render(status: &Status, style: Style) -> String {
     if let Some(it) = &status.unresolved {
         let said = style.wrapped(&format!("{} {}", it.message, it.now), 2);
         let _ = writeln!(text, "{} {}", style.bad("✕"), style.bad(&said));
-        let _ = writeln!(text, "  {} {}\n", style.good("do:"), style.wrapped(&it.todo, 6));
+        let _ = writeln!(text, "  {} {}\n", style.good("hint:"), style.wrapped(&it.todo, 8));
     }
     let roles = status.environments.iter().map(|it| it.role.chars().count()).max().unwrap_or_default().max(ROLE);
     let heads = format!("environment  {:<roles$}  version  tasks  healthy  image", "role");
@@ -46,7 +46,7 @@ pub fn render(status: &Status, style: Style) -> String {
         let _ = writeln!(text, "\n{} {warning}", style.warn("warning:"));
     }
     if let Some(lock) = &status.lock {
-        let _ = writeln!(text, "\na {} is under way since {} ({})", lock.purpose, lock.since, lock.holder);
+        let _ = writeln!(text, "\na {} is in progress since {} ({})", lock.purpose, lock.since, lock.holder);
     }
     if !status.runs.is_empty() {
         let _ = write!(text, "\n{}", last_runs(&status.runs, style));
@@ -59,7 +59,7 @@ fn drift(listeners: &[Drift], style: Style) -> String {
     let mut text = String::new();
     for (number, it) in listeners.iter().enumerate() {
         let space = if number == 0 { "\n" } else { "" };
-        let said = format!("{}: {}; to do: {}", it.listener, clean(&it.problem), it.todo);
+        let said = format!("{}: {}; hint: {}", it.listener, clean(&it.problem), it.todo);
         let _ = writeln!(text, "{space}{}{}", style.dim(DRIFT), style.wrapped(&said, DRIFT.len()));
     }
     text
@@ -69,7 +69,7 @@ fn row(environment: &Environment, roles: usize, style: Style) -> String {
     let color = style.environment(environment.color, &format!("{:<11}", environment.color.as_str()));
     let version = if environment.version.is_empty() { "-" } else { &environment.version };
     let tasks = format!("{}/{}", environment.running, environment.desired);
-    // A digest's first twelve digits tell images apart.
+    // The first twelve digits of a digest identify an image.
     let image = environment.image.split_once("sha256:").map_or("-", |(_, digest)| &digest[..digest.len().min(12)]);
     let mut row = format!(
         "{color}  {:<roles$}  {version:<7}  {tasks:<5}  {:<7}  {image}\n",
@@ -83,7 +83,7 @@ fn row(environment: &Environment, roles: usize, style: Style) -> String {
         let _ = writeln!(row, "{INDENT}{}", style.dim(&style.wrapped(&clean(&what), INDENT.len())));
     }
     if environment.asleep {
-        row.push_str(&style.dim(&format!("{INDENT}asleep: a deployment, a cutover or a rollback starts its tasks\n")));
+        row.push_str(&style.dim(&format!("{INDENT}asleep: a deployment, cutover, or rollback starts its tasks\n")));
     }
     if let Some(requests) = &environment.requests {
         row.push_str(&style.dim(&format!("{INDENT}{requests}\n")));
@@ -158,10 +158,10 @@ mod tests {
             runs: vec![run],
         };
         insta::assert_snapshot!(render(&status, Style::PLAIN));
-        status.requests_unknown = Some("CloudWatch did not answer within 3 s".to_owned());
+        status.requests_unknown = Some("CloudWatch did not respond within 3 s".to_owned());
         status.environments.iter_mut().for_each(|environment| environment.requests = None);
         let unknown = render(&status, Style::PLAIN);
-        assert!(unknown.contains("\nrequests not known: CloudWatch did not answer within 3 s\n"), "{unknown}");
+        assert!(unknown.contains("\nrequests unknown: CloudWatch did not respond within 3 s\n"), "{unknown}");
         assert!(!unknown.contains("5xx"), "{unknown}");
 
         (status.environments[0].role, status.environments[1].role) =
@@ -178,7 +178,7 @@ mod tests {
         });
         let held = render(&status, Style::PLAIN);
         let said = "\n✕ Held: prod is on blue v2 and answers HTTP 500. Prod is on blue now: version 2, 2 of 2 tasks \
-                    healthy.\n  do: Deploy a fix.\n\nenvironment ";
+                    healthy.\n  hint: Deploy a fix.\n\nenvironment ";
         assert!(held.contains(said), "{held}");
     }
 }

@@ -1,4 +1,4 @@
-//! Colors, where the terminal and its user want them.
+//! Colors, if the terminal supports them and its user allows them.
 
 use std::io::IsTerminal as _;
 

@@ -1,4 +1,4 @@
-//! A change of the stack as a live tree: the steps under way, under them the resources by environment, with times. Knows
+//! A change of the stack as a live tree: the steps in progress, under them the resources by environment, with times. Knows
 //! events and clocks, no terminal: a frame is lines of text.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ struct Environment {
     said: Option<String>,
 }
 
-/// Where a frame is shown, and when.
+/// The size of a frame, and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// Now.
@@ -111,10 +111,10 @@ impl Tree {
                 self.environments.entry(*color).or_default().said = Some(said);
             }
             Event::Hopeless { color, reason } => {
-                // Nobody waits for it any more.
+                // The wait is over.
                 let waiting = format!("wait for {color}");
                 self.steps.retain(|(step, _)| *step != waiting);
-                self.environments.entry(*color).or_default().said = Some(format!("will not come up: {reason}"));
+                self.environments.entry(*color).or_default().said = Some(format!("cannot become healthy: {reason}"));
             }
             Event::Note { .. } | Event::Warning { .. } => {}
         }
@@ -230,7 +230,7 @@ impl Tree {
 impl Operation {
     fn slowest(&self, now: Instant) -> Option<(&String, Duration)> {
         let times = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.elapsed(now)?)));
-        // The age of the operation is nobody's news until something takes noticeably long.
+        // The slowest resource is shown only after a noticeable time.
         times
             .max_by_key(|(_, took)| *took)
             .filter(|(_, took)| *took >= Duration::from_secs(5))
@@ -243,11 +243,11 @@ impl Resource {
         self.took.or_else(|| self.began.map(|began| now - began))
     }
 
-    /// What happens to it, in words: `updating 31 s`.
+    /// Its state as text: `updating 31 s`.
     fn words(&self, now: Instant) -> String {
         let verb = match self.status.split('_').next().unwrap_or_default() {
-            "CREATE" => "being made",
-            "UPDATE" if self.status.contains("ROLLBACK") => "being taken back",
+            "CREATE" => "being created",
+            "UPDATE" if self.status.contains("ROLLBACK") => "being rolled back",
             "UPDATE" => "being updated",
             "DELETE" => "being deleted",
             _ => "in progress",
@@ -278,7 +278,7 @@ fn clock(duration: Duration) -> String {
     }
 }
 
-/// A line of painted pieces, cut where the terminal ends.
+/// A line of painted pieces, cut at the width of the terminal.
 #[derive(Debug, Default)]
 struct Line {
     pieces: Vec<(Paint, String)>,

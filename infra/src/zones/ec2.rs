@@ -43,14 +43,14 @@ pub(super) struct Zone {
 
 /// The zones of the region that the account can use.
 pub(super) async fn zones(cloud: &Cloud) -> Result<Vec<Zone>> {
-    let what = || format!("look at the availability zones of {}", cloud.region());
+    let what = || format!("read the availability zones of {}", cloud.region());
     let answer = call(cloud, "DescribeAvailabilityZones", "", what).await?;
     read_zones(&answer).doing(what)
 }
 
 /// The names of the zones that subnets are in, by the subnets' ids.
 pub(super) async fn zones_of_subnets(cloud: &Cloud, ids: &[&str]) -> Result<BTreeMap<String, String>> {
-    let what = || format!("look at subnets {}", ids.join(", "));
+    let what = || format!("read subnets {}", ids.join(", "));
     let parameters: Vec<String> = (1..).zip(ids).map(|(number, id)| format!("&SubnetId.{number}={id}")).collect();
     let answer = call(cloud, "DescribeSubnets", &parameters.concat(), what).await?;
     read_subnets(&answer).doing(what)
@@ -62,7 +62,7 @@ async fn call(cloud: &Cloud, action: &'static str, parameters: &str, what: impl 
     let (Some(http), Some(credentials), Some(region)) =
         (config.http_client(), config.credentials_provider(), config.region())
     else {
-        return Err(Error::failed(format!("cannot {}", what())).because("there are no credentials or no region"));
+        return Err(Error::failed(format!("cannot {}", what())).because("no credentials or no region"));
     };
     let mut settings = Layer::new("ec2");
     settings.store_put(AuthSchemeOptionResolverParams::new(()));
@@ -101,7 +101,7 @@ async fn endpoint(cloud: &Cloud) -> Result<String> {
     if let Some(url) = cloud.config.endpoint_url() {
         return Ok(url.to_owned());
     }
-    let what = || format!("find the address of EC2 in {}", cloud.region());
+    let what = || format!("find the endpoint of EC2 in {}", cloud.region());
     let params = Params::builder().region(cloud.region()).set_use_fips(cloud.config.use_fips()).build().doing(what)?;
     let beside = DefaultResolver::new().resolve_endpoint(&params).await;
     let beside = beside.map_err(|error| Error::failed(format!("cannot {}", what())).because(error))?;

@@ -277,7 +277,7 @@ fn requests_are_shown_and_where_they_are_not_known_everything_else_is() {
     browser.open(&served.url);
     browser.wait_for("article.blue", "none in 15 minutes");
     let green = browser.text("article.green");
-    for words in ["166 in the minute of 10:14 UTC, 99 % within 34 ms", "2027 in 15 minutes, ✕ 12 answered with 5xx"] {
+    for words in ["166 in the minute of 10:14 UTC, 99 % within 34 ms", "2027 in 15 minutes, ✕ 12 5xx responses"] {
         assert!(green.contains(words), "{green}");
     }
     let heights = browser.eval(
@@ -310,7 +310,7 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     browser.wait_for("#actions", "Cut over to blue");
     browser.click("#actions button");
     let consequence = browser.text("#confirm-text");
-    assert!(consequence.contains("http://prod.example are served by blue (version 2)"), "{consequence}");
+    assert!(consequence.contains("http://prod.example will be served by blue (version 2)"), "{consequence}");
     assert!(consequence.contains("instead of green (version 1)"), "{consequence}");
     browser.press("\u{e00c}"); // Escape
     browser.wait("!document.getElementById('confirm').open");
@@ -322,18 +322,18 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     browser.wait("document.activeElement.id === 'confirm-no'");
     browser.press("\u{e004}"); // Tab
     browser.press("\u{e007}");
-    browser.wait_for("#run", "was asked for");
+    browser.wait_for("#run", "was requested");
     let wish = Wish { op: Op::Cutover, to: Color::Blue, expect: Color::Green };
     assert_eq!(served.held.0.lock().unwrap().wishes, [wish]);
 
     served.held.0.lock().unwrap().run = Some(run(Phase::Gate, None).into());
     browser.wait_for("#run .stages .current", "gate");
-    browser.wait_for("#actions-blocked", "a run is under way");
+    browser.wait_for("#actions-blocked", "a run is in progress");
     served.held.0.lock().unwrap().run = Some(run(Phase::RollBack, None).into());
-    browser.wait_for("#run .stages .current", "way back");
+    browser.wait_for("#run .stages .current", "rollback");
     served.held.0.lock().unwrap().run = Some(run(Phase::RolledBack, Some(Outcome::RolledBack)).into());
-    browser.wait_for("#run h2", "Taken back: prod is green (version 1) again");
-    browser.wait_for("#announcement", "Taken back");
+    browser.wait_for("#run h2", "Rolled back: prod is green (version 1) again");
+    browser.wait_for("#announcement", "Rolled back");
 }
 
 #[test]
@@ -355,11 +355,8 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     browser.screenshot("held-shift");
     browser.click("#steering button[data-key=abort]");
     let consequence = browser.text("#confirm-text");
-    assert!(
-        consequence.contains("all users of http://prod.example are served by green (version 1) again"),
-        "{consequence}"
-    );
-    assert_eq!(browser.text("#confirm-no"), "Let the run go on");
+    assert!(consequence.contains("green (version 1) serves all users of http://prod.example again"), "{consequence}");
+    assert_eq!(browser.text("#confirm-no"), "Let the run continue");
     browser.press("\u{e00c}"); // Escape
     browser.wait("!document.getElementById('confirm').open");
     assert!(served.held.0.lock().unwrap().told.is_empty());
@@ -458,7 +455,7 @@ fn a_cloud_that_cannot_be_reached_is_said_and_comes_back_by_itself() {
     browser.wait_for("#environments", "version 2");
     browser.wait("document.getElementById('notices').innerText === ''");
     served.held.0.lock().unwrap().status = None;
-    browser.wait_for("#notices", "was read before");
+    browser.wait_for("#notices", "may be outdated");
     browser.wait_for("#actions-blocked", "the stack cannot be read");
     assert!(browser.text("#environments").contains("version 2"), "what was known stays on the page");
 }

@@ -95,7 +95,7 @@ fn a_cutover_is_followed_live_and_a_rollback_clicked_through() {
     assert_eq!(get(&cloud.address(0), "/").version.as_deref(), Some("1"));
     // Both environments have answered users or probes since the page was opened.
     for environment in ["article.blue", "article.green"] {
-        browser.wait_for(environment, "none answered with 5xx");
+        browser.wait_for(environment, "no 5xx responses");
         browser.wait(&format!("document.querySelector('{environment} svg.requests') !== null"));
     }
     browser.size(390, 844);

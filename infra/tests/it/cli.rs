@@ -35,7 +35,7 @@ fn an_unknown_verb_is_a_usage_error() {
 #[test]
 fn a_version_without_a_binary_is_named_with_those_that_exist() {
     let said = run(&["deploy", "--version", "9"], &[REGION]).expect(2);
-    assert!(said.err.contains("there are: 1, 2"), "{}", said.err);
+    assert!(said.err.contains("its versions: 1, 2"), "{}", said.err);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn in_a_folder_with_nothing_to_deploy_deploy_says_where_to_go() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(BLUEGREEN).arg("deploy").current_dir(folder.path()).output().unwrap();
     let said = Said::of(output).expect(2);
-    assert!(said.err.contains("there is no service to deploy") && said.err.contains("bluegreen init"), "{}", said.err);
+    assert!(said.err.contains("no service to deploy") && said.err.contains("bluegreen init"), "{}", said.err);
 }
 
 #[test]
@@ -99,13 +99,13 @@ fn a_function_that_cannot_be_read_or_is_none_is_said() {
     let missing = run(&["build"], &[("BLUEGREEN_FUNCTION", "/nonexistent.zip")]).expect(1);
     assert!(missing.err.contains("BLUEGREEN_FUNCTION=/nonexistent.zip"), "{}", missing.err);
     let wrong = run(&["function", "--out", "/dev/null"], &[("BLUEGREEN_FUNCTION", "Cargo.toml")]).expect(2);
-    assert!(wrong.err.contains("it is no zip"), "{}", wrong.err);
+    assert!(wrong.err.contains("it is not a zip file"), "{}", wrong.err);
 }
 
 #[test]
 fn a_report_of_something_that_is_no_record_is_a_usage_error() {
     let said = run(&["report", "--record", "Cargo.toml"], &[]).expect(2);
-    assert!(said.err.contains("not the record of a run"), "{}", said.err);
+    assert!(said.err.contains("not a record of a run"), "{}", said.err);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn whoever_looks_at_a_stack_or_undoes_a_release_does_not_need_a_valid_file() {
                 let warnings: Vec<_> = said.err.lines().filter(|line| line.starts_with("warning: ")).collect();
                 assert_eq!(warnings.len(), 1, "{verb:?}: {}", said.err);
                 let stack = if verb[0] == "--stack" { "stack other" } else { "stack shop" };
-                for words in ["bluegreen.toml cannot be understood: ", "line 3", stack] {
+                for words in ["cannot parse bluegreen.toml: ", "line 3", stack] {
                     assert!(warnings[0].contains(words), "{verb:?}: {}", warnings[0]);
                 }
                 assert!(said.err.contains(&format!("cannot look up {stack}")), "{verb:?}: {}", said.err);
@@ -181,7 +181,7 @@ fn whoever_looks_at_a_stack_or_undoes_a_release_does_not_need_a_valid_file() {
 fn what_is_made_from_the_file_is_refused_with_an_invalid_one() {
     for verb in [&["deploy"][..], &["diff"], &["synth"], &["doctor"], &["cutover"]] {
         let said = run_with_a_broken_file(verb).expect(2);
-        assert!(said.err.starts_with("error: bluegreen.toml cannot be understood"), "{verb:?}: {}", said.err);
+        assert!(said.err.starts_with("error: cannot parse bluegreen.toml"), "{verb:?}: {}", said.err);
     }
 }
 

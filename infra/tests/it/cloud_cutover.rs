@@ -117,12 +117,12 @@ fn requests_are_the_environments_that_answered_them() {
     let forbid = ["fault", "add", "error", "--service", "cloudwatch", "--action", "GetMetricData"];
     cloud.local(&forbid).expect(0);
     let said = cloud.run(&["status"]).expect(0).out;
-    let why = "requests not known: cannot read the load balancer's metrics: InternalServiceFault: ";
+    let why = "requests unknown: cannot read the metrics of the load balancer: InternalServiceFault: ";
     assert!(said.contains(why) && said.contains("blue         prod        2 "), "{said}");
     cloud.local(&["fault", "clear"]).expect(0);
     cloud.local(&["fault", "add", "hold", "--service", "cloudwatch"]).expect(0);
     let status = cloud.run(&["--json", "status"]).expect(0).json();
-    assert_eq!(status["requests_unknown"], "CloudWatch did not answer within 3 s");
+    assert_eq!(status["requests_unknown"], "CloudWatch did not respond within 3 s");
     assert_eq!(
         (&status["environments"][0]["role"], &status["environments"][0]["requests"]),
         (&json!("prod"), &Value::Null)

@@ -17,7 +17,7 @@ fn a_deployment_is_seen_coming_and_what_replaces_anything_needs_a_person_s_word(
     let run = |arguments: &[&str]| cloud.run_in(&faulty, arguments);
 
     let before = run(&["diff"]).expect(0);
-    assert!(before.out.contains("to be made") && before.out.contains("prod will be green"), "{}", before.out);
+    assert!(before.out.contains("will be created") && before.out.contains("prod will be green"), "{}", before.out);
     run(&["deploy", "--expect-no-changes"]).expect(3);
     run(&["deploy"]).expect(0);
     run(&["deploy", "--expect-no-changes"]).expect(0);

@@ -84,7 +84,11 @@ fn while_prod_is_split_every_verb_tells_the_shares_and_none_calls_it_broken() {
     assert_eq!(check(&cloud, "last run")["health"], "good");
 
     let logs = cloud.run(&["logs", "prod"]).expect(0);
-    assert!(logs.err.contains("prod is split: 10 % blue and 90 % green; these are the lines of both"), "{}", logs.err);
+    assert!(
+        logs.err.contains("prod is split into 10 % blue and 90 % green: showing the logs of both environments"),
+        "{}",
+        logs.err
+    );
     assert!(logs.out.contains(" blue/") && logs.out.contains(" green/"), "{}", logs.out);
     assert!(cloud.run(&["open", "prod"]).expect(0).out.starts_with("http://"));
 
@@ -134,7 +138,7 @@ fn a_cutover_that_never_began_has_no_report() {
     cloud.local(&["fault", "add", "error", "--service", "lambda", "--action", "InvokeFunction"]).expect(0);
     cloud.run(&["cutover", "--id", "4711-1"]).expect(1);
     let said = cloud.run(&["report", "4711-1", "--format", "md"]).expect(2);
-    assert!(said.out.is_empty() && said.err.contains("there is no run 4711-1"), "{}", said.err);
+    assert!(said.out.is_empty() && said.err.contains("run 4711-1 of stack"), "{}", said.err);
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn a_run_that_was_held_stays_in_sight_until_a_later_one_succeeds() {
     assert_eq!((&unresolved["run"], &unresolved["outcome"]), (&json!("held"), &json!("held")), "{status:#}");
     assert!(unresolved["now"].as_str().unwrap().starts_with("Prod is on blue now: version 4, "), "{unresolved:#}");
     let said = cloud.run_in(&faulty, &["status"]).expect(0).out;
-    assert!(said.contains("✕ ") && said.contains("\n  do: "), "{said}");
+    assert!(said.contains("✕ ") && said.contains("\n  hint: "), "{said}");
     let doctor = cloud.run_in(&faulty, &["doctor"]).expect(1);
     assert!(doctor.out.contains("bad  last run") && doctor.err.contains("last run"), "{}\n{}", doctor.out, doctor.err);
     let report = cloud.run_in(&faulty, &["report", "held", "--format", "md"]).expect(0).out;
@@ -236,7 +240,7 @@ fn ctrl_c_leaves_a_cutover_to_itself_and_twice_stops_it() {
     let mut cutover = terminal.run(&cloud.command(&["cutover", "--id", "left"]));
     function.wait_for_phase("left", "verify");
     cutover.types(CTRL_C);
-    cutover.shows("Ctrl-C again within 5 s, or bluegreen abort, stops it");
+    cutover.shows("Press Ctrl-C again within 5 s, or run bluegreen abort");
     assert_eq!(cutover.end(), 130, "{}", terminal.written());
     assert_eq!(function.wait_for_end("left")["outcome"], "done");
 

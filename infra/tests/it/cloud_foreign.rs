@@ -74,7 +74,11 @@ fn a_stack_that_somebody_else_made_is_refused_by_every_verb_and_not_touched() {
         ] {
             let said = cloud.run_in(&project().join("local/faulty"), &[&["--stack", stack], verb].concat());
             assert_eq!(said.code, 3, "{stack} {verb:?}: {}\n{}", said.out, said.err);
-            assert!(said.err.contains(&format!("stack {stack} was not made by bluegreen")), "{verb:?}: {}", said.err);
+            assert!(
+                said.err.contains(&format!("stack {stack} was not created by bluegreen")),
+                "{verb:?}: {}",
+                said.err
+            );
             assert!(said.err.contains("--stack NAME"), "{}", said.err);
         }
     }
@@ -159,12 +163,12 @@ fn a_bucket_or_registry_that_is_not_the_stacks_own_is_neither_read_nor_written()
     let cloud = Cloud::start([90, 91]);
     let marked = Marked::new(&cloud);
     marked.mark_bucket(Some("payroll"));
-    marked.is_refused("its tag bluegreen:stack says that it belongs to stack payroll");
+    marked.is_refused("its tag bluegreen:stack names stack payroll");
     marked.mark_bucket(None);
     marked.is_refused("its tag bluegreen:stack is missing");
     marked.mark_bucket(Some("bluegreen"));
     marked.mark_registry("payroll");
-    marked.is_refused("its tag bluegreen:stack says that it belongs to stack payroll");
+    marked.is_refused("its tag bluegreen:stack names stack payroll");
     marked.mark_registry("bluegreen");
     cloud.run_in(&project().join("local/faulty"), &["status"]).expect(0);
 

@@ -82,7 +82,7 @@ fn the_old_side_sleeps_when_it_is_baked_and_wakes_for_a_rollback_and_for_a_deplo
     assert!(said.iter().all(|message| message.contains("green stays up for")), "{said:?}");
     let green = sleepy.environment("green");
     assert_eq!((&green["asleep"], &green["desired"], &green["running"]), (&json!(true), &json!(0), &json!(0)));
-    assert!(sleepy.run(&["status"]).expect(0).out.contains("asleep: a deployment, a cutover or a rollback starts"));
+    assert!(sleepy.run(&["status"]).expect(0).out.contains("asleep: a deployment, cutover, or rollback starts"));
 
     // A deployment that does not change the environment does not wake it.
     sleepy.run(&["deploy"]).expect(0);

@@ -88,13 +88,13 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     assert!(stack.size() > CALL_LIMIT, "{}", stack.size());
 
     let diff = stack.run(&["diff"]).expect(0);
-    assert!(diff.out.contains("LoadBalancer") && diff.out.contains("to be made"), "{}", diff.out);
+    assert!(diff.out.contains("LoadBalancer") && diff.out.contains("will be created"), "{}", diff.out);
     let checks = stack.run(&["doctor"]).expect(0);
-    assert!(checks.out.contains("only its beginning"), "{}", checks.out);
+    assert!(checks.out.contains("only the part that creates the bucket"), "{}", checks.out);
     let made = stack.run(&["deploy"]).expect(0);
     assert!(made.err.contains("create stack") && made.err.contains("complete stack"), "{}", made.err);
     let checks = stack.run(&["doctor"]).expect(0);
-    assert!(checks.out.contains("through the stack's bucket"), "{}", checks.out);
+    assert!(checks.out.contains("uploaded to the bucket of the stack"), "{}", checks.out);
 
     // No change.
     stack.run(&["deploy"]).expect(0);
@@ -105,7 +105,7 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let changed = settings("[logs]\nretention_days = 7\n");
     let stack = Stack { cloud: &cloud, settings: &changed };
     let diff = stack.run(&["diff"]).expect(0);
-    assert!(diff.out.contains("CutoverLogGroup") && !diff.out.contains("to be made"), "{}", diff.out);
+    assert!(diff.out.contains("CutoverLogGroup") && !diff.out.contains("will be created"), "{}", diff.out);
     assert!(!diff.out.contains("BlueLogGroup") && diff.out.contains("wait for the next release"), "{}", diff.out);
     stack.run(&["deploy", "--expect-no-changes"]).expect(3);
     stack.run(&["deploy"]).expect(0);
@@ -136,11 +136,11 @@ fn a_stack_that_is_only_begun_is_completed_or_destroyed() {
 
     stack.begin_and_kill();
     let refused = stack.run(&["deploy", "--version", "4"]).expect(2);
-    assert!(refused.err.contains("make it first"), "{}", refused.err);
+    assert!(refused.err.contains("create it first"), "{}", refused.err);
     let refused = stack.run(&["deploy", "--expect-no-changes"]).expect(3);
-    assert!(refused.err.contains("only begun"), "{}", refused.err);
+    assert!(refused.err.contains("is incomplete"), "{}", refused.err);
     let refused = stack.run(&["status"]).expect(1);
-    assert!(refused.err.contains("finish its deployment"), "{}", refused.err);
+    assert!(refused.err.contains("finish the deployment"), "{}", refused.err);
     let diff = stack.run(&["--json", "diff"]).expect(0).json();
     let added: Vec<&str> = diff["resources"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert!(added.contains(&"LoadBalancer") && !added.contains(&"Bucket"), "{added:?}");

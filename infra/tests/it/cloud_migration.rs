@@ -155,7 +155,7 @@ fn a_stack_of_an_older_version_is_brought_up_to_date_and_no_user_notices() {
     );
     assert!(status["warnings"][0].as_str().unwrap().contains("older version"), "{status}");
     let refused = old.run(&["deploy", "--version", "2"]).expect(3);
-    assert!(refused.err.contains("bring the stack up to date first"), "{}", refused.err);
+    assert!(refused.err.contains("update the stack first"), "{}", refused.err);
 
     let before = old.task_definitions();
     let user = User::of(cloud.address(0), "/api");

@@ -67,7 +67,7 @@ fn a_release_that_goes_well_is_told_and_reported() {
     let page = out("report.html");
     let arguments = ["--version", "2", "--from", "1", "--paths", "/,/api", "--rate", "80", "--out", &page];
     let said = rehearse_in(project(), &[], &arguments).expect(0);
-    assert!(said.out.starts_with("✓ Version 2 took the place of version 1"), "{}", said.out);
+    assert!(said.out.starts_with("✓ Version 2 replaced version 1"), "{}", said.out);
     for expected in ["before", "deployment", "cutover", "after", "1: ", "2: ", "with 95 % confidence"] {
         assert!(said.out.contains(expected), "{expected}: {}", said.out);
     }

@@ -170,7 +170,7 @@ fn whatever_happens_an_environment_changes_by_a_release_to_it_and_users_move_by_
             }
             2 => {
                 let said = service.run(&["deploy", "--version", "2"]).expect(4);
-                assert!(said.err.contains("template and the parameters from before"), "{}", said.err);
+                assert!(said.err.contains("previous template and parameters"), "{}", said.err);
                 released += 1;
                 assert_eq!(service.deployed(), deployed, "G3: rolled back is not what was before");
                 // Possibly in a new revision, because CloudFormation had deleted the previous one.
@@ -233,7 +233,7 @@ fn the_live_environment_changes_only_by_force_that_somebody_confirmed() {
     assert!(refused.err.contains("green is live"), "{}", refused.err);
     let force = ["deploy", "--version", "1", "--color", "green", "--force"];
     let unasked = service.run(&force).expect(3);
-    assert!(unasked.err.contains("users of prod (green) get it at once"), "{}", unasked.err);
+    assert!(unasked.err.contains("users of prod (green) get it immediately"), "{}", unasked.err);
     assert_eq!(service.runs("green"), before);
     let diff = service.run(&["diff", "--version", "1", "--color", "green", "--force"]).expect(0);
     assert!(diff.out.contains("GreenTaskDefinition"), "{}", diff.out);

@@ -14,12 +14,12 @@ fn the_last_cutover_is_reported_as_a_page_as_markdown_and_as_json() {
     run(&["cutover"]).expect(4);
 
     let page = run(&["report"]).expect(0).out;
-    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Taken back: prod is"), "{page}");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Rolled back: prod is"), "{page}");
     for series in ["point failed", "point green", "point blue"] {
         assert!(page.contains(&format!("<path class=\"{series}\"")), "{series}: {page}");
     }
     let markdown = run(&["report", "--format", "md"]).expect(0).out;
-    assert!(markdown.starts_with("### ❌ Taken back") && markdown.contains("| failed probe |"), "{markdown}");
+    assert!(markdown.starts_with("### ❌ Rolled back") && markdown.contains("| failed probe |"), "{markdown}");
     let json = run(&["--json", "report"]).expect(0).json();
     assert_eq!(json["record"]["outcome"], "rolled_back");
     assert_eq!(

@@ -62,10 +62,10 @@ fn deployments_and_cutovers_refuse_or_wait_for_each_other_and_a_log_is_followed(
     function.begin(&json!({ "id": "long", "probe": probe }));
     function.wait_for_phase("long", "baseline");
     let refused = run(&["deploy", "--version", "4"]).expect(3);
-    assert!(refused.err.contains("a cutover is under way") && refused.err.contains("--wait"), "{}", refused.err);
+    assert!(refused.err.contains("a cutover is in progress") && refused.err.contains("--wait"), "{}", refused.err);
     let waited = run(&["deploy", "--version", "4", "--wait"]).expect(0);
     assert!(waited.err.contains("waiting for the cutover"), "{}", waited.err);
-    assert!(waited.err.contains("green is idle now"), "{}", waited.err);
+    assert!(waited.err.contains("green is now idle"), "{}", waited.err);
     assert_eq!(function.record("long").unwrap()["outcome"], "done");
 
     // A cutover during a deployment, which is slow to prepare its change.
@@ -118,7 +118,7 @@ fn a_deployment_that_is_killed_keeps_its_lock_until_somebody_sees_that_it_is_dea
     let refused = function.invoke(&json!({ "op": "cutover" }));
     assert_eq!(refused["outcome"], "refused", "{refused:#}");
     let again = cloud.run_in(&faulty(), &arguments).expect(0);
-    assert!(again.err.contains("renews its lock no more"), "{}", again.err);
+    assert!(again.err.contains("no longer renews its lease"), "{}", again.err);
     assert_eq!(function.lease().unwrap()["released"], true);
 }
 
@@ -146,17 +146,17 @@ fn the_lock_of_a_killed_deployment_is_taken_over_at_once_on_the_same_machine_and
     cloud.local(&["fault", "clear"]).expect(0);
     let before = function.lease().unwrap();
     let again = run(&["deploy", "--version", "4"]).expect(0);
-    assert!(again.err.contains("was ended on this machine"), "{}", again.err);
+    assert!(again.err.contains("was stopped on this machine"), "{}", again.err);
     assert_eq!(function.lease().unwrap()["released"], true);
     assert_ne!(function.lease().unwrap()["writer"], before["writer"]);
 
     // A holder that is alive.
     let said = run(&["unlock", "--yes"]).expect(0);
-    assert!(said.out.contains("it is free"), "{}", said.out);
+    assert!(said.out.contains("is free"), "{}", said.out);
     let mut alive = deployment_that_waits(&cloud, &function, "1");
     let holder = function.lease().unwrap()["holder"].as_str().unwrap().to_owned();
     let refused = run(&["unlock"]).expect(3);
-    for word in [holder.as_str(), "a deployment", "since", "its holder lives", "--yes"] {
+    for word in [holder.as_str(), "a deployment", "since", "The holder is alive", "--yes"] {
         assert!(refused.err.contains(word), "{word}: {}", refused.err);
     }
     assert_eq!(function.lease().unwrap()["holder"], holder.as_str());

@@ -33,23 +33,23 @@ fn a_release_fits_the_terminal_and_leaves_nothing_of_what_was_rewritten() {
         let service = format!("{}Service", if idle == "blue" { "Blue" } else { "Green" });
         cloud.local(&["fault", "task", "unhealthy", "--of", &service]).expect(0);
         let deployment = typed(&terminal, &cloud, &["deploy", "--version", "2"]);
-        let rollout = format!("  {idle:<7}0 of 2 wanted tasks run, ");
+        let rollout = format!("  {idle:<7}0 of 2 tasks running, ");
         until(&terminal, "tasks are waited for", |line| line.contains(&format!(" wait for {idle}  ")));
         until(&terminal, "the screen shows what runs", |line| line.starts_with(&rollout));
         cloud.local(&["fault", "clear"]).expect(0);
         assert_eq!(deployment.end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
         assert_eq!(screen.iter().filter(|line| line.contains("wait for")).count(), 2, "{screen:#?}");
-        let up = format!("ok wait for {idle}: answers as version 2, healthy (");
+        let up = format!("ok wait for {idle}: responds with version 2, healthy (");
         assert!(screen.iter().any(|line| line.starts_with(&up)), "{screen:#?}");
 
         let cutover = typed(&terminal, &cloud, &["cutover"]);
         until(&terminal, "the new version answers", |line| {
-            line.starts_with("  verify ") && line.contains("answers: 2")
+            line.starts_with("  verify ") && line.contains("version: 2")
         });
         assert_eq!(cutover.end(), 0, "{}", terminal.written());
         let screen = settled(&terminal);
-        let done = format!("  done       prod {idle}, dev {prod}; 150 probes, 0 failed, answers: 2 ");
+        let done = format!("  done       prod {idle}, dev {prod}; 150 probes, 0 failed, version: 2 ");
         assert_eq!(screen.iter().filter(|line| line.starts_with(&done)).count(), 1, "{screen:#?}");
         assert!(!screen.iter().any(|line| line.contains("verify")), "{screen:#?}");
 
@@ -96,14 +96,14 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
     // Events arrive late, so the update seems slow. The user detaches.
     let (code, shown) = interrupted(&cloud, "4", "d\n");
     assert_eq!(code, 130, "{shown}");
-    assert!(shown.contains("run the same command again"), "{shown}");
+    assert!(shown.contains("Run the same command again"), "{shown}");
     run(&["deploy", "--version", "4"]).expect(0);
     assert_eq!(environment(&cloud, 0)["version"], "4");
 
     // The user cancels after CloudFormation has finished: the previous state is restored.
     let (code, shown) = interrupted(&cloud, "1", "c\n");
     assert_eq!(code, 4, "{shown}");
-    assert!(shown.contains("the deployment was rolled back"), "{shown}");
+    assert!(shown.contains("which was rolled back"), "{shown}");
     let blue = environment(&cloud, 0);
     assert_eq!((&blue["version"], &blue["fault"]), (&"4".into(), &Value::Null), "{blue}");
 
@@ -120,7 +120,7 @@ fn ctrl_c_during_a_deployment_asks_and_whatever_is_chosen_the_next_command_under
         let mut deployment = on(&terminal, &cloud, &["deploy", "--version", "3", "--on-failure", "wait"]);
         deployment.shows("wait for blue");
         deployment.types(CTRL_C);
-        deployment.shows("cancel it, and go back to what was there before");
+        deployment.shows("cancel the change and roll it back");
         deployment.types(answer);
         (deployment.end(), terminal.written())
     };

@@ -172,7 +172,7 @@ async fn an_aws_that_throttles_or_hangs_up_is_asked_again_until_it_answers() {
         // More than the attempts of the SDK.
         (aws.world().refusals, aws.world().refusal) = (8, refusal);
         follow(&aws, &control, &heard, vec![UPDATE_BEGINS, UPDATE_ENDS]).await.unwrap();
-        let warned = |event: &Event| matches!(event, Event::Warning { text } if text.contains("does not answer"));
+        let warned = |event: &Event| matches!(event, Event::Warning { text } if text.contains("does not respond"));
         assert!(heard.any(warned), "{refusal:?}");
     }
 }
@@ -195,7 +195,7 @@ async fn an_environment_that_cannot_be_seen_for_a_while_is_waited_for() {
     let (control, heard) = (Control::default(), Heard::default());
     let expected = Expected { color: Color::Blue, image: NEW_IMAGE.to_owned() };
     wait_until_steady(&cloud, &outputs, &expected, LIMIT, (&control, &heard)).await.unwrap();
-    assert!(heard.any(|event| matches!(event, Event::Note { text } if text.contains("answers again"))));
+    assert!(heard.any(|event| matches!(event, Event::Note { text } if text.contains("responds again"))));
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn an_update_that_cannot_be_cancelled_is_followed_to_its_end() {
     let (control, heard) = (Control::default(), Heard::default());
     control.cancel();
     let end = async {
-        while !heard.any(|event| matches!(event, Event::Warning { text } if text.contains("the update goes on"))) {
+        while !heard.any(|event| matches!(event, Event::Warning { text } if text.contains("the update continues"))) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         aws.world().events.push(UPDATE_ENDS);

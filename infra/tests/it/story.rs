@@ -141,7 +141,7 @@ fn an_environment_with_nothing_on_it_gets_no_traffic_and_two_deployments_exclude
             (status["lock"]["purpose"] == "deployment").then_some(())
         });
         let second = cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(3);
-        assert!(second.err.contains("a deployment is under way"), "{}", second.err);
+        assert!(second.err.contains("a deployment is in progress"), "{}", second.err);
         cloud.local(&["fault", "clear"]).expect(0);
         first.join().unwrap().expect(0);
     });

@@ -1,4 +1,4 @@
-//! The arguments of `cutover`, and those that `rollback` shares: what an event of the function can say, in the words of a command line.
+//! The arguments of `cutover`, and those that `rollback` shares: the request to the function as command-line arguments.
 //! Must not do anything.
 
 use std::time::Duration;
@@ -11,10 +11,10 @@ use model::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 /// The arguments of a cutover.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The environment that becomes prod; the idle one where none is named.
+    /// Environment that becomes prod [default: the idle one].
     #[arg(long, value_parser = color)]
     to: Option<Color>,
-    /// Say what would happen, and write nothing.
+    /// Show what would happen without changing anything.
     #[arg(long)]
     plan: bool,
     #[command(flatten)]
@@ -24,61 +24,61 @@ pub struct Args {
 /// The arguments that a rollback takes too.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Refuse where prod is another environment than this.
+    /// Refuse to start unless prod is this environment.
     #[arg(long, value_name = "COLOR", value_parser = color)]
     expect: Option<Color>,
-    /// Id of the run: with the same one again, the stored outcome is answered and nothing is done. Made where absent.
+    /// Id of the run; if a run with this id exists, return its stored result and do nothing [default: generated].
     #[arg(long)]
     id: Option<String>,
-    /// Wait while a deployment or another cutover is under way, instead of refusing.
+    /// Wait for a deployment or run in progress instead of refusing.
     #[arg(long)]
     wait: bool,
-    /// Probes in all, 1 to 3000 [default: 150].
+    /// Number of probes, 1 to 3000 [default: 150].
     #[arg(long, value_name = "N")]
     probes: Option<u32>,
     /// Time between two probes, 20ms to 5s [default: 100ms].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     interval: Option<Duration>,
-    /// Time that a probe may take, 100ms to 10s [default: 2s].
+    /// Timeout of a probe, 100ms to 10s [default: 2s].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// Path to probe [default: `probe_path` of `bluegreen.toml`].
     #[arg(long)]
     path: Option<String>,
-    /// Status codes that are a success, such as 200-299,304 [default: 200-299].
+    /// Status codes that count as success, such as 200-299,304 [default: 200-299].
     #[arg(long, value_name = "CODES", value_parser = statuses)]
     ok: Option<StatusSet>,
-    /// Failed probes that are put up with [default: 0].
+    /// Number of failed probes to tolerate [default: 0].
     #[arg(long, value_name = "N")]
     max_failures: Option<u32>,
-    /// The version that must answer afterwards [default: what the environment tells at its gate].
+    /// Version that must respond after the swap [default: the version that the gate probes report].
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// Probes of the environment through dev before anything is written, 0 to 100 [default: 5].
+    /// Number of gate probes through dev before the first change, 0 to 100 [default: 5].
     #[arg(long, value_name = "N")]
     gate: Option<u32>,
-    /// Time from the swap until only the new version may answer, up to 60s [default: 1s].
+    /// Time after the swap during which both versions may respond, up to 60s [default: 1s].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     settle: Option<Duration>,
-    /// Longest time that the load balancer may take to follow, 1s to 10m [default: `settle_limit` of `bluegreen.toml`].
+    /// Maximum time for the load balancer to follow the swap, 1s to 10m [default: `settle_limit` of `bluegreen.toml`].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     settle_limit: Option<Duration>,
-    /// Go back if 99 % of the new side's answers take longer than this, 1ms to 10s.
+    /// Roll back if the p99 latency of the new side exceeds this, 1ms to 10s.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_p99: Option<Duration>,
-    /// Go back if the new side's median latency is more than this many times prod's before, such as 1.5.
+    /// Roll back if the median latency of the new side exceeds this multiple of the baseline of prod, such as 1.5.
     #[arg(long, value_name = "TIMES", value_parser = times)]
     max_slowdown: Option<u32>,
-    /// Give the new side its share of prod step by step: percentage and time, such as 10:30s,50:30s.
+    /// Shift prod gradually: percentage and duration of each step, such as 10:30s,50:30s.
     #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = step)]
     shift: Vec<ShiftStep>,
-    /// What to do when probes fail after the swap.
+    /// What to do if probes fail after the swap: rollback or hold.
     #[arg(long, value_name = "WHAT", default_value = "rollback", value_parser = on_fail)]
     on_fail: OnFail,
 }
 
 impl Args {
-    /// What is ordered.
+    /// The request to the function.
     pub fn order(&self) -> Order {
         let op = if self.plan { Op::Plan } else { Op::Cutover };
         let order = self.run.order(op);
@@ -87,7 +87,7 @@ impl Args {
 }
 
 impl RunArgs {
-    /// What is ordered.
+    /// The request to the function.
     pub fn order(&self, op: Op) -> Order {
         let mut request =
             Request { op, expect: self.expect, id: self.id.clone(), on_fail: self.on_fail, ..Request::default() };
@@ -98,7 +98,7 @@ impl RunArgs {
         probe.path.clone_from(&self.path);
         probe.version.value.clone_from(&self.version);
         probe.count = self.probes.unwrap_or(probe.count);
-        // As the function itself does for a short run.
+        // The function does the same for a short run.
         probe.baseline = probe.baseline.min(probe.count / 2);
         probe.interval = self.interval.unwrap_or(probe.interval);
         probe.timeout = self.timeout.unwrap_or(probe.timeout);
@@ -115,7 +115,7 @@ fn on_fail(text: &str) -> Result<OnFail, String> {
     match text {
         "rollback" => Ok(OnFail::Rollback),
         "hold" => Ok(OnFail::Hold),
-        _ => Err("it is rollback or hold".to_owned()),
+        _ => Err("must be rollback or hold".to_owned()),
     }
 }
 
@@ -127,12 +127,12 @@ fn statuses(text: &str) -> Result<StatusSet, String> {
         (first <= last).then_some(first..=last)
     });
     let ranges: Option<Vec<_>> = ranges.collect();
-    ranges.map(StatusSet::new).ok_or_else(|| "status codes are 100 to 599, such as 200-299,304".to_owned())
+    ranges.map(StatusSet::new).ok_or_else(|| "status codes must be 100 to 599, such as 200-299,304".to_owned())
 }
 
-/// How many times, in percent.
+/// A factor, in percent.
 fn times(text: &str) -> Result<u32, String> {
-    let wrong = || "it is how many times, from 1 to 100, such as 1.5".to_owned();
+    let wrong = || "must be a factor from 1 to 100, such as 1.5".to_owned();
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || part.len() > 2 || !digits(whole) || !digits(part) {
@@ -146,7 +146,7 @@ fn step(text: &str) -> Result<ShiftStep, String> {
     let (weight, hold) = text.split_once(':').map_or((text, None), |(weight, hold)| (weight, Some(hold)));
     let weight = weight.trim().trim_end_matches('%').parse().ok();
     let weight = weight.filter(|weight| (1..=99).contains(weight));
-    let weight = weight.ok_or("a step is a percentage from 1 to 99 and a time, such as 10:30s")?;
+    let weight = weight.ok_or("a step must be a percentage from 1 to 99 and a time, such as 10:30s")?;
     Ok(ShiftStep { weight, hold: hold.map_or(Ok(ShiftStep::HOLD), duration)? })
 }
 

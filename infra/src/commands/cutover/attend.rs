@@ -1,4 +1,4 @@
-//! Follows a run that moves traffic, with Ctrl-C: once leaves it to itself, twice stops it.
+//! Follows a run that moves traffic, with Ctrl-C: the first detaches, the second aborts the run.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +19,10 @@ use crate::ui::{CutoverProgress, JsonProgress, Style, render_evidence};
 /// For how long a second Ctrl-C is waited for.
 const SECOND: Duration = Duration::from_secs(5);
 
-/// Between two tries to abort a run that has not begun yet.
+/// The pause between two tries to abort a run that has not started yet.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// Has the function carry out what is ordered, and follows the run.
+/// Sends the request to the function, and follows the run.
 pub async fn run(session: &Session, order: Order) -> Result<ExitCode> {
     let (context, json) = (&session.context, session.json);
     let asked = Asked::default();
@@ -58,7 +58,7 @@ pub fn end(record: &Record, verdict: Option<Error>, json: bool) -> Result<()> {
     }
 }
 
-/// Follows a run to its end, or until somebody leaves it to itself.
+/// Follows a run to its end, or until the user detaches.
 async fn attended(
     mut work: std::pin::Pin<Box<impl Future<Output = Result<()>>>>,
     asked: &Asked,
@@ -70,22 +70,22 @@ async fn attended(
         signal = session.next_signal() => signal,
     };
     let Some(id) = asked.id() else {
-        eprintln!("\ninterrupted. Nothing was asked for yet, and no traffic was moved.");
+        eprintln!("\ninterrupted. No run was started, and no traffic was moved.");
         return left();
     };
     if signal == Signal::Terminate {
-        eprintln!("\ninterrupted. The cutover goes on without this command: bluegreen status shows how it ends.");
+        eprintln!("\ninterrupted. The cutover continues without this command: bluegreen status shows its result.");
         return left();
     }
     eprintln!(
-        "\nThe cutover goes on without this command. Ctrl-C again within {} s, or bluegreen abort, stops it and sends \
-         users back.",
+        "\nThe cutover continues without this command. Press Ctrl-C again within {} s, or run bluegreen abort, to \
+         stop it and send users back to the old side.",
         SECOND.as_secs()
     );
     tokio::select! {
         result = &mut work => return result.map(|()| ExitCode::SUCCESS),
         () = sleep(SECOND) => {
-            eprintln!("\ninterrupted. bluegreen status shows how it ends.");
+            eprintln!("\ninterrupted. bluegreen status shows the result.");
             return left();
         }
         signal = session.next_signal() => if signal == Signal::Terminate { return left(); },
@@ -98,14 +98,14 @@ async fn attended(
             result = &mut work => return result.map(|()| ExitCode::SUCCESS),
             () = &mut told, if !done => done = true,
             _ = session.next_signal() => {
-                eprintln!("\ninterrupted. The run goes on without this command: bluegreen status shows how it ends.");
+                eprintln!("\ninterrupted. The run continues without this command: bluegreen status shows its result.");
                 return left();
             }
         }
     }
 }
 
-/// Tells the run that was asked for to send traffic back, until it heeds that. One that has not begun yet cannot be told.
+/// Aborts the run, and repeats that until the run accepts it. A run that has not started yet cannot be aborted.
 async fn tell_to_abort(context: &Context, asked: &Asked) {
     let mut said = None;
     loop {
@@ -150,7 +150,7 @@ impl Shown {
 
 impl Follower for Shown {
     fn waiting(&mut self, holder: &Holder) {
-        // Of a run that lost the race for the lock nothing goes on.
+        // A run that lost the race for the lease does nothing more.
         self.asked.set(None);
         self.progress.waiting(holder);
     }

@@ -1,4 +1,4 @@
-//! Follows a run by its record until it has ended, through whatever happens to the connection meanwhile, and says what the
+//! Follows a run by its record until it has ended, even if the connection fails in between, and returns what the
 //! end means. Must not know how a run is asked for.
 
 use std::time::Duration;
@@ -15,10 +15,10 @@ use stack::FUNCTION_TIMEOUT;
 /// Longer than any cold start, queue and first write of the record take together.
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(75);
 
-/// By then a run has ended, however long it waited to begin: the function is not given more time than this.
+/// By then a run has ended, even if it started late: the timeout of the function is not longer than this.
 const RUN_LIMIT: Duration = FUNCTION_TIMEOUT.saturating_add(BEGIN_LIMIT);
 
-/// Between two looks at the record.
+/// The pause between two reads of the record.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Follows the run of this id to its end. A record that cannot be read is read again until the run must have ended.
@@ -45,7 +45,7 @@ pub(super) async fn follow<E: std::fmt::Display>(
                 continue;
             }
         };
-        // What was not seen meanwhile was not silent.
+        // A record that could not be read in between was not silent.
         let back = !std::mem::replace(&mut in_sight, true);
         if let Some(record) = record {
             follower.progress(&record);
@@ -58,15 +58,15 @@ pub(super) async fn follow<E: std::fmt::Display>(
         }
         match last {
             None if began.elapsed() > BEGIN_LIMIT => {
-                return Err(Error::failed(format!("run {id} has not begun"))
-                    .because("the function was invoked and has written no record")
-                    .hint("nothing was changed; the log of the cutover function says why: bluegreen logs cutover")
-                    .hint("an event this old is not begun any more: run the command again"));
+                return Err(Error::failed(format!("run {id} has not started"))
+                    .because("the function was invoked but has not written a record")
+                    .hint("check the log of the cutover function: bluegreen logs cutover (nothing was changed)")
+                    .hint("run the command again: the event has expired"));
             }
             Some((_, seen)) if seen.elapsed() > SILENCE => {
-                return Err(Error::failed(format!("run {id} has stopped writing its record"))
-                    .because("the function was probably ended before it was done")
-                    .hint("put the listeners in order: bluegreen reconcile"));
+                return Err(Error::failed(format!("run {id} stopped updating its record"))
+                    .because("the function was probably stopped before it finished")
+                    .hint("repair the listeners: bluegreen reconcile"));
             }
             _ => sleep(LOOK).await,
         }
@@ -79,9 +79,9 @@ fn is_lasting(why: &str) -> bool {
 }
 
 fn out_of_sight(id: &str, why: &str) -> Error {
-    Error::failed(format!("run {id} cannot be followed any more"))
+    Error::failed(format!("lost track of run {id}"))
         .because(why)
-        .hint(format!("it goes on without this command; how it ended: bluegreen report {id}"))
+        .hint(format!("check the result of the run, which continues without this command: bluegreen report {id}"))
 }
 
 /// What the end of a run means for the exit code; `None` where what was asked for is so.
@@ -109,7 +109,7 @@ pub fn verdict(record: &Record) -> Option<Error> {
     Some(if outcome == Outcome::Refused {
         error
     } else {
-        error.hint(format!("every probe of it: bluegreen report {}", record.id))
+        error.hint(format!("see every probe of the run: bluegreen report {}", record.id))
     })
 }
 
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_that_does_not_begin_or_falls_silent_is_said() {
         let error = follow("x", async || Ok::<_, String>(None), &mut Told::default()).await.unwrap_err();
-        assert!(error.message().contains("has not begun"), "{error}");
+        assert!(error.message().contains("has not started"), "{error}");
         let looks = Cell::new(0);
         let read = async || {
             looks.set(looks.get() + 1);
@@ -193,7 +193,7 @@ mod tests {
                 .map(|it| it.map(|it| Record { updated: jiff::Timestamp::UNIX_EPOCH, ..it }))
         };
         let error = follow("x", read, &mut Told::default()).await.unwrap_err();
-        assert!(error.message().contains("stopped writing"), "{error}");
+        assert!(error.message().contains("stopped updating"), "{error}");
         assert!(looks.get() > 200);
     }
 

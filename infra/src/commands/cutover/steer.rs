@@ -1,5 +1,5 @@
-//! `bluegreen abort`, `pause` and `promote`: tell a run that is under way what a person wants of it. Must not know how the
-//! run heeds it.
+//! `bluegreen abort`, `pause` and `promote`: send requests to a run in progress. Must not know how the run handles
+//! them.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Tells the run under way, or this one, something, and prints what the function answers.
+/// Sends a request to the run in progress, or to this one, and prints the response of the function.
 pub async fn run(session: &Session, op: Op, id: Option<String>) -> Result<()> {
     let answer = tell(&session.context, op, id).await?;
     match (session.json, refusal(&answer)) {
@@ -35,14 +35,14 @@ pub async fn run(session: &Session, op: Op, id: Option<String>) -> Result<()> {
     refusal(&answer).map_or(Ok(()), Err)
 }
 
-/// Tells the run that is under way, or the one of this id; returns what the function answered.
+/// Sends a request to the run in progress, or to the one of this id; returns the response of the function.
 pub async fn tell(context: &Context, op: Op, id: Option<String>) -> Result<SteeringAnswer> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     tell_function(&cloud, &outputs, op, id).await
 }
 
-/// Has a run send traffic back, and follows it to its end. A run that heeds nothing any more is an answer alone.
+/// Aborts a run, and follows it to its end. If the run no longer accepts requests, only the answer is returned.
 pub async fn abort(
     context: &Context,
     id: Option<String>,
@@ -59,15 +59,15 @@ pub async fn abort(
 
 async fn tell_function(cloud: &Cloud, outputs: &Outputs, op: Op, id: Option<String>) -> Result<SteeringAnswer> {
     let request = Request { op, id, by: Some(caller(cloud).await), ..Request::default() };
-    request.check().map_err(|error| Error::usage(format!("this {op} cannot be asked for")).because(error))?;
-    // Told twice, a run turns back or stays as it does told once, but it would go on two steps.
+    request.check().map_err(|error| Error::usage(format!("invalid arguments of {op}")).because(error))?;
+    // Abort and pause are idempotent; a repeated promote would skip a step.
     let repeatable = op != Op::Promote;
     let began = Instant::now();
     loop {
         match invoke(cloud, outputs, &request, repeatable).await {
             Err(error) if repeatable && error.is_transient() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
             Err(error) if error.is_transient() => {
-                return Err(error.hint("whether the run was told is not known: bluegreen status shows what it does"));
+                return Err(error.hint("check whether the run received the request: bluegreen status"));
             }
             other => return other,
         }
@@ -89,17 +89,17 @@ fn read(op: Op, failure: Option<&str>, payload: &[u8]) -> Result<SteeringAnswer>
     if let Some(failure) = failure {
         return Err(Error::failed(format!("the cutover function failed on {op}"))
             .because(failure)
-            .hint("its log says why: bluegreen logs cutover"));
+            .hint("check its log: bluegreen logs cutover"));
     }
-    // A function that does not know the operation answers with the record of a run that it refuses.
+    // A function that does not support the operation returns the record of a refused run.
     serde_json::from_slice(payload).map_err(|_| {
-        Error::refused(format!("the stack's cutover function does not know {op}"))
+        Error::refused(format!("the cutover function of the stack does not support {op}"))
             .because("it is older than this command")
-            .hint("bring the stack up to date: bluegreen deploy")
+            .hint("update the stack: bluegreen deploy")
     })
 }
 
-/// What an answer means for the exit code; `None` where the run was told.
+/// The error of a rejected request; `None` if the run accepted it.
 pub fn refusal(answer: &SteeringAnswer) -> Option<Error> {
     (!answer.accepted).then(|| {
         let error = Error::refused(answer.message.clone());
@@ -117,7 +117,7 @@ pub fn verdict(record: &Record) -> Option<Error> {
         Outcome::Done | Outcome::Noop | Outcome::Planned => Some(
             Error::failed(format!("run {} ended before it could be aborted", record.id))
                 .because(&record.message)
-                .hint("send users back: bluegreen rollback"),
+                .hint("roll back: bluegreen rollback"),
         ),
         Outcome::Held | Outcome::Failed => follow::verdict(record),
     }
@@ -149,13 +149,13 @@ mod tests {
         assert!(late.message().contains("ended before it could be aborted"), "{late}");
         assert_eq!(
             (late.causes(), late.hints()),
-            (&["blue is prod.".to_owned()][..], &["send users back: bluegreen rollback".to_owned()][..])
+            (&["blue is prod.".to_owned()][..], &["roll back: bluegreen rollback".to_owned()][..])
         );
     }
 
     #[test]
     fn what_the_function_answers_is_understood() {
-        let said = br#"{"run":"r","accepted":true,"message":"Run r is told to abort."}"#;
+        let said = br#"{"run":"r","accepted":true,"message":"Run r will abort."}"#;
         let answer = read(Op::Abort, None, said).unwrap();
         assert_eq!((answer.run.as_deref(), answer.accepted), (Some("r"), true));
         assert!(refusal(&answer).is_none());

@@ -1,4 +1,4 @@
-//! Whether a deployment has anything to do: all that it would look at is read at once, and without the lease. If the
+//! Whether a deployment has anything to do: everything that it needs is read concurrently, without the lease. If the
 //! least thing is not as wanted, the deployment takes its usual way.
 
 use model::color::Color;
@@ -19,7 +19,7 @@ pub(super) struct Found {
     pub(super) observed: Observed,
     /// Nobody held the lease.
     free: bool,
-    /// Every environment ran what the stack says.
+    /// Every environment ran what the stack defines.
     well: bool,
 }
 
@@ -47,7 +47,7 @@ async fn is_well(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, color:
 }
 
 impl Found {
-    /// What is deployed, if that is what is wanted; nothing if there is something to do.
+    /// What is deployed, if that is the desired state; `None` if there is something to do.
     pub(super) async fn unchanged(
         &self,
         context: &Context,

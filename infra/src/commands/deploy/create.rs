@@ -12,7 +12,7 @@ use crate::deploy::{ChangeSet, Parameters, Source, follow_operation};
 use crate::error::{Error, Result};
 use stack::parameter;
 
-/// Makes the stack without what needs an image or a zip; of one that is begun, the rest.
+/// Creates the stack without the resources that need an image or a zip; of an incomplete stack, the rest.
 pub(super) async fn create(
     context: &Context,
     cloud: &Cloud,
@@ -38,16 +38,16 @@ pub(super) async fn create(
     unlocked
 }
 
-/// Adds the rest to a stack that is begun. Nobody uses it yet: there is nothing to ask about.
+/// Adds the rest to an incomplete stack. Nobody uses it yet, so no confirmation is needed.
 async fn complete(context: &Context, cloud: &Cloud, template: &str, parameters: &Parameters) -> Result<()> {
-    // Read again under the lock: another command may have done it since.
+    // Read again under the lease: another command may have completed it.
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     let Some(bucket) = stack.begun() else { return Ok(()) };
     let timer = context.listener.start(format!("complete stack {}", context.stack));
     let source = Source::Text { text: template, bucket };
     let change = ChangeSet::prepare(cloud, &stack.name, false, source, parameters).await?;
     let Some(change) = change else {
-        return Err(Error::failed("CloudFormation sees nothing to add in the template"));
+        return Err(Error::failed("CloudFormation found nothing to add in the template"));
     };
     update::execute(context, cloud, &stack, &change, &[]).await?;
     timer.finish(&*context.listener, format!("{} resources", change.changes.len()));
@@ -92,7 +92,7 @@ async fn prepare_creation(
 ) -> Result<(ChangeSet, DeployedStack)> {
     let change = ChangeSet::prepare(cloud, &context.stack, true, Source::Body(template), parameters).await?;
     let Some(change) = change else {
-        return Err(Error::failed("CloudFormation sees nothing to create in the template"));
+        return Err(Error::failed("CloudFormation found nothing to create in the template"));
     };
     let stack = DeployedStack::require(cloud, &context.stack).await?;
     if stack.status != "REVIEW_IN_PROGRESS" {
@@ -101,13 +101,13 @@ async fn prepare_creation(
     Ok((change, stack))
 }
 
-/// A creation that could not begin because another command's had.
+/// A creation that could not start because another command is creating the stack.
 async fn explain_creation(context: &Context, cloud: &Cloud, error: Error) -> Error {
     match DeployedStack::find(cloud, &context.stack).await {
         Ok(Some(stack)) if stack.status != "REVIEW_IN_PROGRESS" => {
-            let explained = Error::refused(format!("another command is making stack {}", context.stack));
+            let explained = Error::refused(format!("another command is creating stack {}", context.stack));
             let explained = explained.because(format!("it is in {}", stack.status)).because(&error);
-            explained.hint("run the command again: it follows what goes on and then does the rest")
+            explained.hint("run the command again to follow the creation and complete the deployment")
         }
         _ => error,
     }

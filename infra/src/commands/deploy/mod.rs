@@ -1,4 +1,4 @@
-//! `bluegreen deploy`: makes the stack and brings it up to date, or puts a release on the idle environment.
+//! `bluegreen deploy`: creates or updates the stack, or deploys a release to the idle environment.
 //!
 //! A release changes one environment's half of the template and nothing else; a deployment without a version changes the
 //! rest of the stack and neither half. Things are built before the lease is taken, so a long build never keeps a cutover
@@ -38,25 +38,25 @@ use wanted::{Releases, Wanted};
 /// What is deployed where.
 #[derive(Debug, clap::Args)]
 pub struct Target {
-    /// The version to deploy.
+    /// Version to deploy.
     #[arg(long, value_parser = args::version)]
     version: Option<VersionLabel>,
-    /// The image to deploy as that version, instead of what bluegreen.toml names: in a registry, or an archive.
+    /// Image to deploy as that version, from a registry or an archive file [default: `image` of bluegreen.toml].
     #[arg(long, value_parser = args::image, requires = "version")]
     image: Option<ImageName>,
-    /// The environment to deploy it to; the idle one if none is named.
+    /// Environment to deploy to [default: the idle one].
     #[arg(long, value_parser = args::color, requires = "version")]
     color: Option<Color>,
-    /// Deploy to the live environment too.
+    /// Allow deploying to the live environment.
     #[arg(long)]
     force: bool,
-    /// Refuse (exit code 3) if anything would change.
+    /// Refuse with exit code 3 if anything would change.
     #[arg(long)]
     expect_no_changes: bool,
 }
 
 impl Target {
-    /// Takes what the arguments say over the settings.
+    /// Applies the arguments to the settings.
     pub fn prepare(&self, session: &mut Session) {
         if let Some(image) = &self.image {
             session.context.settings.app.image = Some(image.clone());
@@ -80,25 +80,25 @@ impl Target {
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// Do not ask before something is replaced, removed or opened.
+    /// Do not ask for confirmation before changes that replace, remove, or open something.
     #[arg(long)]
     yes: bool,
-    /// Wait for a cutover or deployment that is under way, instead of refusing.
+    /// Wait for a deployment or run in progress instead of refusing.
     #[arg(long)]
     wait: bool,
-    /// What to do about an update that will not succeed; on a terminal it is asked, elsewhere it is cancelled.
+    /// What to do if the update cannot succeed [default: ask on a terminal, else cancel].
     #[arg(long, value_enum)]
     on_failure: Option<OnFailure>,
-    /// Execute changes that touch what users of prod go through.
+    /// Allow changes to resources that serve users of prod.
     #[arg(long)]
     allow_live_changes: bool,
-    /// If the last update could not be rolled back: leave this resource as it is (a logical id; may be repeated).
+    /// Resource (logical id) to skip if the rollback of the last update failed; can be repeated.
     #[arg(long, value_name = "ID")]
     skip: Vec<String>,
 }
 
 impl Args {
-    /// Takes what the arguments say over the settings, and says who is asked.
+    /// Applies the arguments to the settings, and selects who is asked for confirmation.
     pub fn prepare(&self, session: &mut Session) {
         self.target.prepare(session);
         let on_failure = if Keyboard::is_there() { OnFailure::Ask } else { OnFailure::Cancel };
@@ -132,22 +132,22 @@ impl Args {
 pub struct Request {
     /// The version to deploy; without one only the stack itself is brought up to date.
     pub version: Option<String>,
-    /// The environment to deploy it to; the idle one where none is named.
+    /// The environment to deploy to; by default the idle one.
     pub color: Option<Color>,
     /// What users of prod may notice.
     pub allowed: Allowed,
-    /// Refuses where anything would change.
+    /// Refuses if anything would change.
     pub expect_no_changes: bool,
-    /// Waits for a cutover that is under way, instead of refusing.
+    /// Waits for a cutover in progress instead of refusing.
     pub wait: bool,
-    /// What to leave as it is where the last update could not be taken back: logical ids.
+    /// Logical ids of the resources to skip if the rollback of the last update failed.
     pub skip: Vec<String>,
 }
 
-/// What users of prod may notice of a deployment: nothing, unless somebody says otherwise.
+/// What users of prod may notice of a deployment: nothing by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowed {
-    /// Another version, at once.
+    /// Another version, immediately.
     pub live_version: bool,
     /// Changes that touch what they go through: listeners, and whatever of it is replaced.
     pub live_changes: bool,
@@ -156,9 +156,9 @@ pub struct Allowed {
 /// What runs where after a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed {
-    /// What users see, as it can be opened from here.
+    /// The URL of prod, as it can be opened from this machine.
     pub prod_url: String,
-    /// Where the next version is tried, as it can be opened from here.
+    /// The URL of dev, as it can be opened from this machine.
     pub dev_url: String,
     /// Which environment each listener forwards to.
     pub traffic: Traffic,
@@ -200,7 +200,7 @@ async fn deploy(context: &Context, request: &Request) -> Result<Deployed> {
         let found = Box::pin(already::look(context, &cloud, request)).await?;
         Ok::<_, Error>((cloud, found))
     });
-    // What is wrong with the request is said first, and without waiting for AWS.
+    // An invalid request fails first, without waiting for AWS.
     let (project, looked) =
         tokio::try_join!(Project::find(context, request), async { Ok::<Result<_>, Error>(look.await) })?;
     let (cloud, found) = looked?;
@@ -227,7 +227,7 @@ async fn deploy(context: &Context, request: &Request) -> Result<Deployed> {
     {
         return Ok(deployed);
     }
-    // Asked before the lease is taken: whoever thinks it over keeps no cutover waiting.
+    // Ask before taking the lease, so that no cutover waits for the answer.
     let plan = preview::of_update(context, &cloud, &observed, &wanted)?;
     if request.expect_no_changes && !plan.is_empty() {
         return Err(changes_found(&plan));
@@ -237,7 +237,7 @@ async fn deploy(context: &Context, request: &Request) -> Result<Deployed> {
     Box::pin(update::update(context, &cloud, wanted, Some(&confirmed))).await
 }
 
-/// Waits while a cutover splits prod: until it ends, it is open which environment is idle.
+/// Waits while a cutover splits prod: until it ends, no environment is idle.
 async fn until_prod_is_whole(context: &Context, cloud: &Cloud) -> Result<()> {
     let mut poll = Poll::default();
     let mut told = false;
@@ -246,19 +246,19 @@ async fn until_prod_is_whole(context: &Context, cloud: &Cloud) -> Result<()> {
         let Ok(outputs) = stack.outputs() else { return Ok(()) };
         let traffic = cloud.traffic(&stack.name, &outputs).await?;
         let Some(split) = traffic.prod.route().filter(|route| route.whole().is_none()) else { return Ok(()) };
-        // A split that nobody works on ends by nobody's work.
+        // A split without a lease holder does not end by itself.
         let holder = cloud.ledger(&outputs.bucket).holder().await;
-        if holder.map_err(|error| Error::failed("cannot read the lock").because(error))?.is_none() {
+        if holder.map_err(|error| Error::failed("cannot read the lease").because(error))?.is_none() {
             return Ok(());
         }
         if !std::mem::replace(&mut told, true) {
-            context.listener.note(format!("waiting for the cutover that is under way: prod sends {split}"));
+            context.listener.note(format!("waiting for the cutover in progress: prod is split into {split}"));
         }
         poll.wait().await;
     }
 }
 
-/// What is deployed from, and what of it was built before.
+/// The project, and the artifacts that were built before.
 struct Project {
     workspace: Workspace,
     kept: Kept,
@@ -269,7 +269,7 @@ impl Project {
     async fn find(context: &Context, request: &Request) -> Result<Self> {
         let app = context.settings.app.clone();
         let workspace = tokio::task::spawn_blocking(move || Workspace::find(&app)).await;
-        let workspace = workspace.doing(|| "look for the project".to_owned())??;
+        let workspace = workspace.doing(|| "find the project".to_owned())??;
         if let Some(version) = &request.version {
             workspace.check_version(version)?;
         }
@@ -278,7 +278,7 @@ impl Project {
     }
 }
 
-/// Makes a stack that does not exist yet, or of which only the beginning does.
+/// Creates a stack that does not exist yet or is incomplete.
 async fn make(
     context: &Context,
     cloud: &Cloud,
@@ -288,9 +288,9 @@ async fn make(
 ) -> Result<Deployed> {
     require_first_version(context, cloud, request)?;
     if request.expect_no_changes {
-        let lacks = if begun.is_some() { "is only begun" } else { "does not exist yet" };
-        return Err(Error::refused(format!("there would be changes: stack {} {lacks}", context.stack))
-            .hint("without --expect-no-changes it is made"));
+        let lacks = if begun.is_some() { "is incomplete" } else { "does not exist yet" };
+        return Err(Error::refused(format!("the deployment would make changes: stack {} {lacks}", context.stack))
+            .hint("create it by running the command without --expect-no-changes"));
     }
     let Project { workspace, kept } = &project;
     let first_version = context.settings.app.first_version.as_str();
@@ -312,13 +312,13 @@ async fn make(
 
 fn require_first_version(context: &Context, cloud: &Cloud, request: &Request) -> Result<()> {
     match request.version {
-        Some(_) => Err(Error::usage(format!("there is no stack {} in {} yet", context.stack, cloud.region()))
-            .hint("make it first: bluegreen deploy")),
+        Some(_) => Err(Error::usage(format!("stack {} does not exist in {}", context.stack, cloud.region()))
+            .hint("create it first: bluegreen deploy")),
         None => Ok(()),
     }
 }
 
-/// Builds what a stack that is there needs for this request.
+/// Builds what this request needs for an existing stack.
 async fn build_wanted<'a>(
     context: &Context,
     cloud: &Cloud,
@@ -364,8 +364,8 @@ async fn zones_of(
     zones::of_stack(cloud, &observed.stack).await.map(Some)
 }
 
-/// What a deployment would do. Changes nothing: a change set is prepared for its exact word, and thrown away. (A template
-/// that fits into no call is put into the stack's bucket for that, where it expires.)
+/// What a deployment would change. Changes nothing: a change set is created to get the exact changes, and deleted. (A
+/// template that is too large for a call is uploaded to the bucket of the stack and expires.)
 pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
     let project = Project::find(context, request).await?;
     let cloud = Cloud::connect(&context.settings).await?;
@@ -403,7 +403,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The plan with a change set's word for what is replaced.
+/// The plan with the replacements from a change set.
 async fn exact_plan(context: &Context, cloud: &Cloud, observed: &Observed, wanted: &Wanted<'_>) -> Result<Plan> {
     let plan = preview::of_update(context, cloud, observed, wanted)?;
     if plan.is_empty() {
@@ -421,31 +421,36 @@ async fn exact_plan(context: &Context, cloud: &Cloud, observed: &Observed, wante
 
 /// The refusal of `--expect-no-changes`.
 fn changes_found(plan: &Plan) -> Error {
-    let error = Error::refused(format!("there would be changes of stack {}", plan.stack));
+    let error = Error::refused(format!("the deployment would change stack {}", plan.stack));
     let words = plan.resources.iter().map(|it| format!("{} ({})", it.id, it.kind));
-    words.fold(error, Error::because).hint("bluegreen diff shows them; without --expect-no-changes they are made")
+    words
+        .fold(error, Error::because)
+        .hint("review the changes with bluegreen diff, and apply them without --expect-no-changes")
 }
 
 /// The environments that the built version goes to. Which one is live matters only if a version is named.
 fn environments(observed: &Observed, request: &Request) -> Result<Vec<Color>> {
     let Some(version) = &request.version else { return Ok(observed.empty()) };
     if observed.is_of_an_older_version() {
-        return Err(Error::refused(format!("an older bluegreen made stack {}", observed.stack.name))
-            .because("its listeners say where traffic goes; since then, rules do")
-            .hint("bring the stack up to date first, which moves nobody: bluegreen deploy"));
+        return Err(Error::refused(format!(
+            "stack {} was created by an older version of bluegreen",
+            observed.stack.name
+        ))
+        .because("its listeners route traffic by default actions; this version uses listener rules")
+        .hint("update the stack first, which moves no traffic: bluegreen deploy"));
     }
     if !observed.empty().is_empty() || observed.outputs.function.is_none() {
         return Err(Error::refused(format!("the first deployment of stack {} is not finished", observed.stack.name))
-            .hint("finish it first: bluegreen deploy"));
+            .hint("finish the deployment first: bluegreen deploy"));
     }
     let live = observed.traffic.require_live()?;
     let color = request.color.unwrap_or(live.other());
     if color == live && !request.allowed.live_version {
-        return Err(Error::refused(format!("{color} is live: users of prod would get version {version} at once"))
+        return Err(Error::refused(format!("{color} is live: users of prod would get version {version} immediately"))
             .hint(format!(
                 "deploy to the idle environment and cut over: bluegreen deploy --version {version}, bluegreen cutover"
             ))
-            .hint("if users must get it at once (a fix that cannot wait): add --force"));
+            .hint("if users must get it immediately (an urgent fix), pass --force"));
     }
     Ok(vec![color])
 }

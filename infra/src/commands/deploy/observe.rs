@@ -31,7 +31,7 @@ impl Observed {
         Ok(Self { stack, outputs, traffic, text, template })
     }
 
-    /// What each environment runs, as the stack says.
+    /// What each environment runs, according to the stack.
     pub(super) fn releases(&self) -> Both<Option<Release>> {
         Both::make(|color| {
             let of = |name: &str| self.stack.parameter(name).to_owned();
@@ -55,7 +55,7 @@ impl Observed {
         Color::ALL.iter().filter_map(|color| releases.of(*color).as_ref()?.number).max().unwrap_or(0)
     }
 
-    /// Whether an older version of this command made the stack, whose listeners forward by themselves.
+    /// Whether an older version of this command created the stack, whose listeners forward by default actions.
     pub(super) fn is_of_an_older_version(&self) -> bool {
         !self.traffic.by_rules && self.traffic.prod.route().is_some()
     }
@@ -65,7 +65,7 @@ impl Observed {
         is_done(&self.stack)
     }
 
-    /// Whether the stack is exactly what is wanted: a change set would find nothing.
+    /// Whether the stack is in the desired state: a change set would be empty.
     pub(super) fn is(&self, template: &Value, parameters: &BTreeMap<String, String>) -> bool {
         self.is_done() && *template == self.template && self.stack.parameters == *parameters
     }

@@ -59,7 +59,7 @@ pub(super) fn plan(
     Ok(Plan::of_update(subject, traffic, before, after))
 }
 
-/// The plan of a creation: both environments on one version. `there` is the template of what is begun.
+/// The plan of a creation: both environments on one version. `there` is the template of an incomplete stack.
 pub(super) fn of_creation(context: &Context, cloud: &Cloud, there: &Value, wanted: &Wanted<'_>) -> Result<Plan> {
     let new = synth::template(&context.settings)?;
     let new: Value = serde_json::to_value(new).doing(|| "write the template".to_owned())?;

@@ -8,38 +8,39 @@ use crate::cloud::{Cloud, DeployedStack};
 use crate::deploy::{follow_operation, settle, why_it_failed};
 use crate::error::{Calling, Error, Result};
 
-/// The stack in a state in which it can be updated, or `None` where it must be made.
+/// The stack in a state in which it can be updated, or `None` if it must be created.
 pub(super) async fn usable_stack(context: &Context, cloud: &Cloud, request: &Request) -> Result<Option<DeployedStack>> {
     let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(None) };
     let Some(stack) = settle(cloud, stack, &*context.listener).await? else { return Ok(None) };
     match stack.status.as_str() {
-        // A stack in review has never been more than a change set, maybe one that somebody else is about to execute:
+        // A stack in review consists only of a change set, which another command may be about to execute:
         // it can be created like one that does not exist.
         "DELETE_COMPLETE" | "REVIEW_IN_PROGRESS" => Ok(None),
         // Nothing of these stacks runs, and CloudFormation lets them only be deleted.
         status @ ("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED") => {
-            // Before anything is removed: what is asked for needs a stack that runs.
+            // Before anything is deleted: the request needs a stack that runs.
             super::require_first_version(context, cloud, request)?;
-            context.listener.note(format!("stack {} is in {status}: removing it and starting again", stack.name));
+            context.listener.note(format!("stack {} is in {status}: deleting it before creating it again", stack.name));
             for cause in why_it_failed(cloud, &stack).await? {
-                context.listener.warn(format!("its creation had failed: {cause}"));
+                context.listener.warn(format!("its creation failed: {cause}"));
             }
             super::super::destroy::delete(context, cloud, &stack, &[]).await?;
             Ok(None)
         }
         "DELETE_FAILED" => {
-            let error = Error::refused(format!("stack {} is half deleted", stack.name));
+            let error =
+                Error::refused(format!("stack {} is in DELETE_FAILED: some resources were not deleted", stack.name));
             let error = why_it_failed(cloud, &stack).await?.into_iter().fold(error, Error::because);
-            Err(error.hint("finish its deletion first: bluegreen destroy"))
+            Err(error.hint("finish the deletion first: bluegreen destroy"))
         }
         "UPDATE_ROLLBACK_FAILED" => continue_rollback(context, cloud, &stack, &request.skip).await.map(Some),
         _ if request.skip.is_empty() => Ok(Some(stack)),
-        status => Err(Error::usage(format!("there is nothing to skip: stack {} is in {status}", stack.name))
-            .hint("--skip is for a stack in UPDATE_ROLLBACK_FAILED")),
+        status => Err(Error::usage(format!("nothing to skip: stack {} is in {status}", stack.name))
+            .hint("remove --skip, which is for a stack in UPDATE_ROLLBACK_FAILED")),
     }
 }
 
-/// Goes on with taking an update back that could not be taken back.
+/// Continues the rollback of an update after it failed.
 async fn continue_rollback(
     context: &Context,
     cloud: &Cloud,
@@ -48,19 +49,19 @@ async fn continue_rollback(
 ) -> Result<DeployedStack> {
     let held_up = held_up_resources(cloud, stack).await?;
     for (id, reason) in &held_up {
-        context.listener.warn(format!("{id} could not be taken back: {reason}"));
+        context.listener.warn(format!("{id} was not rolled back: {reason}"));
     }
     if let Some(unknown) = skip.iter().find(|id| !held_up.iter().any(|(held_up, _)| held_up == *id)) {
         let ids: Vec<&str> = held_up.iter().map(|(id, _)| id.as_str()).collect();
         return Err(Error::usage(format!("{unknown} cannot be skipped"))
-            .because(format!("those that could not be taken back are: {}", ids.join(", "))));
+            .because(format!("resources that were not rolled back: {}", ids.join(", "))));
     }
-    let timer = context.listener.start(format!("go on with taking the last update of stack {} back", stack.name));
+    let timer = context.listener.start(format!("continue the rollback of stack {}", stack.name));
     context.lock(cloud, stack.bucket()?).await?;
     let begin = async {
         let call = cloud.cloudformation.continue_update_rollback().stack_name(&stack.id);
         let call = skip.iter().fold(call, |call, id| call.resources_to_skip(id));
-        call.send().await.calling(|| format!("go on with the rollback of stack {}", stack.name))?;
+        call.send().await.calling(|| format!("continue the rollback of stack {}", stack.name))?;
         Ok(())
     };
     let resources = held_up.into_iter().map(|(id, _)| (id, String::new())).collect();
@@ -73,7 +74,7 @@ async fn continue_rollback(
         Err(second) => return Err(result.err().unwrap_or(second)),
     };
     match (now.status.as_str(), result) {
-        // What was asked for: the update before is taken back, and another can be made.
+        // The last update is rolled back, so a new update is possible.
         ("UPDATE_ROLLBACK_COMPLETE", _) => {
             unlocked?;
             timer.finish(&*context.listener, "done");
@@ -84,7 +85,7 @@ async fn continue_rollback(
     }
 }
 
-/// The resources that could not be taken back, and why.
+/// The resources that were not rolled back, and why.
 async fn held_up_resources(cloud: &Cloud, stack: &DeployedStack) -> Result<Vec<(String, String)>> {
     let all = stack.resources(cloud).await?;
     let held_up = all.iter().filter(|it| it.resource_status() == Some(&ResourceStatus::UpdateFailed));

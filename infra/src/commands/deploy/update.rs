@@ -30,14 +30,14 @@ use stack::{Both, FIRST_PROD};
 /// Tries of making the rules of a stack that has none.
 const TRIES: u32 = 3;
 
-/// Runs that are looked through for a cutover.
+/// The number of runs that are searched for a cutover.
 const RUNS: usize = 20;
 
 /// How long an environment may take to run what was deployed to it.
 const STEADY_LIMIT: Duration = Duration::from_mins(15);
 
 /// Brings the stack up to date under the lease. Of its changes, those in `confirmed` were agreed to; all of them if that is
-/// absent, as the stack is being made and nothing of it is in use.
+/// absent, because the stack is being created and nothing of it is in use.
 pub(super) async fn update(
     context: &Context,
     cloud: &Cloud,
@@ -45,7 +45,7 @@ pub(super) async fn update(
     confirmed: Option<&BTreeSet<String>>,
 ) -> Result<Deployed> {
     let outputs = DeployedStack::require(cloud, &context.stack).await?.outputs()?;
-    // Of a stack that was just made it is clear already what will be in it.
+    // The content of a stack that was just created is already known.
     let early = async {
         match confirmed {
             None => put(context, cloud, &outputs, &wanted).await,
@@ -68,10 +68,10 @@ pub(super) async fn update(
     first_release(context, cloud, deployed, &outputs).await
 }
 
-/// Has the cutover function make the rules of prod and dev, now that both environments run something: nobody was served
-/// before, so there is nothing to probe but their health. If a rule was deleted by hand, the ledger says where it goes.
+/// Invokes the cutover function to create the rules of prod and dev when both environments run: nobody was served
+/// before, so only their health is checked. If a rule was deleted by hand, its target is read from the ledger.
 async fn first_release(context: &Context, cloud: &Cloud, deployed: Deployed, outputs: &Outputs) -> Result<Deployed> {
-    let timer = context.listener.start(format!("make {FIRST_PROD} prod"));
+    let timer = context.listener.start(format!("point prod at {FIRST_PROD}"));
     let mut order = Order::new(Op::Reconcile);
     order.request.to = Some(FIRST_PROD);
     let record = Box::pin(cutover::run(context, &order, &mut cutover::Nobody)).await?;
@@ -90,18 +90,18 @@ async fn until_served(context: &Context, cloud: &Cloud, outputs: &Outputs, deplo
     let both = [(Site::Prod, "prod", FIRST_PROD), (Site::Dev, "dev", FIRST_PROD.other())];
     for (site, name, color) in both {
         if let Some(behind) = sites.behind(site, deployed.versions.of(color)).await {
-            context.listener.warn(format!("whether {name} answers already is not known: {behind}"));
+            context.listener.warn(format!("cannot check whether {name} responds: {behind}"));
         }
     }
     Ok(())
 }
 
-/// Takes the lock that deployments and cutovers share, or waits for it where that is asked for.
+/// Takes the lease that deployments and cutovers share, or waits for it if that is requested.
 pub(super) async fn take_lock(context: &Context, cloud: &Cloud, bucket: &str, request: &Request) -> Result<()> {
     if request.wait { context.wait_for_lock(cloud, bucket).await } else { context.lock(cloud, bucket).await }
 }
 
-/// Puts image and function where the stack takes them from; what is there is not sent again.
+/// Uploads image and function, unless they are already uploaded.
 async fn put(context: &Context, cloud: &Cloud, outputs: &Outputs, wanted: &Wanted<'_>) -> Result<Option<Release>> {
     let push = async {
         match &wanted.app {
@@ -165,14 +165,13 @@ async fn update_locked(
     Ok(Deployed::of(cloud, &outputs, traffic, &releases))
 }
 
-/// Switches termination protection on if prod had a cutover, and whoever did that was not allowed to.
+/// Switches termination protection on if prod had a cutover whose caller was not allowed to do it.
 pub(super) async fn protect(cloud: &Cloud, observed: &Observed) -> Result<()> {
     if observed.stack.protected {
         return Ok(());
     }
     let ledger = cloud.ledger(&observed.outputs.bucket);
-    let runs =
-        ledger.list(RUNS).await.map_err(|error| Error::failed("cannot read the record of cutovers").because(error))?;
+    let runs = ledger.list(RUNS).await.map_err(|error| Error::failed("cannot read the ledger").because(error))?;
     if runs.iter().any(cutover::moved_prod) { destroy::protect(cloud, &observed.stack).await } else { Ok(()) }
 }
 
@@ -183,17 +182,17 @@ fn retarget(context: &Context, wanted: &mut Wanted<'_>, observed: &Observed) -> 
     let live = observed.traffic.require_live()?;
     let idle = live.other();
     if request.color.is_none() && request.wait && wanted.environments != [idle] {
-        context.listener.note(format!("{idle} is idle now: it gets version {version}"));
+        context.listener.note(format!("{idle} is now idle: deploying version {version} to it"));
         wanted.environments = vec![idle];
     }
     if wanted.environments.contains(&live) && !request.allowed.live_version {
-        return Err(Error::refused(format!("{live} became live while this deployment was being built"))
+        return Err(Error::refused(format!("{live} became live during the build of this deployment"))
             .hint("run the command again"));
     }
     Ok(())
 }
 
-/// A change of the stack that is about to be made.
+/// A change of the stack before its execution.
 struct Change<'a> {
     observed: &'a Observed,
     wanted: &'a Wanted<'a>,
@@ -202,14 +201,14 @@ struct Change<'a> {
     parameters: Values,
 }
 
-/// The records of releases whose deployment has begun.
+/// The records of releases whose deployment has started.
 struct Begun {
     ledger: ReleaseLedger,
     records: Vec<ReleaseRecord>,
 }
 
 impl Begun {
-    /// Records the begin of every release of a change.
+    /// Records the start of every release of a change.
     async fn begin(&mut self, context: &Context, cloud: &Cloud, change: &Change<'_>) -> Result<()> {
         let changed = change.releases.changed();
         if changed.is_empty() {
@@ -231,7 +230,7 @@ impl Begun {
         Ok(())
     }
 
-    /// Records how they ended. The deployment itself is over: what cannot be recorded is said.
+    /// Records their results. The deployment itself is over: a failure to record is a warning.
     async fn end(self, context: &Context, error: Option<&Error>) {
         let outcome = match error.map(Error::kind) {
             None => ReleaseOutcome::Deployed,
@@ -254,8 +253,9 @@ async fn verify(context: &Context, cloud: &Cloud, change: &Change<'_>, outputs: 
     let sites = Sites::of(cloud, outputs, &context.settings).await;
     let mut steady = all_steady(context, cloud, outputs, &releases.after, Some((&sites, live))).await;
     if steady.is_ok() && context.control.is_cancelled() && releases.differ() {
-        // Whoever cancels wants what was there before, even if everything was done by then.
-        steady = Err(Error::failed("the deployment was cancelled").because("it was done already, and is rolled back"));
+        // A cancelled deployment is rolled back, even if it was already complete.
+        steady =
+            Err(Error::failed("the deployment was cancelled").because("it was already complete and was rolled back"));
     }
     let Err(error) = steady else { return Ok(()) };
     context.control.done();
@@ -267,10 +267,12 @@ async fn verify(context: &Context, cloud: &Cloud, change: &Change<'_>, outputs: 
 
 /// An error about environments that got nothing new.
 pub(super) fn nothing_to_take_back(error: Error) -> Error {
-    error.hint("bluegreen status shows the environments; bluegreen deploy --version puts one on the idle one")
+    error.hint(
+        "check the environments with bluegreen status, and deploy to the idle one with bluegreen deploy --version",
+    )
 }
 
-/// Makes the stack what is wanted, and returns its outputs then.
+/// Brings the stack to the desired state, and returns its new outputs.
 async fn apply(
     context: &Context,
     cloud: &Cloud,
@@ -323,7 +325,7 @@ fn expected(color: Color, releases: &Releases) -> Option<Expected> {
     Some(Expected { color, image: release.image.clone() })
 }
 
-/// Whether the change may be executed: by the rules about live traffic, by what was asked for, and by whoever has to
+/// Whether the change may be executed: by the rules about live traffic, by the request, and by the person who must
 /// agree to more than was shown before.
 async fn permit(
     context: &Context,
@@ -362,14 +364,14 @@ pub(super) async fn execute(
     context.covered(cloud, Box::pin(follow_operation(operation, begin))).await
 }
 
-/// Makes the rules that carry traffic, equal to what the listeners of a stack do that an older version made: after that
-/// no update of the stack can move users. A rule wins over the default action that says the same, so nobody notices.
+/// Creates the rules that carry traffic, equal to the default actions of a stack of an older version: after that
+/// no update of the stack can move users. A rule precedes the equal default action, so users notice nothing.
 async fn make_rules(context: &Context, cloud: &Cloud, outputs: &Outputs, traffic: Traffic) -> Result<Traffic> {
     let (Some(prod), Some(dev)) = (traffic.prod.route(), traffic.dev.route()) else { return Ok(traffic) };
     if traffic.by_rules {
         return Ok(traffic);
     }
-    let timer = context.listener.start("move prod and dev from the template into rules");
+    let timer = context.listener.start("create the listener rules of prod and dev");
     let rules = cloud.rules(&context.stack, outputs);
     let mut tries = 0;
     loop {
@@ -379,12 +381,12 @@ async fn make_rules(context: &Context, cloud: &Cloud, outputs: &Outputs, traffic
         }
         let found = cloud.traffic(&context.stack, outputs).await?;
         if found.by_rules && (found.prod.route(), found.dev.route()) == (Some(prod), Some(dev)) {
-            timer.finish(&*context.listener, "traffic stays where it is");
+            timer.finish(&*context.listener, "traffic was not moved");
             return Ok(found);
         }
         tries += 1;
         if tries == TRIES {
-            let error = Error::failed("the listeners' rules could not be made: nothing was changed for users");
+            let error = Error::failed("cannot create the listener rules: traffic was not moved");
             return Err(written.err().into_iter().fold(error, Error::because));
         }
     }
@@ -404,14 +406,14 @@ async fn wake_what_is_deployed_to(
         if sleeps(cloud, outputs, *color).await? {
             let timer = context.listener.start(format!("wake {color}"));
             wake(cloud, outputs, *color, context.settings.app.count.get()).await?;
-            timer.finish(&*context.listener, "its tasks start");
+            timer.finish(&*context.listener, "its tasks are starting");
         }
     }
     Ok(())
 }
 
-/// Waits until every environment that does not sleep runs what it should, and, where the sites are given with what is
-/// live, answers so.
+/// Waits until every environment that is not asleep runs what it should, and, if the sites are given with what is
+/// live, responds with its version.
 async fn all_steady(
     context: &Context,
     cloud: &Cloud,
@@ -422,7 +424,7 @@ async fn all_steady(
     let wait = |color: Color| async move {
         let Some(release) = releases.of(color) else { return Ok(()) };
         if context.settings.idle_sleeps() && sleeps(cloud, outputs, color).await? {
-            context.listener.note(format!("{color} sleeps, with version {}", release.version));
+            context.listener.note(format!("{color} is asleep, with version {}", release.version));
             return Ok(());
         }
         let timer = context.listener.start(format!("wait for {color}"));
@@ -450,7 +452,7 @@ fn runs(release: &Release) -> String {
 }
 
 /// Asks an environment for its version: the live one as users do, the other as people who try it. Says how it is, in
-/// words; an error where another version answers.
+/// words; an error if another version responds.
 pub(super) async fn answer(
     context: &Context,
     sites: &Result<Sites>,
@@ -464,13 +466,12 @@ pub(super) async fn answer(
         Ok(sites) => sites.require(site, &release.version).await,
         Err(error) => Ok(Answer::Unknown(error.to_string())),
     };
-    let wrong =
-        |error: Error| error.while_doing(format!("the {color} environment does not run what was deployed to it"));
+    let wrong = |error: Error| error.while_doing(format!("the deployment to {color} failed"));
     match answer.map_err(wrong)? {
-        Answer::Expected => return Ok(Some(format!("answers as version {}, healthy", release.version))),
+        Answer::Expected => return Ok(Some(format!("responds with version {}, healthy", release.version))),
         Answer::Untold => {}
         Answer::Unknown(why) => {
-            context.listener.note(format!("which version {color} answers with could not be checked from here: {why}"));
+            context.listener.note(format!("cannot check which version {color} responds with: {why}"));
         }
     }
     Ok(Some(runs(release)))
@@ -496,16 +497,16 @@ async fn take_back(
         }
         let outputs = outputs_now(context, cloud).await?;
         all_steady(context, cloud, &outputs, releases, None).await?;
-        timer.finish(&*context.listener, "as it was before");
+        timer.finish(&*context.listener, "previous state restored");
         Ok::<_, Error>(())
     };
     match restore.await {
         Ok(()) => error
             .of_kind(Kind::RolledBack)
-            .hint("the deployment was rolled back: the stack has the template and the parameters from before")
-            .hint("fix the cause and run the same command again"),
+            .hint("check the stack, which was rolled back to its previous template and parameters: bluegreen status")
+            .hint("fix the cause, and run the command again"),
         Err(second) => error
-            .because(format!("and rolling it back failed: {second}"))
-            .hint("bluegreen status shows what runs; run the same command again to try once more"),
+            .because(format!("its rollback failed too: {second}"))
+            .hint("check what runs with bluegreen status, and run the command again"),
     }
 }

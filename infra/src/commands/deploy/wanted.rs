@@ -1,4 +1,4 @@
-//! What a deployment is to make of a stack: the template, its parameters, and what each environment runs then. Pure.
+//! The desired state of a deployment: the template, its parameters, and what each environment runs. Pure.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ impl Wanted<'_> {
         let deployed = |name: &str| observed.map_or_else(String::new, |it| it.stack.parameter(name).to_owned());
         let code = self.function.as_ref().map_or_else(|| deployed(parameter::CUTOVER_CODE), |zip| zip.hash.clone());
         let mut parameters = BTreeMap::from([(parameter::CUTOVER_CODE.to_owned(), code)]);
-        // A stack in an existing VPC has no zones of its own.
+        // A stack in an existing VPC has no zone parameters.
         let declared = |name: &str| template["Parameters"].get(name).is_some();
         for (number, name) in parameter::ZONES.into_iter().enumerate().filter(|(_, name)| declared(name)) {
             let chosen = self.zones.as_ref().map_or_else(|| deployed(name), |zones| zones[number].clone());
@@ -113,11 +113,11 @@ fn refused(error: RenderError) -> Error {
     match error {
         RenderError::DeployFirst { .. } => Error::refused("the stack is not ready for this release")
             .because(error)
-            .hint("bring the stack up to date first, which moves nobody: bluegreen deploy"),
+            .hint("update the stack first, which moves no traffic: bluegreen deploy"),
         RenderError::Settings(_) | RenderError::Moved => {
-            Error::usage("the settings do not go with the deployed stack").because(error)
+            Error::usage("the settings are not compatible with the deployed stack").because(error)
         }
-        other => Error::failed("cannot make the template").because(other),
+        other => Error::failed("cannot render the template").because(other),
     }
 }
 
@@ -146,7 +146,7 @@ impl Releases {
 /// Settings that only this command reads: nothing deployed depends on them.
 const OF_THE_COMMAND: [&str; 3] = ["name", "region", "app.first_version"];
 
-/// The settings that differ from what is deployed and that this deployment does not apply, and what applies them.
+/// The changed settings that this deployment does not apply, and what applies them.
 pub(super) fn waiting(context: &Context, observed: &Observed, wanted: &Wanted<'_>) -> Option<Waiting> {
     let color = wanted.environments.first().copied();
     let newest = || {

@@ -30,7 +30,7 @@ pub(super) async fn exists(cloud: &Cloud, bucket: &str) -> Result<bool> {
     match cloud.s3.head_bucket().bucket(bucket).set_expected_bucket_owner(cloud.account()).send().await {
         Ok(_) => Ok(true),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
-        Err(error) => Err(error).calling(|| format!("look at bucket {bucket}")),
+        Err(error) => Err(error).calling(|| format!("read bucket {bucket}")),
     }
 }
 
@@ -62,11 +62,11 @@ async fn freeze_lease(context: &Context) -> Result<()> {
         Ok(()) | Err(LeaseError::Gone) => Ok(()),
         Err(error) => Err(Error::failed(format!("the lease of stack {} was lost", context.stack))
             .because(error)
-            .hint("look at what holds it: bluegreen status")),
+            .hint("check who holds it: bluegreen status")),
     }
 }
 
-/// Deletes the versions that are chosen, and says how many they were.
+/// Deletes the chosen versions, and returns their number.
 async fn delete(cloud: &Cloud, bucket: &str, choose: impl Fn(&Version) -> bool) -> Result<usize> {
     let mut deleted = 0;
     let (mut key, mut version) = (None, None);

@@ -1,5 +1,5 @@
-//! Looks whether what a stack consisted of is gone, now that CloudFormation says so: each thing by the id it had. Must not
-//! know how it was deleted.
+//! Checks whether the resources of a deleted stack are gone, each by its former id. Must not know how they were
+//! deleted.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ pub(super) fn removal(kind: &str, name: &str) -> String {
 pub(super) struct Found {
     /// What is still there.
     pub(super) left: Vec<Resource>,
-    /// What could not be looked at, and why.
+    /// What could not be checked, and why.
     pub(super) unknown: Vec<String>,
 }
 
@@ -90,9 +90,9 @@ pub(super) async fn look(cloud: &Cloud, resources: &[Resource]) -> Found {
     }
 }
 
-/// Whether it is there. What has no life of its own (rules, roles, routes) goes with the rest and is not asked for.
+/// Whether it exists. Dependent resources (rules, roles, routes) are deleted with their parents and not checked.
 async fn is_there(cloud: &Cloud, Resource { id, kind, name }: &Resource) -> Result<bool> {
-    let what = || format!("look whether {id} is gone");
+    let what = || format!("check whether {id} was deleted");
     match kind.as_str() {
         "AWS::S3::Bucket" => super::bucket::exists(cloud, name).await,
         "AWS::ECR::Repository" => {
@@ -135,7 +135,7 @@ async fn is_there(cloud: &Cloud, Resource { id, kind, name }: &Resource) -> Resu
     }
 }
 
-/// Whether something was found, where what is not there is an error of this code.
+/// Whether an object exists, if its absence is an error with this code.
 fn unless_missing<T, E>(answer: Result<T, E>, code: &str, what: impl FnOnce() -> String) -> Result<bool>
 where
     E: std::error::Error + ProvideErrorMetadata,

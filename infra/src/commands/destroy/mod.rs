@@ -1,4 +1,4 @@
-//! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and looks whether anything is left.
+//! `bluegreen destroy`: empties the bucket and the registry, deletes the stack, and checks that nothing remains.
 
 mod bucket;
 mod left;
@@ -29,14 +29,13 @@ const ATTEMPTS: u32 = 3;
 /// The arguments of `destroy`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do not ask. A stack that serves users, or is protected against deletion, needs --confirm.
+    /// Do not ask for confirmation. A stack that serves users or has termination protection needs --confirm instead.
     #[arg(long)]
     yes: bool,
-    /// The name of the stack, instead of typing it: do not ask, whatever the stack serves, and switch off its
-    /// termination protection.
+    /// Name of the stack, to confirm its deletion without a question. Also switches off its termination protection.
     #[arg(long, value_name = "NAME", value_parser = stack_name)]
     confirm: Option<StackName>,
-    /// If an earlier deletion failed: leave this resource behind (a logical id; may be repeated).
+    /// Resource (logical id) to keep if an earlier deletion failed; can be repeated.
     #[arg(long, value_name = "ID")]
     retain: Vec<String>,
 }
@@ -46,7 +45,7 @@ impl Args {
     pub async fn run(&self, session: &Session) -> Result<()> {
         let context = &session.context;
         let Some(target) = target(context).await? else {
-            eprintln!("there is no stack {}: nothing to delete", context.stack);
+            eprintln!("stack {} does not exist: nothing to delete", context.stack);
             return Ok(());
         };
         let name = &target.stack.name;
@@ -55,7 +54,7 @@ impl Args {
             Some(given) => {
                 return Err(Error::usage(format!("--confirm {given} is not the name of the stack"))
                     .because(format!("the stack is {name}"))
-                    .hint(format!("if it is meant: --confirm {name}")));
+                    .hint(format!("if this is intended, pass --confirm {name}")));
             }
             None if self.yes && !target.needs_name() => Consent::Yes,
             None => session.prompt.consent(&target).await?,
@@ -75,14 +74,14 @@ pub struct Target {
     pub traffic: Option<Traffic>,
     /// How many resources of which type there are.
     pub contents: BTreeMap<String, usize>,
-    /// Whether users of prod get answers from it.
+    /// Whether it serves users of prod.
     pub serves: bool,
 }
 
-/// What a person has said about the deletion.
+/// The confirmation of the deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// That it is meant.
+    /// Confirmed without the name.
     Yes,
     /// The name of the stack: what a stack needs that serves users or is protected.
     Named,
@@ -101,7 +100,7 @@ impl Target {
             ("AWS::ElasticLoadBalancingV2::LoadBalancer", "its load balancer"),
             ("AWS::ECS::Service", "its services"),
             ("AWS::ECR::Repository", "every image in its registry"),
-            ("AWS::S3::Bucket", "its bucket with the record of its cutovers"),
+            ("AWS::S3::Bucket", "its bucket with the ledger"),
             ("AWS::Logs::LogGroup", "its logs"),
         ];
         let there: Vec<&str> =
@@ -113,12 +112,10 @@ impl Target {
         text.push('.');
         let live = self.traffic.as_ref().and_then(|traffic| traffic.prod.route());
         if let (Some(url), Some(live), true) = (&self.prod_url, live, self.serves) {
-            text.push_str(&format!("\nUsers of {url} are served by {live} now and will get no answer any more."));
+            text.push_str(&format!("\n{live} serves users of {url}. They will get no response."));
         }
         if self.stack.protected {
-            text.push_str(
-                "\nIt is protected against deletion (termination protection), which is switched off for this.",
-            );
+            text.push_str("\nIts termination protection will be switched off.");
         }
         text
     }
@@ -142,13 +139,13 @@ async fn target(context: &Context) -> Result<Option<Target>> {
     Ok(Some(Target { stack, prod_url, traffic, contents, serves }))
 }
 
-/// Which environment is live, if that can be seen. A stack that is half deleted has outputs and no listeners any more.
+/// Which environment is live, if that can be seen. A partly deleted stack has outputs but no listeners.
 async fn traffic(cloud: &Cloud, stack: &DeployedStack) -> Option<Traffic> {
     cloud.traffic(&stack.name, &stack.outputs().ok()?).await.ok()
 }
 
-/// Whether users get answers: prod goes to an environment that has an image. If the traffic cannot be seen, one with an
-/// image counts, unless the deletion of the stack has begun.
+/// Whether it serves users: prod points at an environment that has an image. If the rules cannot be read, one with an
+/// image counts, unless the deletion of the stack has started.
 fn serves(stack: &DeployedStack, traffic: Option<&Traffic>) -> bool {
     let deployed = |color| !stack.parameter(parameter::image(color)).is_empty();
     match traffic {
@@ -167,17 +164,17 @@ async fn destroy(context: &Context, retain: &[String], consent: Consent) -> Resu
     let Some(stack) = DeployedStack::find(&cloud, &context.stack).await? else { return Ok(()) };
     let Some(stack) = settle(&cloud, stack, &*context.listener).await? else { return Ok(()) };
     if !retain.is_empty() && stack.status != "DELETE_FAILED" {
-        return Err(Error::usage(format!("nothing can be left behind: stack {} is in {}", stack.name, stack.status))
-            .hint("--retain is for a stack whose deletion has failed (DELETE_FAILED)"));
+        return Err(Error::usage(format!("cannot retain resources: stack {} is in {}", stack.name, stack.status))
+            .hint("remove --retain, which is for a stack in DELETE_FAILED"));
     }
     if let Ok(bucket) = stack.bucket()
         && bucket::exists(&cloud, bucket).await?
     {
-        // Not while a cutover is under way.
+        // Not during a cutover.
         context.lock(&cloud, bucket).await?;
     }
     let result = delete_as_agreed(context, &cloud, &stack, retain, consent).await;
-    // If it failed, it can be run again at once. The first error is the one that matters.
+    // If it failed, it can be run again immediately. The first error is the one that matters.
     let unlocked = context.unlock().await;
     result?;
     unlocked
@@ -193,11 +190,11 @@ async fn delete_as_agreed(
 ) -> Result<()> {
     if consent == Consent::Yes {
         let serves = serves(stack, traffic(cloud, stack).await.as_ref());
-        let why = if stack.protected { "it is protected against deletion" } else { "it serves users" };
+        let why = if stack.protected { "it has termination protection" } else { "it serves users" };
         if stack.protected || serves {
-            return Err(Error::refused(format!("stack {} is not deleted without its name", stack.name))
+            return Err(Error::refused(format!("deleting stack {} needs its name as confirmation", stack.name))
                 .because(why)
-                .hint(format!("if it is meant: bluegreen destroy --confirm {}", stack.name)));
+                .hint(format!("if this is intended, run bluegreen destroy --confirm {}", stack.name)));
         }
     }
     protection::unprotect(cloud, stack).await?;
@@ -224,7 +221,7 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
         attempt += 1;
     }
     if let Some(left) = DeployedStack::find(cloud, &stack.name).await?.filter(|left| left.status != "DELETE_COMPLETE") {
-        return Err(Error::failed(format!("stack {} is still there, in {}", left.name, left.status))
+        return Err(Error::failed(format!("stack {} was not deleted: it is in {}", left.name, left.status))
             .hint("run bluegreen destroy again"));
     }
     let gone: Vec<Resource> = before.iter().filter(|resource| !kept.contains(resource)).cloned().collect();
@@ -236,25 +233,25 @@ pub(super) async fn delete(context: &Context, cloud: &Cloud, stack: &DeployedSta
     Ok(())
 }
 
-/// What stays: what was named, and what the template says.
+/// What is kept: the named resources, and those that the template retains.
 async fn kept(cloud: &Cloud, stack: &DeployedStack, all: &[Resource], named: &[String]) -> Result<Vec<Resource>> {
     let template = stack.template(cloud).await?;
     let stays = |id: &String| named.contains(id) || template["Resources"][id]["DeletionPolicy"] == "Retain";
     Ok(all.iter().filter(|resource| stays(&resource.id)).cloned().collect())
 }
 
-/// An error where anything of a deleted stack is left.
+/// An error if any resource of a deleted stack remains.
 async fn require_gone(context: &Context, cloud: &Cloud, stack: &DeployedStack, gone: &[Resource]) -> Result<()> {
     let found = left::look(cloud, gone).await;
     for unknown in found.unknown {
-        context.listener.warn(format!("whether this is gone could not be seen: {unknown}"));
+        context.listener.warn(format!("cannot verify the deletion of {unknown}"));
     }
     if found.left.is_empty() {
         return Ok(());
     }
-    let error = Error::failed(format!("stack {} is deleted, and something of it is left", stack.name));
+    let error = Error::failed(format!("stack {} was deleted, but these resources remain", stack.name));
     let error = found.left.iter().fold(error, Error::because);
-    Err(found.left.iter().fold(error, |error, it| error.hint(format!("where nobody needs it: {}", it.removal()))))
+    Err(found.left.iter().fold(error, |error, it| error.hint(format!("delete it: {}", it.removal()))))
 }
 
 /// Deletes the stack, once.

@@ -1,4 +1,4 @@
-//! What AWS keeps of a stack that is deleted, or makes for it outside of it: deletes what can be deleted, and names the
+//! What AWS keeps of a deleted stack, or creates for it outside the stack: deletes what can be deleted, and names the
 //! rest. Must not fail: the stack is gone by then.
 
 use super::left::Resource;
@@ -6,14 +6,13 @@ use super::{Context, left};
 use crate::cloud::Cloud;
 use crate::error::{Calling as _, Result};
 
-/// The log group that ECS itself makes for the metrics of a cluster, outside of any stack:
+/// The log group that ECS creates for the metrics of a cluster, outside any stack:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-reference-performance-logs-ECS.html>.
 fn insights_group(cluster: &str) -> String {
     format!("/aws/ecs/containerinsights/{cluster}/performance")
 }
 
-/// Deletes what AWS made for these resources, which are gone, outside of their stack. Gives what is still there after
-/// that, in words.
+/// Deletes what AWS created outside the stack for these deleted resources. Returns descriptions of what remains.
 pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -> Vec<String> {
     let mut stays = Vec::new();
     for resource in gone {
@@ -22,18 +21,20 @@ pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -
                 let group = insights_group(&resource.name);
                 match delete_log_group(cloud, &group).await {
                     Ok(true) => {
-                        context.listener.note(format!("deleted log group {group}, which Container Insights made"));
+                        context.listener.note(format!("deleted log group {group}, which Container Insights created"));
                     }
                     Ok(false) => {}
                     Err(error) => {
                         let removal = left::removal("AWS::Logs::LogGroup", &group);
-                        context.listener.warn(format!("{error}; to delete what Container Insights made: {removal}"));
+                        context
+                            .listener
+                            .warn(format!("{error}; to delete the log group of Container Insights, run {removal}"));
                         stays.push(format!("log group {group}"));
                     }
                 }
             }
-            // A key is never deleted at once: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html
-            "AWS::KMS::Key" => stays.push(format!("key {}, which AWS deletes after 7 days", resource.name)),
+            // A key is never deleted immediately: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html
+            "AWS::KMS::Key" => stays.push(format!("key {} (AWS deletes it after 7 days)", resource.name)),
             _ => {}
         }
     }
@@ -43,7 +44,7 @@ pub(super) async fn clean(context: &Context, cloud: &Cloud, gone: &[Resource]) -
 /// Deletes the log group of exactly this name; whether there was one.
 async fn delete_log_group(cloud: &Cloud, name: &str) -> Result<bool> {
     let found = cloud.logs.describe_log_groups().log_group_name_prefix(name).send().await;
-    let found = found.calling(|| format!("look for log group {name}"))?;
+    let found = found.calling(|| format!("find log group {name}"))?;
     if !found.log_groups().iter().any(|group| group.log_group_name() == Some(name)) {
         return Ok(false);
     }

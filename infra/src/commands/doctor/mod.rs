@@ -1,4 +1,4 @@
-//! `bluegreen doctor`: looks at everything that a deployment or cutover needs, and says what to do about what is not so.
+//! `bluegreen doctor`: checks the prerequisites of a deployment or cutover, and suggests fixes.
 
 mod quotas;
 
@@ -29,15 +29,15 @@ use stack::parameter;
 pub enum Health {
     /// As it should be.
     Good,
-    /// Worth a look; nothing fails because of it.
+    /// A warning; nothing fails because of it.
     Warning,
     /// A deployment or cutover would fail because of it.
     Bad,
-    /// It could not be looked at, and need not.
+    /// It could not be checked, which is not an error.
     Unknown,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     /// What.
@@ -77,7 +77,7 @@ impl Check {
 pub struct Args {}
 
 impl Args {
-    /// Looks at everything and prints what was found; an error if a deployment or cutover would fail.
+    /// Runs all checks and prints their results; an error if a deployment or cutover would fail.
     pub async fn run(&self, session: &Session) -> Result<()> {
         let checks = Box::pin(check(&session.context)).await;
         session.show(&checks, |checks, style| render_checks(checks, style))?;
@@ -121,10 +121,10 @@ async fn check(context: &Context) -> Vec<Check> {
     checks
 }
 
-/// The worst of the checks as an error, where one is bad.
+/// An error with the failed checks, if any.
 fn verdict(checks: &[Check]) -> Option<Error> {
     let bad: Vec<&str> = checks.iter().filter(|check| check.health == Health::Bad).map(|check| check.what).collect();
-    (!bad.is_empty()).then(|| Error::failed(format!("not everything is as it should be: {}", bad.join(", "))))
+    (!bad.is_empty()).then(|| Error::failed(format!("checks failed: {}", bad.join(", "))))
 }
 
 async fn tools(context: &Context) -> Vec<Check> {
@@ -135,7 +135,7 @@ async fn tools(context: &Context) -> Vec<Check> {
     };
     let check = |what, found: Option<String>, todo: &str| match found {
         Some(found) => Check::good(what, found),
-        None => Check::new(what, Health::Bad, "does not start").todo(todo),
+        None => Check::new(what, Health::Bad, "cannot be started").todo(todo),
     };
     let source = workspace.function_source();
     let builds_function = matches!(source, FunctionSource::Project(_));
@@ -146,7 +146,7 @@ async fn tools(context: &Context) -> Vec<Check> {
     checks.push(match source {
         FunctionSource::Project(_) => {
             let lambda = version(&workspace, &["lambda", "--version"]).await;
-            check("cargo-lambda", lambda, "make setup installs it into .venv")
+            check("cargo-lambda", lambda, "install it into .venv with make setup")
         }
         FunctionSource::Ready { from, .. } => {
             match source.zip(crate::build::image_architecture(context.settings.app.architecture)).await {
@@ -169,17 +169,17 @@ async fn credentials(cloud: &Cloud) -> Check {
     const WHAT: &str = "credentials";
     let Some(provider) = cloud.config.credentials_provider() else {
         return Check::new(WHAT, Health::Bad, "none are configured")
-            .todo("set AWS_PROFILE, or log in with aws sso login");
+            .todo("set AWS_PROFILE or log in with aws sso login");
     };
     match provider.provide_credentials().await {
         Ok(credentials) => {
             let left = credentials.expiry().and_then(|expiry| expiry.duration_since(std::time::SystemTime::now()).ok());
             match left {
                 Some(left) if left.as_secs() < 15 * 60 => {
-                    Check::new(WHAT, Health::Warning, format!("end in {} min", left.as_secs() / 60))
+                    Check::new(WHAT, Health::Warning, format!("expire in {} min", left.as_secs() / 60))
                         .todo("log in again before a long deployment (for example aws sso login)")
                 }
-                Some(left) => Check::good(WHAT, format!("found, for {} min", left.as_secs() / 60)),
+                Some(left) => Check::good(WHAT, format!("valid for {} min", left.as_secs() / 60)),
                 None => Check::good(WHAT, "found"),
             }
         }
@@ -194,7 +194,7 @@ async fn template(context: &Context, cloud: &Cloud, stack: Option<&DeployedStack
     validate(context, cloud, bucket).await.map_or_else(|error| Check::bad(WHAT, &error), |it| Check::good(WHAT, it))
 }
 
-/// Has CloudFormation look at the template, and says what it found good.
+/// Validates the template with CloudFormation, and describes the result.
 async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Result<String> {
     let text = synth::compact(&context.settings)?;
     let size = text.len();
@@ -203,14 +203,11 @@ async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Res
         _ if fits => (Given::Body(text), format!("valid, {size} bytes of {CALL_LIMIT}")),
         Some(bucket) => {
             let given = Given::of(cloud, bucket, &text).await?;
-            (given, format!("valid, {size} bytes of {BUCKET_LIMIT}, through the stack's bucket"))
+            (given, format!("valid, {size} bytes of {BUCKET_LIMIT}, uploaded to the bucket of the stack"))
         }
         None => {
             let beginning = Given::Body(synth::beginning(&context.settings)?);
-            (
-                beginning,
-                format!("{size} bytes of {BUCKET_LIMIT}; only its beginning, which makes the bucket, was validated"),
-            )
+            (beginning, format!("{size} bytes of {BUCKET_LIMIT}; validated only the part that creates the bucket"))
         }
     };
     let call = cloud.cloudformation.validate_template();
@@ -232,26 +229,26 @@ fn state(stack: &DeployedStack) -> Check {
     match stack.status.as_str() {
         "CREATE_COMPLETE" | "UPDATE_COMPLETE" => check(Health::Good),
         "UPDATE_ROLLBACK_COMPLETE" => {
-            check(Health::Warning).todo("the last update was taken back: repeat it once its cause is gone")
+            check(Health::Warning).todo("fix the cause of the rolled-back update, and run bluegreen deploy again")
         }
-        "REVIEW_IN_PROGRESS" => check(Health::Warning).todo("it was never more than a change set: bluegreen deploy"),
+        "REVIEW_IN_PROGRESS" => {
+            check(Health::Warning).todo("create it, because only a change set exists: bluegreen deploy")
+        }
         "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => {
-            check(Health::Bad).todo("nothing of it runs: bluegreen deploy removes it and starts again")
+            check(Health::Bad).todo("delete it and create it again: bluegreen deploy")
         }
-        "UPDATE_ROLLBACK_FAILED" => check(Health::Bad).todo(
-            "bluegreen deploy goes on with taking it back; bluegreen deploy --skip ID leaves a resource as it is",
-        ),
-        "DELETE_FAILED" => check(Health::Bad).todo(
-            "bluegreen destroy tries again and says what holds it; bluegreen destroy --retain ID leaves a resource behind",
-        ),
+        "UPDATE_ROLLBACK_FAILED" => check(Health::Bad)
+            .todo("continue the rollback with bluegreen deploy; skip a resource with bluegreen deploy --skip ID"),
+        "DELETE_FAILED" => check(Health::Bad)
+            .todo("run bluegreen destroy again to see the cause; keep a resource with bluegreen destroy --retain ID"),
         status if status.ends_with("_IN_PROGRESS") => {
-            check(Health::Warning).todo("an operation is under way: bluegreen deploy follows it to its end first")
+            check(Health::Warning).todo("wait for the operation in progress: bluegreen deploy follows it")
         }
         _ => check(Health::Bad),
     }
 }
 
-/// Lock, listeners and environments.
+/// Lease, listeners and environments.
 async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec<Check> {
     let ledger = cloud.ledger(&outputs.bucket);
     let (holder, traffic, last_run, blue, green) = tokio::join!(
@@ -267,7 +264,7 @@ async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec
         Err(error) => Check::bad(LISTENERS, &error),
     };
     vec![
-        lease(holder.map_err(|error| Error::failed("cannot read the lock").because(error))),
+        lease(holder.map_err(|error| Error::failed("cannot read the lease").because(error))),
         listeners,
         last_run,
         blue,
@@ -280,18 +277,18 @@ fn lease(holder: Result<Option<Holder>>) -> Check {
     match holder {
         Ok(None) => Check::good(WHAT, "free"),
         Ok(Some(holder)) => {
-            Check::new(WHAT, Health::Warning, format!("a {} holds it since {}", holder.info.purpose, holder.info.since))
-                .todo("wait for it, or add --wait to bluegreen deploy")
+            Check::new(WHAT, Health::Warning, format!("held by a {} since {}", holder.info.purpose, holder.info.since))
+                .todo("wait for it to end, or pass --wait to bluegreen deploy")
         }
         Err(error) => Check::bad(WHAT, &error),
     }
 }
 
-/// The run that ended badly and that no later one has made good.
+/// The last failed run that no later run has resolved.
 async fn last_run(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Check {
     const WHAT: &str = "last run";
     match Box::pin(unresolved(cloud, stack, outputs)).await {
-        Ok(None) => Check::good(WHAT, "nothing is left to put right"),
+        Ok(None) => Check::good(WHAT, "no unresolved failure"),
         Ok(Some(it)) => Check::new(WHAT, Health::Bad, format!("{} {}", it.message, it.now)).todo(it.todo),
         Err(error) => Check::bad(WHAT, &error),
     }
@@ -299,7 +296,7 @@ async fn last_run(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Ch
 
 const LISTENERS: &str = "listeners";
 
-/// Where the listeners send requests. While a run is under way, it may split them.
+/// The targets of the listeners. A run in progress may split prod.
 fn listeners(traffic: &Traffic, under_way: bool) -> Check {
     const WHAT: &str = LISTENERS;
     let bad = |found: String, todo: &'static str| Check::new(WHAT, Health::Bad, found).todo(todo);
@@ -307,15 +304,12 @@ fn listeners(traffic: &Traffic, under_way: bool) -> Check {
         match state {
             ListenerState::Absent => {
                 return bad(
-                    format!("{name} has no rule: nothing was released yet, or somebody deleted it"),
-                    "finish the first deployment (bluegreen deploy); otherwise bluegreen reconcile makes the rule again",
+                    format!("{name} has no rule: nothing was released yet, or the rule was deleted"),
+                    "finish the first deployment (bluegreen deploy), or create the rule again (bluegreen reconcile)",
                 );
             }
             ListenerState::NotUnderstood(problem) => {
-                return bad(
-                    format!("{name}: {problem}"),
-                    "delete the rule that does not belong there, then run bluegreen reconcile",
-                );
+                return bad(format!("{name}: {problem}"), "delete the unexpected rule, and run bluegreen reconcile");
             }
             ListenerState::At(_) => {}
         }
@@ -323,20 +317,20 @@ fn listeners(traffic: &Traffic, under_way: bool) -> Check {
     let (Some(prod), Some(dev)) = (traffic.prod_color(), traffic.dev_color()) else {
         let shares = traffic.prod.route().map_or_else(String::new, |route| route.to_string());
         if under_way {
-            return Check::good(WHAT, format!("prod sends {shares}: a cutover shifts it"));
+            return Check::good(WHAT, format!("prod is split into {shares} by a cutover in progress"));
         }
-        return Check::new(WHAT, Health::Warning, format!("prod is split, and no cutover is under way: {shares}"))
-            .todo("bring it to one side: bluegreen reconcile");
+        return Check::new(WHAT, Health::Warning, format!("prod is split, and no cutover is in progress: {shares}"))
+            .todo("point prod at one side: bluegreen reconcile");
     };
     if prod == dev && under_way {
-        return Check::good(WHAT, format!("prod and dev forward to {prod} while a cutover is under way"));
+        return Check::good(WHAT, format!("prod and dev forward to {prod} during a cutover"));
     }
     if prod == dev {
         return bad(format!("prod and dev both forward to {prod}"), "bluegreen reconcile");
     }
     if !traffic.by_rules {
-        return Check::new(WHAT, Health::Warning, "an older version made this stack")
-            .todo("bluegreen deploy brings it up to date and moves nobody");
+        return Check::new(WHAT, Health::Warning, "the stack was created by an older version of bluegreen")
+            .todo("update the stack, which moves no traffic: bluegreen deploy");
     }
     Check::good(WHAT, format!("prod forwards to {prod}, dev to {dev}"))
 }
@@ -354,7 +348,7 @@ async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, co
                 Check::good(what, format!("v{version}, {} of {} tasks healthy", observed.healthy, observed.desired))
             }
             Some(fault) => Check::new(what, Health::Bad, fault)
-                .todo(format!("bluegreen logs {color}; deploy a version that works")),
+                .todo(format!("check bluegreen logs {color}, and deploy a working version")),
         },
         Err(error) => Check::bad(what, &error),
     }

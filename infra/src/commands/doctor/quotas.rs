@@ -11,13 +11,13 @@ const BALANCERS: Need = Need {
     what: "quota: load balancers",
     limit: "application-load-balancers",
     adds: 1,
-    todo: "delete one, or ask for more in Service Quotas (Elastic Load Balancing: Application Load Balancers per Region)",
+    todo: "delete one, or request an increase in Service Quotas (Elastic Load Balancing: Application Load Balancers per Region)",
 };
 const TARGET_GROUPS: Need = Need {
     what: "quota: target groups",
     limit: "target-groups",
     adds: 2,
-    todo: "delete some, or ask for more in Service Quotas (Elastic Load Balancing: Target Groups per Region)",
+    todo: "delete some, or request an increase in Service Quotas (Elastic Load Balancing: Target Groups per Region)",
 };
 
 /// Concurrent executions that a new account has; the function needs one, and whatever else runs there some.
@@ -83,7 +83,7 @@ async fn target_groups(cloud: &Cloud) -> Option<usize> {
     Some(count)
 }
 
-/// Functions that may run at once, and how many of them are kept for nobody in particular.
+/// The concurrent executions of functions, and how many of them are not reserved.
 async fn functions(cloud: &Cloud) -> Option<(i32, Option<i32>)> {
     let limit = cloud.lambda.get_account_settings().send().await.ok()?.account_limit?;
     Some((limit.concurrent_executions, limit.unreserved_concurrent_executions))
@@ -91,22 +91,22 @@ async fn functions(cloud: &Cloud) -> Option<(i32, Option<i32>)> {
 
 fn of_functions(limit: Option<(i32, Option<i32>)>) -> Check {
     const WHAT: &str = "quota: functions";
-    const TODO: &str = "ask for more in Service Quotas (AWS Lambda: Concurrent executions)";
+    const TODO: &str = "request an increase in Service Quotas (AWS Lambda: Concurrent executions)";
     match limit {
         None => Check::new(WHAT, Health::Unknown, "cannot be read"),
-        Some((0, _)) => Check::new(WHAT, Health::Bad, "no function may run in this account").todo(TODO),
+        Some((0, _)) => Check::new(WHAT, Health::Bad, "this account cannot run any function").todo(TODO),
         Some((most, Some(0))) => {
-            Check::new(WHAT, Health::Bad, format!("{most} at once, all of them reserved for certain functions"))
-                .todo("give some back (reserved concurrency of other functions), or ask for more in Service Quotas")
+            Check::new(WHAT, Health::Bad, format!("{most} concurrent executions, all reserved for specific functions"))
+                .todo("reduce the reserved concurrency of other functions, or request an increase in Service Quotas")
         }
         Some((most, _)) if most < FEW_EXECUTIONS => {
-            Check::new(WHAT, Health::Warning, format!("only {most} at once")).todo(TODO)
+            Check::new(WHAT, Health::Warning, format!("only {most} concurrent executions")).todo(TODO)
         }
-        Some((most, _)) => Check::good(WHAT, format!("{most} at once")),
+        Some((most, _)) => Check::good(WHAT, format!("{most} concurrent executions")),
     }
 }
 
-/// vCPUs that on-demand tasks of Fargate may have at once: what is set for the account, or else the default.
+/// The vCPU quota of on-demand Fargate tasks: the value of the account, or else the default.
 async fn vcpus(cloud: &Cloud) -> Option<f64> {
     const SERVICE: &str = "fargate";
     const CODE: &str = "L-3032A538";
@@ -125,12 +125,12 @@ async fn vcpus(cloud: &Cloud) -> Option<f64> {
 /// What others run in the account is not counted: it comes and goes.
 fn of_vcpus(most: Option<f64>, settings: &Settings) -> Check {
     const WHAT: &str = "quota: Fargate vCPUs";
-    const TODO: &str = "ask for more in Service Quotas (AWS Fargate: Fargate On-Demand vCPU resource count)";
+    const TODO: &str = "request an increase in Service Quotas (AWS Fargate: Fargate On-Demand vCPU resource count)";
     let Some(most) = most else { return Check::new(WHAT, Health::Unknown, "cannot be read") };
     // Two environments, and during a deployment one of them twice.
     let takes = |tasks: u16| 3.0 * f64::from(tasks) * f64::from(settings.app.size.cpu()) / 1024.0;
     let least = takes(settings.app.count.get());
-    let found = format!("{most} at once, of which this stack takes up to {least} during a deployment");
+    let found = format!("{most} vCPUs, of which this stack uses up to {least} during a deployment");
     if least > most {
         return Check::new(WHAT, Health::Bad, found).todo(TODO);
     }
@@ -173,7 +173,7 @@ mod tests {
         let good = of_vcpus(Some(6.0), &default);
         assert_eq!(
             (good.health, good.found.as_str()),
-            (Health::Good, "6 at once, of which this stack takes up to 1.5 during a deployment")
+            (Health::Good, "6 vCPUs, of which this stack uses up to 1.5 during a deployment")
         );
         assert_eq!(of_vcpus(Some(1.0), &default).health, Health::Bad);
         let scaled = of_vcpus(Some(6.0), &settings("[autoscaling]\nmax = 20"));

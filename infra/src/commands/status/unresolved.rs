@@ -1,5 +1,5 @@
-//! A run that was held or failed, and that no later one has made good: it stays in sight until one has. Says where users are
-//! now, which the run's record cannot know.
+//! A run that was held or failed, and that no later run has resolved: it is shown until one has. Adds where users are
+//! now, which the run's record does not contain.
 
 use model::request::Op;
 use model::{Outcome, Record};
@@ -13,10 +13,10 @@ use crate::report::text::clean;
 use crate::requests::MINUTES;
 use stack::outputs::Outputs;
 
-/// Runs that are looked at, if the last ones decided nothing.
+/// The number of runs to read if the last ones decided nothing.
 const FURTHER: usize = 20;
 
-/// A run that ended badly and that no later one has made good. Stable: fields are added, never changed.
+/// A failed run that no later run has resolved. Stable: fields are added, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unresolved {
     /// Its id.
@@ -36,7 +36,7 @@ impl Unresolved {
     pub fn of(run: &Record, environments: &[Environment]) -> Self {
         let outcome = run.outcome.unwrap_or(Outcome::Failed);
         let otherwise = match outcome {
-            Outcome::Held => "Run bluegreen rollback, or repair the version that users have.",
+            Outcome::Held => "Run bluegreen rollback, or deploy a fix to the version that serves users.",
             _ => "Run bluegreen reconcile.",
         };
         Self {
@@ -67,7 +67,7 @@ fn state(environment: &Environment) -> String {
     let mut text = format!("version {}, {healthy} of {desired} tasks healthy", clean(version));
     if let Some(requests) = environment.requests.as_ref().filter(|requests| requests.errors() > 0) {
         let (errors, all) = (requests.errors(), requests.total());
-        text.push_str(&format!(", {errors} of {all} requests in {MINUTES} minutes answered with 5xx"));
+        text.push_str(&format!(", {errors} of {all} requests returned 5xx in {MINUTES} minutes"));
     }
     text
 }
@@ -107,7 +107,7 @@ fn among(runs: &[Record]) -> Found<'_> {
     for run in runs {
         match run.outcome {
             Some(Outcome::Done) => return Found::Good,
-            // The listeners were in order after it: of a run that failed that is all that was left to do.
+            // The listeners were correct after it, which resolves a failed run.
             Some(Outcome::Noop) => in_order |= run.op == Op::Reconcile,
             Some(Outcome::Failed) if in_order => return Found::Good,
             Some(Outcome::Held | Outcome::Failed) if run.recovered_by.is_none() => return Found::Bad(run),
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(among(&reconciled(Failed)), Found::Good, "the listeners were in order after it");
         assert!(among(&reconciled(Held)).run().is_some());
         let recovered = Record { recovered_by: Some("y".to_owned()), ..run(Op::Cutover, Some(Failed)) };
-        assert_eq!(among(&[recovered]), Found::Undecided, "another run put it right");
+        assert_eq!(among(&[recovered]), Found::Undecided, "another run resolved it");
         let under_way = [run(Op::Rollback, None), run(Op::Cutover, Some(Held))];
         assert!(among(&under_way).run().is_some(), "what is under way has not made it good yet");
     }

@@ -1,4 +1,4 @@
-//! Whether the template that a change set was made of is the one that was meant: on its way, somebody else may have
+//! Whether the template of a change set is the intended one: on its way, somebody else may have
 //! replaced it.
 
 use aws_sdk_cloudformation::types::TemplateStage;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cloud::Cloud;
 use crate::error::{Calling, Error, Result};
 
-/// Refuses a change set that was made of another template than this one.
+/// Refuses a change set of a different template.
 pub(super) async fn require(cloud: &Cloud, stack: &str, id: &str, meant: &str) -> Result<()> {
     let answer = cloud
         .cloudformation
@@ -21,9 +21,11 @@ pub(super) async fn require(cloud: &Cloud, stack: &str, id: &str, meant: &str) -
     if is_same(meant, answer.template_body().unwrap_or_default()) {
         return Ok(());
     }
-    Err(Error::refused(format!("CloudFormation read another template for stack {stack} than this command gave it"))
-        .because("somebody may have replaced it in the stack's bucket; nothing was executed")
-        .hint("find out who writes templates/ in the stack's bucket before running the command again"))
+    Err(Error::refused(format!(
+        "CloudFormation read a different template for stack {stack} than this command uploaded"
+    ))
+    .because("the template may have been replaced in the bucket of the stack; nothing was executed")
+    .hint("find out who writes to templates/ in the bucket of the stack before you run the command again"))
 }
 
 /// Whether both are the same JSON. CloudFormation gives back a question mark for each character beyond ASCII.

@@ -1,4 +1,4 @@
-//! Why CloudFormation refuses a change set. Since it validates early, the status reason only says that validation failed,
+//! Why CloudFormation rejects a change set. Since it validates early, the status reason only says that validation failed,
 //! and the reasons are events of the change set.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html>
 
@@ -15,7 +15,7 @@ pub(super) async fn refusal(cloud: &Cloud, stack: &str, id: &str, status_reason:
     explained(stack, status_reason, &failed_events(cloud, stack, id).await)
 }
 
-/// The failed events of a change set; none if they cannot be read. Reading them needs a permission of its own.
+/// The failed events of a change set; none if they cannot be read. Reading them needs a separate permission.
 async fn failed_events(cloud: &Cloud, stack: &str, id: &str) -> Vec<OperationEvent> {
     let mut call = cloud.cloudformation.describe_events().change_set_name(id);
     // A name needs the stack's beside it; an ARN does not go with one.
@@ -42,18 +42,17 @@ fn explained(stack: &str, status_reason: &str, events: &[OperationEvent]) -> Err
     }
     let provider_exists = reasons.iter().any(|reason| is_existing_provider(reason));
     let exists = reasons.iter().any(|reason| reason.contains("already exists"));
-    let error = Error::failed(format!("CloudFormation refuses the change of stack {stack}"));
+    let error = Error::failed(format!("CloudFormation rejected the change of stack {stack}"));
     let mut error = reasons.into_iter().fold(error, Error::because);
     if provider_exists {
         // <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html>
         error = error.hint(
-            "an account has one identity provider for each address: set ci.provider in bluegreen.toml to the ARN of the one that exists",
+            "set ci.provider in bluegreen.toml to the ARN of the existing identity provider (one per URL and account)",
         );
     } else if exists {
-        error =
-            error.hint("something of this name exists outside of the stack: delete it, or give the stack another name");
+        error = error.hint("delete the object of this name outside the stack, or give the stack another name");
     }
-    error.hint("bluegreen synth prints the template it was given")
+    error.hint("check the template: bluegreen synth")
 }
 
 fn reason(event: &OperationEvent) -> Option<String> {

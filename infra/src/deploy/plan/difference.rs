@@ -12,11 +12,11 @@ use cfn_kit::resources::schema::Replaces;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It is made.
+    /// It is created.
     Add,
     /// It is changed in place.
     Modify,
-    /// Another one is made, and this one is removed.
+    /// Another one is created, and this one is removed.
     Replace,
     /// It is removed.
     Remove,
@@ -25,12 +25,12 @@ pub enum Action {
 /// A property that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Property {
-    /// Where it is, for example `ContainerDefinitions[app].Image`.
+    /// Its path, for example `ContainerDefinitions[app].Image`.
     pub path: String,
-    /// Its value now, where it has one.
+    /// Its value now, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// Its value then, where it will have one.
+    /// Its value afterwards, if it will have one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// Another resource whose change brings this one about.
@@ -65,7 +65,7 @@ pub struct Difference {
     pub vague: bool,
 }
 
-/// What a change of this property does to a resource of this type; `None` where that is not known.
+/// The effect of a change of this property on a resource of this type; `None` if unknown.
 pub type Model = fn(&str, &str) -> Option<Replaces>;
 
 /// What differs, by logical id.
@@ -175,7 +175,7 @@ fn compare_properties(before: &Map<String, Value>, after: &Map<String, Value>) -
     found
 }
 
-/// Goes down where both sides have the same shape, and tells the smallest things that differ.
+/// Descends while both sides have the same shape, and reports the smallest differences.
 fn descend(path: &str, before: &Value, after: &Value, found: &mut Vec<Property>) {
     if before == after {
         return;
@@ -203,7 +203,7 @@ fn leaf(path: String, before: Option<&Value>, after: Option<&Value>) -> Property
     Property { path, before: before.map(text), after: after.map(text), follows: None, stays: false }
 }
 
-/// The parts of a value by name; `None` where it has none, or is something that CloudFormation computes as a whole.
+/// The parts of a value by name; `None` if it has none, or if CloudFormation computes it as a whole.
 fn parts(value: &Value) -> Option<BTreeMap<String, &Value>> {
     match value {
         Value::Object(_) if single(value).is_some_and(|(key, _)| key == "Ref" || key.starts_with("Fn::")) => None,

@@ -158,7 +158,7 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Whether a condition holds; `None` where that cannot be decided here.
+    /// Whether a condition holds; `None` if that cannot be decided here.
     fn holds(&self, name: &str) -> Option<bool> {
         if let Some(assumed) = self.assumed.get(name) {
             return Some(*assumed);
@@ -192,7 +192,7 @@ impl Scope<'_> {
         }
     }
 
-    /// The value; `None` where the template says that there is none.
+    /// The value; `None` if the template says that there is none.
     fn value(&self, value: &Value) -> Option<Value> {
         match value {
             Value::Array(items) => Some(items.iter().filter_map(|item| self.value(item)).collect()),
@@ -211,14 +211,14 @@ impl Scope<'_> {
         }
     }
 
-    /// The branch that is taken; the outer `None` where that cannot be decided here.
+    /// The branch that is taken; the outer `None` if that cannot be decided here.
     #[expect(clippy::option_option, reason = "undecided is not the same as no value")]
     fn branch(&self, branches: &[Value]) -> Option<Option<Value>> {
         let [Value::String(condition), then, otherwise] = branches else { return None };
         Some(self.value(if self.holds(condition)? { then } else { otherwise }))
     }
 
-    /// `Fn::Sub` with the parameters put in; plain text where nothing else is left to compute.
+    /// `Fn::Sub` with the parameters put in; plain text if nothing else has to be computed.
     fn substitute(&self, text: &str) -> Value {
         let mut done = text.to_owned();
         for (name, value) in &self.values {

@@ -1,4 +1,4 @@
-//! What a change means to whoever is served at this moment: what each resource serves is read from the marks in the
+//! The effect of a change on current users: what each resource serves is read from the marks in the
 //! templates, and a resource without a mark counts as one that serves everyone. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ pub use stack::part::Serves;
 /// Type of the load balancer's listeners.
 pub const LISTENER: &str = "AWS::ElasticLoadBalancingV2::Listener";
 
-/// The property that says where a listener sends what no rule matches.
+/// The property with a listener's target for requests that match no rule.
 pub const DEFAULT_ACTIONS: &str = "DefaultActions";
 
 /// Changes of these reach nothing that runs. A change set names them as it names properties.
@@ -76,7 +76,7 @@ impl Marks {
         self.serves.get(id).copied().unwrap_or_default()
     }
 
-    /// What a change does to whoever the resource serves.
+    /// The effect of a change on the users of the resource.
     pub fn effect(&self, change: &Difference) -> Effect {
         let touches = |name: &str| change.properties.iter().any(|it| it.top() == name && !it.stays);
         let harmless = || change.properties.iter().all(|it| it.stays || HARMLESS.contains(&it.top()));
@@ -110,9 +110,9 @@ impl Marks {
             return None;
         }
         let whom = match self.serves(&change.id) {
-            Serves::Everyone => "it serves everyone".to_owned(),
+            Serves::Everyone => "it serves all users".to_owned(),
             Serves::Environment(color) if Some(color) == live => match effect {
-                Effect::Revision | Effect::InPlace => "users of prod get it at once".to_owned(),
+                Effect::Revision | Effect::InPlace => "users of prod get it immediately".to_owned(),
                 _ => format!("it serves users of prod ({color})"),
             },
             Serves::Environment(_) | Serves::Nobody => return None,
@@ -138,7 +138,7 @@ impl Marks {
     }
 }
 
-/// What a change does to whoever the resource serves.
+/// The effect of a change on the users of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing: it is new, or only tags and metadata change.

@@ -68,9 +68,9 @@ pub struct Plan {
     pub create: bool,
     /// What happens to traffic and to what the environments run.
     pub traffic: Traffic,
-    /// What users notice at once, one sentence for each change of what serves them. If empty, everything live stays.
+    /// What users notice immediately, one sentence for each change of what serves them. If empty, everything live stays.
     pub live: Vec<String>,
-    /// What somebody may do that they could not do before, one sentence each.
+    /// The added permissions, one sentence each.
     pub broadened: BTreeSet<String>,
     /// The resources that change, by logical id.
     pub resources: Vec<Difference>,
@@ -79,7 +79,7 @@ pub struct Plan {
     /// Who is served by each resource.
     #[serde(skip)]
     pub marks: Marks,
-    /// What each resource would let somebody do.
+    /// The permissions that each resource would grant.
     #[serde(skip)]
     pub rights: Rights,
 }
@@ -89,9 +89,9 @@ pub struct Plan {
 pub struct Traffic {
     /// Who is prod, before and after.
     pub prod: Color,
-    /// The version of each environment, before and after; empty where nothing runs.
+    /// The version of each environment, before and after; empty if nothing runs.
     pub blue: Version,
-    /// The version of each environment, before and after; empty where nothing runs.
+    /// The version of each environment, before and after; empty if nothing runs.
     pub green: Version,
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for Waiting {
             Applied::ByARelease => ("release", "bluegreen deploy --version"),
             Applied::ByTheStack => ("deployment of the stack", "bluegreen deploy"),
         };
-        write!(out, "settings that wait for the next {whom} ({command}): {}", self.settings.join(", "))
+        write!(out, "settings that apply with the next {whom} ({command}): {}", self.settings.join(", "))
     }
 }
 
@@ -160,7 +160,7 @@ pub struct Subject<'a> {
 }
 
 impl Plan {
-    /// The plan for a stack that is made. `begun` is what exists of it, usually nothing.
+    /// The plan for a stack that is created. `begun` is what exists of it, usually nothing.
     pub fn of_creation(subject: Subject<'_>, traffic: Traffic, begun: State<'_>, after: State<'_>) -> Self {
         Self::new(subject, true, traffic, begun, after)
     }
@@ -229,7 +229,7 @@ impl Plan {
             Action::Remove => Some(format!("{} ({}) is removed", it.id, it.kind)),
             // Without properties: the change set and the templates name them differently.
             Action::Modify if self.marks.is_asked_about(it) => {
-                Some(format!("{} ({}) changes in place: it serves everyone", it.id, it.kind))
+                Some(format!("{} ({}) changes in place: it serves all users", it.id, it.kind))
             }
             Action::Add | Action::Modify => None,
         };
@@ -238,7 +238,7 @@ impl Plan {
             self.marks.serves(&it.id) == Serves::Environment(prod) && self.marks.effect(it) != Effect::None
         };
         // A release to the live environment is asked about however it was called for.
-        let at_once = self.resources.iter().find(is_live).map(|_| format!("users of prod ({prod}) get it at once"));
+        let at_once = self.resources.iter().find(is_live).map(|_| format!("users of prod ({prod}) get it immediately"));
         let of_resources = self.resources.iter().filter_map(of_resource);
         of_resources.chain(self.broadened.iter().cloned()).chain(at_once).collect()
     }

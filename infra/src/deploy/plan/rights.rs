@@ -45,10 +45,10 @@ const POLICY_ALONE: [&str; 2] = ["AWS::ECR::Repository", "AWS::KMS::Key"];
 /// Properties of a resource that carries rights which give nobody any.
 const HARMLESS: [&str; 3] = ["Description", "MaxSessionDuration", "Tags"];
 
-/// What a type without rights of its own can open.
+/// What a type without own permissions can open.
 const OPENINGS: [&str; 2] = ["SecurityGroupEgress", "SecurityGroupIngress"];
 
-/// What each resource would let somebody do that they may not do now.
+/// The permissions that each resource would add.
 #[derive(Clone, Debug, Default)]
 pub struct Rights {
     resources: BTreeMap<String, Widening>,
@@ -98,12 +98,14 @@ impl Rights {
         let denied = old.iter().map(denials).collect();
         let mut whole = BTreeSet::new();
         if after.get("Transform").is_some() {
-            whole.insert("the template is transformed by CloudFormation: what it allows then is not known".to_owned());
+            whole.insert(
+                "the template is transformed by CloudFormation: the resulting permissions are unknown".to_owned(),
+            );
         }
         Self { resources, denied, whole }
     }
 
-    /// What these changes let somebody do that they may not do now, one sentence each.
+    /// The permissions that these changes add, one sentence each.
     pub fn broadened(&self, changes: &[Difference]) -> BTreeSet<String> {
         let by_id: BTreeMap<&str, &Difference> = changes.iter().map(|change| (change.id.as_str(), change)).collect();
         let mut found = self.whole.clone();
@@ -139,7 +141,7 @@ fn carries_rights(kind: &str) -> bool {
 }
 
 fn not_known(id: &str, kind: &str) -> String {
-    format!("{id} ({kind}) changes, and what it allows then is not known")
+    format!("{id} ({kind}) changes, and its resulting permissions are unknown")
 }
 
 /// One resource of the new template, and what the deployed one has in its place.

@@ -153,15 +153,15 @@ fn marked(policy: &str, image: &str) -> Value {
 #[test]
 fn what_everyone_goes_through_is_asked_about_even_if_it_changes_in_place() {
     let plan = plan(&marked("a", "1"), &marked("b", "1"));
-    let expected = "Listener (AWS::ElasticLoadBalancingV2::Listener) changes in place: it serves everyone";
+    let expected = "Listener (AWS::ElasticLoadBalancingV2::Listener) changes in place: it serves all users";
     assert_eq!(plan.concerns().into_iter().collect::<Vec<_>>(), [expected]);
-    assert_eq!(plan.live, ["Listener changes in place (SslPolicy): it serves everyone"]);
+    assert_eq!(plan.live, ["Listener changes in place (SslPolicy): it serves all users"]);
 }
 
 #[test]
 fn what_users_of_prod_get_at_once_is_named_and_the_idle_environment_is_not() {
     let plan = plan(&marked("a", "1"), &marked("a", "2"));
-    assert_eq!(plan.live, ["GreenTask gets a new revision: users of prod get it at once"]);
+    assert_eq!(plan.live, ["GreenTask gets a new revision: users of prod get it immediately"]);
     assert!(serde_json::to_value(&plan).unwrap()["live"][0].is_string());
     assert!(plan.without_changes().live.is_empty());
 }
@@ -242,5 +242,5 @@ fn a_live_service_that_only_follows_what_stays_is_not_changed() {
     let direct = detail(properties(), Some("LoadBalancers"), None);
     let service = modify("Service", "AWS::ECS::Service", Replacement::False, vec![follows(), direct]);
     let changed = nothing.with_change_set(&[vpc, group, service]);
-    assert_eq!(changed.live, ["Service changes in place (LoadBalancers): it serves everyone"]);
+    assert_eq!(changed.live, ["Service changes in place (LoadBalancers): it serves all users"]);
 }

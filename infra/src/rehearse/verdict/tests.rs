@@ -89,7 +89,7 @@ fn failures_that_no_probe_noticed_are_worse_than_a_rollback() {
     let rehearsal = judge(observed(seen, Some(0), Some(done().into())));
     assert_eq!((rehearsal.ending, code(&rehearsal)), (Ending::Released, 1));
     assert_eq!((rehearsal.safeguards.noticed, rehearsal.safeguards.saved), (Some(false), Some(false)));
-    assert!(rehearsal.message.contains("no safeguard noticed"), "{}", rehearsal.message);
+    assert!(rehearsal.message.contains("no check noticed"), "{}", rehearsal.message);
 }
 
 #[test]

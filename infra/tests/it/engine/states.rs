@@ -37,7 +37,7 @@ fn a_protected_stack_is_deleted_only_by_its_name() {
     let aws = Aws::of(World { protected: true, ..stack_in("UPDATE_COMPLETE") });
     let said = run(&aws, &["destroy", "--yes"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("protected against deletion"), "{}", said.err);
+    assert!(said.err.contains("termination protection"), "{}", said.err);
     assert!(said.err.contains("--confirm bluegreen"), "{}", said.err);
     assert_eq!(run(&aws, &["destroy", "--confirm", "blue-green"]).code, 2);
     assert!(!aws.called("DeleteStack") && !aws.called("UpdateTerminationProtection"));
@@ -81,7 +81,7 @@ fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment
     // No task runs in the stack, so the next deployment is refused before anything is built.
     let said = run(&aws, &["deploy", "--skip", "BlueService", "--version", "1", "--color", "blue"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("BlueService could not be taken back: the image is gone"), "{}", said.err);
+    assert!(said.err.contains("BlueService was not rolled back: the image is gone"), "{}", said.err);
     assert!(said.err.contains("the first deployment of stack bluegreen is not finished"), "{}", said.err);
     let call = aws.call("ContinueUpdateRollback").unwrap();
     assert!(call.says("ResourcesToSkip.member.1=BlueService"), "{}", call.body);
@@ -101,7 +101,7 @@ fn a_command_that_refuses_because_of_an_interrupted_cutover_leaves_the_lock_as_i
     let aws = Aws::of(world);
     let said = run(&aws, &["deploy"]);
     assert_eq!(said.code, 3, "{}", said.err);
-    assert!(said.err.contains("nobody has put run killed in order yet"), "{}", said.err);
+    assert!(said.err.contains("not reconciled yet: run killed"), "{}", said.err);
     assert!(said.err.contains("bluegreen reconcile"), "{}", said.err);
     assert_eq!(aws.world().lock.as_deref(), Some(lock));
     assert!(!aws.called("ContinueUpdateRollback"));
@@ -116,7 +116,7 @@ fn a_command_whose_credentials_end_while_the_stack_changes_leaves_a_lock_that_la
     let aws = Aws::of(world);
     let said = run(&aws, &["deploy"]);
     assert_eq!(said.code, 1, "{}", said.err);
-    assert!(said.err.contains("the lock stays") && said.err.contains("finishes by itself"), "{}", said.err);
+    assert!(said.err.contains("the lease expires") && said.err.contains("finishes by itself"), "{}", said.err);
     let lock: serde_json::Value = serde_json::from_str(aws.world().lock.as_ref().unwrap()).unwrap();
     let expires: jiff::Timestamp = lock["expires"].as_str().unwrap().parse().unwrap();
     let left = expires.duration_since(jiff::Timestamp::now());
@@ -141,7 +141,7 @@ fn what_is_left_of_a_deleted_stack_is_listed_with_what_removes_it() {
     world.survives = vec!["Registry"];
     let said = run(&Aws::of(world), &["destroy", "--yes"]);
     assert_eq!(said.code, 1, "{}", said.err);
-    assert!(said.err.contains("something of it is left"), "{}", said.err);
+    assert!(said.err.contains("these resources remain"), "{}", said.err);
     assert!(said.err.contains("aws ecr delete-repository --force --repository-name Registry"), "{}", said.err);
 }
 

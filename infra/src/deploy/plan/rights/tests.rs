@@ -149,11 +149,11 @@ fn what_is_not_known_is_broader() {
         json!({ "Fn::Sub": "${ProdColor}/*" }),
     ] {
         let after = resource(value.clone());
-        assert!(told(&clean, &after).iter().any(|it| it.contains("not known")), "{value}");
-        assert!(listed(&after, &after, Action::Modify).iter().any(|it| it.contains("not known")), "{value}");
+        assert!(told(&clean, &after).iter().any(|it| it.contains("unknown")), "{value}");
+        assert!(listed(&after, &after, Action::Modify).iter().any(|it| it.contains("unknown")), "{value}");
     }
     let text = one("AWS::IAM::Policy", &json!({ "PolicyDocument": "{}" }));
-    assert!(told(&template(&json!({})), &text)[0].contains("not known"));
+    assert!(told(&template(&json!({})), &text)[0].contains("unknown"));
     let transformed = json!({ "Transform": "Macro", "Resources": {} });
     assert!(told(&template(&json!({})), &transformed)[0].contains("transformed"));
 }
@@ -163,15 +163,15 @@ fn what_is_not_read_of_a_resource_with_rights_is_broader_if_it_changes() {
     let policy = |role: &str| {
         one("AWS::IAM::Policy", &json!({ "PolicyDocument": { "Statement": [read_only()] }, "Roles": [role] }))
     };
-    assert!(told(&policy("a"), &policy("b"))[0].contains("not known"), "it is attached to another role");
+    assert!(told(&policy("a"), &policy("b"))[0].contains("unknown"), "it is attached to another role");
     let bounded = one("AWS::IAM::Role", &json!({ "PermissionsBoundary": "arn" }));
-    assert!(told(&bounded, &one("AWS::IAM::Role", &json!({})))[0].contains("not known"));
+    assert!(told(&bounded, &one("AWS::IAM::Role", &json!({})))[0].contains("unknown"));
     let tagged = one("AWS::IAM::Role", &json!({ "Tags": [{ "Key": "a", "Value": "b" }] }));
     assert!(told(&one("AWS::IAM::Role", &json!({})), &tagged).is_empty());
     let rotated = one("AWS::KMS::Key", &json!({ "EnableKeyRotation": true }));
     assert!(told(&one("AWS::KMS::Key", &json!({})), &rotated).is_empty());
     let user = one("AWS::IAM::User", &json!({}));
-    assert!(told(&template(&json!({})), &user)[0].contains("not known"));
+    assert!(told(&template(&json!({})), &user)[0].contains("unknown"));
 }
 
 #[test]
