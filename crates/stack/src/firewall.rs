@@ -36,7 +36,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, keys: &Keys, balancer:
     );
     let stack = &mut stack.serving(Serves::Nobody);
     // WAF accepts only log groups with this prefix:
-        // https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
+    // https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
     let name = join(&["aws-waf-logs-".into(), Expr::stack_name()]);
     let log_group = LogGroup { log_group_name: Some(name), ..keys.log_group(settings, "firewall") };
     let log_group = keys.add_log(stack, "FirewallLogGroup", log_group);

@@ -370,7 +370,7 @@ fn requests_are_recorded_under_the_stack_s_name_in_a_bucket_that_exists() {
     );
     for wrong in ["Logs", "a", "-logs", "logs-", "a..b", "logs_1"] {
         let error = Settings::parse(&format!("[logs]\naccess_bucket = \"{wrong}\"")).unwrap_err();
-        assert!(error.to_string().contains("the name of a bucket"), "{error}");
+        assert!(error.to_string().contains("a valid bucket name"), "{error}");
     }
 }
 
