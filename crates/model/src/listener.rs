@@ -1,4 +1,4 @@
-//! The state of a listener, as read: where it sends its requests, if that is understood. Must not know how it was read.
+//! The state of a listener: where it sends its requests, if that is understood. Must not know how it was read.
 
 use crate::Color;
 use crate::route::{Place, Route};
@@ -50,8 +50,8 @@ impl ListenerState {
 /// Both listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
-    /// The listener that users reach.
+    /// The listener that users open.
     pub prod: ListenerState,
-    /// The listener to try a version.
+    /// The listener to test the next release.
     pub dev: ListenerState,
 }
