@@ -63,7 +63,7 @@ pub enum Op {
     /// Swap the listeners, so that `to` is prod.
     #[default]
     Cutover,
-    /// Swap back to where the last successful cutover came from.
+    /// Swap back to the origin of the last successful cutover.
     Rollback,
     /// Bring the listeners to a consistent state after an interrupted run.
     Reconcile,

@@ -1,4 +1,4 @@
-//! Where a listener sends its requests: to one environment, or, during a shift, to both by weight.
+//! The route of a listener's requests: to one environment, or to both by weight during a shift.
 //! Must not know how a listener is read or written.
 
 use crate::Color;
@@ -25,7 +25,7 @@ impl Listener {
     }
 }
 
-/// Where a listener sends its requests.
+/// The targets of a listener's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// All to one environment.

@@ -47,7 +47,7 @@ pub enum AssemblyError {
     NotATemplate,
 }
 
-/// A half, and where it comes from.
+/// A half, and its origin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Half<'a> {
     /// The template that the half is in.

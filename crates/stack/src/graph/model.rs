@@ -11,7 +11,7 @@ use super::wires::{Wire, neighbours, wires};
 use super::{describe, roles};
 use cfn_kit::Template;
 
-/// Where a box is.
+/// The place of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Outside: clients.
@@ -49,7 +49,7 @@ pub struct Node {
     pub details: Vec<String>,
     /// The environment that it belongs to.
     pub color: Option<Color>,
-    /// Where it is.
+    /// Its place.
     pub place: Place,
     /// Logical ids of all resources that it represents.
     pub members: Vec<String>,

@@ -75,7 +75,7 @@ pub struct Settings {
 
 impl Settings {
     /// The settings in this file. Without a path: those in `bluegreen.toml` in the current folder, or the defaults if
-    /// there is no such file.
+    /// that file does not exist.
     pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
         let file = path.unwrap_or(Path::new(FILE));
         if path.is_none() && !file.exists() {

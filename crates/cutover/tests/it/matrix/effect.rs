@@ -51,7 +51,7 @@ pub struct Effect {
     pub after: Duration,
 }
 
-/// Delay of late effects: less than the time that a run waits for a write that was not answered.
+/// Delay of an effect that comes late: less than the time that a run waits for a write that was not answered.
 pub const LATE: Duration = Duration::from_secs(4);
 
 const fn effect(name: &'static str, happens: Happens, says: Says, after_ms: u64) -> Effect {

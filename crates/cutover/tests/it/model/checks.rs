@@ -20,7 +20,7 @@ pub const UNSPLIT: &str = "a split prod of an interrupted run returns to the env
 pub const NEVER_STUCK: &str = "no invocation waits forever";
 
 pub const FOLLOWED: &str = "no run reports the place of traffic before all of the load balancer follows";
-pub const AWAY: &str = "a rollback of an unfinished run ends at the environment where that run began";
+pub const AWAY: &str = "a rollback of an unfinished run ends at the origin of that run";
 pub const ABORTED: &str =
     "a run that is aborted before it has verified the new side does not end as done on the new side";
 
