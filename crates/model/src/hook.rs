@@ -22,8 +22,8 @@
 //! the default is 50 probes. Use the hook for the stages `POST_TEST_TRAFFIC_SHIFT` and `PRE_PRODUCTION_TRAFFIC_SHIFT`,
 //! in which it probes the test listener (the dev URL of this function), and for `PRODUCTION_TRAFFIC_SHIFT` and
 //! `POST_PRODUCTION_TRAFFIC_SHIFT`, in which it probes prod. At any other stage there is nothing to probe, and the
-//! answer is `FAILED`: a check that checks nothing must not pass. A failed series of probes is repeated twice after 10
-//! s, because routes may lag.
+//! answer is `FAILED`: a check that checks nothing must not pass. A failed series of probes is repeated twice, 10 s
+//! apart, because routes may lag.
 
 use crate::request::{ProbeOptions, RequestError, parse_hook_probe};
 use serde::{Deserialize, Serialize};

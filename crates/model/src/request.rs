@@ -223,8 +223,8 @@ pub struct ProbeOptions {
     /// Time between two probes: `interval_ms`, 20–5000, default 100.
     #[serde(rename = "interval_ms", serialize_with = "as_ms")]
     pub interval: Duration,
-    /// Maximum time from the scheduled time of a probe until its response is complete: `timeout_ms`, 100–10000, default
-    /// 2000.
+    /// Maximum time from the scheduled time of a probe until its response is complete: `timeout_ms`, 100–10000,
+    /// default 2000.
     #[serde(rename = "timeout_ms", serialize_with = "as_ms")]
     pub timeout: Duration,
     /// Status codes that are a success, default 200–299.
