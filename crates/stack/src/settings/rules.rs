@@ -145,7 +145,7 @@ fn github(ci: &Ci) -> Option<Broken> {
         }
     }
     if ci.deploy_environments.is_empty() && ci.branches.is_empty() {
-        return Some(Broken::at("ci.deploy_environments", "set the environments whose jobs may deploy"));
+        return Some(Broken::at("ci.deploy_environments", "set the environments or branches whose jobs may deploy"));
     }
     if ci.cutover_environments.is_empty() {
         return Some(Broken::at("ci.cutover_environments", "set the environments whose jobs may cut over"));
@@ -175,7 +175,7 @@ fn other_issuer(ci: &Ci) -> Option<Broken> {
         return Some(Broken::at("ci.cutover_subjects", "set the subjects of the jobs that may cut over"));
     }
     let both = ci.cutover_subjects.iter().find(|subject| ci.deploy_subjects.contains(subject))?;
-    let reason = format!("subject {both} may already deploy: set another subject for the jobs that cut over");
+    let reason = format!("subject {both} may deploy: set another one for the jobs that cut over");
     Some(Broken::at("ci.cutover_subjects", reason))
 }
 
