@@ -1,12 +1,13 @@
-//! One clock for a run: wall time that moves with tokio's monotonic one, so that a step of the system's clock cannot
-//! shorten a lease, and so that tests with paused time see it move. Make one for each invocation: a function that was
-//! frozen in between would be behind. Must not know what is timed.
+//! One clock for a run: wall time that advances with tokio's monotonic clock, so that an adjustment of the system clock
+//! cannot shorten a lease, and so that it follows the paused time of tests. Create one for each invocation: Lambda
+//! freezes a function between invocations, and the clock would be behind
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>). Must not know what is timed.
 
 use jiff::Timestamp;
 use model::time::later;
 use tokio::time::Instant;
 
-/// Wall time as of its making, plus the monotonic time since.
+/// Wall time at its creation, plus the monotonic time since then.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     wall: Timestamp,
@@ -14,12 +15,12 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows the system's time now.
+    /// A clock that starts at the time of the system.
     pub fn system() -> Self {
         Self::starting_at(Timestamp::now())
     }
 
-    /// A clock that shows `wall` now.
+    /// A clock that starts at `wall`.
     pub fn starting_at(wall: Timestamp) -> Self {
         Self { wall, mono: Instant::now() }
     }

@@ -1,6 +1,6 @@
-//! The standard AWS configuration, for the function and the CLI: profile, environment, SSO (where the program has
-//! that feature), `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE`, proxies, over one TLS stack (rustls with ring).
-//! Must not know a service.
+//! The standard AWS configuration for the function and the CLI: profile, environment, SSO (if the program has that
+//! feature), `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE`, proxies, over one TLS stack (rustls with ring). Must not know a
+//! service.
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -19,29 +19,29 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Attempts for one call, the first included. With exponential backoff (at most 1 s a wait here) that rides out a
-/// throttled account: Elastic Load Balancing and ECS refill their buckets with at least 10 calls per second.
+/// Attempts of one call, including the first. With exponential backoff (at most 1 s per wait here), this is enough for
+/// a throttled account: Elastic Load Balancing and ECS refill their token buckets with at least 10 calls per second.
 pub const MAX_ATTEMPTS: u32 = 5;
-/// Longest time for a TCP and TLS connection.
+/// Timeout of a TCP and TLS connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest time for one attempt of one call. The control plane answers in well under a second.
+/// Timeout of one attempt of one call. The control plane usually answers within a second.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for one call with all its attempts.
+/// Timeout of one call with all its attempts.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// The AWS configuration could not be made.
+/// The AWS configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsConfigError {
-    /// The file that `AWS_CA_BUNDLE` names could not be read.
-    #[error("AWS_CA_BUNDLE names {}, which cannot be read: {source}", path.display())]
+    /// The file in `AWS_CA_BUNDLE` cannot be read.
+    #[error("cannot read {}, the file in AWS_CA_BUNDLE: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// The file that `AWS_CA_BUNDLE` names holds something else than certificates.
-    #[error("AWS_CA_BUNDLE names {}, which is not a file of PEM certificates: {problem}", path.display())]
+    /// The file in `AWS_CA_BUNDLE` does not contain certificates.
+    #[error("{}, the file in AWS_CA_BUNDLE, is not a file of PEM certificates: {problem}", path.display())]
     NotCertificates {
         /// The file.
         path: PathBuf,
@@ -55,8 +55,8 @@ pub fn account_of(arn: &str) -> Option<&str> {
     arn.split(':').nth(4).filter(|account| !account.is_empty())
 }
 
-/// What went wrong with a call, for people: the service's code, message and request id; where no service answered, the
-/// innermost cause. Never Rust's `Debug`, nor a body.
+/// The error of a call, for people: code, message, and request id of the service, or the innermost cause if no service
+/// answered. Never Rust's `Debug` format and never a body.
 pub fn in_words<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: StdError + ProvideErrorMetadata + 'static,
@@ -70,7 +70,7 @@ where
     format!("{code}{message}{id}")
 }
 
-/// The last of an error's causes that says something.
+/// The innermost cause of an error that has a text.
 fn innermost(error: &dyn StdError) -> String {
     let mut words = error.to_string();
     let mut next = error.source();
@@ -84,13 +84,13 @@ fn innermost(error: &dyn StdError) -> String {
     words
 }
 
-/// Makes rustls with ring the process's TLS. May be called again; the first call wins.
+/// Makes rustls with ring the TLS provider of the process. Later calls have no effect.
 pub fn install_tls() {
-    // An error only says that a provider is installed already.
+    // An error only means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The certificates of `AWS_CA_BUNDLE`; none where it is not set.
+/// The certificates of `AWS_CA_BUNDLE`; `None` if it is not set.
 pub fn ca_bundle() -> Result<Vec<CertificateDer<'static>>, AwsConfigError> {
     let Some((path, pem)) = read_bundle(named_bundle())? else {
         return Ok(Vec::new());
@@ -102,7 +102,7 @@ fn named_bundle() -> Option<PathBuf> {
     std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from)
 }
 
-/// How long a call may take where its client does not say.
+/// The default timeouts of a call.
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -111,7 +111,7 @@ pub fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// How often a call is tried, and how long it waits in between.
+/// The number of attempts of a call, and the pauses between them.
 pub fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(MAX_ATTEMPTS)
@@ -141,12 +141,13 @@ pub async fn sdk_config() -> Result<SdkConfig, AwsConfigError> {
         .await)
 }
 
-/// Trusts the bundle alone where one is named, as the AWS CLI does, else the platform's certificates.
+/// Trusts only the bundle if there is one, like the AWS CLI, otherwise the certificates of the platform
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html>).
 fn tls_context(bundle: Option<PathBuf>) -> Result<tls::TlsContext, AwsConfigError> {
     let Some((path, pem)) = read_bundle(bundle)? else {
         return Ok(tls::TlsContext::default());
     };
-    // The HTTP client panics on a bad certificate, so every one is parsed here first.
+    // The HTTP client panics if a certificate is invalid, so every one is parsed here first.
     if let Err(problem) = certificates(&pem) {
         return Err(AwsConfigError::NotCertificates { path, problem });
     }
@@ -167,7 +168,7 @@ fn read_bundle(path: Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, AwsC
     }
 }
 
-/// The certificates of a PEM file, each of which can be trusted.
+/// The certificates of a PEM file, all of them valid as trust anchors.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = rustls::RootCertStore::empty();
     let mut certificates = Vec::new();
@@ -176,7 +177,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         roots.add(certificate.clone()).map_err(|error| error.to_string())?;
         certificates.push(certificate);
     }
-    if certificates.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(certificates) }
+    if certificates.is_empty() { Err("it contains no certificate".to_owned()) } else { Ok(certificates) }
 }
 
 #[cfg(test)]
@@ -186,10 +187,7 @@ mod tests {
     #[test]
     fn a_bundle_that_is_absent_is_named() {
         let error = tls_context(Some("/nonexistent/ca.pem".into())).unwrap_err();
-        assert!(
-            error.to_string().starts_with("AWS_CA_BUNDLE names /nonexistent/ca.pem, which cannot be read"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("cannot read /nonexistent/ca.pem, the file in AWS_CA_BUNDLE"), "{error}");
     }
 
     #[test]

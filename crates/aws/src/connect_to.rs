@@ -1,13 +1,13 @@
-//! `BLUEGREEN_CONNECT_TO`: where to reach a host and port, with the meaning of curl's `--connect-to`. A request to
-//! `HOST1:PORT1` is sent to `HOST2:PORT2` instead, still naming the original authority. Beyond curl's, `HOST2` may be several
-//! hosts, separated by `|`: all of them are the site's, as all addresses of a load balancer's name are. For names that do not
-//! resolve where the program runs: a bastion, a tunnel, a forwarded port. Must not open connections.
+//! `BLUEGREEN_CONNECT_TO`: other hosts and ports to connect to, as curl's `--connect-to`. A request to `HOST1:PORT1` is
+//! sent to `HOST2:PORT2` instead, with the original authority. Unlike in curl, `HOST2` may be several hosts, separated
+//! by `|`: all of them serve the site, like the addresses of a load balancer. For names that the machine cannot
+//! resolve: with a bastion, a tunnel, or a forwarded port. Must not open connections.
 
 use reqwest::Url;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-/// The rules, in the order they were written; the first that matches wins.
+/// The rules in their order; the first match applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectTo {
     rules: Vec<Rule>,
@@ -17,33 +17,33 @@ pub struct ConnectTo {
 struct Rule {
     from_host: Option<String>,
     from_port: Option<u16>,
-    /// Empty where the URL's own host stays.
+    /// Empty if the host of the URL stays.
     to_hosts: Vec<String>,
     to_port: Option<u16>,
 }
 
-/// Where to connect for a URL, and what to say there.
+/// The hosts to connect to for a URL, and the authority to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Host names or IP addresses to connect to, without brackets: at least one, and all of them the site's.
+    /// Host names or IP addresses to connect to, without brackets: at least one. All of them serve the site.
     pub hosts: Vec<String>,
-    /// TCP port to connect to, at each of them.
+    /// TCP port to connect to, on each of them.
     pub port: u16,
-    /// The URL's own `host[:port]`, for the Host header. The port is absent where it is the scheme's default.
+    /// The `host[:port]` of the URL, for the Host header, without the default port of the scheme.
     pub authority: String,
 }
 
-/// The setting could not be read.
+/// The setting cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not HOST1:PORT1:HOST2:PORT2 (IPv6 in brackets, an empty HOST1 or PORT1 matches any, several HOST2 are \
+    "{0:?} is not HOST1:PORT1:HOST2:PORT2 (IPv6 in brackets; an empty HOST1 or PORT1 matches any; several HOST2 are \
      separated by |)"
 )]
 pub struct ConnectToError(pub String);
 
 /// The URL has no host or port to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} names no host and port")]
+#[error("{0} has no host and port")]
 pub struct NoAuthority(pub String);
 
 impl FromStr for ConnectTo {
@@ -71,7 +71,7 @@ fn parse_rule(text: &str) -> Option<Rule> {
     Some(Rule { from_host, from_port: port(&from_port)?, to_hosts, to_port: port(&to_port)? })
 }
 
-/// Splits at the colons that are not inside brackets, and the fields at their bars; an empty field has no parts.
+/// Splits at colons outside of brackets, and the fields at their bars; an empty field has no parts.
 fn split_fields(text: &str) -> Option<[Vec<String>; 4]> {
     let mut fields = vec![vec![String::new()]];
     let mut bracketed = false;
@@ -104,19 +104,19 @@ fn port(field: &[String]) -> Option<Option<u16>> {
 }
 
 impl ConnectTo {
-    /// The process's own setting, from `BLUEGREEN_CONNECT_TO`; empty where it is not set.
+    /// The setting of the process, from `BLUEGREEN_CONNECT_TO`; empty if it is not set.
     pub fn from_env() -> Result<Self, ConnectToError> {
         std::env::var(model::variables::CONNECT_TO).unwrap_or_default().parse()
     }
 
-    /// These rules, and where none of them matches, `others`.
+    /// These rules, followed by `others`.
     #[must_use]
     pub fn or(mut self, others: Self) -> Self {
         self.rules.extend(others.rules);
         self
     }
 
-    /// Where to connect for `url`.
+    /// The hosts to connect to for `url`.
     pub fn apply(&self, url: &Url) -> Result<Target, NoAuthority> {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err(NoAuthority(url.to_string()));
@@ -132,8 +132,8 @@ impl ConnectTo {
         })
     }
 
-    /// The URL as a person on this machine can open it, at the first of several hosts. A text that is no URL, or that no rule matches, is returned
-    /// as it is.
+    /// The URL that a person on this machine can open, at the first of several hosts. A text that is not a URL, or that
+    /// no rule matches, is returned unchanged.
     pub fn display_url(&self, url: &str) -> String {
         let Ok(parsed) = Url::parse(url) else {
             return url.to_owned();
@@ -171,7 +171,7 @@ impl Rule {
     }
 }
 
-/// [`ConnectTo::display_url`] with the process's own setting; the URL itself where that setting cannot be read.
+/// [`ConnectTo::display_url`] with the setting of the process; the unchanged URL if that setting cannot be parsed.
 pub fn display_url(url: &str) -> String {
     ConnectTo::from_env().map_or_else(|_| url.to_owned(), |rules| rules.display_url(url))
 }

@@ -1,5 +1,5 @@
-//! Access to AWS, the same for the function and the command: configuration, TLS, timeouts and retries, errors for people,
-//! and the one reader and writer of the rules that carry traffic. Must not decide anything.
+//! Access to AWS for the function and the command: configuration, TLS, timeouts and retries, errors for people, and the
+//! only reader and writer of the rules of prod and dev. Must not decide anything.
 
 mod config;
 mod only_permitted;

@@ -1,4 +1,4 @@
-//! Keeps the function's clients to the calls that its policy allows. Must not know what a call is for.
+//! Limits the clients of the function to the calls that its policy allows. Must not know what a call is for.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use model::permissions::CALLS;
 
-/// Lets an SDK's client make listed calls only: another one fails before it is sent.
+/// Allows an SDK client only listed calls: any other call fails before it is sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnlyPermitted;
 

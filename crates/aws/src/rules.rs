@@ -1,11 +1,12 @@
-//! The rules that carry traffic: one on the prod listener and one on the dev listener, which match every request that no
-//! rule before them does. They are made, found and changed here, and nowhere else. Must not decide where traffic goes.
+//! The rules of prod and dev: one on each listener, which matches every request that no rule before it matches. They
+//! are created, found, and changed only here. Must not decide where traffic goes.
 //!
-//! A rule wins over its listener's default action, and CloudFormation knows only the latter: so no update of a stack moves
-//! traffic. A rule is known by its tags, not by its place. Its conditions are never written after it is made.
+//! A rule takes precedence over the default action of its listener, and CloudFormation knows only the default action:
+//! so no update of a stack moves traffic. A rule is identified by its tags, not by its position. Its conditions are
+//! never changed after its creation.
 //!
-//! Facts: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html> (priorities are 1 to
-//! 50,000, each used once; the default action has the lowest),
+//! Facts: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html> (priorities are 1
+//! to 50,000, each used once; the default action has the lowest),
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html> (100 rules).
 
 use crate::config::in_words;
@@ -26,20 +27,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Priority of both rules when they are made: the lowest there is.
+/// Priority of both rules at creation: the lowest possible.
 pub const PRIORITY: i32 = 50_000;
 /// The path pattern that matches every request.
 pub const CONDITION: &str = "*";
 
-/// Longest time for one write with all its attempts. The control plane answers in well under a second.
+/// Timeout of one write with all its attempts. The control plane usually answers within a second.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Resources whose tags one call reads.
+/// Maximum resources whose tags one call reads
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html>).
 const TAGS_AT_ONCE: usize = 20;
-/// Longest time for one attempt of a call that writes.
+/// Timeout of one attempt of a write.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// Errors of a write that leave no doubt that nothing was changed, and that will not go away by themselves.
+/// Errors of a write after which certainly nothing was changed, and for which a retry cannot succeed.
 const REJECTIONS: [&str; 9] = [
     "ListenerNotFound",
     "LoadBalancerNotFound",
@@ -60,14 +62,14 @@ pub struct BalancerError {
     pub doing: String,
     /// Why it failed.
     pub cause: String,
-    /// Whether it can be said that nothing was changed and that trying again is of no use.
+    /// Whether certainly nothing was changed, and a retry cannot succeed.
     pub rejected: bool,
 }
 
-/// Where the rules are, and what they may forward to.
+/// The listeners of the rules, and the target groups that they may forward to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Name of the stack: in the rules' tags.
+    /// Name of the stack, in the tags of the rules.
     pub stack: String,
     /// ARN of the prod listener.
     pub prod_listener: String,
@@ -101,13 +103,13 @@ impl Places {
     }
 }
 
-/// What was read of both listeners.
+/// The state of both listeners, as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where they send requests.
+    /// The targets of their requests.
     pub listeners: Listeners,
-    /// Whether a rule of the stack's says so for both. Otherwise a stack of an older version may still forward by its
-    /// listeners' default actions.
+    /// Whether a rule of the stack determines this for both listeners. Otherwise, a stack of an older version may still
+    /// forward by the default actions of its listeners.
     pub by_rules: bool,
 }
 
@@ -116,22 +118,22 @@ pub struct Found {
 pub struct Rules {
     elb: Client,
     places: Places,
-    /// ARNs of the rules, once found. An ARN is never used for another rule.
+    /// ARNs of the rules, when they are found. An ARN is never reused for another rule.
     known: Arc<Mutex<BTreeMap<Listener, String>>>,
 }
 
 impl Rules {
-    /// The rules at these places.
+    /// The rules of these listeners.
     pub fn new(elb: Client, places: Places) -> Self {
         Self { elb, places, known: Arc::default() }
     }
 
-    /// Reads where both listeners send their requests.
+    /// Reads the targets of both listeners.
     pub async fn read(&self) -> Result<Listeners, BalancerError> {
         Ok(self.find().await?.listeners)
     }
 
-    /// The same, with what says so.
+    /// The same, and whether rules determine it.
     pub async fn find(&self) -> Result<Found, BalancerError> {
         if let Some(found) = self.read_known().await? {
             return Ok(found);
@@ -143,7 +145,7 @@ impl Rules {
         Ok(Found { listeners: Listeners { prod, dev }, by_rules: prod_ruled && dev_ruled })
     }
 
-    /// Reads both rules in one call if they are known; nothing if one is not, or is gone.
+    /// Reads both rules in one call if they are known; `None` if one is unknown or gone.
     async fn read_known(&self) -> Result<Option<Found>, BalancerError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (Some(prod), Some(dev)) = (known.get(&Listener::Prod), known.get(&Listener::Dev)) else {
@@ -170,7 +172,7 @@ impl Rules {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Every rule of a listener, its default action included.
+    /// Every rule of a listener, including its default action.
     async fn rules_of(&self, listener: Listener) -> Result<Vec<Rule>, BalancerError> {
         let doing = format!("read the rules of the {} listener", listener.as_str());
         let (mut rules, mut marker) = (Vec::new(), None);
@@ -200,7 +202,7 @@ impl Rules {
         Ok(tags)
     }
 
-    /// Where a listener with these rules sends its requests, and whether a rule of the stack's says so.
+    /// The target of a listener with these rules, and whether a rule of the stack determines it.
     fn state_of(&self, listener: Listener, rules: &[Rule], tags: &[TagDescription]) -> (ListenerState, bool) {
         let own: Vec<&Rule> = rules.iter().filter(|rule| self.is_own(listener, rule, tags)).collect();
         match own.as_slice() {
@@ -226,7 +228,7 @@ impl Rules {
         has(STACK_TAG, &self.places.stack) && has(TRAFFIC_TAG, listener.as_str())
     }
 
-    /// A listener without a rule of the stack's. Stacks of an older version forward by the default action.
+    /// The state of a listener without a rule of the stack. Stacks of an older version forward by the default action.
     fn without_rule(&self, rules: &[Rule]) -> ListenerState {
         let priority = PRIORITY.to_string();
         if rules.iter().any(|rule| rule.priority() == Some(&priority)) {
@@ -241,7 +243,7 @@ impl Rules {
         }
     }
 
-    /// Where a rule of the stack's sends requests.
+    /// The target of a rule of the stack.
     fn meaning(&self, rule: &Rule) -> ListenerState {
         if matches_everything(rule.conditions()) {
             self.of_actions(rule.actions())
@@ -259,8 +261,8 @@ impl Rules {
         }
     }
 
-    /// Makes a listener send its requests there: changes its rule, or makes one if there is none. An error that is not
-    /// [`BalancerError::rejected`] leaves open whether it does, or will.
+    /// Points a listener at this target: changes its rule, or creates one if there is none. After an error that is not
+    /// [`BalancerError::rejected`], the write may have taken effect, or may still do so.
     pub async fn write(&self, listener: Listener, route: Route) -> Result<(), BalancerError> {
         let doing = format!("point {} at {route}", listener.as_str());
         timeout(WRITE_TIMEOUT, self.change_or_make(listener, route, &doing)).await.unwrap_or_else(|_| {
@@ -280,7 +282,7 @@ impl Rules {
         if let Some(arn) = arn() {
             let request = self.elb.modify_rule().rule_arn(arn).actions(self.forward(route));
             return request.customize().config_override(config).send().await.map(drop).map_err(|error| {
-                // The next read looks for it again.
+                // The next read searches for it again.
                 if error.code().is_some_and(|code| code.starts_with("RuleNotFound")) {
                     self.forget();
                 }
@@ -299,7 +301,7 @@ impl Rules {
         request.customize().config_override(config).send().await.map(drop).map_err(|error| failed(doing, &error))
     }
 
-    /// The action that sends requests there.
+    /// The action that sends requests to this target.
     fn forward(&self, to: Route) -> Action {
         let group = |color| self.places.target_group(color);
         let action = Action::builder().r#type(ActionTypeEnum::Forward);
@@ -318,7 +320,7 @@ impl Rules {
     }
 }
 
-/// Whether a rule with these conditions gets every request.
+/// Whether a rule with these conditions matches every request.
 fn matches_everything(conditions: &[RuleCondition]) -> bool {
     let every = |values: &[String]| values.iter().any(|value| value == CONDITION || value == "/*");
     conditions.iter().all(|condition| {
@@ -328,7 +330,7 @@ fn matches_everything(conditions: &[RuleCondition]) -> bool {
     })
 }
 
-/// The target groups that these actions forward to, each with its weight; not those of weight 0.
+/// The target groups that these actions forward to, each with its weight, without those of weight 0.
 fn target_groups(actions: &[Action]) -> Result<Vec<(String, u32)>, String> {
     let [action] = actions else {
         return Err(format!("its rule has {} actions instead of one", actions.len()));
@@ -345,7 +347,7 @@ fn target_groups(actions: &[Action]) -> Result<Vec<(String, u32)>, String> {
     if sticky.is_some_and(|config| config.enabled() == Some(true)) {
         return Err("its forward has stickiness between target groups".to_owned());
     }
-    // A group without a weight has the weight 1.
+    // A group without a weight is treated as weight 1.
     let weighted = forward.target_groups().iter().filter_map(|group| {
         let weight = u32::try_from(group.weight().unwrap_or(1)).unwrap_or(0);
         group.target_group_arn().filter(|_| weight > 0).map(|arn| (arn.to_owned(), weight))
@@ -357,7 +359,7 @@ fn target_groups(actions: &[Action]) -> Result<Vec<(String, u32)>, String> {
     if weighted.is_empty() { Err("it forwards to no target group".to_owned()) } else { Ok(weighted) }
 }
 
-/// Where these weighted target groups make requests go.
+/// The route of these weighted target groups.
 fn route(groups: &[(String, u32)], color_of: impl Fn(&str) -> Option<Color>) -> Result<Route, String> {
     let (mut blue, mut all) = (0, 0);
     for (arn, weight) in groups {
@@ -369,7 +371,7 @@ fn route(groups: &[(String, u32)], color_of: impl Fn(&str) -> Option<Color>) -> 
         all += weight;
     }
     let rounded = (blue * 100 + all / 2) / all.max(1);
-    // A share that is small is still a share.
+    // A small share must not be rounded to zero.
     let percent = if blue == 0 || blue == all { rounded } else { rounded.clamp(1, 99) };
     Ok(Route::share(Color::Blue, u8::try_from(percent).unwrap_or(100)))
 }

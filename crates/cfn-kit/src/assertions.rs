@@ -1,4 +1,4 @@
-//! For tests of templates, one's own included: what a template has, and what it must not have.
+//! Assertions for tests of templates: what a template contains, and what it must not contain.
 //!
 //! ```
 //! use cfn_kit::assertions::Checked;
@@ -21,7 +21,7 @@ use super::Template;
 pub use super::references::{Kind, Reference};
 use super::references::{dangling, references, texts};
 
-/// A template as its JSON, for looking at.
+/// A template as JSON, to check.
 #[derive(Clone, Debug)]
 pub struct Checked {
     template: Value,
@@ -52,7 +52,7 @@ impl From<Value> for Checked {
 }
 
 impl Checked {
-    /// Looks at this template.
+    /// Checks this template.
     pub fn new(template: &Template) -> Self {
         Self::from(serde_json::to_value(template).unwrap_or_default())
     }
@@ -72,18 +72,18 @@ impl Checked {
         self.resources().filter(|(_, resource)| resource["Type"] == resource_type).map(|(id, _)| id).collect()
     }
 
-    /// The properties of a resource; null where there is none of this id.
+    /// The properties of a resource; null if there is no resource with this id.
     pub fn properties(&self, id: &str) -> &Value {
         &self.template["Resources"][id]["Properties"]
     }
 
-    /// That a resource of this type has at least these properties; gives its logical id.
+    /// Checks that a resource of this type has at least these properties; returns its logical id.
     pub fn has(&self, resource_type: &str, properties: &Value) -> Result<&str, Finding> {
         let ids = self.ids_of(resource_type);
         let found = ids.iter().find(|id| includes(self.properties(id), properties));
         found.copied().ok_or_else(|| {
             let there: Vec<String> = ids.iter().map(|id| format!("{id}: {}", self.properties(id))).collect();
-            Finding(format!("no {resource_type} has {properties}; there is: {}", there.join("\n")))
+            Finding(format!("no {resource_type} has {properties}; found: {}", there.join("\n")))
         })
     }
 
@@ -106,8 +106,9 @@ impl Checked {
         found
     }
 
-    /// That no identity is allowed a wildcard: no action with `*`, and no resource `*` but for these actions, which
-    /// accept no narrower one. A key's own policy is left out: in it `*` is that key.
+    /// Checks that no statement allows a wildcard: no action with `*`, and the resource `*` only for these actions,
+    /// which accept no narrower one. Key policies are left out: there, `*` means that key
+    /// (<https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html>).
     pub fn allows_no_wildcards(&self, unscoped: &[&str]) -> Result<(), Finding> {
         for (id, statement) in self.statements() {
             let of_key = self.template["Resources"][id]["Type"] == "AWS::KMS::Key";
@@ -120,29 +121,29 @@ impl Checked {
             }
             let everything = texts(&statement["Resource"]).contains(&"*");
             if everything && let Some(action) = actions.iter().find(|action| !unscoped.contains(action)) {
-                return Err(Finding(format!("{id} allows {action} on everything: {statement}")));
+                return Err(Finding(format!("{id} allows {action} on every resource: {statement}")));
             }
         }
         Ok(())
     }
 
-    /// That every `Ref`, `Fn::GetAtt`, `Fn::Sub`, `DependsOn` and condition names something in the template.
+    /// Checks that every `Ref`, `Fn::GetAtt`, `Fn::Sub`, `DependsOn`, and condition refers to an item of the template.
     pub fn refers_only_to_what_exists(&self) -> Result<(), Finding> {
         match dangling(&self.template).first() {
             None => Ok(()),
             Some(reference) => {
-                Err(Finding(format!("{} refers to {}, which is not there", reference.from, reference.to)))
+                Err(Finding(format!("{} refers to {}, which does not exist", reference.from, reference.to)))
             }
         }
     }
 
-    /// What refers to what: resources, outputs and conditions to resources, parameters and conditions.
+    /// The references from resources, outputs, and conditions to resources, parameters, and conditions.
     pub fn references(&self) -> Vec<Reference> {
         references(&self.template)
     }
 }
 
-/// Whether `value` has at least what `wanted` has: an object its fields, a list its items somewhere.
+/// Whether `value` contains `wanted`: an object all of its fields, a list all of its items in any position.
 fn includes(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::Object(fields), Value::Object(wanted)) => {

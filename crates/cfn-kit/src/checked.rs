@@ -1,4 +1,4 @@
-//! Values that are checked when they are made: numbers within limits and texts that match a rule.
+//! Values that are checked at creation: numbers within limits, and texts that match a rule.
 
 /// Why a value was not accepted: what the value must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -6,13 +6,13 @@
 pub struct InvalidValue(String);
 
 impl InvalidValue {
-    /// A value was not accepted: what it is, and what it must be.
+    /// An error with the value, and what the value must be.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
 
-/// Declares types of whole numbers within limits: each is read from an integer, and an error says the limits.
+/// Declares types of whole numbers within limits: each is read from an integer, and an error names the limits.
 ///
 /// The crate that uses it depends on `serde`.
 ///
@@ -42,14 +42,14 @@ macro_rules! checked_numbers {
             /// The number, checked when it is compiled.
             ///
             /// # Panics
-            /// At compile time in a constant, where `value` is out of the limits.
+            /// At compile time in a constant, if `value` is out of the limits.
             #[allow(clippy::manual_range_contains, unused_comparisons, clippy::absurd_extreme_comparisons)]
             pub const fn of(value: $type) -> Self {
                 assert!(value >= $min && value <= $max, "out of the limits");
                 Self(value)
             }
 
-            /// The number as a plain one.
+            /// The plain number.
             pub const fn get(self) -> $type {
                 self.0
             }
@@ -86,7 +86,7 @@ macro_rules! checked_numbers {
 /// cfn_kit::checked_texts! {
 ///     /// The name of a queue.
 ///     pub struct QueueName: |text| text.len() <= 80 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()),
-///         "a queue's name: at most 80 letters and digits";
+///         "a valid queue name: at most 80 letters and digits";
 /// }
 ///
 /// assert_eq!(QueueName::try_from("orders").unwrap().as_str(), "orders");

@@ -1,4 +1,4 @@
-//! Values that CloudFormation computes at deployment, with the Rust type they will have.
+//! Values that CloudFormation computes at deployment, with their Rust types.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::stack::Resource;
 
-/// The physical id of a resource of type `R` (what `Ref` gives for most resources).
+/// The physical id of a resource of type `R` (the value of `Ref` for most resources).
 #[derive(Debug)]
 pub struct Id<R>(PhantomData<R>);
 
@@ -29,7 +29,7 @@ pub struct Expr<T> {
 }
 
 impl<T> Expr<T> {
-    /// The expression with this JSON, for intrinsic functions that the kit has no function for. Nothing checks that its
+    /// The expression with this JSON, for intrinsic functions that the kit does not support. Nothing checks that its
     /// value is a `T`.
     ///
     /// ```
@@ -42,12 +42,12 @@ impl<T> Expr<T> {
         Self { json, kind: PhantomData }
     }
 
-    /// `then` where `condition` holds in a deployment, `otherwise` where it does not.
+    /// `then` if `condition` holds in a deployment, otherwise `otherwise`.
     pub fn when(condition: &Condition, then: &Self, otherwise: &Self) -> Self {
         Self::from_json(json!({ "Fn::If": [condition.0, then.json, otherwise.json] }))
     }
 
-    /// `then` where `condition` holds, and no value at all (as if the property had not been written) elsewhere.
+    /// `then` if `condition` holds, otherwise no value, as if the property were absent.
     pub fn when_some(condition: &Condition, then: &Self) -> Self {
         Self::from_json(json!({ "Fn::If": [condition.0, then.json, { "Ref": "AWS::NoValue" }] }))
     }
@@ -115,7 +115,7 @@ impl From<String> for Expr<String> {
     }
 }
 
-/// The ARN of something of this account in this region: the service, and what names the resource within it.
+/// The ARN of a resource of this account in this region: the service, and the parts that name the resource in it.
 pub fn own_arn(service: &str, resource: &[Expr<String>]) -> Expr<String> {
     let begin = [
         "arn:".into(),
@@ -129,7 +129,7 @@ pub fn own_arn(service: &str, resource: &[Expr<String>]) -> Expr<String> {
     join(&[&begin, resource].concat())
 }
 
-/// `parts` one after the other, with nothing between them.
+/// The concatenation of `parts`.
 pub fn join(parts: &[Expr<String>]) -> Expr<String> {
     let mut text = String::new();
     let mut variables = serde_json::Map::new();
@@ -154,13 +154,13 @@ pub fn join(parts: &[Expr<String>]) -> Expr<String> {
     })
 }
 
-/// How `Fn::Sub` takes a value.
+/// The form of a value in `Fn::Sub`.
 enum Piece<'a> {
-    /// As it is.
+    /// Literally.
     Literal(&'a str),
-    /// By the name it has in the template.
+    /// By its name in the template.
     Named(String),
-    /// Through a variable of its own.
+    /// Through a variable.
     Computed,
 }
 
@@ -198,26 +198,27 @@ impl<R> Ref<R> {
         &self.logical_id
     }
 
-    /// `Ref`: what it gives is up to the resource type, so each type's module says it with a name (`id`, `arn`, …).
+    /// `Ref`. Its value depends on the resource type, so the module of each type has a function with a name (`id`,
+    /// `arn`, …).
     pub(crate) fn reference<T>(&self) -> Expr<T> {
         Expr::from_json(json!({ "Ref": self.logical_id }))
     }
 }
 
 impl Ref<super::Untyped> {
-    /// `Ref`, of the type that the caller vouches for.
+    /// `Ref`. The caller guarantees the type.
     pub fn value<T>(&self) -> Expr<T> {
         self.reference()
     }
 
-    /// `Fn::GetAtt`, of the type that the caller vouches for.
+    /// `Fn::GetAtt`. The caller guarantees the type.
     pub fn get<T>(&self, attribute: &str) -> Expr<T> {
         Expr::from_json(json!({ "Fn::GetAtt": [self.logical_id, attribute] }))
     }
 }
 
-/// What `Ref` gives for resources of a type that you declare: their id, name or ARN, as the type's page in the
-/// CloudFormation reference says under "Return values". The kit's own types have a function with a name for it.
+/// The value of `Ref` for resources of a type that you declare: their id, name, or ARN. See "Return values" on the page
+/// of the type in the CloudFormation reference. The types of the kit have a named function for it.
 ///
 /// ```
 /// use cfn_kit::{Expr, RefValue, Resource, Stack};
@@ -240,7 +241,7 @@ impl Ref<super::Untyped> {
 /// let url: Expr<QueueUrl> = Stack::new("A stack").add("Orders", Queue {}).ref_value();
 /// ```
 pub trait RefValue: Resource {
-    /// The type of the value: [`Id`], [`Name`], [`Arn`], or a marker of your own.
+    /// The type of the value: [`Id`], [`Name`], [`Arn`], or another marker type.
     type Value;
 }
 
@@ -251,8 +252,8 @@ impl<R: RefValue> Ref<R> {
     }
 }
 
-/// An attribute of resources of type `R` that you declare, with the type of its value. The kit's own types have a function
-/// for each of theirs.
+/// An attribute of resources of type `R` that you declare, with the type of its value. The types of the kit have a
+/// function for each attribute.
 ///
 /// ```
 /// use cfn_kit::{Arn, Attribute, Expr, Resource, Stack};
@@ -275,9 +276,9 @@ impl<R: RefValue> Ref<R> {
 /// let arn: Expr<Arn<Queue>> = Stack::new("A stack").add("Orders", Queue {}).get_attribute(QueueArn);
 /// ```
 pub trait Attribute<R: Resource> {
-    /// What its value is, such as `Arn<R>`.
+    /// The type of its value, such as `Arn<R>`.
     type Value;
-    /// Its name in the type's schema.
+    /// Its name in the schema of the type.
     const NAME: &'static str;
 }
 
@@ -287,7 +288,7 @@ impl<R: Resource> Ref<R> {
         self.attribute(A::NAME)
     }
 
-    /// `Fn::GetAtt`: the type's module gives each attribute a name and a type.
+    /// `Fn::GetAtt`. The module of the type has a function with a name and a type for each attribute.
     pub(crate) fn attribute<T>(&self, name: &str) -> Expr<T> {
         Expr::from_json(json!({ "Fn::GetAtt": [self.logical_id, name] }))
     }
@@ -309,7 +310,7 @@ impl<R> fmt::Debug for Ref<R> {
 #[derive(Clone, Debug, Serialize)]
 pub struct Condition(pub(super) String);
 
-/// What a condition tests.
+/// The test of a condition.
 #[derive(Clone, Debug, Serialize)]
 pub enum Test {
     /// Both values are the same text.
@@ -330,7 +331,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// Holds where `value` is not empty.
+    /// Holds if `value` is not empty.
     pub fn is_given<T>(value: &Expr<T>) -> Self {
         Self::Not([Box::new(Self::Equals(value.text(), "".into()))])
     }

@@ -2,8 +2,8 @@
 //!
 //! A [`Stack`] collects parameters, conditions, resources and outputs and is finished into a [`Template`], whose
 //! JSON is the same bytes for the same input. References are typed: [`Ref<R>`] names a resource of type `R`, and an
-//! [`Expr<T>`] is a value known only at deployment, so a subnet id does not fit where a target group's ARN belongs.
-//! The kit knows nothing of this product's stack.
+//! [`Expr<T>`] is a value known only at deployment, so a subnet id cannot be used as the ARN of a target group.
+//! The kit does not depend on the stack of this product.
 
 pub mod assertions;
 mod checked;
@@ -24,7 +24,7 @@ pub use scope::Scope;
 pub use stack::{Matched, Parameter, Resource, Stack, SynthError, Untyped};
 pub use template::{Output, Template};
 
-/// A tag as CloudFormation writes it.
+/// A tag in CloudFormation's format.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tag {

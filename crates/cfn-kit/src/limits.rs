@@ -1,8 +1,8 @@
-//! How large a template can be:
+//! The maximum size of a template:
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>.
 
-/// Bytes of a template that a call takes.
+/// Maximum bytes of a template in an API call.
 pub const CALL_LIMIT: usize = 51_200;
 
-/// Bytes of a template that CloudFormation takes from a bucket.
+/// Maximum bytes of a template in a bucket.
 pub const BUCKET_LIMIT: usize = 1_000_000;

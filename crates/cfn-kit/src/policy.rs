@@ -28,11 +28,11 @@ impl PolicyDocument {
 pub enum Effect {
     /// Allows what the statement names.
     Allow,
-    /// Denies it, whatever else allows it.
+    /// Denies it, even if another statement allows it.
     Deny,
 }
 
-/// Who a statement is about, in policies that are attached to a resource or that say who may assume a role.
+/// The principal of a statement, in policies of resources and in trust policies of roles.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Principal {
@@ -42,24 +42,24 @@ pub enum Principal {
         #[serde(rename = "Service")]
         service: Expr<String>,
     },
-    /// An AWS account, or somebody in one, by ARN.
+    /// An AWS account, or a principal in one, by ARN.
     Identity {
         /// The ARN.
         #[serde(rename = "AWS")]
         arn: Expr<String>,
     },
-    /// Whoever an identity provider vouches for, by the provider's ARN.
+    /// Every identity of an identity provider, by the ARN of the provider.
     Federated {
         /// The ARN.
         #[serde(rename = "Federated")]
         provider: Expr<String>,
     },
-    /// Anybody (for denials).
+    /// Every principal (for denials).
     Anyone(&'static str),
 }
 
 impl Principal {
-    /// Anybody: only sensible in a statement that denies.
+    /// Every principal. Use it only in a statement that denies.
     pub const ANYONE: Self = Self::Anyone("*");
 
     /// An AWS service by its host name.
@@ -67,7 +67,7 @@ impl Principal {
         Self::Service { service: service.into() }
     }
 
-    /// Everybody in this account whom the account's own policies allow it.
+    /// Every principal in this account that IAM policies of the account allow it.
     pub fn this_account() -> Self {
         Self::Identity { arn: sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root") }
     }
@@ -106,25 +106,26 @@ impl Statement {
         Self { effect: Effect::Deny, ..Self::allow(sid, action, resource) }
     }
 
-    /// Lets an AWS service assume the role that this statement's document trusts.
+    /// Allows an AWS service to assume the role with this trust policy.
     pub fn trust(service: &'static str) -> Self {
         Self::allow("Assume", &["sts:AssumeRole"], Vec::new()).by(Principal::service(service))
     }
 
-    /// Applies the statement only to what an AWS service does for this account (the confused-deputy condition).
+    /// Applies the statement only to requests of an AWS service for this account, against the confused deputy problem
+    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html>).
     #[must_use]
     pub fn only_from_this_account(self) -> Self {
         self.only_if("StringEquals", "aws:SourceAccount", Expr::account_id())
     }
 
-    /// Says who the statement is about.
+    /// Sets the principal of the statement.
     #[must_use]
     pub fn by(mut self, principal: Principal) -> Self {
         self.principal = Some(principal);
         self
     }
 
-    /// Applies the statement only where the request's `key` stands in the relation `operator` to `value`.
+    /// Applies the statement only if the `operator` holds between the request's `key` and `value`.
     #[must_use]
     pub fn only_if(
         mut self,

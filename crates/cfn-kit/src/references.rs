@@ -1,21 +1,21 @@
-//! What refers to what in a template, as JSON: resources, parameters and conditions by their names.
+//! The references in a template, as JSON: to resources, parameters, and conditions, by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// That something in a template names something else in it.
+/// A reference from one item of a template to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The logical id of what refers.
+    /// The logical id of the item with the reference.
     pub from: String,
     /// The name that it refers to.
     pub to: String,
-    /// What it refers to.
+    /// The kind of item that it refers to.
     pub kind: Kind,
 }
 
-/// What a reference is to.
+/// The kind of item that a reference points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A resource, a parameter or a pseudo parameter.
@@ -24,7 +24,7 @@ pub enum Kind {
     Condition,
 }
 
-/// Every reference of the template's conditions, resources and outputs.
+/// Every reference in the conditions, resources, and outputs of the template.
 pub fn references(template: &Value) -> Vec<Reference> {
     let mut found = Vec::new();
     for section in ["Conditions", "Resources", "Outputs"] {
@@ -35,7 +35,7 @@ pub fn references(template: &Value) -> Vec<Reference> {
     found
 }
 
-/// The references that name nothing in the template.
+/// The references to names that do not exist in the template.
 pub(super) fn dangling(template: &Value) -> Vec<Reference> {
     let names = |section: &str| -> BTreeSet<&str> {
         template[section].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
@@ -51,7 +51,8 @@ pub(super) fn dangling(template: &Value) -> Vec<Reference> {
     references(template).into_iter().filter(|reference| !exists(reference)).collect()
 }
 
-/// Circles of resources that refer to each other; the first of each is its last as well. A resource is in at most one.
+/// Cycles of resources that refer to each other. The first resource of each cycle is also its last. A resource is in at
+/// most one cycle.
 pub(super) fn cycles(template: &Value) -> Vec<Vec<String>> {
     let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (id, resource) in template["Resources"].as_object().into_iter().flatten() {
@@ -60,11 +61,11 @@ pub(super) fn cycles(template: &Value) -> Vec<Vec<String>> {
         next.insert(id.clone(), to.map(|it| it.to).collect());
     }
     let mut found = Vec::new();
-    // What no circle goes through is taken away until nothing is left of that kind.
+    // Remove resources that are in no cycle and lead to none, until none is left.
     while let Some(id) = next.iter().find(|(_, to)| to.iter().all(|to| !next.contains_key(to))).map(|it| it.0.clone()) {
         next.remove(&id);
     }
-    // Everything that is left leads into a circle.
+    // Every remaining resource leads into a cycle.
     while let Some(first) = next.keys().next().cloned() {
         let mut path = vec![first];
         let circle = loop {
@@ -103,7 +104,7 @@ pub fn references_of(section: &str, id: &str, item: &Value) -> Vec<Reference> {
     found
 }
 
-/// Conditions that a condition is made of, however deep: `{"Condition": "Name"}` in `Fn::And`, `Fn::Or` and `Fn::Not`.
+/// Conditions that a condition contains, at any depth: `{"Condition": "Name"}` in `Fn::And`, `Fn::Or` and `Fn::Not`.
 fn conditions(test: &Value, note: &mut impl FnMut(Kind, &str)) {
     match test {
         Value::Object(fields) => {
@@ -151,7 +152,7 @@ fn collect(value: &Value, note: &mut impl FnMut(Kind, &str)) {
     }
 }
 
-/// What the text of an `Fn::Sub` names, but for its own variables.
+/// The names in the text of an `Fn::Sub`, except its variables.
 fn placeholders(text: &str, variables: &Map<String, Value>, note: &mut impl FnMut(Kind, &str)) {
     for part in text.split("${").skip(1) {
         let name = part.split(['}', '.']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A part of a stack under construction: what is added in it carries the same metadata.
+//! A part of a stack under construction: all resources added in it have the same metadata.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::Stack;
 
-/// A stack, seen through a scope: every resource that is added carries the scope's entry in its metadata.
+/// A stack within a scope: every added resource has the entry of the scope in its metadata.
 ///
-/// An inner scope with the same key wins. The scope ends when this value is dropped.
+/// An inner scope with the same key takes precedence. The scope ends when this value is dropped.
 #[derive(Debug)]
 pub struct Scope<'a> {
     stack: &'a mut Stack,

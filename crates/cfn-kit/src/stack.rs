@@ -1,4 +1,4 @@
-//! The stack under construction: what constructs add to, and what is checked when it is finished.
+//! The stack under construction: constructs add to it, and it is checked when it is finished.
 
 use std::collections::BTreeMap;
 
@@ -11,72 +11,73 @@ use super::references::{cycles, dangling};
 use super::scope::Scope;
 use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 
-/// CloudFormation's limit on a logical id's length.
+/// CloudFormation's limit on the length of a logical id
+/// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>).
 const LOGICAL_ID_MAX: usize = 255;
 
-/// A CloudFormation resource type: its properties, and the name CloudFormation knows it by.
+/// A CloudFormation resource type: its properties and its name.
 pub trait Resource: Serialize {
     /// The type's name, for example `AWS::EC2::VPC`.
     const TYPE: &'static str;
 }
 
-/// A resource without a Rust type of its own.
+/// A resource without a Rust type.
 #[derive(Clone, Copy, Debug)]
 pub enum Untyped {}
 
-/// A parameter of the template. All parameters here are strings: how numbers are passed differs between engines.
+/// A parameter of the template. All parameters here are strings, because engines differ in how they pass numbers.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// What it is for, shown in the console.
+    /// Its description, shown in the console.
     pub description: &'static str,
-    /// Its value where none is given.
+    /// Its value if none is given.
     pub default: &'static str,
-    /// The values it can have; empty for any.
+    /// The allowed values; empty if any value is allowed.
     pub allowed: &'static [&'static str],
     /// A regular expression that the value matches.
     pub pattern: Option<&'static str>,
 }
 
-/// A type of which every value, as text, matches a pattern. A parameter of the template can have it: CloudFormation then
-/// accepts only what matches.
+/// A type whose values, as text, match a pattern. For a parameter of this type, CloudFormation accepts only values that
+/// match.
 pub trait Matched {
-    /// The pattern; the empty text matches it too, and means that nothing is given.
+    /// The pattern. It must also match the empty text, which means that no value is given.
     const PATTERN: &'static str;
 }
 
-/// Why a stack cannot become a template.
+/// Why no template can be created from a stack.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SynthError {
-    /// Two things have the same logical id.
-    #[error("logical id {0} is used twice; every resource, parameter, condition and output needs its own")]
+    /// Two items have the same logical id.
+    #[error("logical id {0} is used twice; it must be unique among resources, parameters, conditions and outputs")]
     DuplicateId(String),
     /// A logical id with characters that CloudFormation does not accept.
-    #[error("logical id {0:?} is not made of 1 to 255 letters and digits")]
+    #[error("logical id {0:?} does not consist of 1 to 255 letters and digits")]
     BadId(String),
-    /// A resource's properties could not be written as JSON.
+    /// The properties of a resource cannot be written as JSON.
     #[error("the properties of {id} cannot be written as JSON: {reason}")]
     Properties {
         /// The resource's logical id.
         id: String,
-        /// What the serializer said.
+        /// The error of the serializer.
         reason: String,
     },
-    /// Something refers to what the stack does not have: a resource of another stack, or a name with a typing mistake.
+    /// A reference to a name that the stack does not have: a resource of another stack, or a typing error.
     #[error("{from} refers to {to}, which the stack does not have")]
     DanglingReference {
-        /// The logical id of what refers.
+        /// The logical id of the item with the reference.
         from: String,
         /// The name that it refers to.
         to: String,
     },
-    /// Resources refer to each other in a circle, so none of them can be the first.
+    /// Resources refer to each other in a cycle, so none of them can be created first.
     #[error("these resources refer to each other in a circle: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
 }
 
 /// A stack under construction.
 ///
-/// Mistakes (an id used twice, say) are collected, not thrown: [`Stack::finish`] reports them all.
+/// Errors, such as a duplicate id, are collected: [`Stack::finish`] reports all of them.
 #[derive(Debug, Default)]
 pub struct Stack {
     description: String,
@@ -97,14 +98,14 @@ impl Stack {
         Self { description: description.into(), ..Self::default() }
     }
 
-    /// Declares a parameter and gives its value.
+    /// Declares a parameter and returns its value.
     pub fn parameter(&mut self, id: &'static str, parameter: &Parameter) -> Expr<String> {
         self.claim(id);
         self.parameters.insert(id.to_owned(), ParameterBody::new(parameter));
         Expr::from_json(json!({ "Ref": id }))
     }
 
-    /// Declares a parameter whose values are of a type, or that is not given; and gives its value.
+    /// Declares an optional parameter with values of a type, and returns its value.
     pub fn parameter_of<T: Matched>(&mut self, id: &'static str, description: &'static str) -> Expr<T> {
         let parameter = Parameter { description, default: "", allowed: &[], pattern: Some(T::PATTERN) };
         Expr::from_json(self.parameter(id, &parameter).json().clone())
@@ -136,7 +137,7 @@ impl Stack {
         Ref::new(id)
     }
 
-    /// Puts a tag on every resource of the stack that has tags, those that are still to be added included.
+    /// Adds a tag to every resource of the stack that supports tags, including resources that are added later.
     pub fn tag(&mut self, tag: Tag) {
         self.tags.push(tag);
     }
@@ -146,14 +147,14 @@ impl Stack {
         self.edit(resource, |body| body.condition = Some(condition.0.clone()));
     }
 
-    /// Creates `resource` after `other`, where no reference says so already.
+    /// Creates `resource` after `other`, if no reference implies it.
     pub fn after<R, O>(&mut self, resource: &Ref<R>, other: &Ref<O>) {
         let other = other.logical_id().to_owned();
         self.edit(resource, |body| body.depends_on.push(other));
     }
 
-    /// Says that the resource goes with the stack, or with its replacement: for resources that hold something, where
-    /// a reader should see that this is meant.
+    /// Deletes the resource with the stack, or when it is replaced. For resources that contain data, to show that the
+    /// deletion is intended.
     pub fn delete_with_stack<R>(&mut self, resource: &Ref<R>) {
         self.edit(resource, |body| {
             body.deletion_policy = Some("Delete");
@@ -161,7 +162,7 @@ impl Stack {
         });
     }
 
-    /// Says that the resource stays when the stack is deleted.
+    /// Keeps the resource when the stack is deleted.
     pub fn keep<R>(&mut self, resource: &Ref<R>) {
         self.edit(resource, |body| {
             body.deletion_policy = Some("Retain");
@@ -169,13 +170,13 @@ impl Stack {
         });
     }
 
-    /// Notes in the template that a finding of a checker (a checkov id) is meant for this resource, and why.
+    /// Records in the template that a finding of a checker (a checkov id) is accepted for this resource, and why.
     pub fn accept<R>(&mut self, finding: &str, resource: &Ref<R>, reason: &str) {
         self.edit(resource, |body| body.accept(finding, reason));
     }
 
-    /// Adds a resource of a type that has no Rust type, with whatever properties. Nothing about it is checked here;
-    /// the template says so in the resource's metadata, and `bluegreen synth` beside the template.
+    /// Adds a resource of a type that has no Rust type, with any properties, which are not checked. The metadata of the
+    /// resource says so, and `bluegreen synth` prints it.
     pub fn add_untyped(&mut self, id: &str, resource_type: &str, properties: Value) -> Ref<Untyped> {
         self.claim(id);
         let mut body = ResourceBody::new(resource_type, properties);
@@ -184,12 +185,12 @@ impl Stack {
         Ref::new(id)
     }
 
-    /// Begins a scope: every resource that is added through it carries this entry in its metadata.
+    /// Begins a scope: every resource that is added through it has this entry in its metadata.
     pub fn annotated(&mut self, key: &'static str, value: Value) -> Scope<'_> {
         Scope::new(self, key, value)
     }
 
-    /// Puts an entry into the template's own metadata.
+    /// Adds an entry to the metadata of the template.
     pub fn describe(&mut self, key: &'static str, value: Value) {
         self.metadata.insert(key, value);
     }
@@ -207,11 +208,11 @@ impl Stack {
         self.outputs.insert(id.to_owned(), output);
     }
 
-    /// The finished template, or every mistake that was made.
+    /// The finished template, or all errors.
     ///
     /// # Errors
-    /// An id that is used twice or that CloudFormation does not accept, properties that are no JSON, a reference to what
-    /// the stack does not have, and resources that refer to each other in a circle.
+    /// A logical id that is used twice or that CloudFormation does not accept, properties that cannot be written as
+    /// JSON, a reference to a name that the stack does not have, and resources that refer to each other in a cycle.
     pub fn finish(mut self) -> Result<Template, Vec<SynthError>> {
         self.resources.values_mut().for_each(|resource| resource.add_tags(&self.tags));
         let mut errors = self.errors;
@@ -235,7 +236,7 @@ impl Stack {
     }
 
     fn edit<R>(&mut self, resource: &Ref<R>, change: impl FnOnce(&mut ResourceBody)) {
-        // A resource that could not be added has its error recorded already.
+        // If a resource could not be added, its error is already recorded.
         if let Some(body) = self.resources.get_mut(resource.logical_id()) {
             change(body);
         }
@@ -263,7 +264,7 @@ impl Stack {
     }
 }
 
-/// References to what is not there, and circles of resources.
+/// References to names that do not exist, and cycles of resources.
 fn broken_references(template: &Value) -> Vec<SynthError> {
     let dangling = dangling(template).into_iter();
     let dangling = dangling.map(|it| SynthError::DanglingReference { from: it.from, to: it.to });

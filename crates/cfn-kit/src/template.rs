@@ -10,7 +10,7 @@ use super::expr::Test;
 use super::references::references;
 use super::stack::Parameter;
 
-/// The key in a resource's metadata that says that it has no Rust type.
+/// The metadata key of resources without a Rust type.
 pub(super) const UNTYPED: &str = "Untyped";
 
 /// A CloudFormation template. Everything is ordered, so the same stack gives the same bytes.
@@ -40,14 +40,14 @@ impl Template {
         Self { version: "2010-09-09", description, metadata, parameters, conditions, resources, outputs }
     }
 
-    /// The resources without a Rust type, whose properties nothing has checked: each one's logical id and type.
+    /// The resources without a Rust type, whose properties are not checked: the logical id and type of each.
     pub fn untyped(&self) -> impl Iterator<Item = (&str, &str)> {
         let untyped = self.resources.iter().filter(|(_, resource)| resource.metadata.contains_key(UNTYPED));
         untyped.map(|(id, resource)| (id.as_str(), resource.r#type.as_str()))
     }
 
-    /// The beginning of this template: these resources with everything that they refer to, exactly as they are, and these
-    /// outputs. Parameters and conditions stay, so an update from it to the whole adds and changes nothing else.
+    /// A part of this template for a first deployment: these resources, unchanged, with everything that they refer to,
+    /// and these outputs. All parameters and conditions stay, so an update to the whole template only adds resources.
     #[must_use]
     pub fn only(&self, resources: &[&str], outputs: &[&str]) -> Self {
         let references = references(&serde_json::to_value(self).unwrap_or_default());
@@ -64,7 +64,7 @@ impl Template {
         template
     }
 
-    /// This template without an entry of its own metadata.
+    /// This template without an entry of its metadata.
     #[must_use]
     pub fn without_metadata(mut self, key: &str) -> Self {
         self.metadata.as_object_mut().map(|entries| entries.remove(key));
@@ -139,7 +139,7 @@ impl ResourceBody {
 }
 
 impl ResourceBody {
-    /// Notes that a checker's finding is meant.
+    /// Records that a finding of a checker is accepted.
     pub(super) fn accept(&mut self, finding: &str, reason: &str) {
         let checkov = self.metadata.entry("checkov").or_insert_with(|| json!({ "skip": [] }));
         if let Some(Value::Array(skipped)) = checkov.get_mut("skip") {
@@ -147,7 +147,7 @@ impl ResourceBody {
         }
     }
 
-    /// Adds tags, where the resource has any.
+    /// Adds tags, if the resource has tags.
     pub(super) fn add_tags(&mut self, tags: &[Tag]) {
         if let Some(Value::Array(own)) = self.properties.get_mut("Tags") {
             own.extend(tags.iter().map(|tag| json!({ "Key": tag.key, "Value": tag.value })));
@@ -162,7 +162,7 @@ fn is_empty_object(value: &Value) -> bool {
     value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
-/// An output of the stack: what other programs and people read from a deployment.
+/// An output of the stack, for other programs and for people.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Output {

@@ -1,14 +1,16 @@
-//! The lease: one holder at a time may change the stack or its traffic. It is an object that a heartbeat writes again and
-//! again, in the version that was last written, and free for others once it has not been written for its life. Deployments
-//! and cutovers take the same one. While CloudFormation changes the stack, a deployment covers it: then it outlives a holder
-//! that dies. Must not know what the holder does.
+//! The lease: one holder at a time may change the stack or its traffic. It is an object that a heartbeat repeatedly
+//! replaces, always in the version that was written last. If it is not written for its life, it expires, and others can
+//! acquire it. Deployments and cutovers use the same lease. While CloudFormation changes the stack, a deployment covers
+//! the lease: then the lease outlives a holder that dies. Must not know what the holder does.
 //!
-//! No two machines' clocks are compared. How long ago it was written says the store, by one clock of its own; how long it
-//! lives is a duration that the holder writes into it; and until when the holder counts on it, its own monotonic clock says.
+//! Clocks of different machines are never compared. The clock of the store determines the age of the lease. The life of
+//! the lease is a duration that the holder writes into it. The monotonic clock of the holder determines until when the
+//! holder relies on it.
 //!
-//! Versions before [`LeaseInfo::life_ms`] compared `expires` with their own clock. They find it still, so they neither lock
-//! out nor let in anybody differently. What they wrote is read here with the longest life it can have had: a cutover's with
-//! theirs, a deployment's as if covered, until [`Ledger::expire_abandoned`] sees that nobody renews it.
+//! Versions before [`LeaseInfo::life_ms`] compared `expires` with their own clock. The field is still written, so they
+//! behave as before. A lease that they wrote is read here with the longest life that it can have: that of a cutover
+//! with their life, that of a deployment as if it were covered, until [`Ledger::expire_abandoned`] finds that nobody
+//! renews it.
 
 use super::store::{ObjectStore, StoreError, When};
 use super::{Ledger, RecordError};
@@ -23,32 +25,32 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Renewals in one time to live: a few may fail before the lease is in danger.
+/// Renewals during one time to live: a few may fail before the lease is at risk.
 pub const HEARTBEATS_PER_TTL: u32 = 6;
-/// A lease is taken over only this long after its life: the store tells its times in whole seconds, and its servers' clocks
-/// may differ a little.
+/// Time after the life of a lease until it can be taken over: the times of the store are whole seconds, and the clocks
+/// of its servers may differ slightly.
 pub const MARGIN: Duration = Duration::from_secs(3);
-/// How long a run that has ended may take to release the lease: it sends its notifications first.
+/// Time that a run has to release the lease after its end: it sends its notifications first.
 pub const RELEASE_GRACE: Duration = Duration::from_secs(4);
-/// How often a lease that was found free may be another one by the time of the write, before that is told.
+/// How often the acquisition is repeated if another holder writes the lease between the read and the write.
 const CONFLICTS: u32 = 3;
-/// Pause between two looks whether it has.
+/// Pause between two checks whether it has released the lease.
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
-/// Interrupted holders that a lease remembers.
+/// Maximum interrupted holders that a lease remembers.
 const PREDECESSORS: usize = 16;
-/// The newest runs among which those are looked for that have not ended.
+/// Number of the newest runs that are searched for unfinished ones.
 const UNFINISHED: usize = 50;
-/// Pause between two looks whether a lease is renewed.
+/// Pause between two checks whether a lease is renewed.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// The lease as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// What it says.
+    /// Its content.
     pub info: LeaseInfo,
     /// Time since it was written, by the store's clock.
     pub age: Duration,
-    /// The version of its object: another one after every renewal.
+    /// The version of its object, which changes with every renewal.
     pub version: String,
 }
 
@@ -58,20 +60,21 @@ impl Holder {
         !self.info.is_over() && self.age < self.info.life().saturating_add(MARGIN)
     }
 
-    /// How long it holds unless it is renewed.
+    /// Time until it expires unless it is renewed.
     pub fn left(&self) -> Duration {
         self.info.life().saturating_add(MARGIN).saturating_sub(self.age)
     }
 }
 
-/// The lease could not be taken.
+/// The lease could not be acquired, or it is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
     /// Someone else holds it.
     #[error("a {} holds the lease: {} since {}, for {} s more unless renewed", .0.info.purpose, .0.info.holder, .0.info.since, .0.left().as_secs())]
     Held(Box<Holder>),
-    /// Runs were interrupted while they held it, and only a cutover may take it now, because it puts them right.
-    #[error("run {} was interrupted, and nobody has put it right yet", .0.join(", "))]
+    /// Runs were interrupted while they held the lease. Only a cutover may acquire it now, because a cutover recovers
+    /// them.
+    #[error("run {} was interrupted and is not recovered yet", .0.join(", "))]
     Interrupted(Vec<String>),
     /// Its object was deleted while it was held.
     #[error("the object of the lease is gone")]
@@ -81,8 +84,8 @@ pub enum LeaseError {
     Store(#[from] StoreError),
 }
 
-/// A lease that is held. Its heartbeat runs until [`Lease::freeze`] or [`Lease::release`], or until this is dropped: then
-/// it expires.
+/// A lease that this program holds. Its heartbeat runs until [`Lease::freeze`] or [`Lease::release`]. If this is
+/// dropped, the heartbeat ends and the lease expires.
 #[derive(Debug)]
 pub struct Lease<S> {
     shared: Arc<Shared<S>>,
@@ -95,21 +98,21 @@ pub struct Lease<S> {
 struct Shared<S> {
     ledger: Ledger<S>,
     ttl: Duration,
-    /// For how long every renewal holds, in milliseconds.
+    /// The life of every renewal, in milliseconds.
     life_ms: AtomicU64,
     stop: Notify,
     /// Held while the object is written, so that heartbeat, renewal and release take turns.
     current: tokio::sync::Mutex<(LeaseInfo, String)>,
-    /// Until when this side counts on it; `None` once it is lost.
+    /// Until when the holder relies on the lease; `None` when it is lost.
     good_until: watch::Sender<Option<Instant>>,
 }
 
-/// The task that renews a lease. It ends with this.
+/// The task that renews a lease. It ends when this is dropped.
 #[derive(Debug)]
 struct Heartbeat(Option<JoinHandle<()>>);
 
 impl Heartbeat {
-    /// Waits until it has ended, which the caller has asked for.
+    /// Waits for its end, which the caller must have requested.
     async fn end(&mut self) {
         if let Some(task) = &mut self.0 {
             // It ends by itself; it cannot panic.
@@ -128,15 +131,16 @@ impl Drop for Heartbeat {
 }
 
 impl<S: ObjectStore> Ledger<S> {
-    /// Takes the lease for `id`, for `ttl` at a time, [`LONGEST_LIFE`] at most. Fails where someone else holds it: at once,
-    /// or, where that is a run that has ended and is only telling of it, after [`RELEASE_GRACE`]. For anything but a cutover it also
-    /// fails where a run was interrupted: then nothing is written, and the lease goes on remembering that run.
+    /// Acquires the lease for `id`, for `ttl` per renewal, at most [`LONGEST_LIFE`]. Fails if another holder has it: at
+    /// once, or after [`RELEASE_GRACE`] if the holder is a run that has ended and sends its notifications. For every
+    /// purpose except a cutover, it also fails if a run was interrupted: then nothing is written, and the lease still
+    /// remembers that run.
     pub async fn acquire(&self, purpose: Purpose, id: &str, ttl: Duration) -> Result<Lease<S>, LeaseError> {
         let patient_until = Instant::now() + RELEASE_GRACE;
         let mut conflicts = 0;
         loop {
             match self.acquire_now(purpose, id, ttl).await {
-                // Somebody took it and gave it back in between, or the store was wrong: it is free.
+                // Another holder acquired and released it in the meantime, or the store was wrong: it is free.
                 Err(LeaseError::Store(StoreError::Conflict { .. })) if conflicts < CONFLICTS => conflicts += 1,
                 Err(LeaseError::Held(holder)) if Instant::now() < patient_until && self.has_ended(&holder).await => {
                     tokio::time::sleep(RELEASE_PAUSE).await;
@@ -146,7 +150,7 @@ impl<S: ObjectStore> Ledger<S> {
         }
     }
 
-    /// Whether the holder is a run that has ended. Where that cannot be read, it is held as by any other.
+    /// Whether the holder is a run that has ended; false if that cannot be read.
     async fn has_ended(&self, holder: &Holder) -> bool {
         holder.info.purpose == Purpose::Cutover
             && matches!(self.load(&holder.info.holder).await, Ok(Some(record)) if record.is_final())
@@ -165,7 +169,7 @@ impl<S: ObjectStore> Ledger<S> {
         if purpose != Purpose::Cutover && !interrupted.is_empty() {
             return Err(LeaseError::Interrupted(interrupted));
         }
-        // The time, so that it grows even where somebody deleted the object.
+        // The time, so that the epoch increases even if the object was deleted.
         let epoch = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let epoch = before.as_ref().map_or(epoch, |old| epoch.max(old.info.epoch.saturating_add(1)));
         let info = LeaseInfo {
@@ -194,15 +198,15 @@ impl<S: ObjectStore> Ledger<S> {
         Ok(Lease { shared, heartbeat, interrupted, epoch })
     }
 
-    /// The live lease, whoever holds it; none where it is free.
+    /// The live lease of any holder; `None` if it is free.
     pub async fn holder(&self) -> Result<Option<Holder>, StoreError> {
         Ok(self.read_lease().await?.filter(Holder::is_live))
     }
 
-    /// Lets the lease of a deployment expire that nobody renews: its command died while it covered the lease. Watches it
-    /// for `silence`, which is several heartbeats; false if it is renewed meanwhile, or nobody's.
+    /// Ends the lease of a deployment that nobody renews, because its command died while it covered the lease. Watches
+    /// it for `silence`, which is several heartbeats. Returns false if it is renewed in the meantime, or if it is free.
     ///
-    /// Only for a caller who knows that CloudFormation does not change the stack.
+    /// Call this only if CloudFormation does not change the stack.
     pub async fn expire_abandoned(&self, silence: Duration) -> Result<bool, LeaseError> {
         let of_deployment = |held: &Holder| held.info.purpose == Purpose::Deployment;
         let Some(held) = self.holder().await?.filter(of_deployment) else { return Ok(false) };
@@ -212,10 +216,10 @@ impl<S: ObjectStore> Ledger<S> {
         self.write_lease(&held.info.ended(), Some(&held.version)).await.map(|_| true)
     }
 
-    /// Lets a lease expire whose holder was a process of this machine and is gone. False if it is not, or if somebody else was
-    /// faster.
+    /// Ends a lease whose holder was a process of this machine that has ended. Returns false if it has not, or if
+    /// another writer was faster.
     ///
-    /// Only for a lease that is not covered: what its holder began ended with it.
+    /// Call this only for a lease that is not covered, so that everything that its holder began has ended too.
     pub async fn expire_gone(&self, held: &Holder) -> Result<bool, LeaseError> {
         if !held.info.process.as_ref().is_some_and(Process::is_gone) {
             return Ok(false);
@@ -227,7 +231,7 @@ impl<S: ObjectStore> Ledger<S> {
         }
     }
 
-    /// Watches a lease for so long; true as soon as it is renewed, given back or taken over.
+    /// Watches a lease for `silence`; true as soon as it is renewed, released, or taken over.
     pub async fn is_renewed(&self, held: &Holder, silence: Duration) -> Result<bool, StoreError> {
         let until = Instant::now() + silence;
         while Instant::now() < until {
@@ -239,17 +243,17 @@ impl<S: ObjectStore> Ledger<S> {
         Ok(false)
     }
 
-    /// Ends a lease, whoever holds it: the holder loses it at its next renewal. Returns the runs that were interrupted by that
-    /// or before, which whoever takes it next has to know of.
+    /// Ends the lease of any holder, who loses it at the next renewal. Returns the runs that this interrupts or that
+    /// were interrupted before; the next holder must know of them.
     pub async fn break_lease(&self, held: &Holder) -> Result<Vec<String>, LeaseError> {
-        // By another writer, so that the holder sees that it is not its own any more.
+        // A different writer, so that the holder notices that the lease is lost.
         let broken = LeaseInfo { writer: uuid::Uuid::new_v4().to_string(), ..held.info.clone().ended() };
         self.write_lease(&broken, Some(&held.version)).await?;
         Ok(remember(&broken))
     }
 
-    /// Makes a lease anew that cannot be understood, in this version of its object. What it remembered is lost: instead it
-    /// remembers every run that has not ended. Returns those.
+    /// Replaces a lease that cannot be parsed, in this version of its object. The interrupted runs that it remembered
+    /// are lost. Instead, the new lease remembers every run that has not ended. Returns these runs.
     pub async fn mend_lease(&self, etag: &str) -> Result<Vec<String>, RecordError> {
         let unfinished = self.list(UNFINISHED).await?.into_iter().filter(|record| !record.is_final());
         let (interrupted, epochs): (Vec<_>, Vec<_>) = unfinished.map(|record| (record.id, record.epoch)).unzip();
@@ -273,7 +277,7 @@ impl<S: ObjectStore> Ledger<S> {
         Ok(remember(&mended))
     }
 
-    /// Whether it can be taken now, and nobody who held it left a run behind that has to be put right.
+    /// Whether it can be acquired now and remembers no interrupted run.
     pub async fn is_free(&self) -> Result<bool, StoreError> {
         let lease = self.read_lease().await?;
         Ok(lease.is_none_or(|held| !held.is_live() && remember(&held.info).is_empty()))
@@ -282,14 +286,15 @@ impl<S: ObjectStore> Ledger<S> {
     async fn read_lease(&self) -> Result<Option<Holder>, StoreError> {
         let found = self.read(keys::LOCK).await.map_err(|error| match error {
             StoreError::Garbled { key, etag, cause } => {
-                StoreError::Garbled { key, etag, cause: format!("{cause}; bluegreen unlock makes it anew") }
+                StoreError::Garbled { key, etag, cause: format!("{cause}; to replace it, run: bluegreen unlock") }
             }
             error => error,
         })?;
         Ok(found.map(|found| Holder { info: found.value, age: found.age, version: found.etag }))
     }
 
-    /// Writes the lease where it is still in version `etag`; finds out where the answer was lost.
+    /// Writes the lease if it is still in version `etag`. If the response is lost, reads the lease to find out the
+    /// result.
     async fn write_lease(&self, info: &LeaseInfo, etag: Option<&str>) -> Result<String, LeaseError> {
         let body = in_json(info)?;
         let when = etag.map_or(When::Absent, When::Unchanged);
@@ -312,7 +317,7 @@ fn in_json(info: &LeaseInfo) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec_pretty(info).map_err(|error| StoreError::Unavailable { doing, key, cause: error.to_string() })
 }
 
-/// The interrupted holders after `old` is taken over.
+/// The interrupted holders to remember when `old` is taken over.
 fn remember(old: &LeaseInfo) -> Vec<String> {
     if old.released {
         return Vec::new();
@@ -331,43 +336,43 @@ impl<S: ObjectStore> Lease<S> {
         &self.interrupted
     }
 
-    /// Number of this lease: greater than that of every lease before.
+    /// Number of this lease, greater than that of every earlier lease.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// How long the lease certainly still holds; zero once it is lost.
+    /// Time for which the lease is guaranteed; zero when it is lost.
     pub fn remaining(&self) -> Duration {
         let until = *self.shared.good_until.borrow();
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Watches the lease: `None` once it is lost, that is taken over or not renewed in time.
+    /// Watches the lease: `None` when it is lost, because it was taken over or not renewed in time.
     pub fn watch(&self) -> watch::Receiver<Option<Instant>> {
         self.shared.good_until.subscribe()
     }
 
-    /// Renews the lease now, so that it holds for its whole life again.
+    /// Renews the lease now for its whole life.
     pub async fn renew(&self) -> Result<(), LeaseError> {
         self.shared.renew().await
     }
 
-    /// Lets this renewal and every one after it hold for `life`, so that the lease outlives a holder that dies while what
-    /// it began goes on by itself. An error if the lease is lost or cannot be written.
+    /// Renews the lease for `life`, now and at every later renewal, so that it outlives a holder that dies while
+    /// CloudFormation still works for it. An error if the lease is lost or cannot be written.
     pub async fn cover(&self, life: Duration) -> Result<(), LeaseError> {
         self.shared.life_ms.store(millis(life), Ordering::Relaxed);
         self.shared.renew().await
     }
 
-    /// Writes the lease once more, to hold for `life`, and ends the heartbeat. After that nothing is written until
-    /// [`Lease::release`]: for a holder that deletes the ledger, which a heartbeat would make again. An error if the lease
-    /// is lost; the heartbeat is ended all the same.
+    /// Renews the lease once more, for `life`, and ends the heartbeat. Nothing is written after that until
+    /// [`Lease::release`]. This is for a holder that deletes the ledger: a heartbeat would create the object again. An
+    /// error if the lease is lost; the heartbeat ends in any case.
     pub async fn freeze(&mut self, life: Duration) -> Result<(), LeaseError> {
         self.end_heartbeat().await;
         self.shared.extend(life).await
     }
 
-    /// Gives the lease back and ends the heartbeat. If its object is gone, there is nothing to give back.
+    /// Releases the lease and ends the heartbeat. If its object is gone, there is nothing to release.
     pub async fn release(mut self) -> Result<(), LeaseError> {
         self.end_heartbeat().await;
         let mut current = self.shared.current.lock().await;
@@ -396,7 +401,7 @@ impl<S: ObjectStore> Shared<S> {
         self.extend(Duration::from_millis(self.life_ms.load(Ordering::Relaxed))).await
     }
 
-    /// Writes the lease, to hold for `life` from now on.
+    /// Renews the lease for `life` from now on.
     async fn extend(&self, life: Duration) -> Result<(), LeaseError> {
         let mut current = self.current.lock().await;
         let asked = Instant::now();
@@ -424,8 +429,8 @@ impl<S: ObjectStore> Shared<S> {
         }
     }
 
-    /// Writes; if an earlier write of ours landed whose answer was lost, writes over that. An object that is gone was
-    /// deleted by somebody, and is not made again.
+    /// Writes the lease. If an earlier write of this holder succeeded and its response was lost, replaces that version.
+    /// If the object is gone, it was deleted and is not created again.
     async fn write(&self, info: &LeaseInfo, etag: &str) -> Result<String, LeaseError> {
         match self.ledger.write_lease(info, Some(etag)).await {
             Err(LeaseError::Store(StoreError::Conflict { .. })) => match self.ledger.read_lease().await? {
@@ -440,7 +445,7 @@ impl<S: ObjectStore> Shared<S> {
     }
 }
 
-/// Renews until told to stop, or until the lease is lost.
+/// Renews the lease until it is stopped or lost.
 async fn heartbeat<S: ObjectStore>(shared: Arc<Shared<S>>) {
     let pause = shared.ttl / HEARTBEATS_PER_TTL;
     loop {

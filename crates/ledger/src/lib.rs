@@ -1,6 +1,7 @@
-//! The ledger: one lease and the records of all runs, in the stack's bucket. S3's conditional writes are the only
-//! primitive: an object is created only if absent, or replaced only in the version that was read. Must not know what a
-//! cutover or a deployment does while it holds the lease.
+//! The ledger: the lease and the records of all runs, in the stack's bucket. Conditional writes of S3 are the only
+//! primitive: an object is created only if it is absent, or replaced only in the version that was read
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Must not know what a cutover or a
+//! deployment does while it holds the lease.
 
 mod lease;
 mod list;
@@ -22,7 +23,7 @@ use model::{Process, Record};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A run that lives writes its record far more often than this.
+/// The longest time without a write of the record. A live run writes it far more often.
 pub const SILENCE: Duration = Duration::from_secs(45);
 
 /// The ledger in a store.
@@ -50,19 +51,20 @@ impl S3Ledger {
 }
 
 impl<S: ObjectStore> Ledger<S> {
-    /// The ledger in this store; `clock` tells the times that are written for people, and decides nothing.
+    /// The ledger in this store; `clock` is only for times that people read. No decision depends on it.
     pub const fn new(store: Arc<S>, clock: Clock) -> Self {
         Self { store, clock, process: None }
     }
 
-    /// Whoever takes the lease through this is the given process: others on its machine see that it is gone.
+    /// A ledger whose leases name this process as their holder, so that others on the same machine can detect that it
+    /// has ended.
     #[must_use]
     pub fn of_process(self, process: Option<Process>) -> Self {
         Self { process, ..self }
     }
 
-    /// The record of one run; none where there is none. One that has not ended and was not written for [`SILENCE`] by the
-    /// store's clock says that it was interrupted.
+    /// The record of one run; `None` if there is none. If the run has not ended, and its record was not written for
+    /// [`SILENCE`] by the store's clock, it is marked as interrupted.
     pub async fn load(&self, id: &str) -> Result<Option<Record>, RecordError> {
         let Some(found) = self.find(id).await? else { return Ok(None) };
         let mut record = found.value;

@@ -1,5 +1,5 @@
-//! Finds the newest records. Ids that this product makes begin with their time, so a history of years costs no more than
-//! its last weeks. Must not know what is in a record but when it began.
+//! Finds the newest records. Ids that this product creates begin with their time, so listing a history of years costs
+//! no more than listing its last weeks. Must know nothing of a record except when it began.
 
 use super::store::{Keys, Listed, ObjectStore};
 use super::{Ledger, RecordError};
@@ -8,18 +8,18 @@ use model::Record;
 use model::keys;
 use std::time::Duration;
 
-/// How far back is looked first.
+/// The period that is listed first.
 const RECENT: Duration = Duration::from_hours(35 * 24);
-/// Ids that were made before this project are none of its own: 0190… is of the middle of 2024.
+/// The prefix of ids from mid-2024, before this project: ids below it were not created by this product.
 const FIRST: &str = "0190";
 
 impl<S: ObjectStore> Ledger<S> {
     /// The newest records, newest first, `limit` at most. A record that cannot be read (a newer format) is left out.
     ///
-    /// An id that was made by this product is a UUID of version 7, which begins with its time: those of the last 35 days are
-    /// one part of the keys. An id that somebody chose is anywhere, so the keys after that part and those before all times
-    /// are looked at too, each time, a page for every thousand of them. Everything is listed only if that is less than
-    /// `limit`.
+    /// An id that this product creates is a UUID of version 7, which begins with its time: the ids of the last 35 days
+    /// are a contiguous range of keys. An id that a caller chose can be anywhere, so the keys after this range and the
+    /// keys before all times are listed too, one page for every thousand of them. Only if these are fewer than `limit`,
+    /// everything is listed.
     pub async fn list(&self, limit: usize) -> Result<Vec<Record>, RecordError> {
         let mut listed = self.newest(limit).await?;
         listed.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
@@ -54,9 +54,10 @@ impl<S: ObjectStore> Ledger<S> {
     }
 }
 
-/// What ids begin with that were made when what is recent began
-/// (<https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7>: 48 bits of milliseconds). A clock that is behind lists
-/// more than it has to; S3 answers none that is wrong by more than a quarter of an hour.
+/// The prefix of ids that were created at the beginning of the recent period
+/// (<https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7>: 48 bits of milliseconds). If the clock is behind,
+/// more than necessary is listed. S3 rejects requests if the clock differs by more than 15 minutes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, `RequestTimeTooSkewed`).
 fn first_id_of(clock: &Clock) -> String {
     let recent = i64::try_from(RECENT.as_millis()).unwrap_or(i64::MAX);
     let digits = format!("{:012x}", clock.now().as_millisecond().saturating_sub(recent).max(0));
@@ -101,14 +102,15 @@ mod tests {
         uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0)).to_string()
     }
 
-    /// A ledger with a run each day for so many days, and a run with an id of somebody's own before and after all of them.
+    /// A ledger with one run per day for `days` days, and runs with ids chosen by a caller before and after all of
+    /// them.
     async fn history(days: u32) -> Ledger<Counting> {
         let began: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let ledger = Ledger::new(Arc::new(Counting::default()), Clock::starting_at(later(began, DAY * days)));
         let write = async |id: String, at| {
             let record = Record::begin(id, Request::default(), at, String::new());
             ledger.create().save(&record).await.unwrap();
-            // So that each was written at another second.
+            // So that each is written in a different second.
             tokio::time::sleep(Duration::from_secs(1)).await;
         };
         for day in 0..days {
@@ -124,7 +126,7 @@ mod tests {
         let ledger = history(1000).await;
         let records = ledger.list(10).await.unwrap();
         assert_eq!(records.len(), 10);
-        assert_eq!([&records[0].id, &records[1].id], ["release-7", "0-mine"], "ids of somebody's own are found");
+        assert_eq!([&records[0].id, &records[1].id], ["release-7", "0-mine"], "ids chosen by a caller are found");
         assert!(records.is_sorted_by_key(|record| std::cmp::Reverse(record.started)));
         let listed = ledger.store.1.load(Ordering::Relaxed);
         assert!((35..40).contains(&listed), "{listed} objects were listed");

@@ -1,4 +1,4 @@
-//! Reads what the ledger holds, as JSON. Must not know what it means.
+//! Reads objects of the ledger as JSON. Must not know what they mean.
 
 use super::Ledger;
 use super::store::{ObjectStore, StoreError};
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Reads of one object that is not whole JSON: it may have been cut short or garbled on its way.
+/// Attempts to read an object that is not complete JSON: it may have been truncated or garbled in transit.
 const READS: u32 = 3;
-/// Pause between two of them.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An object that was understood.
+/// An object that was parsed.
 #[derive(Debug)]
 pub(super) struct Found<T> {
     pub(super) value: T,
@@ -22,7 +22,7 @@ pub(super) struct Found<T> {
 }
 
 impl<S: ObjectStore> Ledger<S> {
-    /// Reads an object; none where there is none.
+    /// Reads an object; `None` if it does not exist.
     pub(super) async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Found<T>>, StoreError> {
         let mut reads = 0;
         loop {
@@ -31,7 +31,7 @@ impl<S: ObjectStore> Ledger<S> {
             reads += 1;
             match serde_json::from_slice(&object.body) {
                 Ok(value) => return Ok(Some(Found { value, age: object.age(read.at), etag: object.etag })),
-                // Whole JSON that says something else says that the next time too.
+                // Complete JSON with other content is not an error of transmission: do not read it again.
                 Err(error) if reads >= READS || error.is_data() => {
                     let (key, cause) = (key.to_owned(), error.to_string());
                     return Err(StoreError::Garbled { key, etag: object.etag, cause });

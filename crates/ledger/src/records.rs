@@ -1,6 +1,6 @@
-//! Reads and writes the records of runs. A record belongs to one writer until that writer's lease is gone; each write
-//! names the version that it replaces, so a writer that was thought dead cannot overwrite what was decided since.
-//! Must not know what is in a record but its writer and whether it is final.
+//! Reads and writes the records of runs. A record belongs to one writer until that writer loses its lease. Each write
+//! names the version that it replaces, so a writer that was considered dead cannot overwrite later decisions. Must know
+//! nothing of a record except its writer and whether it is final.
 
 use super::Ledger;
 use super::read::Found;
@@ -14,16 +14,16 @@ pub enum RecordError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What is stored is not a record that this version understands.
-    #[error("the record of run {id} cannot be read: {cause}")]
+    /// The stored object is not a record that this version can parse.
+    #[error("cannot read the record of run {id}: {cause}")]
     Unreadable {
         /// The run.
         id: String,
         /// Why.
         cause: String,
     },
-    /// There is a record of this run already, or another writer has taken it over. Boxed for its size.
-    #[error("run {} has a record already", .0.id)]
+    /// A record of this run already exists, or another writer has taken it over. Boxed because of its size.
+    #[error("run {} already has a record", .0.id)]
     Taken(Box<Record>),
     /// The record is gone.
     #[error("the record of run {id} was deleted")]
@@ -33,16 +33,16 @@ pub enum RecordError {
     },
 }
 
-/// Writes one run's record, version after version.
+/// Writes the record of one run, one version after another.
 #[derive(Debug)]
 pub struct RecordWriter<S> {
     ledger: Ledger<S>,
     etag: Option<String>,
 }
 
-/// Tries of one write where the store does not answer.
+/// Attempts of one write if the store does not respond.
 const TRIES: u32 = 3;
-/// Tries of taking over a record that is written at the same time.
+/// Attempts to take over a record that its writer still writes.
 const ADOPTIONS: u32 = 10;
 
 impl<S: ObjectStore> Ledger<S> {
@@ -62,9 +62,9 @@ impl<S: ObjectStore> Ledger<S> {
         RecordWriter { ledger: self.clone(), etag: None }
     }
 
-    /// Takes over an unfinished record that someone else began, so that they cannot write it any more. A record that
-    /// is final is returned as it is; one that was written under a later lease than `epoch` is an error: the caller has lost
-    /// the lease without knowing.
+    /// Takes over the unfinished record of another writer, so that the other one can no longer write it. A final record
+    /// is returned unchanged. If the record was written under a later lease than `epoch`, the result is an error: the
+    /// caller has lost its lease without noticing.
     pub async fn adopt(
         &self,
         id: &str,
@@ -88,7 +88,7 @@ impl<S: ObjectStore> Ledger<S> {
             tries += 1;
             match adopted.save(&record).await {
                 Ok(()) => return Ok(Some((record, adopted))),
-                // Whoever began it still writes now and then.
+                // The other writer still writes it.
                 Err(RecordError::Taken(_)) if tries < ADOPTIONS => {}
                 Err(error) => return Err(error),
             }
@@ -97,7 +97,7 @@ impl<S: ObjectStore> Ledger<S> {
 }
 
 impl<S: ObjectStore> RecordWriter<S> {
-    /// Writes the record, unless another writer has written it since. A write whose answer was lost is looked up.
+    /// Writes the record, unless another writer has written it since. If a response was lost, the record is read.
     pub async fn save(&mut self, record: &Record) -> Result<(), RecordError> {
         let body = serde_json::to_vec_pretty(record)
             .map_err(|error| RecordError::Unreadable { id: record.id.clone(), cause: error.to_string() })?;
@@ -113,7 +113,7 @@ impl<S: ObjectStore> RecordWriter<S> {
                 }
                 Err(error) => error,
             };
-            // Either somebody else wrote, or an earlier write of ours landed whose answer was lost.
+            // Another writer was faster, or an earlier write of this one succeeded and its response was lost.
             match self.ledger.load_version(&record.id).await {
                 Ok(Some((stored, etag))) if stored == *record => {
                     self.etag = Some(etag);

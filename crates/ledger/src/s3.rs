@@ -1,4 +1,4 @@
-//! The ledger's store in an S3 bucket. Must not know what the objects mean.
+//! The store of the ledger in an S3 bucket. Must not know what the objects mean.
 
 use super::store::{Keys, LARGEST, Listed, Object, ObjectStore, Read, StoreError, When};
 use aws::OnlyPermitted;
@@ -18,27 +18,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// Longest time for one attempt. The objects are a few kilobytes, and a heartbeat must not wait for a dead connection.
+/// Timeout of one attempt. Objects have a few kilobytes, and a heartbeat must not wait for a dead connection.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest time for one call with all its attempts: well below a lease's time to live.
+/// Timeout of one call with all its attempts: well below the time to live of a lease.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
-/// Reads of an object whose body does not arrive whole.
+/// Attempts to read an object whose body does not arrive completely.
 const READS: u32 = 3;
-/// Tries of a write while another conditional one is under way.
+/// Attempts of a write while another conditional write is in progress.
 const WRITES: u32 = 5;
-/// Pause between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What is wrong with an answer that S3 cannot have given: it says the version in each
+/// The problem of a response that cannot come from S3, which returns the version in each response
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
-const NO_VERSION: &str = "the answer does not say the object's version (ETag)";
-/// Pages of a list that are read, each of at most 1,000 keys
+const NO_VERSION: &str = "the response has no version of the object (ETag)";
+/// Maximum pages of a list, each of at most 1,000 keys
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
 const PAGES: u32 = 100;
-/// Keys of one page where it is known that few are wanted.
+/// Keys of one page if only a few are needed.
 const FEW: i32 = 100;
 
-/// An S3 client that names the bucket in the path. AWS answers that for every bucket, and so does an endpoint
-/// whose host name has no subdomains.
+/// An S3 client with path-style requests. AWS supports them for every bucket, and so does an endpoint whose host name
+/// has no subdomains (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html>).
 pub fn s3_client(config: &SdkConfig) -> Client {
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     Client::from_conf(config.build())
@@ -52,15 +52,15 @@ pub struct S3Store {
     owner: Option<String>,
 }
 
-/// Reads the time of an answer: S3 says it in each (`Date`,
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTCommonResponseHeaders.html>), by the clock that also says when an
-/// object was last written. The SDK's own answer does not have it.
+/// Reads the time of a response. S3 returns it in every response (`Date`,
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTCommonResponseHeaders.html>), by the clock that also determines
+/// when an object was last written. The output types of the SDK do not have it.
 #[derive(Clone, Debug, Default)]
 struct Dated(Arc<Mutex<Option<Timestamp>>>);
 
 impl Dated {
     fn time(&self) -> Option<Timestamp> {
-        // Nothing panics while it holds the lock.
+        // Nothing panics while it holds the mutex.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,8 +89,8 @@ fn time(time: DateTime) -> Option<Timestamp> {
 }
 
 impl S3Store {
-    /// This bucket of this account, if the account is known: a bucket of that name in another one is neither read nor
-    /// written (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html>).
+    /// This bucket, in this account if the account is known: a bucket with this name in another account is neither read
+    /// nor written (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html>).
     pub fn new(config: &SdkConfig, bucket: &str, owner: Option<&str>) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(ATTEMPT_TIMEOUT)
@@ -114,7 +114,7 @@ impl S3Store {
         let answer = request.key(key).customize().interceptor(dated.clone()).send().await;
         let read = |object| match dated.time() {
             Some(at) => Ok(Read { object, at }),
-            None => Err(Trouble::Lasting("the answer does not say when it was made (Date)".to_owned())),
+            None => Err(Trouble::Lasting("the response has no time (Date)".to_owned())),
         };
         let answer = match answer {
             Ok(answer) => answer,
@@ -124,11 +124,11 @@ impl S3Store {
             Err(error) => return Err(Trouble::Lasting(in_words(&error))),
         };
         let Some(modified) = answer.last_modified.and_then(time) else {
-            return Err(Trouble::Lasting("the answer does not say when it was written (Last-Modified)".to_owned()));
+            return Err(Trouble::Lasting("the response has no time of the last write (Last-Modified)".to_owned()));
         };
         let Some(etag) = answer.e_tag else { return Err(Trouble::Lasting(NO_VERSION.to_owned())) };
         let body = timeout(ATTEMPT_TIMEOUT, whole(answer.body)).await;
-        match body.unwrap_or(Err("its body did not arrive in time")) {
+        match body.unwrap_or(Err("the body did not arrive in time")) {
             Ok(Some(body)) => read(Some(Object { body, etag, modified })),
             Ok(None) => Err(Trouble::TooLarge(etag)),
             Err(cause) => Err(Trouble::Passing(cause)),
@@ -138,19 +138,20 @@ impl S3Store {
 
 /// Why an object was not read.
 enum Trouble {
-    /// The next read may be better.
+    /// The next read may succeed.
     Passing(&'static str),
-    /// The SDK has tried again already, or it would be of no use.
+    /// The SDK has already retried, or a retry cannot succeed.
     Lasting(String),
-    /// This version is larger than anything that is read.
+    /// This version is larger than the limit for reading.
     TooLarge(String),
 }
 
-/// A whole body; none where it is larger than [`LARGEST`]. What the SDK says of one that is cut short is for programmers.
+/// A complete body; `None` if it is larger than [`LARGEST`]. The SDK's error for a truncated body is replaced by one
+/// for people.
 async fn whole(mut stream: ByteStream) -> Result<Option<Vec<u8>>, &'static str> {
     let mut body = Vec::new();
     while let Some(part) = stream.next().await {
-        body.extend_from_slice(&part.map_err(|_| "its body did not arrive whole")?);
+        body.extend_from_slice(&part.map_err(|_| "the body did not arrive completely")?);
         if body.len() > LARGEST {
             return Ok(None);
         }
@@ -185,7 +186,8 @@ impl ObjectStore for S3Store {
             };
             let request = request.content_type("application/json").body(ByteStream::from(body.clone()));
             let error = match request.send().await {
-                // Without a version it is not S3's answer, and perhaps nothing was written: whoever wrote reads it back.
+                // Without a version, the response does not come from S3, and perhaps nothing was written: the caller
+                // reads the object.
                 Ok(answer) => {
                     let no_version = || self.unavailable("write", key, NO_VERSION.to_owned());
                     return answer.e_tag.ok_or_else(no_version);
@@ -194,10 +196,10 @@ impl ObjectStore for S3Store {
             };
             // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
             match (error.raw_response().map(|response| response.status().as_u16()), when) {
-                // Another conditional write is under way: whether the condition holds, the next try tells.
+                // Another conditional write is in progress: the next attempt shows whether the condition holds.
                 (Some(409), _) if writes < WRITES => sleep(PAUSE * writes).await,
-                // The condition does not hold; or the object that should be unchanged is gone (a missing bucket is a 404
-                // too, but then it was not read).
+                // The condition does not hold, or the object that should be unchanged is gone. (A missing bucket is a
+                // 404 too, but then the object could not have been read.)
                 (Some(412), _) | (Some(404), When::Unchanged(_)) => {
                     return Err(StoreError::Conflict { key: key.to_owned() });
                 }
@@ -210,7 +212,7 @@ impl ObjectStore for S3Store {
     async fn list(&self, keys: Keys<'_>) -> Result<Vec<Listed>, StoreError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).set_expected_bucket_owner(self.owner.clone());
         let request = request.prefix(keys.prefix).set_start_after(keys.after.map(str::to_owned));
-        // Those before a key are few, and S3 cannot be asked to end there.
+        // Keys before a given one are few, and S3 has no parameter for the last key.
         let request = request.set_max_keys(keys.before.map(|_| FEW));
         let mut pages = request.into_paginator().send();
         let mut listed = Vec::new();
@@ -228,7 +230,7 @@ impl ObjectStore for S3Store {
                 break;
             }
             if read == PAGES && page.is_truncated == Some(true) {
-                let cause = format!("there are more than {PAGES} pages of objects, the most that are read");
+                let cause = format!("there are more than {PAGES} pages of objects, the limit for reading");
                 return Err(self.unavailable("list", keys.prefix, cause));
             }
         }

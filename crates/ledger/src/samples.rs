@@ -1,5 +1,5 @@
-//! Reads and writes the single probes of runs, an object of its own beside each record. Nothing depends on it: a run goes
-//! on without. Must not know what a probe is.
+//! Reads and writes the probes of runs: one object beside each record. Nothing depends on it: a run continues if it
+//! cannot be written. Must not know what a probe is.
 
 use super::Ledger;
 use super::store::{ObjectStore, StoreError, When};
@@ -7,15 +7,14 @@ use model::keys;
 use model::record::Samples;
 
 impl<S: ObjectStore> Ledger<S> {
-    /// Every probe of one run that has ended so far; none where there is no such object, as with runs that never
-    /// probed prod.
+    /// Every completed probe of one run; `None` if there is no such object, for example if the run never probed prod.
     pub async fn samples(&self, id: &str) -> Result<Option<Samples>, StoreError> {
         Ok(self.read(&keys::samples(id)).await?.map(|found| found.value))
     }
 }
 
-/// Writes one run's probes, version after version: each write names the one that it replaces, so that one that was not
-/// answered cannot land on top of a later one.
+/// Writes the probes of one run, one version after another. Each write names the version that it replaces, so a delayed
+/// write cannot overwrite a later one.
 #[derive(Debug)]
 pub struct SamplesWriter<S> {
     ledger: Ledger<S>,
@@ -28,7 +27,7 @@ impl<S: ObjectStore> SamplesWriter<S> {
         Self { ledger, etag: None }
     }
 
-    /// Writes the probes. A version that is not known, because an answer was lost, is looked up once.
+    /// Writes the probes. If a response was lost and the current version is unknown, the version is read once.
     pub async fn save(&mut self, samples: &Samples) -> Result<(), StoreError> {
         let key = keys::samples(&samples.id);
         let body = serde_json::to_vec(samples).map_err(|error| StoreError::Unavailable {

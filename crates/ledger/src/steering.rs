@@ -1,15 +1,15 @@
-//! What a run was told while it was under way. Must not know who reads it.
+//! The last command for a run in progress (abort, pause, promote). Must not know who reads it.
 
 use super::Ledger;
 use super::store::{ObjectStore, StoreError, When};
 use model::keys;
 use model::steering::{Command, Given};
 
-/// Tries of one write, in which somebody else was faster.
+/// Attempts of one write, if other writers are faster.
 const TRIES: usize = 5;
 
 impl<S: ObjectStore> Ledger<S> {
-    /// Tells a run this. Once it was told to abort, it is told nothing else.
+    /// Gives a command to a run. After an abort, later commands are ignored.
     pub async fn steer(&self, run: &str, given: &Given) -> Result<(), StoreError> {
         let key = keys::steering(run);
         let unreadable = |doing, cause: serde_json::Error| StoreError::Unavailable {
@@ -35,7 +35,7 @@ impl<S: ObjectStore> Ledger<S> {
         Err(failed)
     }
 
-    /// What a run was last told; none if nothing, or nothing that can be understood.
+    /// The last command for a run; `None` if there is none, or if it cannot be parsed.
     pub async fn steered(&self, run: &str) -> Result<Option<Given>, StoreError> {
         let object = self.store.get(&keys::steering(run)).await?.object;
         Ok(object.and_then(|object| serde_json::from_slice(&object.body).ok()))

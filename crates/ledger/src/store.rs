@@ -1,5 +1,5 @@
-//! The primitive under the ledger: objects with versions, conditional writes, and times by the store's own clock.
-//! `MemoryStore` is one in memory, for tests. Must not know what the objects mean.
+//! The store of the ledger: objects with versions, conditional writes, and times by the clock of the store.
+//! `MemoryStore` is a store in memory, for tests. Must not know what the objects mean.
 
 use aws::clock::Clock;
 use jiff::Timestamp;
@@ -9,14 +9,15 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Largest object that is read, in bytes. A record has some kilobytes, the probes of the longest run half of this.
+/// Largest object that is read, in bytes. A record has a few kilobytes; the probes of the longest run have half of
+/// this.
 pub const LARGEST: usize = 1 << 20;
 
-/// What a read found, and when that was by the store's clock: how old an object is says the store alone, so nobody's clock
-/// is compared with another's.
+/// The result of a read, and its time by the clock of the store. Only this clock determines the age of an object, so no
+/// two clocks are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The object; none where there is none.
+    /// The object; `None` if it does not exist.
     pub object: Option<Object>,
     /// When the store answered.
     pub at: Timestamp,
@@ -40,19 +41,19 @@ impl Object {
     }
 }
 
-/// Which keys are listed, in the order of their bytes.
+/// The keys to list, in the order of their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keys<'a> {
-    /// What they begin with.
+    /// Their prefix.
     pub prefix: &'a str,
-    /// Only those after this one.
+    /// Only keys after this one.
     pub after: Option<&'a str>,
-    /// Only those before this one.
+    /// Only keys before this one.
     pub before: Option<&'a str>,
 }
 
 impl<'a> Keys<'a> {
-    /// All that begin with `prefix`.
+    /// All keys with this prefix.
     pub const fn below(prefix: &'a str) -> Self {
         Self { prefix, after: None, before: None }
     }
@@ -86,13 +87,13 @@ pub enum When<'a> {
 /// A call on the store failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The object is not in the state that the write asked for.
+    /// The object is not in the state that the write requires.
     #[error("{key} was changed by someone else")]
     Conflict {
         /// The object.
         key: String,
     },
-    /// What is stored is not what it should be.
+    /// The stored object cannot be parsed.
     #[error("cannot understand {key}: {cause}")]
     Garbled {
         /// The object.
@@ -102,7 +103,7 @@ pub enum StoreError {
         /// Why.
         cause: String,
     },
-    /// The store refused it or did not answer. A write may have happened all the same.
+    /// The store rejected the call or did not respond. A write may nevertheless have succeeded.
     #[error("cannot {doing} {key}: {cause}")]
     Unavailable {
         /// What was tried: `read`, `write`, `list`.
@@ -117,7 +118,7 @@ pub enum StoreError {
 impl StoreError {
     /// The object is larger than [`LARGEST`].
     pub fn too_large(key: &str, etag: String) -> Self {
-        let cause = format!("it is larger than {} KiB, the most that is read", LARGEST / 1024);
+        let cause = format!("it is larger than {} KiB, the limit for reading", LARGEST / 1024);
         Self::Garbled { key: key.to_owned(), etag, cause }
     }
 }
@@ -134,7 +135,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn list(&self, keys: Keys<'_>) -> impl Future<Output = Result<Vec<Listed>, StoreError>> + Send;
 }
 
-/// A store in memory. Its clock begins in 1970 and tells whole seconds, as S3's does: it is nobody else's.
+/// A store in memory. Its clock starts in 1970, different from all other clocks, and has whole seconds, as that of S3.
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Clock,
@@ -154,7 +155,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// How many writes succeeded so far.
+    /// Number of successful writes.
     pub fn writes(&self) -> i64 {
         self.lock().writes
     }
@@ -165,7 +166,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and each state in between is whole.
+        // Nothing panics while it holds the mutex, and the state is always consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! The two environments. A color says *which* environment; live or idle is its role at the moment, never part of
-//! its name. Must not know about listeners or target groups.
+//! The two environments. A color identifies an environment. Live or idle is its current role, never part of its name.
+//! Must not know about listeners or target groups.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,7 +19,7 @@ impl Color {
     /// Both environments, in a fixed order.
     pub const ALL: [Self; 2] = [Self::Blue, Self::Green];
 
-    /// The environment that this one is swapped with.
+    /// The other environment.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -45,7 +45,7 @@ impl fmt::Display for Color {
 
 /// The text was neither `blue` nor `green`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an environment: it is blue or green")]
+#[error("{0:?} is not an environment; use blue or green")]
 pub struct UnknownColor(pub String);
 
 impl FromStr for Color {

@@ -1,8 +1,8 @@
-//! The function as a lifecycle hook of Amazon ECS's own blue/green deployments: it probes what ECS has just sent traffic
-//! to and says whether the deployment may go on. It reads no ledger and writes no listener: those are ECS's own here.
-//! Must not know how probes are sent.
+//! The function as a lifecycle hook of Amazon ECS's built-in blue/green deployments: it probes the service revision
+//! that receives traffic and decides whether the deployment may continue. It reads no ledger and writes no listener,
+//! because ECS controls the traffic. Must not know how probes are sent.
 //!
-//! ECS calls the function with such an event and expects a `hookStatus` in the answer
+//! ECS calls the function with an event like this one and expects a `hookStatus` in the answer
 //! (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/lambda-lifecycle-hooks.html>):
 //!
 //! ```json
@@ -18,25 +18,26 @@
 //! }
 //! ```
 //!
-//! `hookDetails` is what the service's definition says and may hold `probe` with the fields of an event's own; 50 probes
-//! where it says nothing. The hook belongs to the stages `POST_TEST_TRAFFIC_SHIFT` and `PRE_PRODUCTION_TRAFFIC_SHIFT`, where
-//! the test listener (this function's dev URL) is probed, and `PRODUCTION_TRAFFIC_SHIFT` and
-//! `POST_PRODUCTION_TRAFFIC_SHIFT`, where prod is. At any other stage there is nothing to probe, and the answer is
-//! `FAILED`: a check that checks nothing must not pass. Failed probes are tried again twice, 10 s apart, as routes may lag.
+//! `hookDetails` comes from the definition of the service and may contain `probe` with the same fields as in a request;
+//! the default is 50 probes. Use the hook for the stages `POST_TEST_TRAFFIC_SHIFT` and `PRE_PRODUCTION_TRAFFIC_SHIFT`,
+//! in which it probes the test listener (the dev URL of this function), and for `PRODUCTION_TRAFFIC_SHIFT` and
+//! `POST_PRODUCTION_TRAFFIC_SHIFT`, in which it probes prod. At any other stage there is nothing to probe, and the
+//! answer is `FAILED`: a check that checks nothing must not pass. A failed series of probes is repeated twice, 10 s
+//! apart, because routes may lag.
 
 use crate::request::{ProbeOptions, RequestError, parse_hook_probe};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Probes of a hook that says nothing of them.
+/// Number of probes if the hook does not set it.
 pub const COUNT: u32 = 50;
 /// Series of probes before the deployment is failed.
 pub const ATTEMPTS: u64 = 3;
 /// Seconds until ECS calls again.
 pub const CALL_BACK_DELAY: u32 = 10;
-/// Where the number of series so far is kept between two calls.
+/// The field of `hookDetails` with the number of failed series so far.
 const ATTEMPT: &str = "attempt";
-/// Fields that only a hook's event has. An event with any of them is never taken for a request.
+/// Fields that only the event of a hook has. An event with any of them is never treated as a request.
 const MARKS: [&str; 3] = ["lifecycleStage", "executionDetails", "hookDetails"];
 
 /// What a hook probes.
@@ -48,16 +49,16 @@ pub enum Target {
     Production,
 }
 
-/// A hook's event, understood.
+/// The event of a hook, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HookEvent {
-    /// Of which deployment, for the log.
+    /// The deployment, for the log.
     pub deployment: String,
-    /// At which stage.
+    /// The stage.
     pub stage: String,
     /// What to probe.
     pub target: Target,
-    /// How.
+    /// How to probe it.
     pub probe: ProbeOptions,
     details: Map<String, Value>,
 }
@@ -68,15 +69,15 @@ pub struct HookEvent {
 pub struct HookAnswer {
     /// What to do with the deployment.
     pub hook_status: HookStatus,
-    /// Seconds until the hook is called again, where it is in progress.
+    /// Seconds until the hook is called again, if it is in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_back_delay: Option<u32>,
-    /// What the next call is given, where it is in progress.
+    /// The input of the next call, if it is in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook_details: Option<Map<String, Value>>,
 }
 
-/// What ECS is to do with a deployment.
+/// What ECS does with the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum HookStatus {
@@ -96,8 +97,8 @@ impl HookAnswer {
 }
 
 impl HookEvent {
-    /// Reads an event of ECS; none where it is not one. An error, in words, where it is one that cannot be carried out: the
-    /// deployment fails then.
+    /// Parses an event of ECS; `None` if it is not one. An error message if it is one that cannot be handled: then the
+    /// deployment fails.
     pub fn recognise(event: &Value) -> Option<Result<Self, String>> {
         let object = event.as_object()?;
         MARKS.iter().any(|mark| object.contains_key(*mark)).then(|| Self::read(object))
@@ -106,12 +107,12 @@ impl HookEvent {
     fn read(event: &Map<String, Value>) -> Result<Self, String> {
         if let Some(field) = ["op", "to"].into_iter().find(|field| event.contains_key(*field)) {
             return Err(format!(
-                "an event of Amazon ECS has no field {field}; a request has none of {}",
+                "an event of Amazon ECS has no field {field}, and a request has no field {}",
                 MARKS.join(", ")
             ));
         }
         let text = |field: &str| event.get(field).and_then(Value::as_str).map(str::to_owned);
-        let stage = text("lifecycleStage").ok_or("the event names no lifecycleStage")?;
+        let stage = text("lifecycleStage").ok_or("the event has no lifecycleStage")?;
         if !event.get("executionDetails").is_some_and(Value::is_object) {
             return Err("the event has no executionDetails".to_owned());
         }
@@ -136,7 +137,7 @@ impl HookEvent {
         })
     }
 
-    /// What to answer when probes failed: try again, or give up.
+    /// The answer when probes failed: repeat them, or fail the deployment.
     pub fn after_failure(&self) -> HookAnswer {
         let attempt = self.details.get(ATTEMPT).and_then(Value::as_u64).unwrap_or(0) + 1;
         if attempt >= ATTEMPTS {
@@ -152,8 +153,8 @@ impl HookEvent {
     }
 }
 
-/// The details, of which only known ones are allowed. ECS hands them over as an object, or as the text that
-/// CloudFormation was given.
+/// The details; unknown fields are refused. ECS passes them as an object, or as the text from the CloudFormation
+/// template.
 fn details(value: Option<&Value>) -> Result<Map<String, Value>, String> {
     let parsed = match value {
         None | Some(Value::Null) => return Ok(Map::new()),
@@ -166,7 +167,7 @@ fn details(value: Option<&Value>) -> Result<Map<String, Value>, String> {
     match details.keys().find(|key| !["probe", ATTEMPT].contains(&key.as_str())) {
         Some(unknown) => {
             let unknown: String = unknown.chars().take(60).collect();
-            Err(format!("hookDetails.{unknown}: there is no such field; known is probe"))
+            Err(format!("hookDetails.{unknown}: unknown field; known field: probe"))
         }
         None => Ok(details),
     }
@@ -215,8 +216,8 @@ mod tests {
         }
         for (details, problem) in [
             (json!({"probe": {"count": 0}}), "hookDetails.probe.count: 0 is out of range"),
-            (json!({"probe": {"x": 0}}), "hookDetails.probe.x: there is no such field"),
-            (json!({"bucket": "b"}), "hookDetails.bucket: there is no such field"),
+            (json!({"probe": {"x": 0}}), "hookDetails.probe.x: unknown field"),
+            (json!({"bucket": "b"}), "hookDetails.bucket: unknown field"),
             (json!([1]), "hookDetails: it must be an object"),
             (json!("{"), "hookDetails: "),
         ] {

@@ -1,15 +1,15 @@
-//! Keys of the ledger's objects in the stack's bucket. Must not know what the objects say.
+//! Keys of the objects of the ledger in the stack's bucket. Must not know their content.
 
-/// Prefix of everything that the ledger keeps.
+/// Prefix of all objects of the ledger.
 pub const LEDGER: &str = "cutover/";
-/// The lease that deployments and cutovers take.
+/// The lease of deployments and cutovers.
 pub const LOCK: &str = "cutover/lock.json";
-/// Where the records of runs are.
+/// Prefix of the records of runs.
 pub const RUNS: &str = "cutover/runs/";
-/// Where the single probes of runs are. Beside the records, so that a list of runs is no longer for them.
+/// Prefix of the probes of runs. Separate from the records, so that they do not lengthen a list of runs.
 pub const SAMPLES: &str = "cutover/samples/";
 
-/// What one run was told while it was under way.
+/// The last command for a run in progress.
 pub fn steering(id: &str) -> String {
     format!("cutover/steering/{id}.json")
 }

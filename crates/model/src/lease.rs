@@ -1,4 +1,5 @@
-//! What the lease's object says: who may change the stack or its traffic, and for how long. Must not know how it is taken.
+//! The content of the lease: who may change the stack or its traffic, and for how long. Must not know how it is
+//! acquired.
 
 use crate::Process;
 use jiff::Timestamp;
@@ -6,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// The longest that a lease lives without a renewal, whatever it says.
+/// The maximum life of a lease without a renewal, regardless of its content.
 pub const LONGEST_LIFE: Duration = Duration::from_mins(30);
-/// The life of a lease that was written before leases said it.
+/// The life of a lease of a version that did not write `life_ms`.
 const OLD_LIFE: Duration = Duration::from_secs(30);
 
 /// What a lease is held for.
@@ -19,7 +20,7 @@ pub enum Purpose {
     Cutover,
     /// The stack is being changed.
     Deployment,
-    /// The idle environment's tasks are being ended.
+    /// The tasks of the idle environment are being stopped.
     Sleep,
 }
 
@@ -33,46 +34,46 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// What the lease's object says.
+/// The content of the lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseInfo {
     /// Id of the run or deployment that holds it.
     pub holder: String,
     /// What it is held for.
     pub purpose: Purpose,
-    /// Since when, by the holder's clock: for people, believed and not compared.
+    /// When it was acquired, by the holder's clock: only for people, never compared.
     #[serde(deserialize_with = "believed")]
     pub since: Timestamp,
-    /// Number of this lease: greater than that of every lease before.
+    /// Number of this lease, greater than that of every earlier lease.
     #[serde(default)]
     pub epoch: u64,
-    /// Until when, unless renewed, by the holder's clock: for people and for versions before `life_ms`, believed and not
-    /// compared. Where it was ended by somebody else, the beginning of 1970.
+    /// When it expires unless renewed, by the holder's clock: only for people and for versions before `life_ms`, never
+    /// compared. The beginning of 1970 if another party ended it.
     #[serde(deserialize_with = "believed")]
     pub expires: Timestamp,
-    /// For how long each renewal holds, in milliseconds; absent where an older version wrote it.
+    /// The life of each renewal, in milliseconds; absent if an older version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_ms: Option<u64>,
-    /// Whether the holder has given it back.
+    /// Whether the holder has released it.
     pub released: bool,
-    /// Holders before this one that never gave it back, oldest first; their runs may need to be put right.
+    /// Earlier holders that never released it, oldest first; their runs may need recovery.
     #[serde(default)]
     pub interrupted: Vec<String>,
     /// A different text for every acquisition.
     pub writer: String,
-    /// The process that holds it, where that is a command's: others on the same machine see that it is gone.
+    /// The process that holds it, if it is a command: others on the same machine can detect that it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
 }
 
-/// A time that nothing is decided by: one that cannot be is the end of all times.
+/// A time that no decision depends on. An invalid time is read as the latest possible time.
 fn believed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok(text.parse().unwrap_or(Timestamp::MAX))
 }
 
 impl LeaseInfo {
-    /// For how long a renewal holds.
+    /// The life of a renewal.
     pub fn life(&self) -> Duration {
         let life = match (self.life_ms, self.purpose) {
             (Some(ms), _) => Duration::from_millis(ms),
@@ -82,12 +83,12 @@ impl LeaseInfo {
         life.min(LONGEST_LIFE)
     }
 
-    /// Whether it was given back, or ended by somebody else.
+    /// Whether it was released, or ended by another party.
     pub fn is_over(&self) -> bool {
         self.released || self.expires <= Timestamp::UNIX_EPOCH
     }
 
-    /// The same, ended without being given back: whoever takes it next has to know of the runs that it remembers.
+    /// The same lease, ended but not released: the next holder must know of the runs that it remembers.
     #[must_use]
     pub fn ended(self) -> Self {
         Self { expires: Timestamp::UNIX_EPOCH, life_ms: Some(0), ..self }

@@ -1,9 +1,9 @@
-//! The state of a listener, as read: where it sends its requests, if that is understood. Must not know how it was read.
+//! The state of a listener: its targets, if they are understood. Must not know how it was read.
 
 use crate::Color;
 use crate::route::{Place, Route};
 
-/// Where a listener sends its requests.
+/// The targets of a listener's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenerState {
     /// To the target groups of this stack's environments, and nowhere else.
@@ -15,7 +15,7 @@ pub enum ListenerState {
 }
 
 impl ListenerState {
-    /// Where it sends requests, if that is understood.
+    /// Its route, if that is understood.
     pub const fn route(&self) -> Option<Route> {
         match self {
             Self::At(route) => Some(*route),
@@ -50,8 +50,8 @@ impl ListenerState {
 /// Both listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
-    /// The listener that users reach.
+    /// The listener that users open.
     pub prod: ListenerState,
-    /// The listener to try a version.
+    /// The listener to test the next release.
     pub dev: ListenerState,
 }

@@ -1,30 +1,30 @@
-//! The process of a command that holds a lease, as another one on the same machine can look for it. Must not know what a
-//! lease is.
+//! The process of a command that holds a lease, so that another command on the same machine can check whether it still
+//! runs. Must not know what a lease is.
 
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 
-/// A process, told from all others that ever were. Only where the system has `/proc`.
+/// The unique identity of a process. Only on systems with `/proc`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Where its number means something: the boot of the machine, the namespace of numbers, and the user, who sees all of
-    /// its own processes.
+    /// The scope of its number: the boot of the machine, the PID namespace, and the user, who sees all of the user's
+    /// own processes.
     pub place: String,
     /// Its number.
     pub pid: u32,
-    /// When it began, in the kernel's ticks since the boot: numbers are used again.
+    /// Its start time in kernel ticks since the boot, because numbers are reused.
     pub began: u64,
 }
 
-/// What the kernel says of a process.
+/// The state of a process, as the kernel reports it.
 struct Stat {
     state: char,
     began: u64,
 }
 
 impl Process {
-    /// This process; none where that cannot be told for sure.
+    /// This process; `None` if its identity cannot be determined for certain.
     pub fn current() -> Option<Self> {
         let pid = std::process::id();
         // A /proc of another namespace numbers processes differently.
@@ -37,21 +37,21 @@ impl Process {
         (numbered == pid).then_some(Self { place, pid, began })
     }
 
-    /// Whether it certainly runs no more: false for one of another machine, and where that cannot be told.
+    /// Whether it has certainly ended: false for a process of another machine, and if that cannot be determined.
     pub fn is_gone(&self) -> bool {
         if Self::current().is_none_or(|here| here.place != self.place) {
             return false;
         }
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
-            // One that has ended and whose parent has not asked for it yet is listed as Z or X.
+            // A process that has ended, but whose parent has not waited for it yet, is listed as Z or X.
             Ok(text) => stat(&text).is_some_and(|stat| stat.began != self.began || matches!(stat.state, 'Z' | 'X')),
             Err(error) => error.kind() == ErrorKind::NotFound,
         }
     }
 }
 
-/// Reads `/proc/PID/stat` (<https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>): the third field is the state, the
-/// 22nd the begin. The second is a name in parentheses, which may hold anything.
+/// Reads `/proc/PID/stat` (<https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>): the third field is the state,
+/// the 22nd the start time. The second is a name in parentheses, which may contain any character.
 fn stat(text: &str) -> Option<Stat> {
     let (_, after_name) = text.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
@@ -68,7 +68,7 @@ mod tests {
     fn this_process_is_there_and_one_that_was_or_is_elsewhere_is_told_from_it() {
         let me = Process::current().unwrap();
         assert!(!me.is_gone());
-        assert!(Process { began: me.began + 1, ..me.clone() }.is_gone(), "its number was used again");
+        assert!(Process { began: me.began + 1, ..me.clone() }.is_gone(), "its number was reused");
         assert!(Process { pid: u32::MAX, ..me.clone() }.is_gone());
         let elsewhere = Process { place: "elsewhere".to_owned(), pid: u32::MAX, ..me };
         assert!(!elsewhere.is_gone(), "nothing is known of another machine");

@@ -158,7 +158,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// What it does. In a record of an older version the name says it, if it is one that somebody asks for.
+    /// What it does. In a record of an older version, it is derived from the name, for the kinds that readers need.
     pub fn kind(&self) -> Option<StepKind> {
         self.kind.or(match self.name.as_str() {
             "take the lease" => Some(StepKind::Lease),

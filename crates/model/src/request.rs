@@ -1,5 +1,5 @@
-//! The event: what a caller asks for. Its JSON is hostile: unknown fields, wrong types and values out of range are
-//! refused with the field's name. Must not know how a request is carried out.
+//! The request of a caller: the event of the function. Its JSON is hostile: unknown fields, wrong types, and values out
+//! of range are refused with the name of the field. Must not know how a request is executed.
 
 use crate::Color;
 use crate::request::fields::Fields;
@@ -20,31 +20,31 @@ pub mod limits {
     pub const COUNT: RangeInclusive<u32> = 1..=3000;
     /// Milliseconds between probes.
     pub const INTERVAL_MS: RangeInclusive<u32> = 20..=5000;
-    /// Milliseconds that a probe may take.
+    /// Timeout of a probe in milliseconds.
     pub const TIMEOUT_MS: RangeInclusive<u32> = 100..=10_000;
-    /// Failed probes that are put up with.
+    /// Failure budget: failed probes that a run tolerates.
     pub const MAX_FAILURES: RangeInclusive<u32> = 0..=3000;
-    /// Probes on prod before the first write.
+    /// Probes of prod before the first write.
     pub const BASELINE: RangeInclusive<u32> = 0..=3000;
-    /// Probes under way at once.
+    /// Probes in progress at the same time.
     pub const MAX_IN_FLIGHT: RangeInclusive<u32> = 1..=512;
     /// Probes of the target environment before anything is written.
     pub const GATE: RangeInclusive<u32> = 0..=100;
-    /// Least milliseconds from the last write until only the new version is right.
+    /// Minimum milliseconds from the last write until only the new version is accepted.
     pub const SETTLE_MS: RangeInclusive<u32> = 0..=60_000;
-    /// Most milliseconds that the load balancer may take to follow a write.
+    /// Maximum milliseconds until the load balancer follows a write.
     pub const SETTLE_LIMIT_MS: RangeInclusive<u32> = 1000..=600_000;
-    /// Milliseconds that 99 % of the answers of the new side may take at most.
+    /// Maximum response time (p99) of the new side, in milliseconds.
     pub const MAX_P99_MS: RangeInclusive<u32> = 1..=10_000;
-    /// How many percent of the old side's median the new side's may be at most.
+    /// Maximum median latency of the new side, in percent of the old side's.
     pub const MAX_SLOWDOWN: RangeInclusive<u32> = 100..=10_000;
-    /// Steps of a progressive shift, where there is one.
+    /// Steps of a shift, if there is one.
     pub const SHIFT_STEPS: RangeInclusive<u32> = 1..=10;
-    /// Percentage of prod that the new side gets at a step; each step's is greater than the one's before.
+    /// Percentage of prod's requests that the new side gets in a step, greater than in the step before.
     pub const SHIFT_WEIGHT: RangeInclusive<u32> = 1..=99;
-    /// Milliseconds that a step is held. All of them have to fit into the function's time.
+    /// Milliseconds to hold a step. The sum must fit into the timeout of the function.
     pub const SHIFT_HOLD_MS: RangeInclusive<u32> = 0..=840_000;
-    /// Probes that a run may come to, if it is held and settles long: all of them are kept.
+    /// Maximum probes of a run with long holds and a long settle phase: all of them are stored.
     pub const SERIES: RangeInclusive<u32> = 1..=7000;
     /// HTTP status codes.
     pub const STATUS: RangeInclusive<u32> = 100..=599;
@@ -52,7 +52,7 @@ pub mod limits {
     pub const TEXT: usize = 1024;
     /// Longest id, in bytes.
     pub const ID: usize = 64;
-    /// Longest name of who asks, in bytes.
+    /// Longest name of the caller, in bytes.
     pub const BY: usize = 256;
 }
 
@@ -63,21 +63,21 @@ pub enum Op {
     /// Swap the listeners, so that `to` is prod.
     #[default]
     Cutover,
-    /// Swap back to where the last successful cutover came from.
+    /// Swap back to the origin of the last successful cutover.
     Rollback,
     /// Bring the listeners to a consistent state after an interrupted run.
     Reconcile,
-    /// Tell who is prod and dev; changes nothing.
+    /// Report which environments are prod and dev; changes nothing.
     Status,
-    /// Everything that a cutover does but the writes; says what would happen.
+    /// Do everything that a cutover does except the writes; report what would happen.
     Plan,
-    /// End the idle environment's tasks, where the stack lets it sleep and its bake time is over.
+    /// Stop the tasks of the idle environment, if the stack allows it to sleep and its waiting time is over.
     Sleep,
-    /// Tell the run that is under way, or the one that `id` names, to send traffic back and end.
+    /// Command the run in progress, or the run with this `id`, to send traffic back and end.
     Abort,
-    /// Tell it to stay at its step of the shift.
+    /// Command it to stay at its step of the shift.
     Pause,
-    /// Tell it to go on with the next step of the shift.
+    /// Command it to go on with the next step of the shift.
     Promote,
 }
 
@@ -124,55 +124,55 @@ pub enum OnFail {
     /// Send it back.
     #[default]
     Rollback,
-    /// Leave it where it is and say so.
+    /// Leave it on the new side and report it.
     Hold,
 }
 
 /// A request, complete with defaults. [`Request::parse`] makes one from an event; a Rust caller starts from
-/// `Request::default()` and calls [`Request::check`] when done. Serialized, it is an event again.
+/// `Request::default()` and calls [`Request::check`] at the end. Serialized, it is an event again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Request {
     /// What to do.
     pub op: Op,
-    /// The environment that becomes prod; the idle one where absent.
+    /// The environment that becomes prod; the idle one if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Color>,
-    /// Idempotency id: the same id twice gives the stored outcome. Made where absent.
+    /// Idempotency id: a second request with the same id returns the stored outcome. Generated if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Refuse where prod is another environment than this.
+    /// Refuse the request if prod is another environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Color>,
-    /// Who asks, for the record and the history: free text of at most 256 bytes. It is believed, not checked.
+    /// The caller, for the record and the history: free text of at most 256 bytes, which is not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Refuse after this time (RFC 3339) by the clock of the ledger's store: an event that waited too long in a queue does not
-    /// begin any more.
+    /// Refuse the request after this time (RFC 3339) by the clock of the ledger's store, so that an event that waited
+    /// too long in a queue has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
-    /// How prod is probed.
+    /// The probes of prod.
     pub probe: ProbeOptions,
-    /// How the target environment is tried before anything is written.
+    /// The probes of the target environment before any write.
     pub gate: GateOptions,
-    /// Shortest time from the last write until only the new version is right: `settle_ms`, 0–60000, default 1000. The load
-    /// balancer may take longer; see `settle_limit`.
+    /// Minimum time from the last write until only the new version is accepted: `settle_ms`, 0–60000, default 1000. The
+    /// load balancer may take longer; see `settle_limit`.
     #[serde(rename = "settle_ms", serialize_with = "as_ms")]
     pub settle: Duration,
-    /// Longest time that the load balancer may take to follow a write: `settle_limit_ms`, 1000–600000, default 60000. Until
-    /// an address has answered with the new version several times in a row, an answer of the old one is no failure. A run that cannot
-    /// go back waits as long for the old side to become healthy.
+    /// Maximum time until the load balancer follows a write: `settle_limit_ms`, 1000–600000, default 60000. Until an
+    /// address has answered with the new version several times in a row, a response of the old one is not a failure. A
+    /// run that cannot roll back waits for the same time until the old side is healthy.
     #[serde(rename = "settle_limit_ms", serialize_with = "as_ms", skip_serializing_if = "is_default_limit")]
     pub settle_limit: Duration,
-    /// Let a rollback go to another release than the one that was live, and a reconcile take `to` for where prod is meant to
-    /// be, whatever the ledger says.
+    /// Allow a rollback to a release other than the one that was live, and a reconcile to use `to` as the intended prod
+    /// regardless of the ledger.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
-    /// What to do when probes fail after all of prod was moved. While a shift is on its way, it always goes back.
+    /// What to do when probes fail after all of prod was moved. During a shift, the run always rolls back.
     pub on_fail: OnFail,
-    /// A progressive shift: the steps in which the new side gets its share of prod before it gets all; at once where
-    /// there are none. `[{"weight": 10, "hold_ms": 30000}, …]`, 10 steps at most, weights 1–99 and rising, each held for
-    /// 0–840000 ms (default 30000). Probes go on all the while: either version may answer, and one failure too many
-    /// sends everybody back.
+    /// A shift: the steps in which the new side gets a percentage of prod's requests before it gets all of them;
+    /// without steps, it gets all at once. `[{"weight": 10, "hold_ms": 30000}, …]`: at most 10 steps with increasing
+    /// weights from 1 to 99, each held for 0–840000 ms (default 30000). Probes continue during the shift: either
+    /// version may answer, and when the failure budget is exceeded, all requests go back to the old side.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shift: Vec<ShiftStep>,
 }
@@ -197,51 +197,53 @@ impl Default for Request {
     }
 }
 
-/// One step of a progressive shift.
+/// One step of a shift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ShiftStep {
     /// The percentage of prod's requests that the new side gets, 1–99.
     pub weight: u8,
-    /// For how long, before the next step: `hold_ms`, 0–840000, default 30000.
+    /// Time until the next step: `hold_ms`, 0–840000, default 30000.
     #[serde(rename = "hold_ms", serialize_with = "as_ms")]
     pub hold: Duration,
 }
 
 impl ShiftStep {
-    /// For how long a step is held where it does not say so.
+    /// Default time of a step.
     pub const HOLD: Duration = Duration::from_secs(30);
 }
 
-/// How prod is probed. The default is the sample's own: 150 probes, one every 100 ms.
+/// The probes of prod. Default: 150 probes, one every 100 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbeOptions {
-    /// Path to ask for; the function's default (`/` where it has none) if absent.
+    /// Path to request. If absent: the default of the function, or `/` if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Probes in all, 1–3000, default 150.
+    /// Total number of probes, 1–3000, default 150.
     pub count: u32,
     /// Time between two probes: `interval_ms`, 20–5000, default 100.
     #[serde(rename = "interval_ms", serialize_with = "as_ms")]
     pub interval: Duration,
-    /// Time from a probe's scheduled instant within which its answer must be complete: `timeout_ms`, 100–10000,
+    /// Maximum time from the scheduled time of a probe until its response is complete: `timeout_ms`, 100–10000,
     /// default 2000.
     #[serde(rename = "timeout_ms", serialize_with = "as_ms")]
     pub timeout: Duration,
     /// Status codes that are a success, default 200–299.
     pub ok: StatusSet,
-    /// Failed probes that are put up with, default 0.
+    /// Failure budget: failed probes that the run tolerates, default 0.
     pub max_failures: u32,
-    /// How many of the probes come before the first write, default 10; fewer than `count`.
+    /// Number of probes before the first write, default 10; must be less than `count`.
     pub baseline: u32,
-    /// The version that must answer once settled.
+    /// The version that must answer after settle.
     pub version: VersionExpectation,
-    /// Slowest answer of 99 % of the probes that verify the new side: `max_p99_ms`, 1–10000; not looked at if absent.
+    /// Maximum response time (p99) of the probes that verify the new side: `max_p99_ms`, 1–10000; not checked if
+    /// absent.
     #[serde(rename = "max_p99_ms", skip_serializing_if = "Option::is_none", serialize_with = "as_ms_if_any")]
     pub max_p99: Option<Duration>,
-    /// The new side's median latency in percent of what prod's was before, 100–10000; not looked at if absent.
+    /// Maximum median latency of the new side in percent of prod's before, 100–10000; not checked if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_slowdown: Option<u32>,
-    /// Most probes under way at once, 1–512, default 128. A probe that finds no place is a failure, "not sent".
+    /// Maximum probes in progress at the same time, 1–512, default 128. A probe beyond this limit is not sent and
+    /// fails.
     pub max_in_flight: u32,
 }
 
@@ -263,18 +265,18 @@ impl Default for ProbeOptions {
     }
 }
 
-/// The version that must answer once settled.
+/// The version that must answer after settle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VersionExpectation {
-    /// Response header that tells the version; the stack's own (`app.version_header`) if absent.
+    /// Response header with the version; `app.version_header` of the stack if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// Its expected value; if absent, what the target environment answered at the gate.
+    /// Its expected value; if absent, the value that the target environment returned at the gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
-/// How the target environment is tried before anything is written.
+/// The probes of the target environment before any write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GateOptions {
     /// Probes through the dev listener's header rule, 0–100, default 5; all must succeed.
@@ -321,11 +323,11 @@ impl Serialize for StatusSet {
     }
 }
 
-/// A field of the event that is wrong.
+/// An invalid field of the event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct RequestError {
-    /// The field, such as `probe.count`; `event` for the whole.
+    /// The field, such as `probe.count`; `event` for the whole event.
     pub field: String,
     /// What is wrong with it.
     pub problem: String,
@@ -338,15 +340,15 @@ impl RequestError {
 }
 
 impl Request {
-    /// Reads an event. It has to say what to do, by `op` or by `to`; every other field is optional. Anything unknown or out
-    /// of range is an error that names the field.
+    /// Parses an event. It must say what to do, with `op` or `to`; every other field is optional. An unknown field or a
+    /// value out of range is an error that names the field.
     pub fn parse(event: &Value) -> Result<Self, RequestError> {
         let request = Self::read(event, true)?;
         let says = |name| event.get(name).is_some_and(|value| !value.is_null());
         if says("op") || says("to") {
             return Ok(request);
         }
-        Err(RequestError::new("op", "it is missing: an event that does not say what to do does nothing"))
+        Err(RequestError::new("op", "it is missing: the event must say what to do, with op or to"))
     }
 
     fn read(event: &Value, strict: bool) -> Result<Self, RequestError> {
@@ -374,7 +376,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Checks the limits that a value of this type could still break.
+    /// Checks the limits that the type does not guarantee.
     pub fn check(&self) -> Result<(), RequestError> {
         let probe = &self.probe;
         for (field, value, limits) in [
@@ -397,11 +399,14 @@ impl Request {
             fields::in_range("probe.max_slowdown", u64::from(limit), &limits::MAX_SLOWDOWN)?;
         }
         if probe.baseline >= probe.count {
-            let problem = format!("{} leaves none of {} probes for after the swap", probe.baseline, probe.count);
+            let problem = format!(
+                "{} is too many: at least one of {} probes must remain for after the swap",
+                probe.baseline, probe.count
+            );
             return Err(RequestError::new("probe.baseline", problem));
         }
         if self.by.as_ref().is_some_and(|by| by.len() > limits::BY || by.chars().any(char::is_control)) {
-            let problem = format!("it is longer than {} bytes, or holds control characters", limits::BY);
+            let problem = format!("it has more than {} bytes, or contains control characters", limits::BY);
             return Err(RequestError::new("by", problem));
         }
         self.check_shift()?;
@@ -421,7 +426,7 @@ impl Request {
             let weight = format!("shift[{position}].weight");
             fields::in_range(&weight, step.weight.into(), &limits::SHIFT_WEIGHT)?;
             if step.weight <= before {
-                let problem = format!("{} is not more than the {before} of the step before", step.weight);
+                let problem = format!("{} is not greater than {before}, the weight of the step before", step.weight);
                 return Err(RequestError::new(weight, problem));
             }
             before = step.weight;
@@ -432,7 +437,7 @@ impl Request {
         let probes = held.as_millis() / self.probe.interval.as_millis().max(1) + u128::from(self.probe.count);
         if probes > u128::from(*limits::SERIES.end()) {
             let problem = format!(
-                "it is held so long that {probes} probes would be sent, {} at most; use a longer probe.interval_ms",
+                "the holds are so long that {probes} probes would be sent; the limit is {}; increase probe.interval_ms",
                 limits::SERIES.end()
             );
             return Err(RequestError::new("shift", problem));
@@ -440,7 +445,7 @@ impl Request {
         Ok(())
     }
 
-    /// For how long the steps of the shift are held together.
+    /// The total hold time of all steps of the shift.
     pub fn held(&self) -> Duration {
         self.shift.iter().map(|step| step.hold).sum()
     }
@@ -517,7 +522,10 @@ fn check_path(path: Option<&str>) -> Result<(), RequestError> {
     let bad = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'#';
     match path {
         Some(path) if !path.starts_with('/') || path.starts_with("//") || path.bytes().any(bad) => {
-            Err(RequestError::new("probe.path", "it must start with one / and hold visible ASCII only, without #"))
+            Err(RequestError::new(
+                "probe.path",
+                "it must start with a single / and contain only visible ASCII characters, without #",
+            ))
         }
         _ => Ok(()),
     }
@@ -527,7 +535,7 @@ fn check_header(version: &VersionExpectation) -> Result<(), RequestError> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match &version.header {
         Some(name) if name.is_empty() || !name.bytes().all(token) => {
-            Err(RequestError::new("probe.version.header", "it is not a header name"))
+            Err(RequestError::new("probe.version.header", "it is not a valid header name"))
         }
         _ => Ok(()),
     }
@@ -544,17 +552,17 @@ fn check_id(id: Option<&str>) -> Result<(), RequestError> {
     }
 }
 
-/// Milliseconds, rounded up, so that a part of one counts.
+/// Milliseconds, rounded up.
 fn whole_ms(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
-/// Functions of older versions do not know the field.
+/// A default limit is not serialized, because functions of older versions do not know the field.
 fn is_default_limit(limit: &Duration) -> bool {
     *limit == Request::default().settle_limit
 }
 
-#[expect(clippy::ref_option, reason = "serde calls it so")]
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
 fn as_ms_if_any<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(whole_ms).serialize(serializer)
 }
@@ -563,7 +571,7 @@ fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_u32(whole_ms(*duration))
 }
 
-/// For records: a newer version's fields are passed over.
+/// For records: fields of newer versions are ignored.
 impl<'de> Deserialize<'de> for Request {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::read(&Value::deserialize(deserializer)?, false).map_err(serde::de::Error::custom)

@@ -1,4 +1,4 @@
-//! Where a listener sends its requests: to one environment, or, on the way of a progressive shift, to both by weight.
+//! The route of a listener's requests: to one environment, or to both by weight during a shift.
 //! Must not know how a listener is read or written.
 
 use crate::Color;
@@ -9,9 +9,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Listener {
-    /// What users reach.
+    /// The listener that users open.
     Prod,
-    /// Where a version is tried.
+    /// The listener to test the next release.
     Dev,
 }
 
@@ -25,7 +25,7 @@ impl Listener {
     }
 }
 
-/// Where a listener sends its requests.
+/// The targets of a listener's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// All to one environment.
@@ -38,7 +38,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// `percent` of the requests to `to`, the rest to the other environment. 0 and 100 are no split.
+    /// `percent` of the requests to `to`, the rest to the other environment. 0 and 100 are not a split.
     pub const fn share(to: Color, percent: u8) -> Self {
         match (percent, to) {
             (0, _) => Self::All(to.other()),
@@ -58,7 +58,7 @@ impl Route {
         }
     }
 
-    /// The environment that gets everything; none where both get some.
+    /// The environment that gets all requests; `None` if both get some.
     pub const fn whole(self) -> Option<Color> {
         match self {
             Self::All(color) => Some(color),
@@ -66,7 +66,7 @@ impl Route {
         }
     }
 
-    /// The environment that gets more; none where both get the same.
+    /// The environment that gets more requests; `None` if both get the same.
     pub const fn heavier(self) -> Option<Color> {
         match self.percent(Color::Blue) {
             0..50 => Some(Color::Green),
@@ -81,20 +81,20 @@ impl Route {
     }
 }
 
-/// What is known of where a listener's rule sends requests.
+/// What is known about the target of a listener's rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Place<T> {
-    /// It was not read, or a write to it was not answered.
+    /// It was not read, or a write was not answered.
     #[default]
     Unknown,
-    /// There is no rule: nothing was released yet, or somebody deleted it.
+    /// There is no rule: nothing was released yet, or the rule was deleted.
     Absent,
-    /// There.
+    /// The rule sends requests there.
     At(T),
 }
 
 impl<T: Copy> Place<T> {
-    /// Where, if that is known.
+    /// The value, if it is known.
     pub const fn at(self) -> Option<T> {
         match self {
             Self::At(value) => Some(value),

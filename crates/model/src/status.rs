@@ -1,5 +1,5 @@
-//! What `status` tells: who is prod and dev, how both environments are, and what ran last. A stable JSON format.
-//! Must not know how it was found out.
+//! The answer to `status`: which environments are prod and dev, the state of both, and the latest run. A stable JSON
+//! format. Must not know how it was determined.
 
 use crate::hook::HookAnswer;
 use crate::idle::IdleAnswer;
@@ -16,16 +16,16 @@ pub struct Status {
     pub prod: Option<Color>,
     /// The environment that dev points at.
     pub dev: Option<Color>,
-    /// The percentage of prod's requests that each environment gets, where both get some.
+    /// The percentage of prod's requests that each environment gets, if both get some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<BTreeMap<Color, u8>>,
     /// Each environment.
     pub environments: BTreeMap<Color, EnvironmentStatus>,
-    /// The lease, where someone holds it.
+    /// The lease, if it is held.
     pub lease: Option<LeaseInfo>,
     /// The run that began last.
     pub latest: Option<Record>,
-    /// What could not be read, or is not as it should be, one sentence each.
+    /// What could not be read or is not as expected, one sentence each.
     pub problems: Vec<String>,
 }
 
@@ -34,29 +34,30 @@ pub struct Status {
 pub struct EnvironmentStatus {
     /// Whether a service was deployed to it.
     pub deployed: bool,
-    /// Tasks that it should have.
+    /// Desired number of tasks.
     pub desired: Option<u32>,
-    /// Tasks that run.
+    /// Number of running tasks.
     pub running: Option<u32>,
     /// Whether its service is steady: one deployment, complete, with all its tasks running.
     pub steady: bool,
     /// Targets by state, as the load balancer names it: `healthy`, `initial`, `draining` …
     pub targets: BTreeMap<String, u32>,
-    /// The version that it answers.
+    /// The version that it reports.
     pub version: Option<String>,
 }
 
-/// What the function answers.
+/// The answer of the function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// To every operation that is a run. Boxed for its size.
+    /// To every operation that is a run. Boxed because of its size.
     Run(Box<Record>),
     /// To `status`.
     Status(Box<Status>),
     /// To a lifecycle hook of Amazon ECS.
     Hook(HookAnswer),
-    /// To `abort`, `pause` and `promote`. Before the answer to `sleep`, whose fields are among those of this one.
+    /// To `abort`, `pause` and `promote`. It must come before the answer to `sleep`, whose fields are a subset of its
+    /// fields.
     Steering(SteeringAnswer),
     /// To `sleep`.
     Idle(IdleAnswer),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
-    /// Send traffic back to where it was, and end.
+    /// Send traffic back to the old side, and end.
     Abort,
     /// Stay at this step of the shift until promoted.
     Pause,

@@ -8,7 +8,7 @@ pub fn later(timestamp: Timestamp, duration: Duration) -> Timestamp {
     timestamp.saturating_add(signed(duration)).unwrap_or(Timestamp::MAX)
 }
 
-/// Time from `from` until `to`; zero where `to` is not after it.
+/// Time from `from` until `to`; zero if `to` is not after `from`.
 pub fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }

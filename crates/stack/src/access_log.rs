@@ -1,4 +1,4 @@
-//! Where requests to the load balancer and to the stack's bucket are recorded.
+//! The access logs of the load balancer and of the stack's bucket.
 
 use super::part::{Marking, Serves};
 use super::{Settings, tags};
@@ -22,12 +22,12 @@ pub struct AccessLog {
     pub balancer_prefix: Expr<String>,
     /// Key prefix of the bucket's log.
     pub bucket_prefix: Expr<String>,
-    /// What lets logs be written to it, where the stack makes it.
+    /// The policy that allows writing logs to it, if the stack creates the bucket.
     policy: Option<Ref<BucketPolicy>>,
 }
 
 impl AccessLog {
-    /// The bucket that the settings ask for: one that exists, or one that is added to the stack.
+    /// The bucket that the settings request: an existing one, or one that is added to the stack.
     pub fn new(stack: &mut Stack, settings: &Settings) -> Option<Self> {
         match &settings.logs.access_bucket {
             Some(bucket) => Some(Self::existing(bucket)),
@@ -35,14 +35,14 @@ impl AccessLog {
         }
     }
 
-    /// Makes a resource that writes logs only after it may.
+    /// Makes a resource that writes logs depend on the permission to write them.
     pub fn before<R>(&self, stack: &mut Stack, resource: &Ref<R>) {
         if let Some(policy) = &self.policy {
             stack.after(resource, policy);
         }
     }
 
-    /// A bucket that others write to as well: so this stack's logs are under its name.
+    /// An existing bucket. Others write to it too, so the logs of this stack are below its name.
     fn existing(bucket: &BucketName) -> Self {
         let under = |prefix: &str| join(&[Expr::stack_name(), format!("/{prefix}").into()]);
         Self {
@@ -53,13 +53,14 @@ impl AccessLog {
         }
     }
 
-    /// A bucket of the stack's own. It stays when the stack is deleted: who asked for what is evidence.
+    /// A bucket that the stack creates. Deleting the stack keeps it, because access logs are evidence.
     fn own(stack: &mut Stack, settings: &Settings) -> Self {
         let stack = &mut stack.serving(Serves::Nobody);
         let bucket = stack.add(
             "AccessLogBucket",
             Bucket {
-                // Load balancers write to no bucket with another kind of key.
+                // Load balancers write access logs only to buckets with SSE-S3:
+                // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
                 bucket_encryption: BucketEncryption::s3_managed(),
                 public_access_block_configuration: PublicAccessBlock::ALL,
                 ownership_controls: OwnershipControls::bucket_owner_enforced(),

@@ -1,4 +1,4 @@
-//! Alarms, the topic they tell, and a dashboard.
+//! Alarms, their SNS topic, and a dashboard.
 
 use model::color::Color;
 use serde_json::{Value, json};
@@ -14,10 +14,10 @@ use cfn_kit::resources::logs::{MetricFilter, MetricTransformation};
 use cfn_kit::resources::sns::{Subscription, Topic, TopicPolicy};
 use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, join};
 
-/// The metric of cutovers that did not succeed, in the stack's own namespace.
+/// The metric of cutovers that did not succeed, in the namespace of the stack.
 const UNSUCCESSFUL: &str = "UnsuccessfulCutovers";
 
-/// Adds the topic, where the settings ask for alarms.
+/// Adds the topic, if the settings request alarms.
 pub(super) fn topic(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Option<Ref<Topic>> {
     if !settings.has_alarms() {
         return None;
@@ -26,7 +26,8 @@ pub(super) fn topic(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Opti
     let topic = stack.add(
         "Alarms",
         Topic {
-            // The account's own key for SNS lets no alarm publish: with it messages would be lost in silence.
+            // With the AWS managed key of SNS, CloudWatch alarms cannot publish to the topic, and messages are lost:
+            // https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
             kms_master_key_id: keys.arn(),
             subscription: settings.alarms.emails.iter().map(Subscription::mail).collect(),
             tags: tags("alarms"),
@@ -55,7 +56,7 @@ pub(super) fn topic(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Opti
     Some(topic)
 }
 
-/// Adds the alarms, the rule that tells of finished cutovers, and the dashboard.
+/// Adds the alarms, the rule that forwards events of finished cutovers, and the dashboard.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, topic: &Ref<Topic>) {
     let stack = &mut stack.serving(Serves::Nobody);
     let limits = &settings.alarms;
@@ -101,7 +102,7 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>,
     stack.add("Dashboard", Dashboard { dashboard_name: Expr::stack_name(), dashboard_body: dashboard(watched) });
 }
 
-/// What an alarm is about.
+/// The description of an alarm.
 struct Wanted {
     means: String,
     metric: Metric,
@@ -128,7 +129,7 @@ impl Wanted {
     }
 }
 
-/// Errors that no target answered: the load balancer itself did.
+/// Errors that the load balancer itself returned, without a target.
 fn balancer(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, topic: &Ref<Topic>) {
     let dimensions = vec![Dimension::new("LoadBalancer", watched.balancer.load_balancer.full_name())];
     let metric = Metric { namespace: "AWS/ApplicationELB".into(), metric_name: "HTTPCode_ELB_5XX_Count", dimensions };
@@ -145,7 +146,7 @@ fn balancer(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, topic
     );
 }
 
-/// Requests that the load balancer answered by itself: its listeners do so only if they have no rule
+/// Requests that the load balancer answered with a fixed response: its listeners do so only if they have no rule
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html>).
 fn rules(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
     let dimensions = vec![Dimension::new("LoadBalancer", watched.balancer.load_balancer.full_name())];
@@ -164,7 +165,7 @@ fn rules(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
     );
 }
 
-/// Cutovers that were rolled back, held or failed, from the function's log; and every finished one, as an event.
+/// Cutovers that were rolled back, held, or failed, from the log of the function; and an event for every finished one.
 fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
     stack.add(
         "UnsuccessfulCutovers",
@@ -215,13 +216,13 @@ fn cutovers(stack: &mut Stack, watched: &Watched<'_>, topic: &Ref<Topic>) {
                 detail: DetailPattern { stack: vec![Expr::stack_name()] },
             }),
             schedule_expression: None,
-            // Mail is read by people. Programs have rules of their own on the bus.
+            // The topic sends mail to people. Programs create their own rules on the bus.
             targets: vec![Target::topic("alarms", topic, "$.detail.summary")],
         },
     );
 }
 
-/// The namespace of the stack's own metrics.
+/// The namespace of the metrics of the stack.
 fn namespace() -> Expr<String> {
     join(&["bluegreen/".into(), Expr::stack_name()])
 }
@@ -232,7 +233,8 @@ fn dashboard(watched: &Watched<'_>) -> Expr<String> {
     const GREEN: &str = "#2ca02c";
     let graph = |place: usize, name: &str, metric: &str, stat: &str| {
         let look = |color: &str, paint: &str| json!({ "label": color, "color": paint, "stat": stat });
-        // A dot stands for what the line above has in its place.
+        // A dot repeats the value of the line above:
+        // https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
         let lines = json!([
             ["AWS/ApplicationELB", metric, "LoadBalancer", "@balancer", "TargetGroup", "@blue", look("blue", BLUE)],
             [".", ".", ".", ".", ".", "@green", look("green", GREEN)],
@@ -258,7 +260,7 @@ fn dashboard(watched: &Watched<'_>) -> Expr<String> {
     fill(&body.to_string(), &values)
 }
 
-/// A graph, two in a row.
+/// A graph; two in each row.
 fn widget(place: usize, title: &str, metrics: &Value) -> Value {
     json!({
         "type": "metric", "x": 12 * (place % 2), "y": 6 * (place / 2), "width": 12, "height": 6,

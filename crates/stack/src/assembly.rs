@@ -1,8 +1,10 @@
-//! Puts a template together from parts of several: the stack-wide part of one, and each environment's half of another.
+//! Assembles a template from parts of several: the shared part of one, and the resources of each environment from
+//! another. In this module, a *half* is the part of a template with the resources of one environment.
 //!
-//! Pure, on JSON. A half is copied as it is. What it refers to and the base lacks (resources that settings of an older
-//! release made) comes with it for as long as the half needs it. The other way round, what the stack-wide part refers to
-//! and an older half lacks (the roles that a pipeline's role may pass) is added to the half, which changes nothing in it.
+//! Pure functions on JSON. A half is copied unchanged. If it refers to resources that the base lacks (from settings of
+//! an older release), they are copied too, for as long as the half needs them. Conversely, if the shared part refers to
+//! resources that an older half lacks (the roles that the role of a CI pipeline may pass), they are added to the half;
+//! nothing else in the half changes.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +16,21 @@ use super::part::{METADATA, Serves};
 use cfn_kit::assertions::{Kind, Reference};
 use cfn_kit::{references, references_of};
 
-/// The sections of a template with things that others refer to.
+/// The sections of a template that references can point into.
 const SECTIONS: [&str; 3] = ["Resources", "Parameters", "Conditions"];
 
-/// Why parts do not become a template.
+/// Why a template cannot be assembled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssemblyError {
-    /// Something refers to a name that no part has.
+    /// A reference to a name that no part has.
     #[error("{from} refers to {to}, which no part of the template has")]
     Dangling {
-        /// The logical id of what refers.
+        /// The logical id of the resource with the reference.
         from: String,
         /// The name that it refers to.
         to: String,
     },
-    /// A half needs something that the base lacks, and may not bring it.
+    /// A half needs resources that the base lacks, and they may not be carried over.
     #[error("the {color} environment needs {}, which the stack does not have", ids.join(", "))]
     Missing {
         /// The environment.
@@ -36,42 +38,43 @@ pub enum AssemblyError {
         /// What is missing, by logical id, in order.
         ids: Vec<String>,
     },
-    /// A template has nothing of an environment: only the beginning of a stack is deployed, which needs the whole
-    /// template ([`super::synthesize`]).
+    /// A template has no resources of an environment: only the bucket of a new stack is deployed, and it needs the
+    /// whole template ([`super::synthesize`]).
     #[error("the template has no resource of the {0} environment")]
     NoHalf(Color),
     /// A part is not a template with resources.
-    #[error("a part is not a template: it has no resources")]
+    #[error("a part is not a template, because it has no resources")]
     NotATemplate,
 }
 
-/// An environment's half, and where it is from.
+/// A half, and its origin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Half<'a> {
     /// The template that the half is in.
     pub template: &'a Value,
-    /// What happens if it refers to something that the base lacks.
+    /// What to do if it refers to a resource that the base lacks.
     pub lacking: Lacking,
 }
 
-/// What happens with a reference to something that is not there yet.
+/// What to do with a reference to a resource that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lacking {
-    /// It is carried over from the template of what refers to it.
+    /// Carry the resource over from the template of the reference.
     Carry,
-    /// It is an error.
+    /// Report an error.
     Report,
 }
 
-/// The template whose stack-wide part is that of `base` and whose halves are those of the templates given for them.
+/// The template with the shared part of `base` and the halves of the given templates.
 ///
-/// The stack-wide part is every resource that is in no half, and parameters, conditions, outputs, description and
-/// metadata. What a half refers to and `base` lacks is carried over from the half's own template, transitively.
+/// The shared part consists of every resource that is in no half, and of parameters, conditions, outputs, description,
+/// and metadata. If a half refers to resources that `base` lacks, they are carried over from the template of the half,
+/// transitively.
 pub fn assemble(base: &Value, halves: &Both<&Value>) -> Result<Value, AssemblyError> {
     join(base, &Both::make(|color| Half { template: halves.of(color), lacking: Lacking::Carry }))
 }
 
-/// Assembles a template from halves that bring what they need, or that must find it in the base.
+/// Assembles a template from halves whose missing resources are carried over, or reported as an error.
 pub(super) fn join(base: &Value, halves: &Both<Half<'_>>) -> Result<Value, AssemblyError> {
     let mut whole = stack_part(base)?;
     for color in Color::ALL {
@@ -97,7 +100,7 @@ pub(super) fn join(base: &Value, halves: &Both<Half<'_>>) -> Result<Value, Assem
     dangling(&whole).map_or(Ok(whole), Err)
 }
 
-/// The template without its halves and without what its metadata says of them.
+/// The template without its halves and without their metadata.
 pub(super) fn stack_part(template: &Value) -> Result<Value, AssemblyError> {
     if !template["Resources"].is_object() {
         return Err(AssemblyError::NotATemplate);
@@ -113,14 +116,14 @@ pub(super) fn stack_part(template: &Value) -> Result<Value, AssemblyError> {
     Ok(part)
 }
 
-/// The resources of an environment's half, in order.
+/// The resources of a half, in order.
 pub(super) fn half_of(template: &Value, color: Color) -> Result<Vec<(String, Value)>, AssemblyError> {
     let resources = template["Resources"].as_object().ok_or(AssemblyError::NotATemplate)?;
     let own = resources.iter().filter(|(id, _)| Serves::of(template, id) == Some(Serves::Environment(color)));
     Ok(own.map(|(id, resource)| (id.clone(), resource.clone())).collect())
 }
 
-/// Copies what a template's metadata says of an environment's half.
+/// Copies the metadata of a half.
 fn copy_metadata(whole: &mut Value, template: &Value, color: Color) {
     let (from, color) = (&template["Metadata"][METADATA], color.as_str());
     let Some(recorded) = from.get(color) else { return };
@@ -131,8 +134,8 @@ fn copy_metadata(whole: &mut Value, template: &Value, color: Color) {
     into[color] = recorded.clone();
 }
 
-/// Carries over from `template` what these references lead to and `whole` lacks, with everything that that refers to.
-/// Gives the references to what may not be carried over, or what the template does not have either.
+/// Carries over from `template` the targets of these references that `whole` lacks, with everything that they refer to.
+/// Returns the references to resources that may not be carried over, or that `template` lacks too.
 fn carry(whole: &mut Value, template: &Value, mut open: Vec<Reference>, may: impl Fn(&str) -> bool) -> Vec<Reference> {
     let mut left = Vec::new();
     while let Some(reference) = open.pop() {
@@ -159,13 +162,14 @@ fn is_in_a_half(template: &Value, logical_id: &str) -> bool {
     matches!(Serves::of(template, logical_id), Some(Serves::Environment(_)))
 }
 
-/// What makes a resource work without being referred to, such as the association of a subnet with its routes: what
-/// serves everyone and refers to it. Given as references, so that it is brought like what is referred to.
+/// Resources that another resource needs although it does not refer to them, such as the association of a subnet with
+/// its routes: shared resources that refer to it. Returned as references, so that they are carried over in the same
+/// way.
 fn attached<'a>(template: &'a Value, to: &'a str) -> impl Iterator<Item = Reference> + use<'a> {
     let resources = template["Resources"].as_object().into_iter().flatten();
     let serving = resources.filter(|(id, resource)| match Serves::of(template, id) {
         Some(serves) => serves == Serves::Everyone,
-        // Older releases wrote no marks; parts of a network are all that matters here.
+        // Older versions wrote no marks; only parts of a network matter here.
         None => resource["Type"].as_str().is_some_and(|name| name.starts_with("AWS::EC2::")),
     });
     let referring = serving.filter(move |(id, resource)| {
@@ -178,7 +182,7 @@ fn is_there(template: &Value, kind: Kind, name: &str) -> bool {
     name.starts_with("AWS::") || sections(kind).iter().any(|section| template[*section].get(name).is_some())
 }
 
-/// The sections that a reference of this kind can lead to.
+/// The sections that a reference of this kind can point into.
 fn sections(kind: Kind) -> Vec<&'static str> {
     SECTIONS.into_iter().filter(|section| (*section == "Conditions") == (kind == Kind::Condition)).collect()
 }
@@ -189,14 +193,14 @@ fn dangling(template: &Value) -> Option<AssemblyError> {
     Some(AssemblyError::Dangling { from: reference.from, to: reference.to })
 }
 
-/// A section of a template, made if it is not there.
+/// A section of a template; created if it does not exist.
 fn section<'a>(template: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     if !template[name].is_object() {
         template[name] = Map::new().into();
     }
     match &mut template[name] {
         Value::Object(section) => section,
-        _ => unreachable!("it was made an object just now"),
+        _ => unreachable!("it was created as an object above"),
     }
 }
 

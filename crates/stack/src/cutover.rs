@@ -1,4 +1,4 @@
-//! The cutover function with its role: what may move traffic.
+//! The cutover function and its role. Only the function may move traffic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,31 +21,33 @@ use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::resources::sns::Topic;
 use cfn_kit::{Condition, Expr, PolicyDocument, Ref, Stack, Statement, Test, join, sub};
 
-/// Lambda's own limit on an invocation, in seconds. A cutover refuses up front what would not fit.
+/// The longest duration of an invocation in seconds, a limit of Lambda
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). A cutover that would take longer is
+/// refused before it begins.
 const TIMEOUT: u16 = 900;
-/// The same, for whoever follows a run.
+/// The same, for callers that follow a run.
 pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT as u64);
 
-/// The bus that is told of every cutover: the account's own, which costs next to nothing and needs no resource.
+/// The bus that receives an event for every finished run: the default bus of the account, which needs no resource.
 const EVENT_BUS: &str = "default";
 
-/// What the function is made from and works on.
+/// What the function is created from and works on.
 pub struct Parts<'a> {
     /// The SHA-256 of its zip.
     pub code: &'a Expr<String>,
     /// What it moves.
     pub balancer: &'a LoadBalancing,
-    /// The cluster whose services it looks at.
+    /// The cluster whose services it reads.
     pub fleet: &'a Fleet,
-    /// What it moves traffic between.
+    /// The environments that it moves traffic between.
     pub environments: &'a Both<Environment>,
-    /// Where its code and ledger are.
+    /// The storage of its code and of the ledger.
     pub storage: &'a Storage,
-    /// What its environment and log are encrypted with.
+    /// The keys that encrypt its environment variables and its log.
     pub keys: &'a Keys,
-    /// The network that it may be in.
+    /// The network that it may run in.
     pub network: &'a Network,
-    /// Who is told of an invocation that could not be run.
+    /// The topic for invocations that could not be executed.
     pub told: Option<&'a Ref<Topic>>,
 }
 
@@ -55,12 +57,12 @@ pub struct Cutover {
     pub function: Ref<Function>,
     /// Its log.
     pub log_group: Ref<LogGroup>,
-    /// Holds where its code is there.
+    /// The condition that holds if its code is deployed.
     pub deployed: Condition,
 }
 
 impl Cutover {
-    /// Adds the function to the stack; it exists only where its code is given.
+    /// Adds the function to the stack; it exists only if its code is deployed.
     pub fn new(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Self {
         let stack = &mut stack.serving(Serves::Nobody);
         let deployed = stack.condition("CutoverDeployed", Test::is_given(parts.code));
@@ -101,7 +103,9 @@ impl Cutover {
         if parts.network.function.is_some() {
             parts.network.before(stack, &function);
         }
-        // Lambda would repeat a failed cutover twice and keep a throttled one for hours: it must do neither.
+        // By default, Lambda retries a failed asynchronous invocation twice and keeps a throttled one for up to six
+        // hours:
+        // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         let invocation = stack.add(
             "CutoverInvocation",
             EventInvokeConfig {
@@ -116,7 +120,7 @@ impl Cutover {
     }
 }
 
-/// What the function calls, as it lists it itself, and what it needs besides; nothing more.
+/// The permissions for the calls that the function lists (`model::permissions`), and what it needs in addition.
 fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>) -> Vec<Statement> {
     let mut may: Vec<Statement> = Scope::ALL.into_iter().filter_map(|scope| grant(settings, parts, scope)).collect();
     may.push(Statement::allow(
@@ -152,7 +156,8 @@ fn event_bus() -> Expr<String> {
     sub(&format!("arn:${{AWS::Partition}}:events:${{AWS::Region}}:${{AWS::AccountId}}:event-bus/{EVENT_BUS}"))
 }
 
-/// What Lambda needs to put a function into a network, as its manual says: it names no narrower resources.
+/// The permissions that Lambda needs to attach a function to a VPC; they accept no narrower resources
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html>).
 fn network_interfaces() -> [Statement; 2] {
     let interfaces = sub("arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:*/*");
     [
@@ -174,7 +179,7 @@ fn network_interfaces() -> [Statement; 2] {
     ]
 }
 
-/// The function's configuration, as `cutover::config` reads it.
+/// The configuration of the function, as `cutover::config` reads it.
 fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, Expr<String>> {
     let balancer = parts.balancer;
     let mut values = BTreeMap::from([

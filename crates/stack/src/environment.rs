@@ -1,4 +1,4 @@
-//! An environment: the service that runs one version, used twice, as blue and as green.
+//! An environment: the service that runs one release. The stack has two, blue and green.
 
 use model::color::Color;
 use model::names::{RELEASE_TAG, TASKS_TAG};
@@ -22,13 +22,13 @@ use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::resources::values::SecretReference;
 use cfn_kit::{Arn, Condition, Expr, PolicyDocument, Ref, Stack, Statement, Tag, join, own_arn, sub};
 
-/// The name of the service's container in its task.
+/// The name of the container in a task.
 const CONTAINER: &str = "app";
 
-/// The user that containers run as: the number that distroless images call `nonroot`.
+/// The user that containers run as: the user `nonroot` of distroless images.
 const USER: &str = "65532:65532";
 
-/// What both environments share, the cluster and where in the network tasks are; and the foundation of each.
+/// What both environments share (the cluster, and the subnets of the tasks), and the foundation of each.
 pub struct Fleet {
     /// The cluster.
     pub cluster: Ref<Cluster>,
@@ -36,7 +36,7 @@ pub struct Fleet {
     network: AwsvpcConfiguration,
 }
 
-/// What the tasks of one environment need before they can start: the log that they write, and who they are.
+/// What the tasks of one environment need before they can start: their log group and their roles.
 #[derive(Clone, Debug)]
 pub struct Foundation {
     log_group: Ref<LogGroup>,
@@ -45,7 +45,7 @@ pub struct Foundation {
 }
 
 impl Foundation {
-    /// Adds a log group and roles to the half of an environment.
+    /// Adds the log group and the roles of an environment.
     fn new(stack: &mut Stack, settings: &Settings, storage: &Storage, keys: &Keys, color: Color) -> Self {
         let stack = &mut stack.serving_half(color);
         let id = |what: &str| format!("{}{what}", title(color));
@@ -95,37 +95,38 @@ impl Fleet {
         Self { cluster, foundations, network }
     }
 
-    /// Lets its holder look at the services.
+    /// Allows reading the services.
     pub fn grant_see(&self, actions: &[&'static str]) -> Statement {
         Statement::allow("SeeServices", actions, vec![self.all("service")])
     }
 
-    /// Lets its holder scale the services.
+    /// Allows scaling the services.
     pub fn grant_scale(&self, actions: &[&'static str]) -> Statement {
         Statement::allow("ScaleServices", actions, vec![self.all("service")])
     }
 
-    /// The role that the service of an environment has in AWS.
+    /// The task role of an environment: the permissions of the service.
     pub fn task_role(&self, color: Color) -> &Ref<Role> {
         &self.foundations.of(color).task_role
     }
 
-    /// The ARNs of the roles that tasks get, two for each environment.
+    /// The ARNs of the roles of tasks, two for each environment.
     pub fn roles(&self) -> Vec<Expr<String>> {
         let halves = Color::ALL.map(|color| self.foundations.of(color));
         halves.iter().flat_map(|half| [half.execution_role.arn().text(), half.task_role.arn().text()]).collect()
     }
 
-    /// Everything of a kind in the cluster.
+    /// Every resource of a kind in the cluster.
     ///
-    /// By the cluster, not by the services: those do not exist yet when the stack is made, and IAM refuses a statement
-    /// without a resource.
+    /// Limited to the cluster and not to the services, because the services do not exist yet when the stack is created,
+    /// and IAM rejects a statement without a resource.
     pub fn all(&self, kind: &str) -> Expr<String> {
         own_arn("ecs", &[format!("{kind}/").into(), self.cluster.name().text(), "/*".into()])
     }
 }
 
-/// Trusts tasks of this account's own clusters and no others (the confused-deputy conditions of the ECS manual).
+/// Trusts only tasks of clusters of this account, with the conditions against the confused deputy problem
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>).
 fn tasks_only() -> PolicyDocument {
     PolicyDocument::new(vec![
         Statement::trust("ecs-tasks.amazonaws.com")
@@ -134,9 +135,10 @@ fn tasks_only() -> PolicyDocument {
     ])
 }
 
-/// What an environment is made from. What is its own has its color: nothing of the other's fits.
+/// The parts of an environment. Parts that are not shared have its color in their type, so parts of the other
+/// environment cannot be used.
 pub struct Parts<'a, C> {
-    /// What it shares with the other one.
+    /// What it shares with the other environment.
     pub fleet: &'a Fleet,
     /// The network that its tasks are in.
     pub network: &'a Network,
@@ -144,11 +146,11 @@ pub struct Parts<'a, C> {
     pub release: &'a Own<C, Release>,
     /// The log and the roles of its tasks.
     pub foundation: &'a Own<C, Foundation>,
-    /// Where its tasks are registered.
+    /// The target group that its tasks are registered with.
     pub target_group: &'a Own<C, Ref<TargetGroup>>,
-    /// What refers to its target group whoever is prod.
+    /// The rule that refers to its target group whichever environment is prod.
     pub rule: &'a Own<C, Ref<ListenerRule>>,
-    /// What users see.
+    /// The URL that users open.
     pub prod: &'a Ref<Listener>,
 }
 
@@ -178,12 +180,12 @@ pub struct Environment {
     pub service: Ref<Service>,
     /// Its log.
     pub log_group: Ref<LogGroup>,
-    /// Holds where an image is deployed to it.
+    /// The condition that holds if an image is deployed to it.
     pub deployed: Condition,
 }
 
 impl Environment {
-    /// Adds the environment to the stack; its service exists only where an image is given.
+    /// Adds the environment to the stack; its service exists only if there is an image.
     pub fn new<C: Side>(stack: &mut Stack, settings: &Settings, parts: &Parts<'_, C>) -> Self {
         let (color, release) = (C::COLOR, parts.release);
         let stack = &mut stack.serving_half(color);
@@ -199,7 +201,7 @@ impl Environment {
                 task_definition: task_definition.arn(),
                 desired_count: settings.autoscaling.max.is_none().then_some(settings.app.count),
                 // Every old task stays until the new ones are healthy, so a deployment to the live environment
-                // loses no capacity.
+                // does not reduce capacity.
                 deployment_configuration: DeploymentConfiguration {
                     minimum_healthy_percent: 100,
                     maximum_percent: 200,
@@ -218,14 +220,14 @@ impl Environment {
             },
         );
         stack.when(&service, &release.deployed);
-        // ECS refuses a target group that no listener refers to yet.
+        // ECS rejects a target group that no listener refers to yet.
         stack.after(&service, parts.prod);
         stack.after(&service, parts.rule);
         parts.network.before(stack, &service);
         Self { service, log_group: parts.foundation.log_group.clone(), deployed: release.deployed.clone() }
     }
 
-    /// The service's ARN, or nothing where no image is deployed.
+    /// The ARN of the service, or an empty text if no image is deployed.
     pub fn service_arn(&self) -> Expr<Arn<Service>> {
         Expr::when_some(&self.deployed, &self.service.arn())
     }
@@ -239,8 +241,8 @@ fn version_tags(color: Color, release: &Release) -> Vec<Tag> {
     tags
 }
 
-/// The tags of a service. The number of its tasks is one, because the cutover function wakes a sleeping environment with
-/// as many as its own release asks for, and `DesiredCount` is 0 while it sleeps.
+/// The tags of a service. One is the number of tasks: `DesiredCount` is 0 while an environment sleeps, and the cutover
+/// function wakes it with the number of tasks of its release.
 fn service_tags(settings: &Settings, color: Color, release: &Release) -> Vec<Tag> {
     let mut tags = version_tags(color, release);
     tags.push(Tag::new(TASKS_TAG, settings.app.count.to_string()));
@@ -276,7 +278,7 @@ fn grant_secrets(settings: &Settings) -> Vec<Statement> {
     .collect()
 }
 
-/// Who a container runs as. An image that others made knows best who its files are for.
+/// The user of a container. An image that was not built here defines its own user.
 fn user(settings: &Settings) -> Option<String> {
     let own = settings.app.user.as_ref().map(|user| user.as_str().to_owned());
     own.or_else(|| settings.app.image.is_none().then(|| USER.to_owned()))

@@ -1,7 +1,7 @@
-//! Findings of template checkers that are meant, each with its reason, in the template itself.
+//! Accepted findings of template checkers, each with its reason, recorded in the template.
 //!
-//! An option that removes the cause removes the exception: with everything on, only the redirect's are left, and a bucket of
-//! the stack's own for access logs has one.
+//! An option that removes the cause also removes the exception. With every option on, only those of the redirect
+//! remain, and one of the bucket for access logs if the stack creates it.
 
 use super::network::Network;
 use super::{Settings, Watched};
@@ -11,7 +11,7 @@ const NO_CERTIFICATE: &str = "there is no certificate; with https.certificate th
 const NO_LOG: &str = "there is no log bucket; with logs.access or logs.access_bucket there is";
 const REDIRECT: &str = "answers only with a redirect to HTTPS";
 
-/// Notes every exception of this stack.
+/// Records every exception of this stack.
 pub(super) fn declare(stack: &mut Stack, settings: &Settings, watched: &Watched<'_>, network: &Network) {
     let balancer = watched.balancer;
     if !settings.has_https() {

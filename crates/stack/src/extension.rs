@@ -1,5 +1,5 @@
-//! What you add to the stack from a program of your own, without a change here: resources beside its constructs, and
-//! permissions of the service. Must not know what is added.
+//! Additions to the stack from another program, without a change here: more resources, and permissions of the service.
+//! Must not know what is added.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use crate::part::Marking;
 use crate::storage::Storage;
 use crate::{Both, Environment, Fleet, LoadBalancing, Network, title};
 
-/// Adds to a stack whose own constructs are complete.
+/// Adds resources to a stack after its constructs are complete.
 pub type Extend = fn(&mut Stack, &Built<'_>);
 
-/// The stack's own constructs, for an extension to refer to.
+/// The constructs of the stack, for references from an extension.
 pub struct Built<'a> {
     /// VPC, subnets, and security groups.
     pub network: &'a Network,
@@ -34,8 +34,9 @@ pub struct Built<'a> {
 impl Built<'_> {
     /// Lets the service in both environments do what the statements allow.
     ///
-    /// Each environment gets a policy in its own half of the template, so a release changes the permissions of the environment
-    /// that it goes to, and a rollback gives back those that were there. `name` is unique in the stack: letters and digits.
+    /// Each environment gets its own policy. So a release changes only the permissions of the environment that it is
+    /// deployed to, and after a rollback users are served with the earlier permissions. `name` consists of letters and
+    /// digits and is unique in the stack.
     pub fn grant_tasks(&self, stack: &mut Stack, name: &str, statements: &[Statement]) {
         for color in Color::ALL {
             let stack = &mut stack.serving_half(color);
@@ -47,13 +48,13 @@ impl Built<'_> {
                     roles: vec![self.fleet.task_role(color).name()],
                 },
             );
-            // Tasks may use the permission from their first second.
+            // The policy must exist before the first task starts.
             stack.after(&self.environments.of(color).service, &policy);
         }
     }
 }
 
-/// An extension that settings carry; none by default. It is code: settings are equal whatever extends them.
+/// An extension in the settings; none by default. It is code, so the comparison of settings ignores it.
 #[derive(Clone, Copy, Default)]
 pub struct Extension(Option<Extend>);
 

@@ -8,10 +8,11 @@ use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::resources::waf::{DefaultAction, LoggingConfiguration, Rule, Visibility, WebAcl, WebAclAssociation};
 use cfn_kit::{Expr, Stack, join};
 
-/// Requests that one address may send in five minutes. The cutover's own probes are ten a second for half a minute.
+/// Requests that one address may send in five minutes. The probes of a cutover are ten per second for half a minute.
 const REQUESTS: u32 = 10_000;
 
-/// Adds AWS's core rules, those on known bad input, and a limit on requests per address.
+/// Adds AWS's core rule set, its known bad inputs rule set, and a rate limit per address
+/// (<https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html>).
 pub(super) fn add(stack: &mut Stack, settings: &Settings, keys: &Keys, balancer: &LoadBalancing) {
     let stack = &mut stack.serving(Serves::Everyone);
     let list = stack.add(
@@ -34,7 +35,8 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, keys: &Keys, balancer:
         WebAclAssociation { resource_arn: balancer.load_balancer.arn(), web_acl_arn: list.arn() },
     );
     let stack = &mut stack.serving(Serves::Nobody);
-    // WAF accepts only log groups whose names begin so.
+    // WAF accepts only log groups with this prefix:
+    // https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
     let name = join(&["aws-waf-logs-".into(), Expr::stack_name()]);
     let log_group = LogGroup { log_group_name: Some(name), ..keys.log_group(settings, "firewall") };
     let log_group = keys.add_log(stack, "FirewallLogGroup", log_group);

@@ -1,4 +1,4 @@
-//! The sleep of the idle environment: asks the cutover function every few minutes whether it may.
+//! The sleep of the idle environment: a schedule invokes the cutover function, which decides whether it may sleep.
 
 use super::Settings;
 use super::cutover::Cutover;
@@ -7,13 +7,13 @@ use cfn_kit::Stack;
 use cfn_kit::resources::events::{Rule, Target};
 use cfn_kit::resources::lambda::Permission;
 
-/// How often the function is asked: the environment sleeps so much later than it may, at most.
+/// Period of the schedule: the longest delay of the sleep.
 const SCHEDULE: &str = "rate(5 minutes)";
 
-/// The logical id of the schedule: a stack that has it lets its idle environment sleep.
+/// The logical id of the schedule. If a stack has it, its idle environment may sleep.
 pub const ID: &str = "IdleSchedule";
 
-/// Adds the schedule, where the settings let the idle environment sleep.
+/// Adds the schedule, if the settings allow the idle environment to sleep.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, cutover: &Cutover) {
     if !settings.idle_sleeps() {
         return;

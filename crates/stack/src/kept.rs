@@ -1,4 +1,5 @@
-//! What the stack-wide part has to know of halves that are carried over: it stays valid for them until they are replaced.
+//! What the shared part of the stack must know about environments that are carried over unchanged, so that it stays
+//! valid for them until they are replaced.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::part::Serves;
 use cfn_kit::resources::values::{Port, SecretReference};
 
-/// What halves that stay need from the rest of the stack.
+/// What the environments that stay need from the rest of the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     ports: BTreeSet<Port>,
@@ -16,12 +17,12 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// No half stays, as in a new stack.
+    /// No environment stays, as in a new stack.
     pub fn nothing() -> Self {
         Self::default()
     }
 
-    /// Both halves of a deployed template.
+    /// Both environments of a deployed template.
     pub fn of(deployed: &Value) -> Self {
         let mut kept = Self::nothing();
         for color in Color::ALL {
@@ -30,7 +31,7 @@ impl Kept {
         kept
     }
 
-    /// One environment's half of a deployed template.
+    /// One environment of a deployed template.
     pub fn half(deployed: &Value, color: Color) -> Self {
         let mut kept = Self::nothing();
         kept.add(deployed, color);
@@ -52,12 +53,12 @@ impl Kept {
         }
     }
 
-    /// The ports that tasks listen on: today's and those of halves that stay, in order.
+    /// The ports that tasks listen on: the current one and those of environments that stay, in order.
     pub(super) fn ports_with(&self, today: Port) -> BTreeSet<Port> {
         self.ports.iter().copied().chain([today]).collect()
     }
 
-    /// The references to secrets of halves that stay.
+    /// The references to secrets of environments that stay.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretReference> {
         self.secrets.iter()
     }

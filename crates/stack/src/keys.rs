@@ -1,4 +1,4 @@
-//! How data at rest is encrypted: with keys of the services, or with one key of the account's own.
+//! How data at rest is encrypted: with keys of AWS services, or with one customer managed key.
 
 use super::part::{Marking, Serves};
 use super::{Settings, tags};
@@ -7,13 +7,13 @@ use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::resources::s3::BucketEncryption;
 use cfn_kit::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, join, sub};
 
-/// The stack's key, where it has one of its own.
+/// The customer managed key of the stack, if it has one.
 pub struct Keys {
     key: Option<Ref<Key>>,
 }
 
 impl Keys {
-    /// Adds the key to the stack, where the settings ask for one.
+    /// Adds the key to the stack, if the settings request one.
     pub fn new(stack: &mut Stack, settings: &Settings) -> Self {
         let stack = &mut stack.serving(Serves::Everyone);
         let key = settings.security.kms.then(|| {
@@ -33,7 +33,7 @@ impl Keys {
         Self { key }
     }
 
-    /// The key's ARN, where there is one.
+    /// The ARN of the key, if there is one.
     pub fn arn(&self) -> Option<Expr<Arn<Key>>> {
         self.key.as_ref().map(Ref::<Key>::arn)
     }
@@ -43,7 +43,7 @@ impl Keys {
         self.arn().map_or_else(BucketEncryption::s3_managed, BucketEncryption::with)
     }
 
-    /// A log group that is kept as long as the settings say, and not longer than the stack.
+    /// A log group with the retention of the settings. It is deleted with the stack.
     pub fn log_group(&self, settings: &Settings, name: &str) -> LogGroup {
         LogGroup {
             retention_in_days: settings.logs.retention_days,
@@ -61,20 +61,21 @@ impl Keys {
         log_group
     }
 
-    /// Notes a finding that there is no key of the account's own, where that is so.
+    /// Records an accepted finding that there is no customer managed key, if there is none.
     pub fn accept_without<R>(&self, stack: &mut Stack, finding: &str, resource: &Ref<R>) {
         if self.key.is_none() {
             stack.accept(finding, resource, "there is no key of the account's own; with security.kms there is");
         }
     }
 
-    /// Lets its holder use the key, where there is one.
+    /// Allows the use of the key, if there is one.
     pub fn grant_use(&self) -> Option<Statement> {
         self.key.as_ref().map(Ref::<Key>::grant_use)
     }
 }
 
-/// The account administers the key by its own policies; logs, alarms and events encrypt with it.
+/// IAM policies of the account control the key; logs, alarms and events encrypt with it
+/// (<https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html>).
 fn policy() -> Vec<Statement> {
     const LOGS: &[&str] = &[
         "kms:Decrypt",
@@ -85,7 +86,7 @@ fn policy() -> Vec<Statement> {
         "kms:ReEncryptTo",
     ];
     const PUBLISH: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
-    // In a key's own policy "*" is that key.
+    // In a key policy, "*" means that key.
     let this_key = || vec!["*".into()];
     vec![
         Statement::allow("Account", &["kms:*"], this_key()).by(Principal::this_account()),

@@ -1,4 +1,4 @@
-//! This system as constructs: what a user edits to change what is deployed.
+//! The stack as constructs: edit them to change what is deployed.
 //!
 //! ```text
 //! network ── load balancer (prod, dev) ── environment blue ─┐
@@ -49,8 +49,8 @@ pub use part::Serves;
 pub use settings::{App, Settings, TaskNetwork};
 pub use side::{Blue, Green, Own, Side, Sides};
 
-/// The description of every template, which `DescribeStacks` shows of a stack that was made from one: the mark that a stack
-/// is this product's. It must never change, or stacks that exist are no longer recognized.
+/// The description of every template. `DescribeStacks` returns it for a stack, and by it this product recognizes its
+/// own stacks. It must never change, or existing stacks are no longer recognized.
 pub const DESCRIPTION: &str = "Blue/green deployment of one web service on Amazon ECS Fargate: two environments behind \
                                one load balancer, and the function that swaps them.";
 
@@ -85,8 +85,8 @@ pub mod parameter {
         }
     }
 
-    /// The availability zones of the stack's own VPC, or empty. A template for an existing VPC does not have them. Given when
-    /// the stack is made, and kept after that.
+    /// The availability zones of the VPC that the stack creates, or empty. A template for an existing VPC does not have
+    /// these parameters. They are set at the creation of the stack and do not change after that.
     pub const ZONES: [&str; 2] = ["ZoneA", "ZoneB"];
 
     /// Every parameter of every template: all but [`ZONES`].
@@ -104,7 +104,7 @@ pub mod parameter {
 /// The environment that the first release makes prod.
 pub const FIRST_PROD: Color = Color::Green;
 
-/// Both colors' values of something.
+/// One value for each color.
 #[derive(Clone, Debug)]
 pub struct Both<T> {
     /// Blue's.
@@ -114,7 +114,7 @@ pub struct Both<T> {
 }
 
 impl<T> Both<T> {
-    /// Makes a value for each color.
+    /// Creates a value for each color.
     pub fn make(mut make: impl FnMut(Color) -> T) -> Self {
         Self { blue: make(Color::Blue), green: make(Color::Green) }
     }
@@ -136,7 +136,7 @@ impl<T> Both<T> {
     }
 }
 
-/// What scaling and alarms look at.
+/// What scaling and alarms watch.
 struct Watched<'a> {
     balancer: &'a LoadBalancing,
     fleet: &'a Fleet,
@@ -153,20 +153,20 @@ pub struct Release {
     pub version: Expr<String>,
     /// The number of the release.
     pub number: Expr<String>,
-    /// Holds where there is an image.
+    /// The condition that holds if there is an image.
     pub deployed: Condition,
 }
 
 /// The whole stack as a template.
 ///
-/// Pure: the same settings give the same bytes.
+/// A pure function: the same settings give the same bytes.
 pub fn synthesize(settings: &Settings) -> Result<Template, Vec<SynthError>> {
     synthesize_over(settings, &Kept::nothing())
 }
 
-/// The whole stack as a template whose stack-wide part serves halves that stay as well.
+/// The whole stack as a template whose shared part also serves the environments that stay as they are.
 ///
-/// Both halves are rendered from the settings. [`render`] puts those of a deployed template in their place.
+/// Both environments are rendered from the settings. [`render`] replaces them by those of a deployed template.
 pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec<SynthError>> {
     let stack = &mut Stack::new(DESCRIPTION);
 
@@ -261,9 +261,10 @@ pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec
     std::mem::take(stack).finish()
 }
 
-/// The beginning of the stack: the bucket, through which the template goes that does not fit into a call.
+/// The first deployment of a new stack: only the bucket, because the template is too large for an API call and must be
+/// uploaded to it (<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>).
 pub fn beginning(template: &Template) -> Template {
-    // None of the parts is there yet that the metadata tells of.
+    // The parts that the metadata describes do not exist yet.
     template.only(&storage::FIRST, &[outputs::BUCKET]).without_metadata(part::METADATA)
 }
 
@@ -295,7 +296,7 @@ fn release(stack: &mut Stack, color: Color) -> Release {
     Release { image, version, number, deployed }
 }
 
-/// The tags of a resource: its name in the console. CloudFormation adds its own with the stack's name.
+/// The tags of a resource: its name in the console. CloudFormation adds tags with the name of the stack.
 fn tags(name: &str) -> Vec<Tag> {
     let name = cfn_kit::join(&[Expr::stack_name(), format!("-{name}").into()]);
     vec![Tag::name(name)]

@@ -1,8 +1,9 @@
-//! The load balancer: prod and dev listeners, a target group for each environment.
+//! The load balancer: the listeners of prod and dev, and a target group for each environment.
 //!
-//! Where prod and dev send requests is no part of the template: each has one rule that the cutover function makes and
-//! changes. A rule wins over the listener's default action, which here says that there is no release yet. So no update of
-//! the stack, and no rollback of one, moves traffic.
+//! The template does not determine where prod and dev send requests: each listener has one rule, which the cutover
+//! function creates and changes. A rule takes precedence over the default action of the listener, which here answers
+//! that there is no release yet. So no update of the stack, and no rollback of an update, moves traffic
+//! (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html>).
 
 use model::color::Color;
 
@@ -19,11 +20,11 @@ use cfn_kit::resources::values::Port;
 use cfn_kit::{Expr, Ref, Stack, Statement, join, own_arn};
 use model::names::ENVIRONMENT_HEADER;
 
-/// What a listener answers as long as it has no rule of the cutover function's.
+/// The response of a listener that does not have its rule yet.
 const NO_RELEASE: &str = "There is no release yet.";
 
-/// The port of the target groups, which nothing uses: ECS registers each task with its container's port, and that
-/// overrides it. As a constant it never changes, because a change would replace the target group.
+/// The port of the target groups. It has no effect: ECS registers each task with the port of its container, which
+/// overrides it. It is a constant because a change would replace the target group.
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html>
 const REGISTERED_WITHOUT_PORT: Port = Port::HTTP;
 
@@ -31,13 +32,14 @@ const REGISTERED_WITHOUT_PORT: Port = Port::HTTP;
 pub struct LoadBalancing {
     /// The load balancer.
     pub load_balancer: Ref<LoadBalancer>,
-    /// What users see.
+    /// The listener that users open.
     pub prod: Ref<Listener>,
-    /// Where the next version is tried.
+    /// The listener to test the next release.
     pub dev: Ref<Listener>,
-    /// Sends plain HTTP to prod's HTTPS.
+    /// Redirects HTTP to the prod listener.
     pub redirect: Option<Ref<Listener>>,
-    /// The rules that keep both target groups referenced, and so health-checked, whatever the listeners do.
+    /// The rules that always refer to both target groups, so that both are health-checked wherever the listeners point
+    /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>).
     pub rules: Sides<Ref<ListenerRule>>,
     /// One target group for each environment.
     pub target_groups: Sides<Ref<TargetGroup>>,
@@ -45,7 +47,7 @@ pub struct LoadBalancing {
     pub prod_url: Expr<String>,
     /// URL of dev.
     pub dev_url: Expr<String>,
-    /// Where the function reaches the names in those URLs, if not by those names (as curl's `--connect-to`).
+    /// The host that the function connects to instead of those in the URLs, if any (as curl's `--connect-to`).
     pub connect_to: Option<Expr<String>>,
 }
 
@@ -57,8 +59,9 @@ impl LoadBalancing {
         let target_groups = Sides::make(|color| target_group(stack, settings, network, color));
         let mut add = |id, port| {
             let added = stack.add(id, listener(settings, &load_balancer, port));
-            // The function's rule refers to the target groups, and a group in use cannot be deleted: the listener, and its
-            // rules with it, must go first.
+            // The function's rule refers to the target groups, and a group in use cannot be deleted: the listener must
+            // be deleted first, together with its rules
+            // (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DeleteTargetGroup.html).
             for color in Color::ALL {
                 stack.after(&added, target_groups.of(color));
             }
@@ -74,7 +77,7 @@ impl LoadBalancing {
         Self { load_balancer, prod, dev, redirect, rules, target_groups, prod_url, dev_url, connect_to }
     }
 
-    /// Lets its holder make rules of this stack on the listeners that traffic comes in on.
+    /// Allows creating rules with the tags of this stack on the listeners of prod and dev.
     pub fn grant_make_rules(&self, actions: &[&'static str]) -> Statement {
         Statement::allow("MakeRules", actions, vec![self.prod.arn().text(), self.dev.arn().text()]).only_if(
             "StringEquals",
@@ -83,7 +86,7 @@ impl LoadBalancing {
         )
     }
 
-    /// Lets its holder tag a rule, but only while it makes it.
+    /// Allows tagging a rule, but only when creating it.
     pub fn grant_tag_new_rules(&self, actions: &[&'static str]) -> Statement {
         Statement::allow("TagNewRules", actions, vec![self.rules_arn()]).only_if(
             "StringEquals",
@@ -92,7 +95,7 @@ impl LoadBalancing {
         )
     }
 
-    /// Lets its holder move traffic: change the rules that have this stack's tag, and no others.
+    /// Allows moving traffic: changing the rules with the tag of this stack, and no others.
     pub fn grant_move(&self, actions: &[&'static str]) -> Statement {
         Statement::allow("MoveTraffic", actions, vec![self.rules_arn()]).only_if(
             "StringEquals",
@@ -106,7 +109,8 @@ impl LoadBalancing {
         own_arn("elasticloadbalancing", &["listener-rule/".into(), self.load_balancer.full_name(), "/*".into()])
     }
 
-    /// Lets its holder look. What describes a load balancer accepts no narrower resource than `*`.
+    /// Allows reading. The `Describe*` actions of a load balancer accept only the resource `*`
+    /// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html>).
     pub fn grant_see(actions: &[&'static str]) -> Statement {
         Statement::allow("SeeTraffic", actions, vec!["*".into()])
     }
@@ -134,7 +138,7 @@ fn balancer(stack: &mut Stack, network: &Network, log: Option<&AccessLog>) -> Re
         },
     );
     network.internet_route.iter().for_each(|route| stack.after(&load_balancer, route));
-    // The load balancer tries to write to the bucket when it is made.
+    // The load balancer writes a test file to the bucket when access logs are turned on.
     if let Some(log) = log {
         log.before(stack, &load_balancer);
     }
@@ -153,7 +157,7 @@ fn listener(settings: &Settings, load_balancer: &Ref<LoadBalancer>, port: Port) 
     }
 }
 
-/// Plain HTTP, sent to prod's HTTPS.
+/// The listener that redirects HTTP to prod.
 fn redirect(stack: &mut Stack, settings: &Settings, load_balancer: &Ref<LoadBalancer>) -> Ref<Listener> {
     stack.add(
         "RedirectListener",
@@ -223,7 +227,8 @@ fn url(settings: &Settings, load_balancer: &Ref<LoadBalancer>, port: Port) -> Ex
     join(&[scheme.into(), name, port.into()])
 }
 
-/// With a name of one's own the function goes to the load balancer all the same: so it works before the name does.
+/// If there is a domain, the function still connects to the load balancer by its own DNS name, so it works before the
+/// DNS record of the domain exists.
 fn connect_to(settings: &Settings, load_balancer: &Ref<LoadBalancer>) -> Option<Expr<String>> {
     let domain = settings.https.domain.as_ref()?;
     let mut parts = Vec::new();

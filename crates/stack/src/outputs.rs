@@ -1,4 +1,4 @@
-//! The stack's outputs: declared here for the template, and read here from a deployment.
+//! The outputs of the stack: declared here for the template, and read here from a deployment.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const PROD_URL: &str = "ProdUrl";
 const DEV_URL: &str = "DevUrl";
 const REGISTRY_URI: &str = "RegistryUri";
 const REGISTRY_NAME: &str = "RegistryName";
-/// The name of the bucket, which is all that a stack says of itself whose beginning alone is there.
+/// The name of the bucket: the only output while a new stack has only its bucket.
 pub const BUCKET: &str = "BucketName";
 const CLUSTER: &str = "ClusterName";
 const PROD_LISTENER: &str = "ProdListenerArn";
@@ -59,7 +59,7 @@ pub(super) fn declare(
     stack.output_when(FUNCTION, &cutover.deployed, "The cutover function", &cutover.function.name());
 }
 
-/// Declares the outputs that the settings of a pipeline need.
+/// Declares the outputs that the configuration of a CI pipeline needs.
 pub(super) fn declare_pipeline(stack: &mut Stack, roles: &pipeline::Roles, cutover: &Cutover) {
     stack.output("PipelineDeployRoleArn", "The role of a pipeline's jobs that deploy", &roles.deploy.arn());
     let role = roles.cutover.arn();
@@ -74,9 +74,9 @@ pub(super) fn declare_pipeline(stack: &mut Stack, roles: &pipeline::Roles, cutov
 /// The outputs of a deployed stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outputs {
-    /// What users see.
+    /// URL of prod.
     pub prod_url: String,
-    /// Where the next version is tried.
+    /// URL of dev.
     pub dev_url: String,
     /// Registry host and repository name.
     pub registry_uri: String,
@@ -98,16 +98,16 @@ pub struct Outputs {
     pub blue_log_group: String,
     /// Log groups by color.
     pub green_log_group: String,
-    /// ARN of the blue service, where an image is deployed to it.
+    /// ARN of the blue service, if an image is deployed to it.
     pub blue_service: Option<String>,
-    /// ARN of the green service, where an image is deployed to it.
+    /// ARN of the green service, if an image is deployed to it.
     pub green_service: Option<String>,
-    /// Name of the cutover function, where its code is there.
+    /// Name of the cutover function, if its code is deployed.
     pub function: Option<String>,
 }
 
 impl Outputs {
-    /// Reads the outputs from their names and values; the error is the name of one that is missing.
+    /// Reads the outputs from their names and values. An error is the name of a missing output.
     pub fn read(mut values: BTreeMap<String, String>) -> Result<Self, &'static str> {
         let mut take = |key: &'static str| values.remove(key).ok_or(key);
         Ok(Self {
@@ -145,7 +145,7 @@ impl Outputs {
         }
     }
 
-    /// The service of an environment, where an image is deployed to it.
+    /// The service of an environment, if an image is deployed to it.
     pub fn service(&self, color: Color) -> Option<&str> {
         match color {
             Color::Blue => self.blue_service.as_deref(),
@@ -153,7 +153,7 @@ impl Outputs {
         }
     }
 
-    /// The environment whose target group this is.
+    /// The environment that this target group belongs to.
     pub fn color_of(&self, target_group: &str) -> Option<Color> {
         [Color::Blue, Color::Green].into_iter().find(|color| self.target_group(*color) == target_group)
     }

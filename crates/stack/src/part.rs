@@ -1,8 +1,8 @@
-//! Which part of the system a resource is: shared by everyone, one environment's half, or needed by no request.
+//! The part of the system that a resource belongs to: shared, one environment's, or needed by no request.
 //!
-//! Every construct says it where it adds its resources ([`Marking::serving`]), and the template carries it in the
-//! resource's metadata. What reads a deployed template (the guard of live resources, the assembly of halves) asks
-//! [`Serves::of`] and knows no logical ids.
+//! Every construct declares it when it adds resources ([`Marking::serving`]), and the template stores it in the
+//! metadata of each resource. Readers of a deployed template (the guard of live resources, the assembly of templates)
+//! use [`Serves::of`] and need no logical ids.
 
 use model::color::Color;
 use serde_json::{Value, json};
@@ -16,18 +16,19 @@ pub const METADATA: &str = "bluegreen";
 /// The key of the mark in a resource's metadata.
 const SERVES: &str = "serves";
 
-/// The resources of an environment in templates without marks (of releases up to f79cde2), after the color's name.
+/// Logical ids, after the name of the color, of an environment's resources in templates without marks (of versions up
+/// to f79cde2).
 const UNMARKED_HALF: [&str; 6] = ["LogGroup", "TargetGroup", "TaskDefinition", "Service", "Capacity", "Scaling"];
 
-/// Whom a resource serves.
+/// What a resource serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Serves {
-    /// Users of prod: requests go through it, or live tasks depend on it. Assumed of what is not known.
+    /// Users of prod: requests go through it, or live tasks depend on it. Also the assumption for unknown resources.
     #[default]
     Everyone,
-    /// The environment of this color: the resource is in that environment's half of the template.
+    /// The environment of this color: the resource is in the part of the template of that environment.
     Environment(Color),
-    /// No request: operations only (ledger, function, alarms, logs of others).
+    /// No request: it is only for operations (ledger, function, alarms, logs of others).
     Nobody,
 }
 
@@ -42,10 +43,11 @@ impl Serves {
         }
     }
 
-    /// Whom a resource of a template serves.
+    /// What a resource of a template serves.
     ///
-    /// Without a mark, the halves that older releases made are recognized by their logical ids. Everything else
-    /// without a mark, and a resource that is not there, is `None`: assume the worst of it.
+    /// If there is no mark, the environments' resources of older versions are recognized by their logical ids. For any
+    /// other resource without a mark, and for one that does not exist, the result is `None`: callers must assume that
+    /// it serves users.
     pub fn of(template: &Value, logical_id: &str) -> Option<Self> {
         let resource = template["Resources"].get(logical_id)?;
         match resource["Metadata"][METADATA].get(SERVES) {
@@ -64,12 +66,12 @@ fn is_unmarked_half(logical_id: &str, color: Color) -> bool {
     logical_id.strip_prefix(title(color)).is_some_and(|rest| UNMARKED_HALF.contains(&rest))
 }
 
-/// Says whom the resources of a construct serve.
+/// Declares what the resources of a construct serve.
 pub trait Marking {
-    /// Begins a scope whose resources serve these.
+    /// Begins a scope with resources that serve this.
     fn serving(&mut self, serves: Serves) -> Scope<'_>;
 
-    /// Begins a scope whose resources are in the half of this environment.
+    /// Begins a scope with resources of this environment.
     fn serving_half(&mut self, color: Color) -> Scope<'_> {
         self.serving(Serves::Environment(color))
     }

@@ -1,5 +1,5 @@
-//! The roles of a pipeline: one puts versions on the environments, one cuts over. Whoever has the first cannot move users
-//! by a cutover, and neither may change the stack, least of all who may do what: that stays with whoever made the stack.
+//! The roles of a CI pipeline: one deploys releases, the other cuts over. The first cannot move users by a cutover, and
+//! neither can change the shared parts of the stack or any permission: only the owner of the stack can.
 
 mod rights;
 
@@ -17,10 +17,11 @@ use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement};
 /// <https://docs.github.com/en/actions/reference/security/oidc>.
 const GITHUB: &str = "token.actions.githubusercontent.com";
 
-/// Whom tokens are for: what AWS's own GitHub action asks for, and what jobs elsewhere have to ask for.
+/// The audience of tokens. AWS's GitHub action requests it by default; jobs of other issuers must request it
+/// (<https://github.com/aws-actions/configure-aws-credentials>).
 const AUDIENCE: &str = "sts.amazonaws.com";
 
-/// What the pipeline works with.
+/// The resources that the pipeline uses.
 pub(super) struct Parts<'a> {
     pub balancer: &'a LoadBalancing,
     pub fleet: &'a Fleet,
@@ -32,13 +33,13 @@ pub(super) struct Parts<'a> {
 
 /// The roles.
 pub(super) struct Roles {
-    /// Of jobs that deploy versions.
+    /// The role of jobs that deploy releases.
     pub deploy: Ref<Role>,
-    /// Of jobs that cut over. It exists only if the function does, which it invokes.
+    /// The role of jobs that cut over. It exists only if the function exists, because it invokes the function.
     pub cutover: Ref<Role>,
 }
 
-/// Adds the roles to the stack, if the settings name whose jobs may assume them.
+/// Adds the roles to the stack, if the settings name the jobs that may assume them.
 pub(super) fn add(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> Option<Roles> {
     let trusted = Trusted::of(&settings.ci)?;
     let provider = if let Some(arn) = &settings.ci.provider {
@@ -69,11 +70,11 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, parts: &Parts<'_>) -> 
     Some(roles)
 }
 
-/// Whose tokens may assume the roles.
+/// The tokens that may assume the roles.
 struct Trusted {
-    /// The issuer of the tokens, which the names of their claims begin with.
+    /// The issuer of the tokens. In a policy, it is the prefix of the names of claims.
     issuer: String,
-    /// What people call it.
+    /// Its name for people.
     name: String,
     /// The subjects that may deploy.
     deploy: Vec<String>,
@@ -104,8 +105,8 @@ impl Trusted {
         })
     }
 
-    /// Who may assume a role: tokens for AWS with one of these subjects. Compared, not matched: a pattern would let others
-    /// in.
+    /// The condition to assume a role: tokens for AWS with one of these subjects. They are compared exactly, because a
+    /// pattern could admit other subjects.
     fn policy(&self, provider: &Expr<String>, subjects: Vec<String>) -> PolicyDocument {
         let trust = Statement::allow("Assume", &["sts:AssumeRoleWithWebIdentity"], Vec::new())
             .by(Principal::Federated { provider: provider.clone() })

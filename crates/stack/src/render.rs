@@ -1,6 +1,7 @@
-//! The template of a deployment over a stack that exists: a release changes one half, a deployment of the stack none.
+//! The template of a deployment to an existing stack: a release changes one environment, a deployment of the stack
+//! none.
 //!
-//! Pure, on JSON: from today's settings and the deployed template.
+//! Pure functions on JSON, of the current settings and the deployed template.
 
 use std::collections::BTreeSet;
 
@@ -15,47 +16,48 @@ use super::settings::{OWN_VARIABLES, SettingsError};
 use super::{Both, Kept, Settings, synthesize_over};
 use cfn_kit::SynthError;
 
-/// The version of what the template's metadata says.
+/// The version of the metadata format.
 const FORMAT: u64 = 2;
 
 /// The table of the variables of the service.
 const ENVIRONMENT: &str = "environment";
 
-/// Properties of a target group whose change would replace it, and which tasks do not depend on: they stay as deployed.
+/// Properties of a target group that stay as deployed: a change would replace the target group, and tasks do not depend
+/// on them.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-elasticloadbalancingv2-targetgroup.html>
 const TARGET_GROUP_STAYS: [&str; 3] = ["Port", "Protocol", "VpcId"];
 
-/// Why there is no template for a deployment.
+/// Why the template of a deployment cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The release needs something that the rest of the stack does not have yet; `bluegreen deploy` adds it.
-    #[error("the stack does not have what this release needs yet ({}): bring it up to date first: bluegreen deploy", what.join(", "))]
+    /// The release needs resources that the rest of the stack does not have yet; `bluegreen deploy` adds them.
+    #[error("this release needs resources that the stack does not have yet ({}); first run: bluegreen deploy", what.join(", "))]
     DeployFirst {
         /// What is missing: logical ids, or a port.
         what: Vec<String>,
     },
-    /// The target groups are in another VPC than the settings say; a stack cannot move.
-    #[error("a deployed stack cannot move to another VPC (network.vpc): make a new stack there")]
+    /// The settings name another VPC than that of the target groups. A stack cannot move to another VPC.
+    #[error("a deployed stack cannot move to another VPC (network.vpc); create a new stack there")]
     Moved,
-    /// Today's release settings do not go with the stack-wide settings that are deployed.
-    #[error("the release does not go with the settings that the stack has: {0}")]
+    /// The current release settings contradict the deployed settings of the stack.
+    #[error("the settings of the release contradict the deployed settings of the stack: {0}")]
     Settings(#[source] SettingsError),
     /// The parts do not fit together.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
-    /// The settings do not become a template.
-    #[error("the settings do not become a template: {0:?}")]
+    /// No valid template can be created from the settings.
+    #[error("cannot create a template from the settings: {0:?}")]
     Synthesis(Vec<SynthError>),
     /// The template cannot be written as JSON.
-    #[error("the template cannot be written as JSON: {0}")]
+    #[error("cannot write the template as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// What the template's own metadata says: the settings that each part is made from.
+/// The metadata of the template: the settings of each part.
 ///
-/// Variables of the environment are left out, because they are in the task definition: [`recorded_release`] reads them
-/// there, and a template has a limited size. CloudFormation updates metadata only together with a resource, so a setting
-/// that changes no resource is recorded with the next one that does.
+/// Environment variables are left out, because the size of a template is limited: [`recorded_release`] reads them from
+/// the task definition. CloudFormation updates metadata only together with a resource, so a setting that changes no
+/// resource is recorded with the next setting that does.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/metadata-section-structure.html>
 pub(super) fn metadata(settings: &Settings) -> Value {
     let mut release = settings.release_part();
@@ -63,11 +65,11 @@ pub(super) fn metadata(settings: &Settings) -> Value {
     json!({ "format": FORMAT, "stack": settings.stack_part(), "blue": release, "green": release })
 }
 
-/// The template for a release to `color`: that half is rendered from today's release settings, everything else is as
-/// deployed.
+/// The template for a release to `color`: that environment is rendered from the current release settings, everything
+/// else is as deployed.
 ///
-/// The stack-wide settings that a half depends on (where tasks are in the network, for example) are those that the
-/// deployed template records; if it records none, today's.
+/// The settings of the stack that an environment depends on (such as the subnets of tasks) are those recorded in the
+/// deployed template; if it records none, the current ones.
 pub fn render_release(settings: &Settings, deployed: &Value, color: Color) -> Result<Value, RenderError> {
     let stack = recorded(deployed, "stack").cloned().unwrap_or_else(|| settings.stack_part());
     let wanted = Settings::from_parts(&stack, &settings.release_part()).map_err(RenderError::Settings)?;
@@ -89,8 +91,8 @@ pub fn render_release(settings: &Settings, deployed: &Value, color: Color) -> Re
     if closed.is_empty() { Ok(whole) } else { Err(RenderError::DeployFirst { what: closed }) }
 }
 
-/// The template for a deployment without a release: the stack-wide part is rendered from today's settings, both halves
-/// are as deployed. Only those of `empty` environments, which run nothing yet, are rendered too.
+/// The template for a deployment without a release: the shared part is rendered from the current settings, both
+/// environments are as deployed. Only `empty` environments, which run nothing yet, are rendered too.
 pub fn render_stack(settings: &Settings, deployed: &Value, empty: &[Color]) -> Result<Value, RenderError> {
     let fresh = synthesized(settings, &Kept::of(deployed))?;
     let vpc = |template: &Value, color| properties(template, &target_group(color)).get("VpcId").cloned();
@@ -108,8 +110,8 @@ pub fn render_stack(settings: &Settings, deployed: &Value, empty: &[Color]) -> R
     Ok(join(&fresh, &Both::make(half))?)
 }
 
-/// Keys of settings whose values are not those that are deployed, such as `app.port`, in order; their values may be
-/// nobody's business.
+/// Keys of settings that differ from the deployed ones, such as `app.port`, in order. Without values, which may be
+/// confidential.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Those that the next release to the environment changes; `None` if the deployed template does not record them.
@@ -118,7 +120,7 @@ pub struct Waiting {
     pub stack: Option<Vec<String>>,
 }
 
-/// What waits for the next release to `color`, and for the next deployment of the stack.
+/// The changes that wait for the next release to `color`, and for the next deployment of the stack.
 pub fn waiting(settings: &Settings, deployed: &Value, color: Color) -> Waiting {
     Waiting {
         release: recorded_release(deployed, color).map(|release| different_keys(&release, &settings.release_part())),
@@ -126,8 +128,8 @@ pub fn waiting(settings: &Settings, deployed: &Value, color: Color) -> Waiting {
     }
 }
 
-/// The release settings that an environment's half was made from, if the deployed template records them: in its
-/// metadata, and variables in the task definition.
+/// The release settings of an environment, if the deployed template records them: in its metadata, and variables in the
+/// task definition.
 pub fn recorded_release(deployed: &Value, color: Color) -> Option<Value> {
     let mut release = recorded(deployed, color.as_str())?.clone();
     let task = properties(deployed, &format!("{}TaskDefinition", title(color)));
@@ -142,7 +144,7 @@ pub fn recorded_release(deployed: &Value, color: Color) -> Option<Value> {
     Some(release)
 }
 
-/// A part of the settings as the deployed template records it.
+/// A part of the settings that is recorded in the deployed template.
 fn recorded<'a>(deployed: &'a Value, part: &str) -> Option<&'a Value> {
     deployed["Metadata"][METADATA].get(part)
 }
@@ -160,7 +162,7 @@ fn target_group(color: Color) -> String {
     format!("{}TargetGroup", title(color))
 }
 
-/// Leaves what would replace the target group as it is deployed.
+/// Keeps the deployed values of properties whose change would replace the target group.
 fn keep_target_group(fresh: &mut Value, deployed: &Value, color: Color) {
     let id = target_group(color);
     for name in TARGET_GROUP_STAYS {
@@ -170,7 +172,7 @@ fn keep_target_group(fresh: &mut Value, deployed: &Value, color: Color) {
     }
 }
 
-/// Ports of tasks that the deployed security group of the tasks does not let the load balancer in on.
+/// Ports of tasks that the load balancer cannot reach with the deployed security group of the tasks.
 fn closed_ports(deployed: &Value, fresh: &Value, port: u64) -> Vec<String> {
     let open = |template: &Value| -> BTreeSet<u64> {
         let rules = properties(template, TASKS)["SecurityGroupIngress"].as_array().into_iter().flatten();
@@ -180,7 +182,7 @@ fn closed_ports(deployed: &Value, fresh: &Value, port: u64) -> Vec<String> {
     needed.then(|| format!("port {port} in {TASKS}")).into_iter().collect()
 }
 
-/// The keys, with dots, whose values differ between two parts of settings.
+/// The keys (with dots) whose values differ between two parts of settings.
 fn different_keys(one: &Value, other: &Value) -> Vec<String> {
     let mut found = BTreeSet::new();
     let names = |value: &Value| value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();

@@ -1,7 +1,7 @@
-//! As many tasks as the load asks for.
+//! Scales the number of tasks with the load.
 //!
-//! Each environment is scaled as if it served everything: what both do together, per task of its own. So the idle one
-//! is always large enough to take over, and to take back, within a second.
+//! Each environment scales by the load of both environments per own task, as if it served all traffic. So the idle one
+//! is always large enough for a cutover or a rollback.
 
 use model::color::Color;
 
@@ -14,9 +14,9 @@ use cfn_kit::resources::elbv2::TargetGroup;
 use cfn_kit::resources::values::Count;
 use cfn_kit::{Expr, Ref, Stack, join};
 
-/// Seconds after more tasks before still more are added: less than a task needs to become healthy is of no use.
+/// Seconds after tasks were added before more are added: at least the time until a task is healthy.
 const SCALE_OUT_COOLDOWN: u32 = 60;
-/// Seconds after fewer tasks before still fewer are kept.
+/// Seconds after tasks were removed before more are removed.
 const SCALE_IN_COOLDOWN: u32 = 300;
 
 /// Adds the scaling of both environments.
@@ -59,8 +59,8 @@ pub(super) fn add(stack: &mut Stack, settings: &Settings, max: Count, watched: &
     }
 }
 
-/// What both environments do, per healthy task of this one, in per cent of what is aimed at: of CPU or of requests,
-/// whichever asks for more.
+/// The load of both environments per healthy task of this one, in percent of its target: of CPU or of requests,
+/// whichever is higher.
 fn load(settings: &Settings, watched: &Watched<'_>, color: Color) -> Vec<MetricQuery> {
     let mut terms = Vec::new();
     for each in Color::ALL {
@@ -77,11 +77,11 @@ fn load(settings: &Settings, watched: &Watched<'_>, color: Color) -> Vec<MetricQ
     terms
 }
 
-/// The CPU that the tasks of an environment use, in per cent, as the policy of the environment `of` looks at it.
+/// The CPU utilization of an environment's tasks in percent, for the scaling policy of the environment `of`.
 fn cpu(watched: &Watched<'_>, each: Color, of: Color) -> Metric {
     let service = watched.environments.of(each);
     let name = service.service.name().text();
-    // The other environment may not be deployed; a name that no service has then stands for it.
+    // If the other environment is not deployed, use a name that no service has.
     let name = if each == of { name } else { Expr::when(&service.deployed, &name, &"none".into()) };
     let dimensions =
         vec![Dimension::new("ClusterName", watched.fleet.cluster.name().text()), Dimension::new("ServiceName", name)];

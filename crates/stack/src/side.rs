@@ -1,4 +1,4 @@
-//! The environments' colors as types, so that what belongs to one does not fit into the other.
+//! The colors of the environments as types, so that a part of one environment cannot be used in the other.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ pub trait Side: Sized {
     /// The same color as a value.
     const COLOR: Color;
 
-    /// This side's one of a pair.
+    /// The value of this color in a pair.
     fn of<T>(pair: &Sides<T>) -> &Own<Self, T>;
 }
 
@@ -38,7 +38,7 @@ impl Side for Green {
     }
 }
 
-/// A `T` that belongs to the environment `C`. Only [`Sides::make`] gives something its color.
+/// A `T` that belongs to the environment `C`. Only [`Sides::make`] assigns the color.
 #[derive(Clone, Debug)]
 pub struct Own<C, T> {
     value: T,
@@ -59,7 +59,7 @@ impl<C, T> Deref for Own<C, T> {
     }
 }
 
-/// What both environments have one of, each with its color in its type.
+/// One value for each environment, each with its color in its type.
 #[derive(Clone, Debug)]
 pub struct Sides<T> {
     /// Blue's.
@@ -69,12 +69,12 @@ pub struct Sides<T> {
 }
 
 impl<T> Sides<T> {
-    /// Makes one for each color.
+    /// Creates one for each color.
     pub fn make(mut make: impl FnMut(Color) -> T) -> Self {
         Self { blue: Own::new(make(Color::Blue)), green: Own::new(make(Color::Green)) }
     }
 
-    /// The one of a color, for what is done to both alike.
+    /// The value of a color, for code that treats both alike.
     pub const fn of(&self, color: Color) -> &T {
         match color {
             Color::Blue => &self.blue.value,

@@ -1,4 +1,4 @@
-//! Where things are kept: the image registry, and the bucket with the function's code and the cutover ledger.
+//! Storage: the image registry, and the bucket with the code of the function and the ledger.
 
 use model::keys;
 use model::names::STACK_TAG;
@@ -19,10 +19,10 @@ use cfn_kit::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, Tag, 
 /// Key prefix of the function's code.
 const CODE_PREFIX: &str = "code/";
 
-/// Key prefix of what was released to an environment.
+/// Key prefix of the releases of an environment.
 pub const RELEASE_PREFIX: &str = "releases/";
 
-/// Key prefix of templates on their way to CloudFormation.
+/// Key prefix of templates uploaded for CloudFormation.
 const TEMPLATE_PREFIX: &str = "templates/";
 
 /// Logical id of the bucket.
@@ -34,15 +34,15 @@ pub const REGISTRY: &str = "Registry";
 /// Logical id of the bucket's policy.
 const BUCKET_POLICY: &str = "BucketPolicy";
 
-/// What has to be there before a template can go through the bucket.
+/// The resources that must exist before a template can be uploaded to the bucket.
 pub(super) const FIRST: [&str; 2] = [BUCKET, BUCKET_POLICY];
 
-/// The S3 key of the cutover function's zip whose content has this hash.
+/// The S3 key of the cutover function's zip with this hash.
 pub fn code_key(hash: &str) -> String {
     format!("{CODE_PREFIX}{hash}.zip")
 }
 
-/// The S3 key of a template with this hash, under the id of who uploads it.
+/// The S3 key of a template with this hash, under the user id of the uploader.
 pub fn template_key(caller: &str, hash: &str) -> String {
     format!("{TEMPLATE_PREFIX}{caller}/{hash}.json")
 }
@@ -58,7 +58,7 @@ pub struct Storage {
 impl Storage {
     /// Adds the registry and the bucket to the stack.
     pub fn new(stack: &mut Stack, keys: &Keys, log: Option<&AccessLog>) -> Self {
-        // Tasks of the live environment are started from the registry.
+        // The live environment starts its tasks from images in the registry.
         let registry = stack.serving(Serves::Everyone).add(
             REGISTRY,
             Repository {
@@ -81,7 +81,7 @@ impl Storage {
                 lifecycle_configuration: Lifecycle {
                     rules: vec![
                         expire("expire-old-versions", None, None, 30),
-                        // CloudFormation has read one as soon as it has prepared the change.
+                        // CloudFormation reads a template only when it creates the change set.
                         expire("expire-templates", Some(TEMPLATE_PREFIX), Some(RetentionDays::DAY), 1),
                     ],
                 },
@@ -107,7 +107,8 @@ impl Storage {
         Self { registry, bucket }
     }
 
-    /// Lets its holder pull images from the registry. Logging in accepts no narrower resource than `*`.
+    /// Allows pulling images from the registry. `ecr:GetAuthorizationToken` accepts only the resource `*`
+    /// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html>).
     pub fn grant_pull(&self) -> Vec<Statement> {
         vec![
             Statement::allow("RegistryLogin", &["ecr:GetAuthorizationToken"], vec!["*".into()]),
@@ -119,7 +120,7 @@ impl Storage {
         ]
     }
 
-    /// Lets its holder push images to the registry, and see what is there.
+    /// Allows pushing images to the registry and listing them.
     pub fn grant_push(&self) -> Vec<Statement> {
         let mut may = self.grant_pull();
         may.push(Statement::allow(
@@ -130,7 +131,7 @@ impl Storage {
         may
     }
 
-    /// Lets its holder see whose the registry and the bucket are.
+    /// Allows reading the tags of the registry and the bucket, which name their stack.
     pub fn grant_see_owner(&self) -> Vec<Statement> {
         vec![
             Statement::allow("SeeRegistryTags", &["ecr:ListTagsForResource"], vec![self.registry.arn().text()]),
@@ -138,45 +139,45 @@ impl Storage {
         ]
     }
 
-    /// Lets its holder see what is in the registry.
+    /// Allows listing the images in the registry.
     pub fn grant_see_images(&self) -> Statement {
         Statement::allow("SeeImages", &["ecr:DescribeImages"], vec![self.registry.arn().text()])
     }
 
-    /// Lets its holder upload templates under its own user id, and CloudFormation read them in the holder's name. What one
-    /// identity uploads no other can replace, so nobody executes a template that somebody else has put there:
-    /// `aws:userid` is the caller's own
+    /// Allows uploading templates under the caller's own user id, and CloudFormation to read them on the caller's
+    /// behalf. No other identity can replace an uploaded template, so nobody executes a template that somebody else
+    /// uploaded: `aws:userid` is the caller's own
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>).
     pub fn grant_own_templates(&self) -> Statement {
         let own = objects(&self.bucket.arn(), &format!("{TEMPLATE_PREFIX}${{aws:userid}}/"));
         Statement::allow("OwnTemplates", &["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], vec![own])
     }
 
-    /// Lets its holder see whether the function's code is there.
+    /// Allows checking whether the code of the function exists.
     pub fn grant_see_code(&self) -> Statement {
         Statement::allow("SeeCode", &["s3:GetObject"], vec![objects(&self.bucket.arn(), CODE_PREFIX)])
     }
 
-    /// Lets its holder read the ledger and what was released, and write neither.
+    /// Allows reading the ledger and the releases, but not writing them.
     pub fn grant_read_ledger(&self) -> Vec<Statement> {
         let read = [keys::LEDGER, RELEASE_PREFIX].map(|prefix| objects(&self.bucket.arn(), prefix));
         let list = Statement::allow("LedgerList", &["s3:ListBucket"], vec![self.bucket.arn().text()]);
         let prefixes = [keys::LEDGER, RELEASE_PREFIX].map(|prefix| format!("{prefix}*"));
         vec![
             Statement::allow("ReadLedger", &["s3:GetObject"], read.to_vec()),
-            // "IfExists": as for the ledger's own list.
+            // "IfExists": for the same reason as in `grant_ledger_list`.
             list.only_if_one_of("StringLikeIfExists", "s3:prefix", prefixes.to_vec()),
         ]
     }
 
-    /// Lets its holder take the lease, and record what it releases. Records of cutovers are the function's to write.
+    /// Allows acquiring the lease and recording releases. Only the function writes the records of cutovers.
     pub fn grant_lease_and_releases(&self) -> Statement {
         let lease = join(&[self.bucket.arn().text(), format!("/{}", keys::LOCK).into()]);
         let releases = objects(&self.bucket.arn(), RELEASE_PREFIX);
         Statement::allow("LeaseAndReleases", &["s3:PutObject"], vec![lease, releases])
     }
 
-    /// Lets its holder read and write the cutover ledger, and nothing else in the bucket: the calls that the ledger makes.
+    /// Allows the calls of the ledger: reading and writing the ledger, and nothing else in the bucket.
     pub fn grant_ledger(&self) -> Vec<Statement> {
         vec![
             self.grant_ledger_objects(&actions(Scope::LedgerObjects)),
@@ -184,15 +185,15 @@ impl Storage {
         ]
     }
 
-    /// Lets its holder read and write the objects of the ledger.
+    /// Allows reading and writing the objects of the ledger.
     fn grant_ledger_objects(&self, actions: &[&'static str]) -> Statement {
         Statement::allow("LedgerObjects", actions, vec![objects(&self.bucket.arn(), keys::LEDGER)])
     }
 
-    /// Lets its holder list the ledger.
+    /// Allows listing the ledger.
     fn grant_ledger_list(&self, actions: &[&'static str]) -> Statement {
-        // "IfExists": S3 asks for this permission without a prefix too, to tell a reader of a missing object that
-        // it is missing (404) and not forbidden (403).
+        // "IfExists": S3 also checks this permission without a prefix, when it decides whether a missing object is
+        // answered with 404 or with 403 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
         Statement::allow("LedgerList", actions, vec![self.bucket.arn().text()]).only_if(
             "StringLikeIfExists",
             "s3:prefix",
@@ -201,7 +202,7 @@ impl Storage {
     }
 }
 
-/// The tags of what only this stack may use: every verb looks for the stack's name before it works with it.
+/// The tags of resources that only this stack may use: every command checks the name of the stack before it uses them.
 fn marked(name: &str) -> Vec<Tag> {
     let mut tags = tags(name);
     tags.push(Tag::new(STACK_TAG, Expr::stack_name()));

@@ -1,4 +1,4 @@
-//! Values that only this product's settings have. Each type accepts only what makes sense; its error says what would be
+//! Values that only the settings of this product use. Each type accepts only valid values; its error says what is
 //! accepted.
 
 use cfn_kit::resources::values::{DomainName, TagValue};
@@ -9,36 +9,38 @@ cfn_kit::checked_numbers! {
 }
 
 cfn_kit::checked_texts! {
-    /// The name of the HTTP header that tells a version, or nothing where none does.
+    /// The name of the HTTP header with the version, or an empty text if there is none.
     pub struct VersionHeader: |text| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-        "a header's name: letters, digits, - and _, at most 40; nothing where no header tells the version";
+        "a valid header name: at most 40 letters, digits, - and _, or \"\" if no header has the version";
     /// The name of a Cargo package.
     pub struct PackageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-        "a package name: letters, digits, - and _";
+        "a valid package name: letters, digits, - and _";
     /// The name of an image, or the path of an archive with one; `{version}` in it stands for the version.
     pub struct ImageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
-        "the name of an image, such as registry.example/app:{version} or build/app-{version}.tar";
+        "an image name (registry.example/app:{version}) or the path of an archive (build/app-{version}.tar), without spaces";
     /// The label of a version.
     pub struct VersionLabel: |text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)),
-        "a version: letters, digits, dots, hyphens and underscores, at most 64";
+        "a valid version: 1 to 64 letters, digits, dots, hyphens and underscores";
     /// A repository on GitHub, with or without the ids that never change.
     pub struct RepositoryName: is_repository,
-        "a repository as GitHub names it, owner/name, or with both ids, owner@123/name@456";
+        "a GitHub repository (owner/name, or with both ids owner@123/name@456)";
     /// The issuer of OIDC tokens: its URL without `https://`.
     pub struct IssuerName: is_issuer,
-        "the issuer of OIDC tokens without https://, such as gitlab.com";
-    /// The subject of an OIDC token (its claim `sub`). Without what means something in a policy (`*`, `?`, `$`).
+        "an OIDC issuer without https://, such as gitlab.com";
+    /// The subject of an OIDC token (its claim `sub`), without characters that have a meaning in a policy (`*`, `?`,
+    /// `$`).
     pub struct TokenSubject: |text| (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"*?$".contains(&byte)),
-        "a token's subject, exactly as the issuer writes it: no spaces, and no * ? $";
-    /// The name of an environment or a branch on GitHub. Without what means something in a condition (`*` and `?`), or in a token's subject (`:`).
+        "a valid token subject: 1 to 512 characters, without spaces and without * ? $";
+    /// The name of an environment or a branch on GitHub, without characters that have a meaning in a condition (`*`,
+    /// `?`) or in the subject of a token (`:`).
     pub struct RefName: |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte)),
-        "a name of letters, digits and . _ - /";
+        "a valid name: 1 to 255 letters, digits and . _ - /";
     /// The ARN of an OIDC provider.
     pub struct ProviderArn: |text| text.strip_prefix("arn:").is_some_and(|rest| rest.contains(":iam::") && rest.contains(":oidc-provider/")),
         "the ARN of an OIDC provider (arn:aws:iam::ACCOUNT:oidc-provider/token.actions.githubusercontent.com)";
     /// The key of a tag.
     pub struct TagKey: |text| (1..=128).contains(&text.len()) && is_tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("bluegreen:") && text != "Name",
-        "the key of a tag of your own: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and not beginning with aws: or bluegreen:";
+        "a valid tag key: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and without the prefix aws: or bluegreen:";
 }
 
 /// Whether these are labels of a domain name.
@@ -76,7 +78,7 @@ fn is_issuer(text: &str) -> bool {
 }
 
 impl RepositoryName {
-    /// How tokens name it: by its names, and, if its ids are known, by names and ids.
+    /// The forms in which tokens name it: by its names, and if its ids are known, also by names and ids.
     pub fn in_tokens(&self) -> Vec<String> {
         if !self.0.contains('@') {
             return vec![self.0.clone()];

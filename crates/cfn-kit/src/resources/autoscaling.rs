@@ -1,4 +1,4 @@
-//! Application Auto Scaling: as many tasks as the load asks for.
+//! Application Auto Scaling: scales the number of tasks with the load.
 
 use serde::Serialize;
 
@@ -6,19 +6,19 @@ use super::cloudwatch::MetricQuery;
 use super::values::Count;
 use crate::{Expr, Id, Ref, Resource};
 
-/// Something whose capacity is scaled.
+/// A scalable target: a resource whose capacity is scaled.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ScalableTarget {
-    /// The service that it belongs to: `ecs`.
+    /// The namespace of its service: `ecs`.
     pub service_namespace: &'static str,
-    /// What is scaled, for example `ecs:service:DesiredCount`.
+    /// The scaled dimension, for example `ecs:service:DesiredCount`.
     pub scalable_dimension: &'static str,
-    /// Of which thing, for example `service/CLUSTER/SERVICE`.
+    /// The scaled resource, for example `service/CLUSTER/SERVICE`.
     pub resource_id: Expr<String>,
-    /// The least.
+    /// The minimum.
     pub min_capacity: Count,
-    /// The most.
+    /// The maximum.
     pub max_capacity: Count,
 }
 
@@ -33,7 +33,7 @@ impl Ref<ScalableTarget> {
     }
 }
 
-/// When the capacity changes.
+/// A scaling policy: when the capacity changes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ScalingPolicy {
@@ -41,9 +41,9 @@ pub struct ScalingPolicy {
     pub policy_name: Expr<String>,
     /// `TargetTrackingScaling`.
     pub policy_type: &'static str,
-    /// What is scaled.
+    /// The scalable target.
     pub scaling_target_id: Expr<Id<ScalableTarget>>,
-    /// What is aimed at.
+    /// The target value of the metric.
     pub target_tracking_scaling_policy_configuration: TargetTracking,
 }
 
@@ -51,15 +51,15 @@ impl Resource for ScalingPolicy {
     const TYPE: &'static str = "AWS::ApplicationAutoScaling::ScalingPolicy";
 }
 
-/// A value of a metric that is aimed at.
+/// A target value of a metric.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TargetTracking {
     /// The value.
     pub target_value: u32,
-    /// Seconds after more capacity before still more is added.
+    /// Cooldown in seconds after capacity was added.
     pub scale_out_cooldown: u32,
-    /// Seconds after less capacity before still less is kept.
+    /// Cooldown in seconds after capacity was removed.
     pub scale_in_cooldown: u32,
     /// The metric.
     pub customized_metric_specification: CustomizedMetric,

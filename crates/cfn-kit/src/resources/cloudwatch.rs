@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::sns::Topic;
 use crate::{Arn, Expr, Resource, Tag};
 
-/// What a metric is of.
+/// A dimension of a metric.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Dimension {
@@ -26,11 +26,11 @@ impl Dimension {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metric {
-    /// Where it is kept, for example `AWS/ApplicationELB`.
+    /// Its namespace, for example `AWS/ApplicationELB`.
     pub namespace: Expr<String>,
-    /// Its name there.
+    /// Its name in the namespace.
     pub metric_name: &'static str,
-    /// What it is of.
+    /// Its dimensions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dimensions: Vec<Dimension>,
 }
@@ -66,31 +66,31 @@ impl MetricQuery {
     }
 }
 
-/// Tells somebody when a metric is out of bounds.
+/// An alarm: notifies when a metric is beyond a threshold.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Alarm {
-    /// What it means and what to do.
+    /// Its description: what it means and what to do.
     pub alarm_description: String,
     /// The metric.
     #[serde(flatten)]
     pub metric: Metric,
-    /// How the values of a period become one.
+    /// The statistic of the values in a period.
     #[serde(flatten)]
     pub statistic: Statistic,
-    /// Seconds of a period.
+    /// Length of a period in seconds.
     pub period: u16,
-    /// Periods in a row that must be out of bounds.
+    /// Consecutive periods that must be beyond the threshold.
     pub evaluation_periods: u8,
-    /// The bound.
+    /// The threshold.
     pub threshold: f64,
-    /// How the value stands to the bound when the alarm goes off.
+    /// The comparison of the value with the threshold that triggers the alarm.
     pub comparison_operator: Comparison,
-    /// `notBreaching`: no data is good data.
+    /// `notBreaching`: missing data does not trigger the alarm.
     pub treat_missing_data: &'static str,
-    /// Who is told when it goes off.
+    /// The topics to notify when it is triggered.
     pub alarm_actions: Vec<Expr<Arn<Topic>>>,
-    /// Who is told when it is over.
+    /// The topics to notify when it returns to normal.
     #[serde(rename = "OKActions")]
     pub ok_actions: Vec<Expr<Arn<Topic>>>,
     /// Tags.
@@ -101,7 +101,7 @@ impl Resource for Alarm {
     const TYPE: &'static str = "AWS::CloudWatch::Alarm";
 }
 
-/// How the values of a period become one.
+/// The statistic of the values in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Statistic {
     /// `Sum`, `Maximum`, `Average`, `Minimum`.
@@ -112,16 +112,16 @@ pub enum Statistic {
     Percentile(&'static str),
 }
 
-/// How a value stands to a bound.
+/// The comparison of a value with a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Comparison {
-    /// At or above it.
+    /// Greater than or equal to the threshold.
     GreaterThanOrEqualToThreshold,
-    /// Above it.
+    /// Greater than the threshold.
     GreaterThanThreshold,
 }
 
-/// A page of graphs.
+/// A dashboard.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Dashboard {

@@ -44,7 +44,7 @@ impl Ref<Vpc> {
     }
 }
 
-/// The way from a network to the internet.
+/// An internet gateway: the connection of a network to the internet.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InternetGateway {
@@ -63,7 +63,7 @@ impl Ref<InternetGateway> {
     }
 }
 
-/// Joins an internet gateway to a network.
+/// Attaches an internet gateway to a network.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct VpcGatewayAttachment {
@@ -77,17 +77,17 @@ impl Resource for VpcGatewayAttachment {
     const TYPE: &'static str = "AWS::EC2::VPCGatewayAttachment";
 }
 
-/// A part of a network that lies in one availability zone.
+/// A subnet: a part of a network in one availability zone.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Subnet {
     /// The network.
     pub vpc_id: Expr<Id<Vpc>>,
-    /// The part of the network's range that is the subnet's.
+    /// The range of the subnet, a part of the range of the network.
     pub cidr_block: Cidr,
     /// The zone.
     pub availability_zone: Expr<String>,
-    /// Whether what starts here gets a public address without asking for one.
+    /// Whether instances get a public address by default.
     pub map_public_ip_on_launch: bool,
     /// Tags.
     pub tags: Vec<Tag>,
@@ -131,25 +131,25 @@ impl Ref<RouteTable> {
 pub struct Route {
     /// The table.
     pub route_table_id: Expr<Id<RouteTable>>,
-    /// Where to.
+    /// The destination.
     pub destination_cidr_block: Cidr,
-    /// Through what.
+    /// The next hop.
     #[serde(flatten)]
     pub through: Through,
 }
 
-/// What a route goes through.
+/// The next hop of a route.
 #[derive(Clone, Debug, Serialize)]
 pub enum Through {
-    /// An internet gateway: in and out.
+    /// An internet gateway: inbound and outbound.
     #[serde(rename = "GatewayId")]
     Internet(Expr<Id<InternetGateway>>),
-    /// A NAT gateway: only out.
+    /// A NAT gateway: only outbound.
     #[serde(rename = "NatGatewayId")]
     Nat(Expr<Id<NatGateway>>),
 }
 
-/// A public address that stays.
+/// An Elastic IP address: a static public address.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Eip {
@@ -164,7 +164,7 @@ impl Resource for Eip {
 }
 
 impl Ref<Eip> {
-    /// What a NAT gateway is given.
+    /// The allocation id, for a NAT gateway.
     pub fn allocation_id(&self) -> Expr<Id<Eip>> {
         self.attribute("AllocationId")
     }
@@ -175,7 +175,7 @@ impl Ref<Eip> {
     }
 }
 
-/// Lets private subnets connect out under one public address.
+/// A NAT gateway: outbound connections of private subnets from one public address.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NatGateway {
@@ -198,7 +198,7 @@ impl Ref<NatGateway> {
     }
 }
 
-/// A way from a network to an AWS service that does not go through the internet.
+/// A VPC endpoint: a private connection from a network to an AWS service.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct VpcEndpoint {
@@ -206,10 +206,10 @@ pub struct VpcEndpoint {
     pub vpc_id: Expr<Id<Vpc>>,
     /// The service, for example `com.amazonaws.REGION.logs`.
     pub service_name: Expr<String>,
-    /// How the service is reached.
+    /// The kind of the endpoint.
     #[serde(flatten)]
     pub kind: EndpointKind,
-    /// What may be done through it; everything where there is no policy.
+    /// The permissions of requests through it; if absent, every request is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<PolicyDocument>,
     /// Tags.
@@ -220,27 +220,28 @@ impl Resource for VpcEndpoint {
     const TYPE: &'static str = "AWS::EC2::VPCEndpoint";
 }
 
-/// How an endpoint's service is reached.
+/// The kind of an endpoint.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "VpcEndpointType", rename_all_fields = "PascalCase")]
 pub enum EndpointKind {
-    /// By its usual name, which resolves to addresses in these subnets.
+    /// An interface endpoint, with addresses in these subnets.
     Interface {
         /// The subnets.
         subnet_ids: Vec<Expr<Id<Subnet>>>,
-        /// Who may connect.
+        /// The security groups of its addresses.
         security_group_ids: Vec<Expr<Id<SecurityGroup>>>,
-        /// Whether its usual name resolves to the endpoint.
+        /// Whether the public DNS name of the service resolves to the endpoint.
         private_dns_enabled: bool,
     },
-    /// By routes in these tables (for S3 and `DynamoDB` only; free of charge).
+    /// A gateway endpoint, with routes in these tables (only S3 and `DynamoDB`, free of charge:
+    /// <https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html>).
     Gateway {
         /// The tables.
         route_table_ids: Vec<Expr<Id<RouteTable>>>,
     },
 }
 
-/// Records who connected, and who was refused.
+/// Flow logs: records accepted and rejected connections.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct FlowLog {
@@ -268,7 +269,7 @@ impl Resource for Route {
     const TYPE: &'static str = "AWS::EC2::Route";
 }
 
-/// Says which table a subnet uses.
+/// Associates a subnet with a route table.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SubnetRouteTableAssociation {
@@ -286,14 +287,15 @@ impl Resource for SubnetRouteTableAssociation {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SecurityGroup {
-    /// What it is for. A change replaces the group.
+    /// Its description. A change replaces the group.
     pub group_description: String,
     /// The network.
     pub vpc_id: Expr<Id<Vpc>>,
-    /// Connections let in.
+    /// Allowed inbound connections.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_group_ingress: Vec<Rule>,
-    /// Connections let out. Where it is empty EC2 lets everything out.
+    /// Allowed outbound connections. If it is empty, EC2 allows all of them
+    /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-securitygroup.html>).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_group_egress: Vec<Rule>,
     /// Tags.
@@ -321,11 +323,11 @@ pub enum IpProtocol {
     Udp,
 }
 
-/// Lets connections in from somewhere, or out to somewhere.
+/// Allows inbound or outbound connections.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Rule {
-    /// What it is for.
+    /// Its description.
     pub description: String,
     /// The protocol.
     pub ip_protocol: IpProtocol,
@@ -333,24 +335,24 @@ pub struct Rule {
     pub from_port: Port,
     /// The last port.
     pub to_port: Port,
-    /// Who is at the other end.
+    /// The peer.
     #[serde(flatten)]
     pub peer: Peer,
 }
 
-/// Who is at the other end of a security group's rule.
+/// The peer in a rule of a security group.
 #[derive(Clone, Debug, Serialize)]
 pub enum Peer {
     /// An IPv4 range.
     #[serde(rename = "CidrIp")]
     Range(Expr<Cidr>),
-    /// The members of a security group, as the source of connections that are let in.
+    /// The members of a security group, as the source of inbound connections.
     #[serde(rename = "SourceSecurityGroupId")]
     Group(Expr<Id<SecurityGroup>>),
 }
 
 impl Peer {
-    /// Everybody.
+    /// Every IPv4 address.
     pub fn anyone() -> Self {
         Self::Range(Cidr::anywhere().into())
     }

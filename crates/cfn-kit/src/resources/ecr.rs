@@ -11,14 +11,15 @@ use crate::{Arn, Expr, Name, Ref, Resource, Tag};
 pub struct Repository {
     /// Whether a tag can be moved to another image.
     pub image_tag_mutability: TagMutability,
-    /// Whether an image is scanned when it arrives.
+    /// Whether an image is scanned when it is pushed.
     pub image_scanning_configuration: ScanningConfiguration,
     /// How images are encrypted at rest.
     pub encryption_configuration: EncryptionConfiguration,
     /// Which images expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lifecycle_policy: Option<LifecyclePolicy>,
-    /// Whether deleting the repository deletes the images in it; without it the deletion fails.
+    /// Whether deleting the repository deletes its images. If not, deleting a repository with images fails
+    /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ecr-repository.html>).
     pub empty_on_delete: bool,
     /// Tags.
     pub tags: Vec<Tag>,
@@ -39,7 +40,7 @@ impl Ref<Repository> {
         self.attribute("Arn")
     }
 
-    /// What image references start with: registry host and repository name.
+    /// The prefix of image references: registry host and repository name.
     pub fn uri(&self) -> Expr<String> {
         self.attribute("RepositoryUri")
     }
@@ -59,7 +60,7 @@ pub enum TagMutability {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ScanningConfiguration {
-    /// On arrival.
+    /// When they are pushed.
     pub scan_on_push: bool,
 }
 
@@ -73,7 +74,7 @@ pub struct EncryptionConfiguration {
 }
 
 impl EncryptionConfiguration {
-    /// With KMS: a key of one's own, or the one that AWS keeps for the account.
+    /// With KMS: a customer managed key, or the AWS managed key of the account.
     pub fn kms(key: Option<Expr<Arn<Key>>>) -> Self {
         Self { encryption_type: "KMS", kms_key: key }
     }

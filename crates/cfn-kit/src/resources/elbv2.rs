@@ -6,13 +6,13 @@ use super::ec2::{SecurityGroup, Subnet, Vpc};
 use super::values::{CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Port, UrlPath};
 use crate::{Arn, Expr, Id, Ref, Resource, Tag};
 
-/// A setting that has a name and a value in text, as load balancers and target groups have many.
+/// An attribute of a load balancer or a target group: a name and a value as text.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Attribute {
     /// Its name, for example `deregistration_delay.timeout_seconds`.
     pub key: &'static str,
-    /// Its value in text.
+    /// Its value as text.
     pub value: Expr<String>,
 }
 
@@ -23,13 +23,13 @@ impl Attribute {
     }
 }
 
-/// Who reaches a load balancer.
+/// The clients that can reach a load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// Everybody.
+    /// Every client on the internet.
     InternetFacing,
-    /// Only the network.
+    /// Only clients in the network.
     Internal,
 }
 
@@ -39,7 +39,7 @@ pub enum Scheme {
 pub struct LoadBalancer {
     /// `application`.
     pub r#type: &'static str,
-    /// Who reaches it.
+    /// The clients that can reach it.
     pub scheme: Scheme,
     /// At least two subnets, in different zones.
     pub subnets: Vec<Expr<Id<Subnet>>>,
@@ -61,12 +61,12 @@ impl Ref<LoadBalancer> {
         self.reference()
     }
 
-    /// What CloudWatch knows it by.
+    /// Its name in metrics of CloudWatch.
     pub fn full_name(&self) -> Expr<String> {
         self.attribute("LoadBalancerFullName")
     }
 
-    /// The name that resolves to its addresses.
+    /// The DNS name that resolves to its addresses.
     pub fn dns_name(&self) -> Expr<String> {
         self.attribute("DNSName")
     }
@@ -82,28 +82,28 @@ pub enum Protocol {
     Https,
 }
 
-/// What happens to a request.
+/// The action for a request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "Type", rename_all = "kebab-case", rename_all_fields = "PascalCase")]
 pub enum Action {
-    /// It goes on to a target group.
+    /// Forward it to a target group.
     Forward {
         /// The target group.
         target_group_arn: Expr<Arn<TargetGroup>>,
     },
-    /// The load balancer answers it by itself.
+    /// Return a fixed response.
     FixedResponse {
-        /// With what.
+        /// The response.
         fixed_response_config: FixedResponse,
     },
-    /// It is sent elsewhere.
+    /// Redirect it.
     Redirect {
-        /// Where to.
+        /// The destination.
         redirect_config: Redirect,
     },
 }
 
-/// Where a request is sent. Host, path and query stay.
+/// The destination of a redirect. Host, path, and query stay.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Redirect {
@@ -112,7 +112,7 @@ pub struct Redirect {
     status_code: &'static str,
 }
 
-/// An answer that the load balancer gives by itself.
+/// A fixed response of the load balancer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct FixedResponse {
@@ -122,7 +122,7 @@ pub struct FixedResponse {
 }
 
 impl Action {
-    /// Answers 503 with a text of at most 1,024 bytes.
+    /// Returns 503 with a text of at most 1,024 bytes.
     pub const fn unavailable(message_body: &'static str) -> Self {
         let fixed_response_config = FixedResponse { status_code: "503", content_type: "text/plain", message_body };
         Self::FixedResponse { fixed_response_config }
@@ -133,7 +133,7 @@ impl Action {
         Self::Forward { target_group_arn: target_group }
     }
 
-    /// Redirects to HTTPS on this port, for good.
+    /// Redirects permanently to HTTPS on this port.
     pub fn to_https(port: Port) -> Self {
         let redirect_config = Redirect { protocol: Protocol::Https, port: port.to_string(), status_code: "HTTP_301" };
         Self::Redirect { redirect_config }
@@ -148,7 +148,8 @@ pub struct Certificate {
     pub certificate_arn: CertificateArn,
 }
 
-/// Which versions and ciphers of TLS a listener offers.
+/// The TLS versions and ciphers of a listener
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum SslPolicy {
     /// TLS 1.3, and 1.2 with forward secrecy and authenticated encryption only.
@@ -166,13 +167,13 @@ pub struct Listener {
     pub port: Port,
     /// The protocol.
     pub protocol: Protocol,
-    /// Its certificate, where it speaks HTTPS.
+    /// Its certificate, if it uses HTTPS.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
-    /// Its TLS, where it speaks HTTPS.
+    /// Its TLS policy, if it uses HTTPS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssl_policy: Option<SslPolicy>,
-    /// What happens to a request that no rule matches.
+    /// The action for a request that no rule matches.
     pub default_actions: Vec<Action>,
 }
 
@@ -193,11 +194,12 @@ impl Ref<Listener> {
 pub struct ListenerRule {
     /// The listener.
     pub listener_arn: Expr<Arn<Listener>>,
-    /// Lower comes first; each rule of a listener has its own (1 to 50,000).
+    /// Its priority, unique in the listener, 1 to 50,000. Lower numbers are evaluated first
+    /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html>).
     pub priority: u16,
-    /// What a request must look like.
+    /// The conditions that a request must match.
     pub conditions: Vec<HeaderCondition>,
-    /// What happens to it.
+    /// The action for the request.
     pub actions: Vec<Action>,
 }
 
@@ -205,7 +207,7 @@ impl Resource for ListenerRule {
     const TYPE: &'static str = "AWS::ElasticLoadBalancingV2::ListenerRule";
 }
 
-/// Holds where a request header has one of some values.
+/// Holds if a request header has one of several values.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HeaderCondition {
@@ -228,7 +230,7 @@ impl HeaderCondition {
     }
 }
 
-/// Which statuses of a health check's answer are good.
+/// The status codes of a successful health check.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Matcher {
@@ -242,23 +244,24 @@ pub struct Matcher {
 pub struct TargetGroup {
     /// The network.
     pub vpc_id: Expr<Id<Vpc>>,
-    /// `ip`: what tasks with a network interface of their own are registered as.
+    /// `ip`: the type for tasks in `awsvpc` mode
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/alb.html>).
     pub target_type: &'static str,
-    /// The port that targets listen on where their registration names none.
+    /// The port of targets if their registration names none.
     pub port: Port,
     /// The protocol to the targets.
     pub protocol: Protocol,
-    /// The path that is asked for.
+    /// The path of the health check.
     pub health_check_path: UrlPath,
     /// Seconds between two checks of a target.
     pub health_check_interval_seconds: CheckInterval,
-    /// Seconds after which a check without an answer has failed; less than the interval.
+    /// Seconds after which a check without a response fails; less than the interval.
     pub health_check_timeout_seconds: CheckTimeout,
-    /// Good answers in a row that make a target healthy.
+    /// Consecutive successful checks that make a target healthy.
     pub healthy_threshold_count: CheckThreshold,
-    /// Bad answers in a row that make a target unhealthy.
+    /// Consecutive failed checks that make a target unhealthy.
     pub unhealthy_threshold_count: CheckThreshold,
-    /// What a good answer is.
+    /// The status codes of a successful check.
     pub matcher: Matcher,
     /// Settings.
     pub target_group_attributes: Vec<Attribute>,
@@ -278,7 +281,7 @@ impl Ref<TargetGroup> {
 }
 
 impl Ref<TargetGroup> {
-    /// What CloudWatch knows it by.
+    /// Its name in metrics of CloudWatch.
     pub fn full_name(&self) -> Expr<String> {
         self.attribute("TargetGroupFullName")
     }

@@ -1,4 +1,4 @@
-//! Amazon EventBridge: what happens when something has happened.
+//! Amazon EventBridge: rules for events and schedules.
 
 use serde::Serialize;
 
@@ -6,19 +6,19 @@ use super::lambda::Function;
 use super::sns::Topic;
 use crate::{Arn, Expr, Ref, Resource, own_arn};
 
-/// Tells targets of events that match a pattern, or of the time.
+/// Sends events that match a pattern, or scheduled events, to targets.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Rule {
-    /// What it is for.
+    /// Its description.
     pub description: String,
-    /// What an event must look like.
+    /// The pattern that events must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_pattern: Option<EventPattern>,
-    /// When, without an event, such as `rate(5 minutes)`.
+    /// The schedule, for a rule without events, such as `rate(5 minutes)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule_expression: Option<&'static str>,
-    /// Where it goes.
+    /// The targets.
     pub targets: Vec<Target>,
 }
 
@@ -33,23 +33,23 @@ impl Ref<Rule> {
     }
 }
 
-/// What an event must look like.
+/// The pattern that events must match.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventPattern {
-    /// Who sent it.
+    /// The source of the event.
     pub source: Vec<&'static str>,
-    /// What it tells.
+    /// The detail of the event.
     pub detail: DetailPattern,
 }
 
-/// What a cutover's event must tell.
+/// The pattern for the detail of a cutover's event.
 #[derive(Clone, Debug, Serialize)]
 pub struct DetailPattern {
-    /// Of one of these stacks.
+    /// One of these stacks.
     pub stack: Vec<Expr<String>>,
 }
 
-/// Where an event goes.
+/// The target of an event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Target {
@@ -62,15 +62,15 @@ pub struct Target {
 }
 
 impl Target {
-    /// A topic, which gets the part of the event at this `JSONPath`. The id is the target's within the rule.
+    /// A topic, which gets the part of the event at this `JSONPath`. The id is unique in the rule.
     pub fn topic(id: &'static str, topic: &Ref<Topic>, input_path: &'static str) -> Self {
         Self { id, arn: topic.arn().text(), input: None, input_path: Some(input_path) }
     }
 
     /// A function, which gets this JSON instead of the event; it needs a [`Permission`](super::lambda::Permission) too.
     ///
-    /// By its name: by its ARN, every change of the function might change the rule, as far as CloudFormation knows, and
-    /// replace the permission.
+    /// The ARN is composed from the name. With the ARN attribute, CloudFormation would predict that every change of the
+    /// function may change the rule and replace the permission.
     pub fn function(id: &'static str, function: &Ref<Function>, input: &'static str) -> Self {
         let arn = own_arn("lambda", &["function:".into(), function.name().text()]);
         Self { id, arn, input: Some(input), input_path: None }

@@ -8,11 +8,11 @@ use crate::{Arn, Expr, Name, PolicyDocument, Ref, Resource, Tag};
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Role {
-    /// What it is for.
+    /// Its description.
     pub description: String,
-    /// Who may assume it.
+    /// The trust policy: the principals that may assume it.
     pub assume_role_policy_document: PolicyDocument,
-    /// What it may do.
+    /// Its permissions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
     /// Tags.
@@ -35,13 +35,14 @@ impl Ref<Role> {
     }
 }
 
-/// Somebody outside of AWS who vouches for identities (OIDC). An account has one for each URL.
+/// An OIDC identity provider. An account can have only one for each URL
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html>).
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct OidcProvider {
-    /// Where its tokens come from.
+    /// The issuer of its tokens.
     pub url: String,
-    /// Whom its tokens are for.
+    /// The audiences of its tokens.
     pub client_id_list: Vec<&'static str>,
     /// Tags.
     pub tags: Vec<Tag>,
@@ -58,7 +59,7 @@ impl Ref<OidcProvider> {
     }
 }
 
-/// A policy inside roles that are declared elsewhere.
+/// An inline policy of roles that are declared elsewhere.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InlinePolicy {
@@ -74,11 +75,11 @@ impl Resource for InlinePolicy {
     const TYPE: &'static str = "AWS::IAM::Policy";
 }
 
-/// A policy inside a role.
+/// An inline policy of a role.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
-    /// Its name, its own within the role.
+    /// Its name, unique in the role.
     pub policy_name: String,
     /// What it allows.
     pub policy_document: PolicyDocument,

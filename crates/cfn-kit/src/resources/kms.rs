@@ -8,13 +8,13 @@ use crate::{Arn, Expr, Id, PolicyDocument, Ref, Resource, Statement, Tag};
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Key {
-    /// What it is for.
+    /// Its description.
     pub description: Expr<String>,
-    /// Whether KMS makes new key material every year.
+    /// Whether KMS rotates the key material every year.
     pub enable_key_rotation: bool,
-    /// Days after its deletion in which it can be had back, 7 to 30.
+    /// Days in which the deletion can be canceled, 7 to 30.
     pub pending_window_in_days: u8,
-    /// Who may use it.
+    /// The key policy.
     pub key_policy: PolicyDocument,
     /// Tags.
     pub tags: Vec<Tag>,
@@ -35,7 +35,7 @@ impl Ref<Key> {
         self.attribute("Arn")
     }
 
-    /// Lets its holder read what was encrypted with the key, and encrypt.
+    /// Allows encrypting and decrypting with the key.
     pub fn grant_use(&self) -> Statement {
         Statement::allow("UseKey", &["kms:Decrypt", "kms:GenerateDataKey"], vec![self.arn().text()])
     }

@@ -17,36 +17,36 @@ use crate::{Arn, Expr, Id, Name, Ref, Resource, Tag};
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Function {
-    /// What it does.
+    /// Its description.
     pub description: String,
     /// The runtime, for example `provided.al2023`.
     pub runtime: &'static str,
-    /// The processor it runs on.
+    /// The processor that it runs on.
     pub architectures: [Architecture; 1],
     /// The name of the entry point; a custom runtime's is `bootstrap`.
     pub handler: &'static str,
     /// The zip.
     pub code: Code,
-    /// The role it runs as.
+    /// Its execution role.
     pub role: Expr<Arn<Role>>,
-    /// Memory in MiB, 128 to 10,240; the share of a processor grows with it.
+    /// Memory in MiB, 128 to 10,240; the CPU share is proportional to it.
     pub memory_size: u16,
-    /// Seconds after which an invocation is ended, at most 900.
+    /// Maximum seconds of an invocation, at most 900.
     pub timeout: u16,
     /// Environment variables.
     pub environment: Environment,
-    /// Where its log goes.
+    /// The destination of its log.
     pub logging_config: LoggingConfig,
-    /// The key that its environment is encrypted with.
+    /// The key that encrypts its environment variables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_key_arn: Option<Expr<Arn<Key>>>,
-    /// The network it runs in; without one it reaches the internet and no private network.
+    /// The network that it runs in. Without one, it reaches the internet but no private network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc_config: Option<VpcConfig>,
-    /// Where an asynchronous invocation goes that could not be run.
+    /// The destination of asynchronous invocations that could not be executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter_config: Option<DeadLetterConfig>,
-    /// Invocations that can run at once, taken from the account's.
+    /// Reserved concurrent invocations, taken from the quota of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved_concurrent_executions: Option<Amount>,
     /// Tags.
@@ -69,7 +69,7 @@ impl Ref<Function> {
     }
 }
 
-/// The network a function runs in.
+/// The network that a function runs in.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct VpcConfig {
@@ -79,7 +79,7 @@ pub struct VpcConfig {
     pub security_group_ids: Vec<Expr<Id<SecurityGroup>>>,
 }
 
-/// Where an invocation goes that could not be run.
+/// The destination of invocations that could not be executed.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DeadLetterConfig {
@@ -87,7 +87,7 @@ pub struct DeadLetterConfig {
     pub target_arn: Expr<Arn<Topic>>,
 }
 
-/// The processor a function runs on.
+/// The processor of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Architecture {
     /// 64-bit x86.
@@ -98,17 +98,17 @@ pub enum Architecture {
     Arm64,
 }
 
-/// Where a function's zip is.
+/// The location of a function's zip.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Code {
     /// The bucket.
     pub s3_bucket: Expr<Name<Bucket>>,
-    /// The key in it.
+    /// The key in the bucket.
     pub s3_key: Expr<String>,
 }
 
-/// A function's environment.
+/// The environment variables of a function.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Environment {
@@ -116,7 +116,7 @@ pub struct Environment {
     pub variables: BTreeMap<&'static str, Expr<String>>,
 }
 
-/// Where a function's log goes.
+/// The destination of a function's log.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LoggingConfig {
@@ -126,7 +126,7 @@ pub struct LoggingConfig {
     pub log_format: &'static str,
 }
 
-/// How often and how long Lambda tries an asynchronous invocation.
+/// Retries of asynchronous invocations.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EventInvokeConfig {
@@ -134,9 +134,9 @@ pub struct EventInvokeConfig {
     pub function_name: Expr<Name<Function>>,
     /// The version or alias; `$LATEST` for the unpublished one.
     pub qualifier: &'static str,
-    /// Further tries after an error, 0 to 2.
+    /// Retries after an error, 0 to 2.
     pub maximum_retry_attempts: u8,
-    /// Seconds an event may wait, 60 to 21,600.
+    /// Maximum age of an event in seconds, 60 to 21,600.
     pub maximum_event_age_in_seconds: u16,
 }
 
@@ -144,17 +144,18 @@ impl Resource for EventInvokeConfig {
     const TYPE: &'static str = "AWS::Lambda::EventInvokeConfig";
 }
 
-/// Lets a service invoke a function.
+/// Allows a service to invoke a function.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Permission {
-    /// The function, by name: by its ARN, every change of the function might replace this, as far as CloudFormation knows.
+    /// The function, by name. With its ARN, CloudFormation would predict that every change of the function may replace
+    /// this permission.
     pub function_name: Expr<Name<Function>>,
     /// `lambda:InvokeFunction`.
     pub action: &'static str,
     /// The service.
     pub principal: &'static str,
-    /// What of that service may.
+    /// The resource of that service that may invoke it.
     pub source_arn: Expr<String>,
 }
 

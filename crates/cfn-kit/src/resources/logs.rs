@@ -6,16 +6,16 @@ use super::kms::Key;
 use super::values::RetentionDays;
 use crate::{Arn, Expr, Name, Ref, Resource, Tag, sub};
 
-/// A group of log streams that are kept for the same time.
+/// A log group: log streams with the same retention.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LogGroup {
-    /// Days after which an entry is deleted.
+    /// Days after which entries are deleted.
     pub retention_in_days: RetentionDays,
-    /// Its name; CloudFormation makes one up where there is none.
+    /// Its name; if absent, CloudFormation generates one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<Expr<String>>,
-    /// The key that it is encrypted with; one of the service's where there is none.
+    /// The key that encrypts it; if absent, a key of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<Expr<Arn<Key>>>,
     /// Tags.
@@ -32,7 +32,7 @@ impl Ref<LogGroup> {
         self.reference()
     }
 
-    /// The group's ARN itself.
+    /// The ARN of the group, without `:*`.
     pub fn arn_of_group(&self) -> Expr<Arn<LogGroup>> {
         let id = self.logical_id();
         let arn =
@@ -40,7 +40,8 @@ impl Ref<LogGroup> {
         Expr::from_json(arn.json().clone())
     }
 
-    /// The group's ARN with `:*` behind it, which covers its streams.
+    /// The ARN of the group with `:*` at the end, which covers its streams
+    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html>).
     pub fn arn(&self) -> Expr<Arn<LogGroup>> {
         self.attribute("Arn")
     }
@@ -52,7 +53,7 @@ impl Ref<LogGroup> {
 pub struct MetricFilter {
     /// The log group.
     pub log_group_name: Expr<Name<LogGroup>>,
-    /// What an entry must look like.
+    /// The pattern that entries must match.
     pub filter_pattern: String,
     /// The metric.
     pub metric_transformations: [MetricTransformation; 1],
@@ -62,16 +63,16 @@ impl Resource for MetricFilter {
     const TYPE: &'static str = "AWS::Logs::MetricFilter";
 }
 
-/// The metric that entries become.
+/// The metric that is computed from entries.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct MetricTransformation {
-    /// Where it is kept.
+    /// Its namespace.
     pub metric_namespace: Expr<String>,
-    /// Its name there.
+    /// Its name in the namespace.
     pub metric_name: &'static str,
-    /// The value of an entry, a number in text or a field of it.
+    /// The value of an entry: a number as text, or a field of the entry.
     pub metric_value: &'static str,
-    /// The value where there is no entry.
+    /// The value if there is no entry.
     pub default_value: u8,
 }

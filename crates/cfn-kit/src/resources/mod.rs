@@ -1,7 +1,7 @@
 //! CloudFormation resource types, one file per AWS service.
 //!
-//! Each type is a struct of its properties in CloudFormation's own names, so a typing mistake does not compile. What
-//! `Ref` and `Fn::GetAtt` give has a method with a name and a type on the type's `Ref`.
+//! Each type is a struct of its properties with CloudFormation's names, so a typing error does not compile. The values
+//! of `Ref` and `Fn::GetAtt` are methods with a name and a type on the `Ref` of the type.
 
 pub mod autoscaling;
 pub mod cloudwatch;

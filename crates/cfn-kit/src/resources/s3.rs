@@ -6,21 +6,21 @@ use super::kms::Key;
 use super::values::{BucketName, RetentionDays};
 use crate::{Arn, Expr, Name, PolicyDocument, Ref, Resource, Tag};
 
-/// A bucket, private and encrypted with S3's own key.
+/// A bucket.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Bucket {
     /// How objects are encrypted at rest.
     pub bucket_encryption: BucketEncryption,
-    /// What of public access is blocked.
+    /// The blocked kinds of public access.
     pub public_access_block_configuration: PublicAccessBlock,
     /// Who owns objects.
     pub ownership_controls: OwnershipControls,
     /// Whether overwritten and deleted objects are kept as versions.
     pub versioning_configuration: Versioning,
-    /// What is deleted by itself.
+    /// The lifecycle: what S3 deletes automatically.
     pub lifecycle_configuration: Lifecycle,
-    /// Where requests to the bucket are recorded.
+    /// The destination of the access log of the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logging_configuration: Option<BucketLogging>,
     /// Tags.
@@ -28,8 +28,8 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket that only its account can use: encrypted, without public access and access control lists, with versions. Old
-    /// versions and unfinished uploads are deleted after a month and a week.
+    /// A bucket that only its account can use: encrypted, versioned, without public access, and without access control
+    /// lists. Old versions are deleted after a month, incomplete uploads after a week.
     pub fn private(tags: Vec<Tag>) -> Self {
         Self {
             bucket_encryption: BucketEncryption::s3_managed(),
@@ -99,12 +99,13 @@ struct EncryptionByDefault {
 }
 
 impl BucketEncryption {
-    /// With S3's own key.
+    /// With S3 managed keys (SSE-S3).
     pub fn s3_managed() -> Self {
         Self::new(None, EncryptionByDefault { sse_algorithm: "AES256", key: None })
     }
 
-    /// With a key of one's own. S3 asks KMS once for many objects (a bucket key).
+    /// With a customer managed KMS key and an S3 Bucket Key, which reduces requests to KMS
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html>).
     pub fn with(key: Expr<Arn<Key>>) -> Self {
         Self::new(Some(true), EncryptionByDefault { sse_algorithm: "aws:kms", key: Some(key) })
     }
@@ -115,7 +116,7 @@ impl BucketEncryption {
     }
 }
 
-/// What of public access is blocked.
+/// The blocked kinds of public access.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(clippy::struct_excessive_bools, reason = "CloudFormation's own shape")]
@@ -127,7 +128,7 @@ pub struct PublicAccessBlock {
 }
 
 impl PublicAccessBlock {
-    /// All of it.
+    /// Every kind.
     pub const ALL: Self = Self {
         block_public_acls: true,
         block_public_policy: true,
@@ -136,13 +137,13 @@ impl PublicAccessBlock {
     };
 }
 
-/// Where requests to a bucket are recorded.
+/// The destination of the access log of a bucket.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BucketLogging {
-    /// The bucket that keeps them.
+    /// The bucket for the log.
     pub destination_bucket_name: Expr<Name<Bucket>>,
-    /// What their keys begin with.
+    /// The prefix of the keys.
     pub log_file_prefix: Expr<String>,
 }
 
@@ -166,7 +167,7 @@ impl OwnershipControls {
     }
 }
 
-/// Whether versions are kept.
+/// Whether the bucket keeps old versions.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Versioning {
@@ -174,7 +175,7 @@ pub struct Versioning {
     pub status: &'static str,
 }
 
-/// What is deleted by itself.
+/// The lifecycle: what S3 deletes automatically.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Lifecycle {
@@ -190,7 +191,7 @@ pub struct LifecycleRule {
     pub id: &'static str,
     /// `Enabled` or `Disabled`.
     pub status: &'static str,
-    /// What the keys of the objects that it is about begin with; all of them where that is absent.
+    /// The prefix of the keys of its objects; if absent, it applies to all objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<&'static str>,
     /// Deletes objects.
@@ -198,7 +199,7 @@ pub struct LifecycleRule {
     pub expiration_in_days: Option<RetentionDays>,
     /// Deletes versions that are no longer current.
     pub noncurrent_version_expiration: NoncurrentVersionExpiration,
-    /// Deletes what is left of uploads that were never finished.
+    /// Deletes the parts of incomplete uploads.
     pub abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload,
 }
 
@@ -206,19 +207,19 @@ pub struct LifecycleRule {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NoncurrentVersionExpiration {
-    /// Days after which they go.
+    /// Days after which they are deleted.
     pub noncurrent_days: u16,
 }
 
-/// When unfinished uploads are deleted.
+/// When incomplete uploads are deleted.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AbortIncompleteMultipartUpload {
-    /// Days after which they go.
+    /// Days after which they are deleted.
     pub days_after_initiation: u16,
 }
 
-/// Who may do what with a bucket.
+/// The policy of a bucket.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BucketPolicy {

@@ -1,4 +1,4 @@
-//! Amazon Simple Notification Service: who is told.
+//! Amazon Simple Notification Service: topics and subscriptions.
 
 use serde::Serialize;
 
@@ -6,14 +6,14 @@ use super::kms::Key;
 use super::values::Email;
 use crate::{Arn, Expr, PolicyDocument, Ref, Resource, Statement, Tag};
 
-/// What people and programs subscribe to.
+/// A topic that people and programs subscribe to.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Topic {
-    /// The key that messages are encrypted with.
+    /// The key that encrypts messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_master_key_id: Option<Expr<Arn<Key>>>,
-    /// Who gets them.
+    /// The subscriptions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscription: Vec<Subscription>,
     /// Tags.
@@ -30,13 +30,13 @@ impl Ref<Topic> {
         self.reference()
     }
 
-    /// Lets its holder send messages to the topic.
+    /// Allows publishing messages to the topic.
     pub fn grant_publish(&self) -> Statement {
         Statement::allow("Publish", &["sns:Publish"], vec![self.arn().text()])
     }
 }
 
-/// Somebody who gets messages.
+/// A receiver of messages.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Subscription {
@@ -45,13 +45,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// By mail; the address must confirm it.
+    /// By email; the address must confirm the subscription
+    /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html>).
     pub fn mail(to: &Email) -> Self {
         Self { protocol: "email", endpoint: to.clone() }
     }
 }
 
-/// Who may send messages to topics.
+/// The policy of topics: who may publish.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TopicPolicy {

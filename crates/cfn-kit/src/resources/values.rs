@@ -1,5 +1,5 @@
-//! Values that properties and settings can have. Each type accepts only what AWS accepts, so a port is no number of
-//! tasks and a typing mistake in a CIDR is found before AWS sees it; its error says what would be accepted.
+//! Values of properties and settings. Each type accepts only what AWS accepts, so a port cannot be used as a number of
+//! tasks, and a typing error in a CIDR is found before AWS reads it. The error says what is accepted.
 
 use std::net::Ipv4Addr;
 
@@ -12,70 +12,70 @@ crate::checked_numbers! {
     pub struct Port(u16): 1..=65535;
     /// Tasks in an environment.
     pub struct Count(u16): 1..=1000;
-    /// Seconds that a replaced task may take to finish its requests.
+    /// Seconds that a replaced task has to finish its requests.
     pub struct DrainSeconds(u16): 0..=3600;
     /// Seconds between two health checks of a target.
     pub struct CheckInterval(u16): 5..=300;
-    /// Seconds within which a health check must be answered.
+    /// Seconds until a health check without a response fails.
     pub struct CheckTimeout(u16): 2..=120;
-    /// Answers in a row that make a target healthy or unhealthy.
+    /// Consecutive checks that make a target healthy or unhealthy.
     pub struct CheckThreshold(u8): 2..=10;
-    /// Per cent.
+    /// A percentage.
     pub struct Percent(u8): 1..=100;
-    /// A number of something that there is at least one of.
+    /// A number of things, at least one.
     pub struct Amount(u32): 1..=10_000_000;
-    /// Seconds that an answer or a start may take.
+    /// Seconds in which failed health checks of a new task are ignored.
     pub struct GraceSeconds(u32): 0..=2_147_483;
 }
 
 crate::checked_texts! {
     /// The path of a URL.
     pub struct UrlPath: |text| text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|byte| byte.is_ascii_graphic()),
-        "a path: it begins with / and has no spaces";
+        "a valid path: it must begin with / and have no spaces, with at most 1024 characters";
     /// The name of a CloudFormation stack.
     pub struct StackName: is_stack_name,
-        "a stack name: a letter and then letters, digits and hyphens, at most 100";
-    /// An image that cannot change: its registry and repository, and the digest of its content.
+        "a valid stack name: a letter, then letters, digits and hyphens, at most 100 characters";
+    /// An immutable image: its registry and repository, and the digest of its content.
     pub struct ImageByDigest: |text| text.split_once("@sha256:").is_some_and(|(name, digest)| is_image_name(name) && is_sha256(digest)),
-        "an image by digest, such as registry.example/app@sha256: and 64 hexadecimal digits";
+        "an image with a digest (registry.example/app@sha256: and 64 lower-case hexadecimal digits)";
     /// A user of a container.
     pub struct UserId: |text| text.splitn(2, ':').all(|id| id.parse::<u32>().is_ok()),
-        "a user by number, uid or uid:gid, such as 65532:65532";
+        "a numeric user (uid or uid:gid), such as 65532:65532";
     /// An AWS region.
     pub struct RegionName: |text| text.split('-').count() >= 3 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
         "a region, such as eu-central-1";
     /// An IPv4 address range.
     pub struct Cidr: is_cidr,
-        "an IPv4 range in CIDR notation, such as 203.0.113.0/24 (the bits behind the prefix are 0)";
+        "an IPv4 range in CIDR notation, such as 203.0.113.0/24 (all bits after the prefix must be 0)";
     /// The id of a VPC.
     pub struct VpcId: |text| is_id(text, "vpc-"),
-        "the id of a VPC, such as vpc-0123456789abcdef0";
+        "a VPC id, such as vpc-0123456789abcdef0";
     /// The id of a subnet.
     pub struct SubnetId: |text| is_id(text, "subnet-"),
-        "the id of a subnet, such as subnet-0123456789abcdef0";
+        "a subnet id, such as subnet-0123456789abcdef0";
     /// The name of a bucket.
     pub struct BucketName: is_bucket_name,
-        "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens, the first and the last a letter or digit";
+        "a valid bucket name: 3 to 63 lower-case letters, digits, dots and hyphens, with a letter or digit at both ends";
     /// The ARN of a certificate of AWS Certificate Manager.
     pub struct CertificateArn: |text| is_arn(text, "acm", "certificate/"),
         "the ARN of a certificate (arn:aws:acm:REGION:ACCOUNT:certificate/ID)";
-    /// A name in the domain name system.
+    /// A DNS name.
     pub struct DomainName: is_domain,
         "a domain name, such as www.example.com";
     /// An availability zone of a region.
     pub struct ZoneName: is_zone,
         "an availability zone, such as eu-central-1a";
-    /// Where a secret is kept.
+    /// A reference to a secret that AWS stores.
     pub struct SecretReference: |text| is_arn(text, "secretsmanager", "secret:") || is_arn(text, "ssm", "parameter/"),
-        "a reference to a secret: the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of an SSM parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME). The value itself does not belong into this file";
+        "a reference to a secret: the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of an SSM parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME). The value itself must not be stored in this file";
     /// The name of an environment variable.
     pub struct VariableName: |text| text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
-        "the name of an environment variable: letters, digits and _, not beginning with a digit";
-    /// An address that mail is sent to.
-    pub struct Email: is_mail_address, "a mail address";
+        "a valid name of an environment variable: letters, digits and _, without a digit at the beginning";
+    /// An email address.
+    pub struct Email: is_mail_address, "an email address";
     /// The value of a tag.
     pub struct TagValue: |text| text.len() <= 256 && is_tag_text(text),
-        "the value of a tag: at most 256 letters, digits, spaces and _.:/=+-@";
+        "a valid tag value: at most 256 letters, digits, spaces and _.:/=+-@";
 }
 
 fn is_image_name(text: &str) -> bool {
@@ -86,7 +86,8 @@ fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// CloudFormation's own rule for stack names.
+/// CloudFormation's rule for stack names, except that this product allows at most 100 characters instead of 128
+/// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html>).
 fn is_stack_name(text: &str) -> bool {
     text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
         && text.len() <= 100
@@ -133,8 +134,8 @@ fn is_mail_address(text: &str) -> bool {
         && parts.is_some_and(|(name, host)| !name.is_empty() && is_domain(&host.to_ascii_lowercase()))
 }
 
-/// Whether this is a region with the letter of a zone behind it. The names of local zones have more to them
-/// (us-west-2-lax-1a), and Fargate is in none of them.
+/// Whether this is a region followed by the letter of a zone. Names of local zones are longer (us-west-2-lax-1a);
+/// Fargate does not run in local zones.
 fn is_zone(text: &str) -> bool {
     let bytes = text.as_bytes();
     let Some((letter, region)) = bytes.split_last() else { return false };
@@ -144,7 +145,7 @@ fn is_zone(text: &str) -> bool {
         && text.split('-').rev().skip(1).all(|part| !part.is_empty() && part.bytes().all(|it| it.is_ascii_lowercase()))
 }
 
-/// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with a resource that begins so.
+/// Whether this is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE` with this service and this prefix of the resource.
 fn is_arn(text: &str, service: &str, resource: &str) -> bool {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let [arn, partition, of, region, account, rest] = parts[..] else { return false };
@@ -163,19 +164,20 @@ fn is_tag_text(text: &str) -> bool {
 }
 
 impl Port {
-    /// HTTP's own port.
+    /// The default port of HTTP.
     pub const HTTP: Self = Self(80);
-    /// HTTPS's own port.
+    /// The default port of HTTPS.
     pub const HTTPS: Self = Self(443);
 }
 
 impl SecretReference {
-    /// The service that keeps the secret: `secretsmanager` or `ssm`.
+    /// The service that stores the secret: `secretsmanager` or `ssm`.
     pub fn service(&self) -> &str {
         self.0.split(':').nth(2).unwrap_or_default()
     }
 
-    /// The ARN that permissions name: without the key and version that a reference into a secret may end with.
+    /// The ARN for IAM policies: without the JSON key and version that a reference may end with
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html>).
     pub fn resource(&self) -> &str {
         match self.0.match_indices(':').nth(6) {
             Some((end, _)) if self.service() == "secretsmanager" => &self.0[..end],
@@ -185,7 +187,7 @@ impl SecretReference {
 }
 
 impl Matched for ZoneName {
-    // As `is_zone`.
+    // The same rule as in `is_zone`.
     const PATTERN: &'static str = "^([a-z]+(-[a-z]+)+-[0-9]+[a-z])?$";
 }
 
@@ -220,13 +222,14 @@ impl From<ImageByDigest> for Expr<ImageByDigest> {
     }
 }
 
-/// Days that logs are kept: what CloudWatch Logs offers.
+/// Days to keep logs: the values that CloudWatch Logs accepts
+/// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "i64", into = "i64")]
 pub struct RetentionDays(u16);
 
 impl RetentionDays {
-    /// Every one that is offered.
+    /// Every accepted value.
     pub const OFFERED: [u16; 22] =
         [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
     /// A day.
@@ -241,7 +244,10 @@ impl TryFrom<i64> for RetentionDays {
     fn try_from(days: i64) -> Result<Self, InvalidValue> {
         Self::OFFERED.into_iter().find(|offered| i64::from(*offered) == days).map(Self).ok_or_else(|| {
             let offered: Vec<String> = Self::OFFERED.iter().map(u16::to_string).collect();
-            InvalidValue::new(format!("{days} days are not offered by CloudWatch Logs, only {}", offered.join(", ")))
+            InvalidValue::new(format!(
+                "{days} days is not a retention of CloudWatch Logs; use one of {}",
+                offered.join(", ")
+            ))
         })
     }
 }

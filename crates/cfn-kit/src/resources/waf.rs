@@ -1,4 +1,4 @@
-//! AWS WAF: what requests a load balancer lets through.
+//! AWS WAF: the requests that a load balancer accepts.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,15 +7,15 @@ use super::elbv2::LoadBalancer;
 use super::logs::LogGroup;
 use crate::{Arn, Expr, Ref, Resource, Tag};
 
-/// An ordered list of rules on requests.
+/// A web ACL: an ordered list of rules for requests.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct WebAcl {
-    /// What it is for.
+    /// Its description.
     pub description: String,
     /// `REGIONAL`, for load balancers.
     pub scope: &'static str,
-    /// What happens to a request that no rule is about.
+    /// The action for a request that no rule matches.
     pub default_action: DefaultAction,
     /// The rules.
     pub rules: Vec<Rule>,
@@ -30,17 +30,17 @@ impl Resource for WebAcl {
 }
 
 impl Ref<WebAcl> {
-    /// The list's ARN.
+    /// The ARN of the web ACL.
     pub fn arn(&self) -> Expr<Arn<WebAcl>> {
         self.attribute("Arn")
     }
 }
 
-/// What happens to a request that no rule is about.
+/// The action for a request that no rule matches.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub enum DefaultAction {
-    /// It goes through.
+    /// Allow the request.
     Allow {},
 }
 
@@ -58,7 +58,7 @@ pub struct Rule {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 enum Then {
-    /// What the rules of the group say.
+    /// Keep the actions of the rules in the group.
     #[serde(rename = "OverrideAction")]
     AsTheGroupSays(NoOverride),
     #[serde(rename = "Action")]
@@ -78,7 +78,7 @@ enum Block {
 }
 
 impl Rule {
-    /// A group of rules that AWS keeps up to date.
+    /// A managed rule group, which AWS updates.
     pub fn managed(priority: u16, name: &'static str) -> Self {
         Self {
             name,
@@ -89,7 +89,8 @@ impl Rule {
         }
     }
 
-    /// Blocks an address that sends more requests than this in five minutes.
+    /// Blocks an address that sends more requests than this in five minutes
+    /// (<https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based.html>).
     pub fn rate_limit(priority: u16, name: &'static str, requests: u32) -> Self {
         Self {
             name,
@@ -117,13 +118,13 @@ impl Visibility {
     }
 }
 
-/// Puts a list in front of a load balancer.
+/// Attaches a web ACL to a load balancer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct WebAclAssociation {
     /// The load balancer.
     pub resource_arn: Expr<Arn<LoadBalancer>>,
-    /// The list.
+    /// The web ACL.
     #[serde(rename = "WebACLArn")]
     pub web_acl_arn: Expr<Arn<WebAcl>>,
 }
@@ -132,11 +133,11 @@ impl Resource for WebAclAssociation {
     const TYPE: &'static str = "AWS::WAFv2::WebACLAssociation";
 }
 
-/// Records the requests that a list looked at.
+/// Records the requests that a web ACL inspected.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LoggingConfiguration {
-    /// The list.
+    /// The web ACL.
     pub resource_arn: Expr<Arn<WebAcl>>,
     /// A log group whose name begins with `aws-waf-logs-`.
     pub log_destination_configs: [Expr<Arn<LogGroup>>; 1],

@@ -1,6 +1,6 @@
-//! Random scripts of faults against the real runner under paused time: writes that are lost, land late or are refused,
-//! reads and ledger calls that fail, sides that fall ill, versions that begin to fail, invocations that are killed. After
-//! each script everything is healed and reconciled, and the promises are checked.
+//! Random scripts of faults with the real runner under paused time: writes that are lost, late, or rejected, reads and
+//! ledger calls that fail, sides that become unhealthy, versions that begin to fail, invocations that are killed. After
+//! each script, all faults are removed, a reconcile runs, and the guarantees are checked.
 
 use crate::world::{Fault, World};
 use model::Color;
@@ -21,7 +21,7 @@ const MATTERS: [Outcome; 4] = [Outcome::Done, Outcome::RolledBack, Outcome::Held
 /// Scripts in one test run.
 const SCRIPTS: u32 = 3000;
 
-/// Something that happens to the environments, at a time in ms.
+/// An event of the environments, at a time in ms.
 #[derive(Clone, Debug)]
 enum Happening {
     Health(Color, u32),
@@ -31,10 +31,11 @@ enum Happening {
 #[derive(Clone, Debug)]
 struct Invocation {
     event: Value,
-    /// When it begins, and how long it lives, in ms.
+    /// When it begins, and its lifetime, in ms.
     begins: u64,
     lives: Option<u64>,
-    /// When the ledger begins to fail for it alone, and for how long, in ms: long enough and it loses the lease.
+    /// When the ledger begins to fail only for this invocation, and for how long, in ms. If it is long enough, the
+    /// lease is lost.
     outage: Option<(u64, u64)>,
 }
 
@@ -121,7 +122,7 @@ fn script() -> impl Strategy<Value = Script> {
         })
 }
 
-/// Carries a script out and checks the promises.
+/// Executes a script and checks the guarantees.
 async fn play(script: &Script, outcomes: &RefCell<BTreeMap<String, u32>>) -> Result<(), TestCaseError> {
     let world = World::new();
     let begun = Instant::now();
@@ -183,10 +184,10 @@ fn check_quiet(world: &World, script: &Script, records: &[Record]) -> Result<(),
     Ok(())
 }
 
-/// Heals everything and reconciles: prod is not dev, and where the last recorded outcome says.
+/// Removes all faults and reconciles: prod is not dev, and matches the last recorded outcome.
 async fn converge(world: &Arc<World>, records: &[Record]) -> Result<(), TestCaseError> {
     world.heal();
-    // What was still to happen happens, late writes land, leases expire.
+    // Pending events happen, late writes take effect, leases expire.
     tokio::time::sleep(Duration::from_mins(2)).await;
     world.heal();
     let reconciled = world.invoke(json!({"op": "reconcile", "id": "last"})).await;
@@ -195,7 +196,7 @@ async fn converge(world: &Arc<World>, records: &[Record]) -> Result<(), TestCase
     prop_assert_ne!(prod, dev);
     prop_assert_eq!(&world.state().violations, &Vec::<String>::new());
     let stored = world.records().await;
-    // Only plans and reconciles take no note of an interruption that changed nothing.
+    // Only plans and reconciles ignore an interruption that changed nothing.
     for record in stored.iter().filter(|record| record.wrote) {
         prop_assert!(record.is_final(), "{:#?}", record);
     }
@@ -217,9 +218,9 @@ async fn converge(world: &Arc<World>, records: &[Record]) -> Result<(), TestCase
     for record in &stored {
         let Some(outcome) = record.outcome.filter(|outcome| MATTERS.contains(outcome)) else { continue };
         let told = world.state().told.iter().filter(|told| **told == (record.id.clone(), outcome)).count();
-        prop_assert!(told >= 1, "nobody was told of {:#?}", record);
+        prop_assert!(told >= 1, "no notification of {:#?}", record);
     }
-    // What was answered is what is stored.
+    // The answer is the stored record.
     for answered in records.iter().filter(|record| record.recorded && record.is_final()) {
         if let Some(stored) = stored.iter().find(|stored| stored.id == answered.id) {
             prop_assert_eq!(stored.outcome, answered.outcome, "{:#?}", answered);

@@ -1,4 +1,4 @@
-//! The idle environment falls asleep after a cutover, and is awake before it gets traffic, story by story.
+//! Scenarios in which the idle environment sleeps after a cutover and wakes before it gets traffic.
 
 use crate::world::World;
 use cutover::idle::Idle;
@@ -17,7 +17,7 @@ use Color::{Blue, Green};
 const BAKE: Duration = Duration::from_mins(30);
 const FUNCTION: Duration = Duration::from_mins(15);
 
-/// A stack that lets its idle environment sleep.
+/// A stack whose idle environment may sleep.
 fn world() -> Arc<World> {
     let world = World::new();
     world.state().idle = Some(Idle { after: BAKE });
@@ -38,7 +38,7 @@ fn assert_untouched(world: &World, answer: &IdleAnswer, why: &str) {
     assert_eq!(world.state().violations, Vec::<String>::new());
 }
 
-/// Blue became prod, and the bake time is over.
+/// Blue became prod, and the waiting time is over.
 async fn baked() -> Arc<World> {
     let world = world();
     assert_eq!(world.invoke(json!({})).await.outcome, Some(Outcome::Done));
@@ -61,7 +61,7 @@ async fn the_old_side_sleeps_after_its_bake_time_and_a_rollback_wakes_it() {
     assert_eq!(world.listeners(), (Green, Blue));
     assert_eq!(world.state().scaled, [(Green, 0), (Green, 2)]);
     assert!(record.probes.unwrap().counts.failed == 0);
-    // Its own bake time begins.
+    // Its waiting time begins.
     let answer = ask_to_sleep(&world).await;
     assert!(answer.asleep.is_none() && answer.message.contains("stays up for"), "{answer:?}");
     assert_eq!(world.state().violations, Vec::<String>::new());
@@ -118,7 +118,7 @@ async fn nobody_sleeps_during_a_deployment_nor_after_an_interruption() {
     drop(ledger.acquire(Purpose::Cutover, "dead", Duration::from_secs(30)).await.unwrap());
     sleep(Duration::from_mins(1)).await;
     assert_untouched(&world, &ask_to_sleep(&world).await, "nobody has put it right");
-    // Asking did not make anybody forget.
+    // The request did not change what the lease remembers.
     sleep(Duration::from_mins(1)).await;
     assert_untouched(&world, &ask_to_sleep(&world).await, "nobody has put it right");
 }

@@ -1,4 +1,4 @@
-//! A load balancer that follows late, address by address: what that means for a cutover, a shift, a rollback and the way back.
+//! A load balancer whose addresses follow late: the effect on a cutover, a shift, and a rollback.
 
 use crate::world::World;
 use model::record::{Outcome, Phase, Record};
@@ -12,7 +12,7 @@ use Color::{Blue, Green};
 
 const LATE: &str = "192.0.2.2:80";
 
-/// A stack whose load balancer has one address that follows this late.
+/// A stack whose load balancer has one address that follows with this delay.
 fn lagging(lag: Duration) -> Arc<World> {
     let world = World::new();
     world.state().lags.insert(LATE.parse().unwrap(), lag);
@@ -84,7 +84,8 @@ async fn a_rollback_never_turns_around_because_of_lag() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollback_away_from_a_side_that_fails_ends_on_the_good_one_however_late_the_load_balancer_is() {
-    // It fails before, so the baseline shows it, or only now and then, so the baseline does not.
+    // Either it fails before the cutover and the baseline shows it, or it fails only sometimes and the baseline does
+    // not.
     for (fails_after, seconds) in [(0, 8), (0, 20), (2, 8), (2, 20)] {
         let world = World::new();
         assert_eq!(world.invoke(json!({})).await.outcome, Some(Outcome::Done));

@@ -1,5 +1,5 @@
-//! Every call that a cutover makes, with everything that may become of it, once and for ever: the function's own clients
-//! of AWS against AWS in memory, under paused time. The table in docs/reference/faults.md is what came of it.
+//! Every call of a cutover with every possible fault, once and always: the AWS clients of the function with AWS in
+//! memory, under paused time. The table in docs/reference/faults.md has the results.
 
 mod aws;
 mod call;
@@ -21,11 +21,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What came of all cases of one point.
+/// The results of all cases of one point.
 #[derive(Default)]
 struct Row {
     cases: u32,
-    /// Outcomes where it befell one call, and where it befell every one.
+    /// Outcomes if the fault affected one call, and if it affected every call.
     outcomes: [BTreeMap<String, u32>; 2],
     longest: Duration,
     broken: u32,
@@ -42,32 +42,32 @@ impl Row {
     }
 }
 
-/// The commonest first.
+/// The most frequent first.
 fn counted(outcomes: &BTreeMap<String, u32>) -> String {
     let mut counted: Vec<_> = outcomes.iter().collect();
     counted.sort_by_key(|(_, count)| Reverse(**count));
     counted.into_iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join("; ")
 }
 
-/// What the page says of it.
+/// The text of the page.
 fn generated(rows: &BTreeMap<Point, Row>) -> String {
     let effects = EFFECTS.map(|effect| effect.name).join("; ");
     let tried: BTreeSet<_> = rows.keys().map(|point| point.action()).collect();
     let others = CALLS.iter().map(|call| call.action).filter(|action| !tried.contains(action));
     let others: Vec<_> = others.map(|action| format!("`{action}`")).collect();
     let cases: u32 = rows.values().map(|row| row.cases).sum();
-    let mut text = format!("Effects: {effects}.\n\nPermitted, but no call of a cutover: {}.\n\n", others.join(", "));
-    text += "| call | cases | outcomes, once | outcomes, for ever | longest | unsafe |\n|---|---|---|---|---|---|\n";
+    let mut text = format!("Effects: {effects}.\n\nPermitted, but not used by a cutover: {}.\n\n", others.join(", "));
+    text += "| call | cases | outcomes, fault once | outcomes, fault always | longest | unsafe |\n|---|---|---|---|---|---|\n";
     for (point, row) in rows {
         let [once, for_ever] = row.outcomes.each_ref().map(counted);
         let (point, longest) = (point.name(), row.longest.as_secs_f64().ceil());
         let (cases, broken) = (row.cases, row.broken);
         writeln!(text, "| {point} | {cases} | {once} | {for_ever} | {longest} s | {broken} |").unwrap();
     }
-    format!("{text}\n{cases} cases in all.\n")
+    format!("{text}\nTotal: {cases} cases.\n")
 }
 
-/// Compares what the page says between its marks with what came of it, or writes it.
+/// Compares the results with the text between the marks of the page, or writes it.
 fn check_page(expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/faults.md");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -77,10 +77,13 @@ fn check_page(expected: &str) {
         let text = format!("{before}<!-- matrix: generated -->\n{expected}<!-- /matrix -->{after}");
         return std::fs::write(&path, text).unwrap();
     }
-    assert_eq!(written, expected, "INSTA_UPDATE=always cargo nextest run --workspace -E 'test(matrix)' writes it anew");
+    assert_eq!(
+        written, expected,
+        "to regenerate it, run: INSTA_UPDATE=always cargo nextest run --workspace -E 'test(matrix)'"
+    );
 }
 
-/// Every point that a clean cutover comes to, with every effect that fits it.
+/// Every point of a cutover without faults, with every applicable effect.
 fn faults(points: BTreeSet<Point>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for point in points {
@@ -103,7 +106,7 @@ fn a_cutover_keeps_its_promises_whatever_becomes_of_any_call() {
             let mut rows: std::sync::MutexGuard<'_, BTreeMap<Point, Row>> = rows.lock().unwrap();
             rows.entry(fault.point).or_default().add(fault, &came);
             if !came.problems.is_empty() {
-                let often = if fault.for_ever { "for ever" } else { "once" };
+                let often = if fault.for_ever { "always" } else { "once" };
                 let (call, effect) = (fault.point.name(), fault.effect.name);
                 broken.lock().unwrap().push(format!("{call}, {effect}, {often}: {}", came.problems.join("; ")));
             }

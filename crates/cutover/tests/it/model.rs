@@ -1,6 +1,6 @@
-//! The machine under a model checker: two invocations at once on one stack, with crashes, lost and late writes, health
-//! that changes, a lease that expires, a ledger that fails. The machine is the one that runs in production; only its
-//! surroundings are modelled. Mutants of the surroundings show that the properties can fail.
+//! The machine under a model checker: two simultaneous invocations on one stack, with crashes, lost and late writes,
+//! changes of health, a lease that expires, and a ledger that fails. The machine is the one that runs in production;
+//! only its environment is modeled. Mutants of that environment show that the properties can fail.
 
 mod answers;
 mod checks;
@@ -79,7 +79,7 @@ fn check(number: usize) {
     }
 }
 
-// One test for each pair, so that they run beside each other.
+// One test for each pair, so that they run in parallel.
 
 #[test]
 fn two_to_the_same_side_keep_the_promises() {

@@ -1,5 +1,5 @@
-//! The prober against a real HTTP server that answers as it is told to: slow, broken, with bad statuses or the wrong
-//! version. Real time, so the bounds are wide.
+//! The prober with a real HTTP server that answers by a script: slowly, incompletely, with bad statuses, or with the
+//! wrong version. The tests use real time, so the bounds are wide.
 
 use aws::connect_to::ConnectTo;
 use cutover::probe::{Client, Clients, Control, HttpClients, HttpOptions, Session, Site, Spec, Tally};
@@ -30,7 +30,7 @@ enum Answer {
     Never,
 }
 
-/// A server that answers request n as `script` says.
+/// A server that answers request n by `script`.
 struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -139,7 +139,7 @@ async fn a_slow_answer_never_delays_the_next_probe() {
     for pair in samples.windows(2) {
         assert_eq!(pair[1].scheduled_us - pair[0].scheduled_us, 20_000);
     }
-    // Its latency counts whole, and whatever was sent meanwhile ended before it.
+    // Its whole latency counts, and the probes that were sent in the meantime ended before it.
     let slow = samples.iter().max_by_key(|sample| sample.done_us - sample.scheduled_us).unwrap();
     assert!(slow.done_us - slow.scheduled_us >= 300_000);
     let overtook = samples.iter().filter(|sample| sample.sequence > slow.sequence && sample.done_us < slow.done_us);

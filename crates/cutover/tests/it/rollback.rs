@@ -1,5 +1,5 @@
-//! What a rollback and a reconcile mean: away from what was begun, to the release that was live, to where the ledger says
-//! that prod is; and what the verdict says of it.
+//! The targets of a rollback and a reconcile: the origin of an unfinished run, the release that was live, or the place
+//! of prod according to the ledger; and the verdict about it.
 
 use crate::world::{Fault, World};
 use model::record::{Outcome, Record};
@@ -17,7 +17,7 @@ fn assert_ended(world: &World, record: &Record, outcome: Outcome, prod: Color) {
     assert_eq!(world.state().violations, Vec::<String>::new());
 }
 
-/// Blue is prod by a cutover, and one back to green was killed after so many milliseconds.
+/// Blue is prod after a cutover, and a cutover back to green was killed after this number of milliseconds.
 async fn interrupted(ms: u64) -> Option<Arc<World>> {
     let world = World::new();
     world.invoke(json!({"id": "first"})).await;
@@ -43,7 +43,7 @@ async fn a_rollback_takes_an_interrupted_cutover_back_and_ends_there() {
                     record.message
                 );
             }
-            // It had written nothing: the rollback is one from the cutover before.
+            // It had written nothing: the rollback undoes the cutover before.
             Outcome::Refused => assert_ended(&world, &record, Outcome::Done, Green),
             other => panic!("{ms}: {other}"),
         }
@@ -106,17 +106,17 @@ async fn a_run_that_put_another_one_right_and_is_refused_says_so() {
 async fn a_reconcile_undoes_what_landed_after_the_end() {
     let world = World::new();
     world.invoke(json!({"id": "first"})).await;
-    // Prod was written to green by nobody who is known.
+    // An unknown writer pointed prod at green.
     world.state().prod = Route::All(Green);
     let record = world.invoke(json!({"op": "reconcile"})).await;
     assert_ended(&world, &record, Outcome::Done, Blue);
-    // A person did that, and says so.
+    // A person did that, and confirms it.
     world.state().prod = Route::All(Green);
     let record = world.invoke(json!({"op": "reconcile", "to": "green", "force": true})).await;
     assert_ended(&world, &record, Outcome::Done, Green);
     let record = world.invoke(json!({"op": "reconcile"})).await;
     assert_ended(&world, &record, Outcome::Noop, Green);
-    // Without that, only a side that can take users gets them.
+    // Without the confirmation, only a side that can serve users gets them.
     world.state().prod = Route::All(Blue);
     let record = world.invoke(json!({"op": "reconcile"})).await;
     assert_ended(&world, &record, Outcome::Done, Green);
@@ -130,7 +130,7 @@ async fn a_reconcile_undoes_what_landed_after_the_end() {
 async fn nothing_changes_after_the_end_of_a_run() {
     for lands in [1000, 4000, 6900] {
         let world = World::new();
-        // Dev, again and again, and its last try lands late.
+        // Dev is written repeatedly, and the last attempt takes effect late.
         let tries = (0..12).map(|call| (call, if call == 11 { Fault::Lost } else { Fault::Lands(lands) }));
         world.state().write_faults.extend(tries);
         let record = world.invoke(json!({})).await;
@@ -175,7 +175,7 @@ async fn a_run_that_cannot_go_back_says_what_users_get_and_why() {
     let message = &record.message;
     assert!(message.starts_with("Held: prod is on blue (version 2)"), "{message}");
     assert!(message.contains("status 500") && message.contains("green: 2 unhealthy"), "{message}");
-    // It ended at a failure: no rate is claimed.
+    // It ended because of a failure: no rate is reported.
     assert_eq!(record.probes.unwrap().bound95, None);
 }
 

@@ -1,4 +1,4 @@
-//! What a run does, story by story, under paused time.
+//! Scenarios of runs under paused time.
 
 use crate::world::{Fault, State, World, addresses};
 use cutover::balancer::Service;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use Color::{Blue, Green};
 
-/// What was written, where nothing is split.
+/// The writes, if no listener is split.
 fn writes(world: &World) -> Vec<(Listener, Color)> {
     let writes = world.state().writes.clone();
     writes.into_iter().map(|(listener, route)| (listener, route.whole().unwrap())).collect()
@@ -167,7 +167,7 @@ async fn expectation_time_and_deadline_are_checked_first() {
     let world = World::new();
     let record = world.invoke(json!({"expect": "blue"})).await;
     assert!(record.message.contains("prod is green, not blue as expected"), "{}", record.message);
-    // By the store's clock, which began in 1970: the function's is decades ahead, and nobody minds.
+    // By the store's clock, which starts in 1970: the function's clock is decades ahead, which does not matter.
     sleep(Duration::from_mins(1)).await;
     let record = world.invoke(json!({"not_after": "1970-01-01T00:00:59Z"})).await;
     assert!(record.message.contains("past its not_after"), "{}", record.message);
@@ -196,7 +196,7 @@ async fn an_unanswered_write_is_read_back_and_written_again() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_lands_after_the_rollback_is_put_right() {
     let world = World::new();
-    // The prod write goes missing three times and lands when traffic is back already.
+    // The write of prod is lost three times and takes effect after traffic is already back.
     world.state().write_faults.extend([(1, Fault::Lands(5000)), (2, Fault::Lost), (3, Fault::Lost)]);
     let record = world.invoke(json!({})).await;
     assert_sound(&world, &record, Outcome::RolledBack, Green);
@@ -250,7 +250,7 @@ async fn a_deployment_excludes_a_cutover() {
     let world = World::new();
     let deployment = Ledger::new(Arc::clone(&world.store), world.clock);
     let lease = deployment.acquire(Purpose::Deployment, "deploy-1", Duration::from_secs(30)).await.unwrap();
-    // The heartbeat keeps it.
+    // The heartbeat renews it.
     sleep(Duration::from_secs(100)).await;
     let record = world.invoke(json!({})).await;
     assert_sound(&world, &record, Outcome::Refused, Green);
@@ -288,7 +288,7 @@ async fn a_ledger_that_fails_after_the_swap_takes_nothing_back() {
             assert!(ledger.is_free().await.unwrap(), "{seconds}: the lease was given back");
         }
     }
-    // For longer than the function lives: it ends in time, and says that nothing was recorded.
+    // For longer than the timeout of the function: it ends in time and reports that nothing was recorded.
     let world = World::new();
     let began = Instant::now();
     let outage = began + Duration::from_secs(4)..began + Duration::from_hours(1);
@@ -445,7 +445,7 @@ async fn status_tells_everything_and_writes_nothing() {
     assert_eq!(world.store.writes(), writes);
 }
 
-/// The record's format is a promise to whoever reads it: fields are added, never changed.
+/// The format of the record is stable for its readers: fields are added, never changed.
 #[tokio::test(start_paused = true)]
 async fn the_record_has_a_stable_format() {
     let world = World::new();
@@ -473,7 +473,7 @@ async fn the_record_has_a_stable_format() {
     assert_eq!((read.recorded, read.probes.unwrap().counts.due), (true, 3));
 }
 
-/// Every probe and every write can be put on one axis, live and afterwards.
+/// Every probe and every write share one time axis, during the run and afterwards.
 #[tokio::test(start_paused = true)]
 async fn every_probe_is_kept_beside_the_record() {
     let world = World::new();
@@ -549,7 +549,7 @@ async fn a_shift_gives_the_new_side_its_share_step_by_step() {
     ];
     assert_eq!(weights.collect::<Vec<_>>(), expected);
     assert_eq!(record.weight, None);
-    // Users saw the new version in those shares.
+    // Users saw the new version with these percentages.
     let samples = world.samples("shift").await.unwrap().decode();
     let new_between = |from: &ListenerWrite, to: &ListenerWrite| {
         let settled = from.end_us.unwrap() + 200_000;
@@ -560,20 +560,21 @@ async fn a_shift_gives_the_new_side_its_share_step_by_step() {
     assert!((5..=15).contains(&shares[0]) && (40..=60).contains(&shares[1]), "{shares:?}");
     let probes = record.probes.unwrap();
     assert_eq!(probes.counts.failed, 0);
-    // While prod is split both answer, and that is no flip-flop; only while the load balancer follows the last write.
+    // While prod is split, both versions answer, which is not a flip-flop. Flip-flops count only while the load
+    // balancer follows the last write.
     assert!(probes.flip_flops <= 2, "{}", probes.flip_flops);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shift_that_fails_goes_back_before_most_users_met_it() {
     let world = World::new();
-    // Fails for users of prod alone: the gate was passed.
+    // It fails only for users of prod: the gate succeeded.
     let breaks = Arc::clone(&world);
     tokio::spawn(async move {
         sleep(Duration::from_secs(3)).await;
         breaks.state().statuses.insert(Blue, 503);
     });
-    // Held or not: all of prod was never there.
+    // With and without hold: the new side never had all of prod.
     let mut event = shifted();
     event["on_fail"] = json!("hold");
     let record = world.invoke(event).await;
@@ -638,7 +639,7 @@ async fn a_shift_that_is_killed_at_any_time_is_put_right_by_the_next_reconcile()
 
 #[tokio::test(start_paused = true)]
 async fn a_split_that_nobody_recorded_is_put_right_by_a_reconcile_alone() {
-    // Split by hand: to the heavier side. At 50 each, dev tells where it came from, as it is pointed there first.
+    // Split by hand: to the side with more. At 50 % each, dev shows the origin, because dev is pointed there first.
     for (split, dev, expected) in [
         (Route::share(Blue, 10), Blue, Green),
         (Route::share(Blue, 90), Green, Blue),
@@ -701,7 +702,7 @@ async fn addresses_join_and_leave_the_rotation_while_it_probes() {
         sleep(Duration::from_secs(5)).await;
         changes.state().addresses = addresses(&["192.0.2.2:80", "192.0.2.3:80"]);
         sleep(Duration::from_secs(6)).await;
-        // A name server that is down changes nothing.
+        // A name server that is down has no effect.
         changes.state().addresses = addresses(&[]);
     });
     let record = world.invoke(json!({"id": "a"})).await;

@@ -1,4 +1,4 @@
-//! The commands that people give a run in progress, at any instant of it.
+//! Commands for a run in progress, given at any time of the run.
 
 use crate::world::World;
 use model::record::{Outcome, Phase, Record};
@@ -105,7 +105,7 @@ async fn a_promotion_ends_the_hold_of_a_step_and_an_abort_a_pause() {
         assert!(tell(&world, json!({"op": "pause"})).await.accepted);
         sleep(Duration::from_secs(10)).await;
         assert!(tell(&world, json!({"op": "abort"})).await.accepted);
-        // Once aborted, nothing else is heard.
+        // After an abort, other commands are ignored.
         assert!(tell(&world, json!({"op": "promote"})).await.accepted);
     };
     let run = world.invoke(json!({"to": "blue", "shift": [{"weight": 10, "hold_ms": 1000}]}));

@@ -1,4 +1,4 @@
-//! Probes over HTTPS against a real TLS server: trusted by a bundle, refused without, and by the right name only.
+//! Probes over HTTPS with a real TLS server: accepted with a bundle, rejected without it or with the wrong name.
 
 use cutover::probe::{Client as _, Clients as _, HttpClients, HttpOptions, Reply, Site};
 use http_body_util::Full;
@@ -41,7 +41,7 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that trusts nobody hangs up.
+                    // A client that does not trust the certificate closes the connection.
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
                 });

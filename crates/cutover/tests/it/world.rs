@@ -1,5 +1,5 @@
-//! A stack in memory that misbehaves on demand: load balancer, services, ledger, and what answers probes. It also
-//! watches the engine: every write is checked against the invariants when it is issued.
+//! A stack in memory with faults on demand: load balancer, services, ledger, and responses to probes. It also checks
+//! the invariants at every write of the engine.
 
 use aws::clock::Clock;
 use cutover::balancer::{Balancer, BalancerError, Health, LANDING, Service};
@@ -24,18 +24,18 @@ use tokio::time::{Instant, sleep};
 /// Operations that have no record, and so no id.
 const READING: [&str; 5] = ["status", "sleep", "abort", "pause", "promote"];
 
-/// What becomes of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// An error; nothing happened and nothing will.
+    /// An error; the call has no effect.
     Lost,
     /// An error, but the write takes effect.
     Unanswered,
-    /// An error; it happens after so many milliseconds, within the landing time.
+    /// An error; the write takes effect after this number of milliseconds, within the landing time.
     Lands(u64),
     /// An error after which the write certainly has no effect.
     Rejected,
-    /// It takes so many milliseconds.
+    /// It takes this number of milliseconds.
     Slow(u64),
 }
 
@@ -56,17 +56,17 @@ pub struct State {
     pub statuses: BTreeMap<Color, u16>,
     pub services: BTreeMap<Color, Service>,
     pub sticky: bool,
-    /// How the idle environment sleeps, where it may.
+    /// How the idle environment sleeps, if it may.
     pub idle: Option<Idle>,
     /// Time from a scaling until tasks are healthy.
     pub start_time: Duration,
     /// Scalings that were issued.
     pub scaled: Vec<(Color, u32)>,
-    /// What the load balancer's name resolves to.
+    /// The addresses of the load balancer's name.
     pub addresses: Arc<[SocketAddr]>,
     /// Time from a write until the load balancer routes by it.
     pub propagation: Duration,
-    /// The same of single addresses, if it is another.
+    /// The same for single addresses, if it differs.
     pub lags: BTreeMap<SocketAddr, Duration>,
     /// Time that an environment takes to answer.
     pub latency: BTreeMap<Color, Duration>,
@@ -77,19 +77,19 @@ pub struct State {
     pub read_faults: BTreeMap<usize, Fault>,
     pub store_faults: BTreeMap<usize, Fault>,
     calls: [usize; 3],
-    /// Whether the single probes cannot be written.
+    /// Whether writes of the probes fail.
     pub samples_fail: bool,
     /// Writes that were issued.
     pub writes: Vec<(Listener, Route)>,
     /// Notifications of runs, each as often as it was sent.
     pub told: Vec<(String, Outcome)>,
-    /// What the engine did that it must never do.
+    /// Violations of the invariants by the engine.
     pub violations: Vec<String>,
-    /// By invocation, the environments that it saw healthy, one call after the other, since it called anything else.
+    /// By invocation, the environments that it saw healthy in consecutive calls since its last other call.
     fresh_health: BTreeMap<String, Vec<Color>>,
 }
 
-/// A write of prod, and from when on which address routes by it.
+/// A write of prod, and when each address follows it.
 struct Routed {
     route: Route,
     from: Instant,
@@ -102,7 +102,7 @@ impl Routed {
     }
 }
 
-/// One invocation's view of the world.
+/// The view of one invocation.
 #[derive(Clone)]
 pub struct View {
     world: Arc<World>,
@@ -118,7 +118,7 @@ struct Heard(Arc<World>);
 impl Notifier for Heard {
     fn notify<'a>(&'a self, record: &'a Record) -> Notification<'a> {
         Box::pin(async move {
-            // It may take a while, in which the process can die.
+            // It may take time, in which the process can die.
             sleep(Duration::from_millis(50)).await;
             self.0.state().told.push((record.id.clone(), record.outcome.unwrap()));
         })
@@ -132,7 +132,7 @@ impl std::fmt::Debug for World {
 }
 
 impl World {
-    /// Green is prod with version 1, blue is dev with version 2; both are fit.
+    /// Green is prod with version 1, blue is dev with version 2; both are healthy.
     pub fn new() -> Arc<Self> {
         // An hour before the clock begins.
         let began: jiff::Timestamp = "2026-01-31T11:00:00Z".parse().unwrap();
@@ -184,7 +184,7 @@ impl World {
         self.state.lock().unwrap()
     }
 
-    /// What prod and dev point at, where prod is not split.
+    /// The environments that prod and dev point at, if prod is not split.
     pub fn listeners(&self) -> (Color, Color) {
         let state = self.state();
         let Some(prod) = state.prod.whole() else { panic!("prod is left split: {}", state.prod) };
@@ -196,7 +196,7 @@ impl World {
         self.invoke_in(event, None).await
     }
 
-    /// The same, with a ledger that fails for this invocation alone for a time.
+    /// The same, with a ledger that fails temporarily only for this invocation.
     pub async fn invoke_in(self: &Arc<Self>, event: Value, outage: Option<Range<Instant>>) -> Record {
         match self.answer_in(event, Duration::from_mins(5), outage).await {
             Answer::Run(record) => *record,
@@ -216,7 +216,7 @@ impl World {
             .filter(|event| !READING.contains(&event.get("op").and_then(Value::as_str).unwrap_or_default()))
         {
             event.insert("id".to_owned(), id.clone().into());
-            // Most stories are of a cutover.
+            // Most scenarios are about a cutover.
             if !event.contains_key("hookDetails") {
                 event.entry("op").or_insert_with(|| "cutover".into());
             }
@@ -235,7 +235,7 @@ impl World {
         Box::pin(stack.handle(&event, Instant::now() + left)).await
     }
 
-    /// Makes everything well again.
+    /// Removes all faults.
     pub fn heal(&self) {
         let mut state = self.state();
         state.write_faults.clear();
@@ -258,7 +258,7 @@ impl World {
         Ledger::new(Arc::clone(&self.store), self.clock).holder().await.unwrap()
     }
 
-    /// The single probes of a run.
+    /// The probes of a run.
     pub async fn samples(&self, id: &str) -> Option<Samples> {
         Ledger::new(Arc::clone(&self.store), self.clock).samples(id).await.unwrap()
     }
@@ -498,7 +498,7 @@ impl Clients for View {
 }
 
 impl Answering {
-    /// The environment that a request to this address gets to, and how long that takes.
+    /// The environment that answers a request to this address, and its response time.
     fn route(&self, address: SocketAddr) -> (Color, Duration) {
         let mut state = self.world.state();
         let color = match self.site {
@@ -508,7 +508,7 @@ impl Answering {
                 let now = Instant::now();
                 let routed = state.routed.iter().rev().find(|routed| routed.reaches(address, now));
                 let route = routed.map_or(state.prod, |routed| routed.route);
-                // Evenly, and the same each time: 37 has no divisor in common with 100.
+                // Evenly distributed and deterministic: 37 and 100 have no common divisor.
                 state.requests += 1;
                 let blue = state.requests * 37 % 100 < u32::from(route.percent(Color::Blue));
                 if blue { Color::Blue } else { Color::Green }

@@ -1,4 +1,4 @@
-//! A lease whose object is deleted while it is held, and one whose holder writes no more.
+//! Leases that are lost, covered, frozen, abandoned, broken, or garbled.
 
 use super::*;
 use crate::store::{Keys, Listed, MemoryStore, Read};
@@ -51,7 +51,7 @@ async fn a_lease_whose_object_is_gone_is_lost_and_not_made_again() {
     tokio::time::sleep(TTL * 2).await;
     assert_eq!(bucket.objects.writes(), written, "nothing is written after that");
     lease.release().await.unwrap();
-    assert_eq!(bucket.objects.writes(), written, "there is nothing to give back");
+    assert_eq!(bucket.objects.writes(), written, "there is nothing to release");
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +96,7 @@ async fn a_lease_that_is_covered_outlives_its_holder_until_somebody_sees_that_no
     tokio::time::sleep(TTL * 2).await;
     assert!(matches!(ledger.acquire(Purpose::Cutover, "run-2", TTL).await, Err(LeaseError::Held(_))));
     assert!(ledger.expire_abandoned(TTL).await.unwrap());
-    assert!(!ledger.expire_abandoned(TTL).await.unwrap(), "there is no live lease any more");
+    assert!(!ledger.expire_abandoned(TTL).await.unwrap(), "there is no live lease");
     ledger.acquire(Purpose::Cutover, "run-2", TTL).await.unwrap();
 }
 
@@ -119,7 +119,7 @@ async fn the_lease_of_a_cutover_is_never_called_abandoned() {
     assert!(!ledger.expire_abandoned(TTL).await.unwrap());
 }
 
-/// Clocks of holders and of those who come after them, in minutes off the right time.
+/// Errors of the clocks of holders and of their successors, in minutes.
 const CLOCKS: [i64; 7] = [-120, -15, -1, 0, 1, 15, 120];
 
 fn clock(minutes: i64) -> Clock {
@@ -159,13 +159,13 @@ async fn whatever_clocks_say_nobody_steals_shortens_or_prolongs_a_lease() {
             // The last renewal was up to a heartbeat ago.
             let expected = TTL / HEARTBEATS_PER_TTL * 5..TTL + MARGIN + Duration::from_secs(2);
             assert!(expected.contains(&free), "{holders} {others}: free after {free:?}");
-            // Covered, and given back.
+            // Covered, and released.
             let lease = mine.acquire(Purpose::Deployment, "mine", TTL).await.unwrap();
             lease.cover(LONGEST_LIFE).await.unwrap();
             tokio::time::sleep(TTL * 10).await;
             assert!(matches!(other.acquire(Purpose::Cutover, "other", TTL).await, Err(LeaseError::Held(_))));
             lease.release().await.unwrap();
-            assert!(taken_after(&other).await.is_zero(), "{holders} {others}: given back");
+            assert!(taken_after(&other).await.is_zero(), "{holders} {others}: released");
         }
     }
 }
@@ -173,7 +173,7 @@ async fn whatever_clocks_say_nobody_steals_shortens_or_prolongs_a_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_holder_stops_counting_on_its_lease_before_anybody_can_take_it() {
     let (bucket, ledger, mut lease) = held().await;
-    // No renewal any more, as in a process that cannot reach the store.
+    // No more renewals, as in a process that cannot reach the store.
     lease.end_heartbeat().await;
     while !lease.remaining().is_zero() {
         assert!(matches!(ledger.acquire(Purpose::Cutover, "other", TTL).await, Err(LeaseError::Held(_))));
@@ -182,7 +182,7 @@ async fn a_holder_stops_counting_on_its_lease_before_anybody_can_take_it() {
     assert_eq!(bucket.objects.writes(), 1);
 }
 
-/// Puts this in place of the lease.
+/// Replaces the lease by this text.
 async fn written(store: &MemoryStore, text: impl Into<Vec<u8>>) {
     let found = store.get(keys::LOCK).await.map(|read| read.object.map(|object| object.etag));
     let etag = match found {
@@ -210,13 +210,13 @@ async fn a_lease_of_an_older_version_lives_as_long_as_it_may_have_meant() {
         let free = taken_after(&ledger).await;
         assert!((TTL..TTL + MARGIN + Duration::from_secs(2)).contains(&free), "{expires}: {free:?}");
     }
-    // Its command may have covered it.
+    // The command may have covered the lease.
     written(&store, of_an_older_version("deployment", "2026-01-31T12:00:30Z")).await;
     tokio::time::sleep(TTL * 2).await;
     assert!(matches!(ledger.acquire(Purpose::Cutover, "next", TTL).await, Err(LeaseError::Held(_))));
     assert!(ledger.expire_abandoned(TTL).await.unwrap());
     assert!(taken_after(&ledger).await.is_zero());
-    // An older version's word that it is over.
+    // An older version marked it as ended.
     written(&store, of_an_older_version("deployment", "1970-01-01T00:00:00Z")).await;
     assert!(taken_after(&ledger).await.is_zero());
 }
@@ -265,9 +265,10 @@ async fn a_garbled_lease_names_its_object_and_the_way_out_and_is_made_anew() {
         assert!(said.contains("cutover/lock.json") && said.contains("bluegreen unlock"), "{said}");
         let Err(StoreError::Garbled { etag, .. }) = ledger.holder().await else { panic!("it was understood") };
         assert_eq!(ledger.mend_lease(&etag).await.unwrap(), ["unfinished"]);
-        assert!(ledger.mend_lease(&etag).await.is_err(), "it is another one now");
+        assert!(ledger.mend_lease(&etag).await.is_err(), "it is another version now");
         assert!(ledger.holder().await.unwrap().is_none());
-        // What it remembered was lost: it remembers the run all the same, and under no earlier lease than that one's.
+        // The interrupted runs were lost. The new lease remembers the run, with an epoch that is not lower than the
+        // run's.
         let refused = ledger.acquire(Purpose::Deployment, "a", TTL).await;
         assert!(matches!(&refused, Err(LeaseError::Interrupted(runs)) if runs == &["unfinished"]), "{refused:?}");
         let lease = ledger.acquire(Purpose::Cutover, "b", TTL).await.unwrap();
@@ -315,7 +316,7 @@ async fn who_must_not_go_on_after_an_interrupted_run_does_not_take_its_lease() {
         let refused = ledger.acquire(purpose, "refused", TTL).await;
         assert!(matches!(&refused, Err(LeaseError::Interrupted(runs)) if runs == &["killed"]), "{refused:?}");
     }
-    assert_eq!(store.writes(), written, "the lease is as it was");
+    assert_eq!(store.writes(), written, "the lease is unchanged");
     let lease = ledger.acquire(Purpose::Cutover, "next", TTL).await.unwrap();
     assert_eq!(lease.interrupted(), ["killed"]);
 }
@@ -326,7 +327,7 @@ async fn a_lease_that_is_broken_is_lost_to_its_holder_and_its_run_is_remembered(
     let ledger = Ledger::new(Arc::clone(&store), clock(0));
     let lease = ledger.acquire(Purpose::Cutover, "run", TTL).await.unwrap();
     let holder = ledger.holder().await.unwrap().unwrap();
-    assert!(ledger.is_renewed(&holder, TTL).await.unwrap(), "it lives");
+    assert!(ledger.is_renewed(&holder, TTL).await.unwrap(), "it is renewed");
     assert!(ledger.break_lease(&holder).await.is_err(), "it was renewed since");
     let holder = ledger.holder().await.unwrap().unwrap();
     assert_eq!(ledger.break_lease(&holder).await.unwrap(), ["run"]);

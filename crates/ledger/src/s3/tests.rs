@@ -1,4 +1,4 @@
-//! The store against a server that answers as S3 does, and as S3 sometimes does.
+//! The store with a server that responds like S3, including rare responses.
 
 use super::*;
 use aws_config::BehaviorVersion;
@@ -10,7 +10,7 @@ use std::net::{TcpListener, TcpStream};
 const DATES: &str =
     "Date: Sat, 28 Nov 2026 12:00:40 GMT\r\nLast-Modified: Sat, 28 Nov 2026 12:00:00 GMT\r\nETag: \"1\"\r\n";
 
-/// Answers one request after the other with these, each on a connection of its own, and tells what was asked for.
+/// Answers one request after another with these responses, each on its own connection, and returns the requests.
 fn serve(answers: Vec<String>) -> (S3Store, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -34,7 +34,7 @@ fn serve(answers: Vec<String>) -> (S3Store, std::thread::JoinHandle<Vec<String>>
     (S3Store::new(&config, "bucket", None), served)
 }
 
-/// Reads a request with its body, and answers it; returns its first line.
+/// Reads a request with its body and answers it; returns its first line.
 fn exchange(mut connection: TcpStream, answer: &str) -> String {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     let (mut first, mut length) = (String::new(), 0);
@@ -73,7 +73,11 @@ async fn an_object_is_as_old_as_the_store_says() {
     let read = store.get("key").await.unwrap();
     assert_eq!(read.object.unwrap().age(read.at), Duration::from_secs(40));
     let read = store.get("key").await.unwrap();
-    assert_eq!((read.object, read.at), (None, "2026-11-28T12:00:40Z".parse().unwrap()), "an absent one has a time too");
+    assert_eq!(
+        (read.object, read.at),
+        (None, "2026-11-28T12:00:40Z".parse().unwrap()),
+        "an absent object has a time too"
+    );
     served.join().unwrap();
 }
 
@@ -85,7 +89,7 @@ async fn half_a_body_is_read_again() {
     served.join().unwrap();
     let (store, served) = serve(vec![half.clone(), half.clone(), half]);
     let said = store.get("key").await.unwrap_err().to_string();
-    assert_eq!(said, "cannot read s3://bucket/key: its body did not arrive whole");
+    assert_eq!(said, "cannot read s3://bucket/key: the body did not arrive completely");
     served.join().unwrap();
 }
 
@@ -93,7 +97,7 @@ async fn half_a_body_is_read_again() {
 async fn what_is_larger_than_a_mebibyte_is_not_read() {
     let (store, served) = serve(vec![ok(&"x".repeat(LARGEST + 1)), ok(&"x".repeat(LARGEST))]);
     let Err(StoreError::Garbled { etag, cause, .. }) = store.get("key").await else { panic!("it was read") };
-    assert_eq!((etag.as_str(), cause.as_str()), ("\"1\"", "it is larger than 1024 KiB, the most that is read"));
+    assert_eq!((etag.as_str(), cause.as_str()), ("\"1\"", "it is larger than 1024 KiB, the limit for reading"));
     assert_eq!(store.get("key").await.unwrap().object.unwrap().body.len(), LARGEST);
     served.join().unwrap();
 }
@@ -104,7 +108,7 @@ async fn a_write_beside_another_conditional_one_is_tried_again() {
     let (store, served) = serve(vec![busy.clone(), busy.clone(), ok("")]);
     assert_eq!(store.put("key", b"x".to_vec(), When::Unchanged("\"0\"")).await.unwrap(), "\"1\"");
     served.join().unwrap();
-    // The one beside it was first.
+    // The other write was first.
     let (store, served) = serve(vec![busy.clone(), error("412 Precondition Failed", "PreconditionFailed")]);
     let refused = store.put("key", b"x".to_vec(), When::Unchanged("\"0\"")).await;
     assert_eq!(refused, Err(StoreError::Conflict { key: "key".to_owned() }));
@@ -120,7 +124,7 @@ async fn a_write_whose_answer_names_no_version_may_not_have_happened() {
     let nameless = ok("").replace("ETag", "X-Other");
     let (store, served) = serve(vec![nameless.clone(), nameless]);
     let said = store.put("key", b"x".to_vec(), When::Absent).await.unwrap_err().to_string();
-    assert_eq!(said, "cannot write s3://bucket/key: the answer does not say the object's version (ETag)");
+    assert_eq!(said, "cannot write s3://bucket/key: the response has no version of the object (ETag)");
     assert!(store.get("key").await.is_err());
     served.join().unwrap();
 }

@@ -8,15 +8,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Traffic is where the request wants it, and is verified.
+    /// Traffic is at the requested environment, and is verified.
     Done,
     /// Traffic was there already; nothing was written.
     Noop,
     /// Nothing was written, because this is a plan. A cutover would go ahead.
     Planned,
-    /// It failed, and traffic is back where it was.
+    /// It failed, and traffic is back on the old side.
     RolledBack,
-    /// It failed, and traffic was left on the new side: the old side has no healthy targets, or the caller asked to hold.
+    /// It failed, and traffic was left on the new side: the old side has no healthy targets, or the caller asked to
+    /// hold.
     Held,
     /// It did not begin; nothing was written.
     Refused,
@@ -83,7 +84,7 @@ pub enum Phase {
     Confirm,
     /// Ended well.
     Done,
-    /// Ended with traffic back where it was.
+    /// Ended with traffic back on the old side.
     RolledBack,
     /// Ended with traffic left on the new side.
     Held,

@@ -1,4 +1,5 @@
-//! What the probes of a run showed: counts, percentiles, failures, and a single probe. Must not know how probes are sent.
+//! The results of the probes of a run: counts, percentiles, failures, and single probes. Must not know how probes are
+//! sent.
 
 use super::Phase;
 #[cfg(doc)]
@@ -6,17 +7,17 @@ use super::WHOLE_FAILURES;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How many probes there were and what became of them.
+/// Number of probes by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProbeCounts {
-    /// Due so far.
+    /// Scheduled so far.
     pub due: u32,
     /// Sent on the wire.
     pub sent: u32,
-    /// Answered well.
+    /// Succeeded.
     pub ok: u32,
-    /// Not answered well, or not sent.
+    /// Failed, or not sent.
     pub failed: u32,
     /// Sent later than scheduled by more than 10 ms.
     pub late: u32,
@@ -28,11 +29,11 @@ pub struct ProbeCounts {
 pub struct ProbeReport {
     /// All of them.
     pub counts: ProbeCounts,
-    /// Those of kept-alive connections, where old routes linger.
+    /// Those on kept-alive connections, which may follow a change later.
     pub kept_alive: ProbeCounts,
-    /// Those of fresh connections.
+    /// Those on new connections.
     pub fresh: ProbeCounts,
-    /// The addresses that the load balancer's name resolved to, at any time of the run.
+    /// The addresses that the name of the load balancer resolved to at any time of the run.
     pub addresses: Vec<String>,
     /// Latency of the probes due before the first write.
     pub before: Percentiles,
@@ -40,23 +41,24 @@ pub struct ProbeReport {
     pub during: Percentiles,
     /// Latency of the probes due after.
     pub after: Percentiles,
-    /// When the new version first answered: milliseconds from the run's begin.
+    /// When the new version first answered: milliseconds from the beginning of the run.
     pub first_new_ms: Option<u64>,
-    /// When the old version last answered: milliseconds from the run's begin.
+    /// When the old version last answered: milliseconds from the beginning of the run.
     pub last_old_ms: Option<u64>,
-    /// How often an answer of the old version came after one of the new: 0 where the switch was clean.
+    /// How often the old version answered after the new one: 0 for a clean switch.
     pub flip_flops: u32,
-    /// How long each address of the load balancer took to follow the last write of the way forward.
+    /// How long each address of the load balancer took to follow the last write of the cutover.
     pub lag: Vec<AddressLag>,
-    /// The same of the way back.
+    /// The same for the rollback.
     pub lag_back: Vec<AddressLag>,
-    /// With 95 % confidence the error rate was below this, from 0 to 1: the rule of three, 3/n, where none of n failed,
-    /// and the exact one-sided bound of Clopper and Pearson where some did. Absent without probes, and if the run did not send all that were planned: where it ended
-    /// because of a failure, the number of probes says nothing of a rate.
+    /// Upper bound of the error rate with 95 % confidence, from 0 to 1: the rule of three, 3/n, if none of n probes
+    /// failed, otherwise the exact one-sided bound of Clopper and Pearson. Absent if there were no probes, or if the
+    /// run did not send all planned probes: when a run ends because of a failure, the number of probes says nothing
+    /// about a rate.
     pub bound95: Option<f64>,
-    /// The first failed probes, whole; [`WHOLE_FAILURES`] at most.
+    /// The first failed probes in full, at most [`WHOLE_FAILURES`].
     pub failures: Vec<Sample>,
-    /// Latency of the last answered probes in ms, oldest first, 60 at most: a sparkline's data.
+    /// Latency of the last answered probes in ms, oldest first, at most 60: the data of a sparkline.
     pub recent_ms: Vec<f64>,
     /// Key of the object beside the record with every single probe ([`super::Samples`]); absent in older records.
     pub samples: Option<String>,
@@ -68,14 +70,14 @@ pub struct ProbeReport {
 pub struct AddressLag {
     /// The address.
     pub address: String,
-    /// When the last probe was due that it answered as before the write; absent if there was none.
+    /// Scheduled time of the last probe that it answered as before the write; absent if there was none.
     pub last_old_ms: Option<u64>,
-    /// When it had answered several probes in a row as it should; absent if it never did.
+    /// When it had answered several consecutive probes as expected; absent if it never did.
     pub followed_ms: Option<u64>,
 }
 
-/// Latency of a group of probes, from the scheduled instant to the last byte, in milliseconds. Exact, from all samples
-/// that were answered, good or bad.
+/// Latency of a group of probes, from the scheduled instant to the last byte, in milliseconds. Exact, from all
+/// answered samples, successful or failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Percentiles {
@@ -91,34 +93,34 @@ pub struct Percentiles {
     pub max: Option<f64>,
 }
 
-/// One probe. Times are microseconds from the run's begin.
+/// One probe. Times are microseconds from the beginning of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Its number, from 0.
     pub sequence: u32,
-    /// The run's phase when it was due.
+    /// The phase of the run at its scheduled time.
     pub phase: Phase,
-    /// When it was due.
+    /// Its scheduled time.
     pub scheduled_us: u64,
-    /// When it was sent; absent where it was not.
+    /// When it was sent; absent if it was not.
     pub sent_us: Option<u64>,
-    /// When the answer's head was there.
+    /// When the head of the response was received.
     pub first_byte_us: Option<u64>,
-    /// When the answer was complete, or it failed.
+    /// When the response was complete, or when the probe failed.
     pub done_us: u64,
-    /// The address it was sent to.
+    /// The address that it was sent to.
     pub address: String,
-    /// The kind of connection it used.
+    /// The kind of connection that it used.
     pub connection: Connection,
-    /// The answer's status code.
+    /// The status code of the response.
     pub status: Option<u16>,
-    /// The answer's version header.
+    /// The version header of the response.
     pub version: Option<String>,
-    /// Bytes of the answer's body that were read.
+    /// Bytes of the response body that were read.
     pub bytes: u64,
-    /// Why it failed; absent where it did not.
+    /// Why it failed; absent if it succeeded.
     pub failure: Option<Failure>,
-    /// The failure in words.
+    /// Details of the failure.
     pub detail: Option<String>,
 }
 
@@ -137,9 +139,9 @@ impl fmt::Display for Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// One that is kept for the next probe.
+    /// A connection that is kept for the next probe.
     KeptAlive,
-    /// A new one for this probe alone.
+    /// A new connection for this probe only.
     Fresh,
 }
 
@@ -149,15 +151,15 @@ pub enum Connection {
 pub enum Failure {
     /// No connection.
     Connect,
-    /// No complete answer in time.
+    /// No complete response within the timeout.
     Timeout,
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the response was complete.
     Broken,
     /// A status code that is not a success.
     Status,
-    /// Settled, and another version than the expected one answered.
+    /// A version other than the expected one answered after settle.
     Version,
-    /// Too many probes were under way.
+    /// Too many probes were in progress.
     NotSent,
 }
 

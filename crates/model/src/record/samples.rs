@@ -1,5 +1,5 @@
-//! Every single probe of a run, in a compact form of its own: one row of numbers a probe. It is written beside the
-//! record, live and final, for charts and for whoever doubts a percentile. Must not know how probes are sent.
+//! Every probe of a run in a compact format: one row of numbers for each probe. It is written beside the record, during
+//! the run and at its end, for charts and to verify percentiles. Must not know how probes are sent.
 
 use super::{Connection, Failure, Phase, Sample};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Version of the format, in [`Samples::schema`].
 const SCHEMA: u32 = 1;
 
-/// The columns of a row, in order. A reader looks a column up in [`Samples::columns`], as later versions may add some.
+/// The columns of a row, in order. A reader must look up columns in [`Samples::columns`], because later versions may
+/// add some.
 pub const COLUMNS: [&str; 12] = [
     "sequence",
     "scheduled_us",
@@ -23,11 +24,11 @@ pub const COLUMNS: [&str; 12] = [
     "bytes",
 ];
 
-/// All probes of prod in one run that have ended, by sequence.
+/// All completed probes of prod in one run, by sequence.
 ///
-/// A row has one cell for each of `columns`: a whole number, or `null` where there is none. Times are microseconds from the
-/// run's begin, as everywhere in the record. The cells of `phase`, `address`, `connection`, `failure` and `version` are
-/// positions in the list of that name, so a text that repeats is written once:
+/// A row has one cell for each of `columns`: a whole number, or `null` if there is no value. Times are microseconds
+/// from the beginning of the run, as in the record. The cells of `phase`, `address`, `connection`, `failure` and
+/// `version` are positions in the list of that name, so a text that repeats is written once:
 ///
 /// ```json
 /// {
@@ -41,7 +42,7 @@ pub const COLUMNS: [&str; 12] = [
 /// }
 /// ```
 ///
-/// That is about 65 bytes a probe: 10 kB for the default 150, 200 kB for 3000.
+/// A probe takes about 65 bytes: 10 kB for the default of 150 probes, 200 kB for 3000.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Samples {
@@ -49,19 +50,19 @@ pub struct Samples {
     pub schema: u32,
     /// The run's id.
     pub id: String,
-    /// Whether no more will come. False while the run goes on, and for ever where it was killed.
+    /// Whether no more probes follow. False while the run is in progress, and always for a run that was killed.
     pub complete: bool,
-    /// What the cells of a row are, in order.
+    /// The meaning of the cells of a row, in order.
     pub columns: Vec<String>,
-    /// What `phase` points into: the run's phases in which probes were due.
+    /// The list for `phase`: the phases in which probes were scheduled.
     pub phases: Vec<Phase>,
-    /// What `address` points into.
+    /// The list for `address`.
     pub addresses: Vec<String>,
-    /// What `connection` points into.
+    /// The list for `connection`.
     pub connections: Vec<Connection>,
-    /// What `failure` points into; a probe without one went well.
+    /// The list for `failure`; a probe without a failure succeeded.
     pub failures: Vec<Failure>,
-    /// What `version` points into: what the version header told.
+    /// The list for `version`: the values of the version header.
     pub versions: Vec<String>,
     /// The probes.
     pub rows: Vec<Vec<Option<u64>>>,
@@ -103,7 +104,7 @@ impl Samples {
         ]
     }
 
-    /// The probes again, without their failures in words. A row that lacks what every probe has is left out.
+    /// Decodes the probes, without the details of failures. A row without a mandatory value is left out.
     pub fn decode(&self) -> Vec<Sample> {
         let column = |name: &str| self.columns.iter().position(|column| column == name);
         let at = COLUMNS.map(column);
@@ -131,7 +132,7 @@ impl Samples {
     }
 }
 
-/// Where a value is in a list; it is added where it is not there. The lists are short.
+/// The position of a value in a list; the value is added if it is missing. The lists are short.
 fn position<T: PartialEq + Clone>(list: &mut Vec<T>, value: &T) -> Option<u64> {
     let found = list.iter().position(|listed| listed == value);
     let position = found.unwrap_or_else(|| {
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_format_is_stable() {
-        // In the order of their ends, as probes come.
+        // In the order of completion.
         let encoded = Samples::encode("run", &[3, 0, 2, 1].map(sample), true);
         insta::assert_snapshot!(serde_json::to_string(&encoded).unwrap().replace("],\"", "],\n\""));
     }

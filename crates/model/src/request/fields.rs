@@ -1,5 +1,4 @@
-//! Reads the fields of a JSON object one by one and names the one that is wrong. Must not know which fields a
-//! request has.
+//! Reads the fields of a JSON object one by one; an error names the field. Must not know which fields a request has.
 
 use super::{RequestError, StatusSet, limits};
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ pub(super) struct Fields<'a> {
     path: String,
     object: &'a Map<String, Value>,
     known: BTreeSet<&'static str>,
-    /// Whether fields that nobody asks for are refused.
+    /// Whether unknown fields are refused.
     strict: bool,
 }
 
@@ -26,7 +25,7 @@ impl<'a> Fields<'a> {
         Ok(Self { path: path.to_owned(), object, known: BTreeSet::new(), strict })
     }
 
-    /// Refuses the fields that nobody asked for, if strict.
+    /// Refuses unknown fields, if strict.
     pub(super) fn finish(self) -> Result<(), RequestError> {
         let unknown = |key: &&String| self.strict && !self.known.contains(key.as_str());
         match self.object.keys().find(unknown) {
@@ -34,7 +33,7 @@ impl<'a> Fields<'a> {
             Some(unknown) => {
                 let shown: String = unknown.chars().take(60).collect();
                 let known: Vec<_> = self.known.iter().copied().collect();
-                let problem = format!("there is no such field; known are {}", known.join(", "));
+                let problem = format!("unknown field; known fields: {}", known.join(", "));
                 Err(RequestError::new(self.at(&shown), problem))
             }
         }
@@ -59,11 +58,11 @@ impl<'a> Fields<'a> {
         };
         let text = value.as_str().ok_or_else(|| self.wrong(name, "a text", value))?;
         if text.len() > longest {
-            let problem = format!("it is {} bytes long, the limit is {longest}", text.len());
+            let problem = format!("it has {} bytes; the limit is {longest}", text.len());
             return Err(RequestError::new(self.at(name), problem));
         }
         if text.chars().any(char::is_control) {
-            return Err(RequestError::new(self.at(name), "it holds control characters"));
+            return Err(RequestError::new(self.at(name), "it contains control characters"));
         }
         Ok(Some(text.to_owned()))
     }
@@ -138,7 +137,7 @@ impl<'a> Fields<'a> {
         read(Fields::of(&self.at(name), value, self.strict)?).map(Some)
     }
 
-    /// An array of objects, of which there must be so many.
+    /// An array of objects whose number must be within limits.
     pub(super) fn objects<T>(
         &mut self,
         name: &'static str,
@@ -150,7 +149,7 @@ impl<'a> Fields<'a> {
         };
         let items = value.as_array().ok_or_else(|| self.wrong(name, "an array of objects", value))?;
         if !u32::try_from(items.len()).is_ok_and(|count| limits.contains(&count)) {
-            let problem = format!("it has {} parts; {} to {} are allowed", items.len(), limits.start(), limits.end());
+            let problem = format!("it has {} items; {} to {} are allowed", items.len(), limits.start(), limits.end());
             return Err(RequestError::new(self.at(name), problem));
         }
         let items = items.iter().enumerate();
@@ -159,7 +158,7 @@ impl<'a> Fields<'a> {
         read.collect::<Result<_, _>>().map(Some)
     }
 
-    /// What to say of a field that has to be there and is not.
+    /// The error for a missing field.
     pub(super) fn missing(&self, name: &str) -> RequestError {
         RequestError::new(self.at(name), "it is missing")
     }
@@ -174,7 +173,7 @@ impl<'a> Fields<'a> {
         let ranges: Option<Vec<_>> = items.iter().map(status_range).collect();
         match ranges {
             Some(ranges) if !ranges.is_empty() && ranges.len() <= 100 => Ok(Some(StatusSet::new(ranges))),
-            _ => Err(RequestError::new(self.at(name), format!("it must be {wanted}, with 1 to 100 of them"))),
+            _ => Err(RequestError::new(self.at(name), format!("it must be {wanted}, with 1 to 100 items"))),
         }
     }
 }

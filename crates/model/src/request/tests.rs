@@ -1,4 +1,4 @@
-//! Requests are parsed from hostile JSON: every bad field is refused by its name.
+//! Requests are parsed from hostile JSON: every bad field is refused with its name.
 
 use super::*;
 use serde_json::json;
@@ -149,10 +149,7 @@ fn every_bad_field_is_refused_by_name() {
 #[test]
 fn a_refusal_says_the_limits() {
     assert_eq!(refusal(&json!({"probe": {"count": 0}})).to_string(), "probe.count: 0 is out of range, 1 to 3000");
-    assert_eq!(
-        refusal(&json!({"gate": {"cuont": 1}})).to_string(),
-        "gate.cuont: there is no such field; known are count"
-    );
+    assert_eq!(refusal(&json!({"gate": {"cuont": 1}})).to_string(), "gate.cuont: unknown field; known fields: count");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Small templates with one behavior each; whole ones are in `crates/stack/tests/it/assembly.rs`.
+//! Small templates with one behavior each. Whole templates are in `crates/stack/tests/it/assembly.rs`.
 
 use serde_json::json;
 
@@ -49,7 +49,7 @@ fn what_a_half_refers_to_comes_with_it_transitively_and_what_the_base_has_stays(
     assert_eq!(whole["Resources"]["Role"], old["Resources"]["Role"]);
     assert_eq!(whole["Conditions"]["Other"], old["Conditions"]["Other"]);
     assert!(whole["Parameters"]["Parameter"].is_object());
-    // Once the half refers to it no longer, it goes.
+    // When the half no longer refers to it, it is removed.
     assert_eq!(assemble(&base, &Both { blue: &base, green: &whole }).unwrap(), base);
 }
 

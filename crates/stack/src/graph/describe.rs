@@ -1,4 +1,4 @@
-//! What a picture says of a resource: its name in words, what it is, and what a person would ask first.
+//! The texts of a resource in a picture: its name, its type, and its most important properties.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::roles::{
 use crate::FIRST_PROD;
 use crate::part::Serves;
 
-/// A name such as `AccessLogBucket` in words: `Access log bucket`.
+/// A name such as `AccessLogBucket` as separate words: `Access log bucket`.
 pub(super) fn words(name: &str) -> String {
     let mut text = String::new();
     for (index, character) in name.char_indices() {
@@ -30,7 +30,7 @@ pub(super) fn title(id: &str) -> String {
     words(id)
 }
 
-/// A type such as `AWS::S3::Bucket` in words: `S3 bucket`.
+/// A type such as `AWS::S3::Bucket` as text: `S3 bucket`.
 pub(super) fn kind(resource_type: &str) -> String {
     let mut parts = resource_type.split("::").skip(1);
     let service = parts.next().unwrap_or(resource_type);
@@ -41,7 +41,7 @@ pub(super) fn kind(resource_type: &str) -> String {
     format!("{service} {name}").trim_end().to_owned()
 }
 
-/// What a person would ask first of a resource and those that belong to it, a line each.
+/// The most important properties of a resource and of those that belong to it, one line each.
 pub(super) fn details(template: &Value, head: &str, members: &[&str]) -> Vec<String> {
     let resource = |id: &str| &template["Resources"][id];
     let properties = &resource(head)["Properties"];
@@ -89,8 +89,8 @@ pub(super) fn details(template: &Value, head: &str, members: &[&str]) -> Vec<Str
     found.into_iter().flatten().collect()
 }
 
-/// Where the rules of listeners send requests, which the template does not say: each listener to each service, to the first
-/// prod at first and to the other one after a cutover.
+/// The targets of the listeners' rules, which are not in the template: each listener to each service. At first, prod
+/// sends requests to the first service; after a cutover, to the other one.
 pub(super) fn carried_by_rules(template: &Value) -> Vec<(&str, &str, bool)> {
     let all = || template["Resources"].as_object().into_iter().flatten();
     let of = |kind: &'static str| all().filter(move |(_, resource)| resource["Type"] == kind);
@@ -142,7 +142,7 @@ fn joined([one, other]: [&Value; 2], between: &str) -> Option<String> {
     Some(format!("{}{between}{}", text(one)?, text(other)?))
 }
 
-/// The network that a stack uses without having one of its own.
+/// The existing network of a stack that does not create one.
 pub(super) fn existing_network(template: &Value) -> Option<Node> {
     let groups = template["Resources"].as_object()?.values().filter(|resource| resource["Type"] == TARGET_GROUP);
     let id = groups.filter_map(|group| group["Properties"]["VpcId"].as_str()).min()?;
@@ -157,7 +157,7 @@ pub(super) fn existing_network(template: &Value) -> Option<Node> {
     })
 }
 
-/// Who the load balancer's security group lets in, on which listener.
+/// The address ranges that may connect to the load balancer, by listener.
 pub(super) fn visitors(template: &Value) -> Vec<(Node, Line)> {
     let resources = || template["Resources"].as_object().into_iter().flatten();
     let Some((balancer, load_balancer)) = resources().find(|(_, resource)| resource["Type"] == BALANCER) else {
@@ -169,7 +169,7 @@ pub(super) fn visitors(template: &Value) -> Vec<(Node, Line)> {
         .map(|id| &template["Resources"][id])
         .filter(|group| group["Type"] == SECURITY_GROUP)
         .flat_map(|group| group["Properties"]["SecurityGroupIngress"].as_array().into_iter().flatten());
-    // By port: several ranges may come in on one.
+    // By port: several ranges may connect to one port.
     let mut ports: BTreeMap<u64, (String, Vec<String>)> = BTreeMap::new();
     for rule in rules {
         if let (Some(port), Some(range)) = (rule["FromPort"].as_u64(), rule["CidrIp"].as_str()) {

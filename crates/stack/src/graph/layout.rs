@@ -1,5 +1,5 @@
-//! Where boxes and lines are in a picture: columns from the left (who asks) to the right (what keeps), and frames around
-//! what is in them. Knows sizes, no colors.
+//! The positions of boxes and lines in a picture: columns from the left (clients) to the right (storage), and frames
+//! around boxes. Knows sizes, no colors.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use super::model::{Drawing, Line, Node, Place};
 pub(super) const TEXT: i32 = 15;
 const MARGIN: i32 = 20;
 const PAD: i32 = 16;
-/// From the top of a frame to what is in it: its title.
+/// From the top of a frame to its content: space for the title.
 const HEAD: i32 = 34;
 const GAP: i32 = 26;
 const BOX_WIDTH: i32 = 208;
 const VISITOR_WIDTH: i32 = 150;
 const LISTENER_WIDTH: i32 = 150;
-/// Beside a box: room for a line that goes past it.
+/// Beside a box: space for a line that passes it.
 const PASSING: i32 = 48;
-/// Between the columns: room for lines and what is written on them.
+/// Between the columns: space for lines and their labels.
 const BETWEEN: i32 = 110;
 
 /// A rectangle.
@@ -42,7 +42,7 @@ impl Area {
         self.y + self.height / 2
     }
 
-    /// The smallest one around all of them, with room for a title.
+    /// The smallest rectangle around all of them, with space for a title.
     fn around(areas: &[Self]) -> Option<Self> {
         let x = areas.iter().map(|area| area.x).min()? - PAD;
         let y = areas.iter().map(|area| area.y).min()? - HEAD;
@@ -52,13 +52,13 @@ impl Area {
     }
 }
 
-/// A frame that stands for no single resource.
+/// A frame that does not represent a single resource.
 pub(super) struct Frame {
     pub(super) title: &'static str,
     pub(super) area: Area,
 }
 
-/// A line's way: a path as SVG writes it, and the place of its label.
+/// The course of a line: an SVG path, and the position of its label.
 pub(super) struct Way<'a> {
     pub(super) line: &'a Line,
     pub(super) path: String,
@@ -105,7 +105,7 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Gives every box and frame its place; and the frames of the subnets.
+    /// Positions every box and frame, and the frames of the subnets.
     fn put(&mut self) -> Vec<Frame> {
         let drawing = self.drawing;
         let listeners_x = MARGIN + VISITOR_WIDTH + BETWEEN + 2 * PAD;
@@ -118,7 +118,7 @@ impl Places<'_> {
         self.listeners(listeners_x, top);
         self.frame(Place::Cluster, Place::Environment);
         self.frame(Place::Balancer, Place::Listener);
-        // Lines from what is below go past what is inside.
+        // Lines from boxes below pass the boxes inside.
         let past = if drawing.at(Place::Control).next().is_some() { PASSING } else { 0 };
         let inside = self.stack(Place::Private, tasks_x, environments_end + PAD + GAP + 14, BOX_WIDTH - past);
         let (public, private) = self.subnets();
@@ -138,7 +138,7 @@ impl Places<'_> {
         subnets
     }
 
-    /// Boxes of a place under each other; where the last one ends.
+    /// Puts the boxes of a place under each other; returns the end of the last one.
     fn stack(&mut self, place: Place, x: i32, top: i32, width: i32) -> Option<i32> {
         let mut y = top;
         for node in self.drawing.at(place) {
@@ -167,7 +167,7 @@ impl Places<'_> {
     fn frame(&mut self, place: Place, around: Place) {
         let areas = self.of(&[around]);
         if let (Some(node), Some(mut area)) = (self.drawing.at(place).next(), Area::around(&areas)) {
-            // What it says of itself is under its boxes.
+            // Its description is under its boxes.
             area.height += TEXT * i32::try_from(node.details.len()).unwrap_or_default();
             self.areas.insert(&node.id, area);
         }
@@ -178,7 +178,7 @@ impl Places<'_> {
         nodes.filter_map(|node| self.areas.get(node.id.as_str()).copied()).collect()
     }
 
-    /// The frames around what is in public and in private subnets, of the same height.
+    /// The frames around the boxes in public and in private subnets, with the same height.
     fn subnets(&self) -> (Option<Area>, Option<Area>) {
         let entry = [Place::Public, Place::Balancer];
         let tasks = [Place::Cluster, Place::Private];
@@ -195,7 +195,7 @@ impl Places<'_> {
         (public, private)
     }
 
-    /// Whoever asks, at the height of the listener that is asked.
+    /// The clients, each at the height of its listener.
     fn visitors(&mut self) {
         let drawing = self.drawing;
         for node in drawing.at(Place::Internet) {
@@ -207,7 +207,7 @@ impl Places<'_> {
         }
     }
 
-    /// What keeps: each at the height of what refers to it, as far as those above leave room.
+    /// The storage: each box at the height of those that refer to it, if the boxes above leave space.
     fn store(&mut self, x: i32, top: i32) {
         let drawing = self.drawing;
         let mut next = top;
@@ -226,7 +226,7 @@ impl Places<'_> {
     }
 }
 
-/// How far from the middle of its side a line begins and ends, so that lines keep apart.
+/// The distance of a line's ends from the middle of the sides of the boxes, so that lines do not overlap.
 struct Port {
     from: i32,
     to: i32,
@@ -273,7 +273,7 @@ impl<'a> Way<'a> {
         } else if beside {
             (format!("M{} {start}H{}", from.x, to.right()), (i32::midpoint(from.x, to.right()), start - 6))
         } else {
-            // Along, and then up or down.
+            // First horizontally, then vertically.
             let x = to.right() - 24;
             let end = if to.y >= start { to.y } else { to.bottom() };
             (format!("M{} {start}H{x}V{end}", from.x), (i32::midpoint(from.x, x), start - 6))

@@ -60,7 +60,7 @@ fn heading(node: &Node) -> String {
     [&node.kind].into_iter().chain(&node.details).map(String::as_str).collect::<Vec<_>>().join(" · ")
 }
 
-/// A text in quotes, as Mermaid takes it.
+/// A text in quotes, as Mermaid expects it.
 fn quoted(text: &str) -> String {
     let mut safe = String::from("\"");
     for character in text.chars() {

@@ -1,5 +1,5 @@
-//! The architecture as a picture, drawn from a synthesized template and from nothing else: what is in the template is in
-//! the picture, and what is not is not.
+//! The architecture as a picture. It is drawn only from a synthesized template, so it shows exactly what the template
+//! contains.
 
 mod describe;
 mod layout;
@@ -17,9 +17,9 @@ use cfn_kit::Template;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Format {
-    /// A picture of its own, in light and dark.
+    /// A separate picture, for light and dark themes.
     Svg,
-    /// A diagram that Markdown pages can hold.
+    /// A diagram for Markdown pages.
     Mermaid,
 }
 

@@ -1,5 +1,5 @@
-//! What a picture of a template shows: boxes that stand for a resource and all that belongs to it, and lines between
-//! them. Must not know how it is drawn.
+//! The content of a picture: boxes that represent a resource and everything that belongs to it, and lines between them.
+//! Must not know how it is drawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::wires::{Wire, neighbours, wires};
 use super::{describe, roles};
 use cfn_kit::Template;
 
-/// Where a box is.
+/// The place of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// Outside: who asks.
+    /// Outside: clients.
     Internet,
     /// The network itself, a frame.
     Network,
@@ -30,28 +30,28 @@ pub enum Place {
     Environment,
     /// Beside the cluster in the private subnets.
     Private,
-    /// Outside of the network: what controls.
+    /// Outside of the network: control.
     Control,
-    /// Outside of the network: what keeps.
+    /// Outside of the network: storage.
     Store,
 }
 
 /// A box or a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Name that no other one has: the logical id of what it stands for.
+    /// Unique name: the logical id of the resource that it represents.
     pub id: String,
     /// Title.
     pub title: String,
-    /// What it is, in words.
+    /// The type of the resource.
     pub kind: String,
-    /// What a person would ask first, a line each.
+    /// Its most important properties, one line each.
     pub details: Vec<String>,
     /// The environment that it belongs to.
     pub color: Option<Color>,
-    /// Where it is.
+    /// Its place.
     pub place: Place,
-    /// Logical ids of all resources that it stands for.
+    /// Logical ids of all resources that it represents.
     pub members: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ pub struct Line {
     pub to: String,
     /// By which permissions, or on which port.
     pub label: String,
-    /// Whether it is so only after a cutover.
+    /// Whether it exists only after a cutover.
     pub later: bool,
 }
 
@@ -75,12 +75,12 @@ pub struct Drawing {
     pub nodes: Vec<Node>,
     /// The lines.
     pub lines: Vec<Line>,
-    /// Whether tasks are in subnets of their own, without public addresses.
+    /// Whether tasks are in separate subnets, without public addresses.
     pub private_tasks: bool,
 }
 
 impl Drawing {
-    /// What a template has.
+    /// The content of a template.
     pub fn of(template: &Template) -> Self {
         Self::of_json(&serde_json::to_value(template).unwrap_or_default())
     }
@@ -103,7 +103,7 @@ impl Drawing {
             lines.push(line);
         }
         lines.sort();
-        // First whom prod forwards to now.
+        // The environment that prod forwards to now comes first.
         let first = lines.iter().find(|line| !line.later && line.from.starts_with("Prod")).map(|line| line.to.clone());
         nodes.sort_by_key(|node| (node.place, Some(&node.id) != first.as_ref(), rank(node), node.id.clone()));
         let private_tasks = nodes.iter().any(|node| {
@@ -124,7 +124,8 @@ impl Drawing {
     }
 }
 
-/// Boxes of one place in this order; prod before dev before what redirects, the registry before buckets before the rest.
+/// Boxes of one place in this order; prod before dev before what redirects, the registry before buckets before the
+/// rest.
 fn rank(node: &Node) -> usize {
     const ORDER: [&str; 6] = ["Prod", "Dev", "Redirect", "Registry", "Bucket", "AccessLogBucket"];
     ORDER.iter().position(|start| node.id.starts_with(start)).unwrap_or(ORDER.len())
@@ -148,7 +149,7 @@ impl<'a> Owners<'a> {
     }
 
     fn find(&self, id: &'a str, depth: usize) -> &'a str {
-        // Longer chains of parts there are not; a circle would be one.
+        // There are no longer chains of parts; a longer one is a cycle.
         const DEEPEST: usize = 8;
         match role(type_of(self.template, id)) {
             Role::Part(types) if depth < DEEPEST => self.part(id, types, depth).unwrap_or(id),
@@ -157,7 +158,7 @@ impl<'a> Owners<'a> {
         }
     }
 
-    /// The owner of a part; of one that several share, the cluster that they are in.
+    /// The owner of a part. If several share it, the owner is their cluster.
     fn part(&self, id: &'a str, types: &[&str], depth: usize) -> Option<&'a str> {
         let near = self.neighbours.get(id)?;
         let kind = types.iter().find(|kind| near.iter().any(|near| type_of(self.template, near) == **kind))?;
@@ -229,7 +230,7 @@ fn place(template: &Value, kind: &str, id: &str) -> Place {
     }
 }
 
-/// The lines between boxes, each once. Several to boxes in one frame are one to the frame.
+/// The lines between boxes, each once. Several lines to boxes in one frame become one line to the frame.
 fn lines(template: &Value, wires: &[Wire<'_>], owners: &Owners<'_>) -> Vec<Line> {
     let mut found: BTreeMap<(&str, &str), (BTreeSet<String>, bool)> = BTreeMap::new();
     for wire in wires.iter().filter(|wire| !is_silent(type_of(template, wire.from))) {
@@ -247,7 +248,7 @@ fn lines(template: &Value, wires: &[Wire<'_>], owners: &Owners<'_>) -> Vec<Line>
         labels.extend(wire.permission.map(|sid| describe::words(sid).to_lowercase()));
         *later &= wire.otherwise;
     }
-    // The rules of prod and dev are the cutover function's: they are in no template.
+    // The cutover function creates the rules of prod and dev: they are in no template.
     for (listener, service, later) in describe::carried_by_rules(template) {
         let (labels, is_later) =
             found.entry((owners.of(listener), owners.of(service))).or_insert((BTreeSet::new(), true));
@@ -263,7 +264,7 @@ fn lines(template: &Value, wires: &[Wire<'_>], owners: &Owners<'_>) -> Vec<Line>
         .collect()
 }
 
-/// The frame around a box, or the box where there is none.
+/// The frame around a box, or the box if there is none.
 fn framed<'a>(template: &'a Value, id: &'a str) -> &'a str {
     let around = match type_of(template, id) {
         LISTENER => BALANCER,

@@ -1,14 +1,15 @@
-//! What each type of resource is in a picture: a box, a frame around boxes, or a part of something else.
+//! How each type of resource is drawn in a picture: as a box, as a frame around boxes, or as a part of another
+//! resource.
 
 /// How a type is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// A box of its own.
+    /// A separate box.
     Own,
     /// All resources of the type, or of several, are one box with this title, of this service.
     Together(&'static str, &'static str),
-    /// Part of the nearest resource of one of these types, the first that there is: one that refers to it, or that it
-    /// refers to.
+    /// Part of the nearest resource of the first of these types that exists: one that refers to it, or that it refers
+    /// to.
     Part(&'static [&'static str]),
 }
 
@@ -39,7 +40,7 @@ const ACL_LOG: &str = "AWS::WAFv2::LoggingConfiguration";
 
 const WATCHING: Role = Role::Together("Alarms", "CloudWatch and SNS");
 
-/// How resources of this type are drawn. One that is not known here is a box of its own: so are a user's own.
+/// How resources of this type are drawn. Unknown types, such as those that a user adds, are separate boxes.
 pub(super) fn role(resource_type: &str) -> Role {
     match resource_type {
         "AWS::EC2::Subnet"
@@ -73,7 +74,7 @@ pub(super) fn role(resource_type: &str) -> Role {
     }
 }
 
-/// What looks at other resources' numbers, or is about who may connect: its references are no lines.
+/// Types that watch metrics of other resources or control connections: their references are not drawn as lines.
 pub(super) fn is_silent(resource_type: &str) -> bool {
     resource_type == SECURITY_GROUP || resource_type == SCALING || role(resource_type) == WATCHING
 }

@@ -1,4 +1,4 @@
-//! The picture as SVG: self-contained, and in the reader's light or dark.
+//! The picture as SVG: self-contained, with the light or dark theme of the reader.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use model::Color;
 use super::layout::{Area, Layout, TEXT, Way};
 use super::model::{Drawing, Node, Place};
 
-/// The colors of the sample's pages, and grounds and inks of the reports.
+/// The colors of the sample's pages, and the background and text colors of the reports.
 const STYLE: &str = "\
 svg{--ground:#fff;--raised:#f6f7f9;--edge:#c3c9d3;--text:#1a1f29;--soft:#5a6473;--blue:#09bbe8;--green:#14db95;--to-blue:#0782a3;--to-green:#0b7a48;\
 font:11px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}\
@@ -19,7 +19,7 @@ text{fill:var(--text)}.soft{fill:var(--soft)}.title{font-size:13px;font-weight:6
 .label{fill:var(--soft);paint-order:stroke;stroke:var(--ground);stroke-width:4px;stroke-linejoin:round;text-anchor:middle}\
 marker path{fill:var(--soft)}#to-blue path{fill:var(--to-blue)}#to-green path{fill:var(--to-green)}";
 
-/// The picture as a file of its own.
+/// The picture as a separate file.
 pub(super) fn write(drawing: &Drawing) -> String {
     let layout = Layout::of(drawing);
     let (width, height) = (layout.width, layout.height);
@@ -61,7 +61,7 @@ pub(super) fn write(drawing: &Drawing) -> String {
     svg
 }
 
-/// The frames from the outside to the inside.
+/// The frames, from the outermost to the innermost.
 fn frames(drawing: &Drawing, layout: &Layout<'_>) -> Vec<(String, Area, &'static str)> {
     let of = |place: Place| {
         drawing.at(place).filter_map(move |node| {
@@ -74,7 +74,7 @@ fn frames(drawing: &Drawing, layout: &Layout<'_>) -> Vec<(String, Area, &'static
     of(Place::Network).chain(subnets).chain(of(Place::Balancer)).chain(of(Place::Cluster)).collect()
 }
 
-/// What a frame says of itself, under its boxes.
+/// The description of a frame, under its boxes.
 fn frame_details(svg: &mut String, node: &Node, area: &Area) {
     for (line, detail) in (0..).zip(node.details.iter().rev()) {
         let y = area.bottom() - 10 - TEXT * line;
@@ -89,7 +89,7 @@ fn rectangle(area: &Area, class: &str) -> String {
     )
 }
 
-/// A box: title, what it is, and its details; whoever points at it sees all that it stands for.
+/// A box: title, type, and details. Its tooltip lists all resources that it represents.
 fn shape(svg: &mut String, node: &Node, area: &Area) {
     let members = if node.members.is_empty() { node.title.clone() } else { node.members.join(", ") };
     let _ = write!(svg, "<g><title>{}</title>{}", escaped(&members), rectangle(area, "box"));
@@ -146,7 +146,7 @@ fn label(svg: &mut String, way: &Way<'_>) {
     }
 }
 
-/// As much of a text as fits into a box of this width, by what a letter takes on average.
+/// The part of a text that fits into a box of this width, by the average width of a letter.
 fn shortened(text: &str, width: i32) -> String {
     const LETTER: i32 = 6;
     let room = usize::try_from((width - 20) / LETTER).unwrap_or_default();
@@ -156,7 +156,7 @@ fn shortened(text: &str, width: i32) -> String {
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A text as it stands in XML.
+/// A text, escaped for XML.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! Who refers to whom in a template, and how: by which permission, now or after a cutover.
+//! The references between resources of a template: by which permission, and whether now or after a cutover.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 pub(super) struct Wire<'a> {
     pub(super) from: &'a str,
     pub(super) to: String,
-    /// The statement of a policy that it is in.
+    /// The policy statement that contains it.
     pub(super) permission: Option<&'a str>,
-    /// Whether it is in a branch that is not taken with the parameters' defaults.
+    /// Whether it is in a branch that is not used with the defaults of the parameters.
     pub(super) otherwise: bool,
 }
 
@@ -77,8 +77,8 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).map(|part| part.split(['}', '.']).next().unwrap_or_default())
 }
 
-/// Whether a condition holds with the parameters' defaults; not known of one that asks whether something is given, since
-/// a drawing shows the stack as it is when everything is.
+/// Whether a condition holds with the defaults of the parameters. `None` for a condition that checks whether a value is
+/// given, because a picture shows the complete stack.
 fn by_default(template: &Value, condition: &str) -> Option<bool> {
     let [one, other] = template["Conditions"][condition]["Fn::Equals"].as_array()?.as_slice() else { return None };
     let text = |value: &Value| {
@@ -89,7 +89,7 @@ fn by_default(template: &Value, condition: &str) -> Option<bool> {
     Some(text(one)? == text(other)?)
 }
 
-/// The resources next to each one, in either direction.
+/// The neighbors of each resource, in either direction.
 pub(super) fn neighbours<'a>(wires: &'a [Wire<'a>]) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for wire in wires {

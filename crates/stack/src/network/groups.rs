@@ -1,4 +1,4 @@
-//! Who may connect to whom.
+//! The security groups: which connections are allowed.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use cfn_kit::{Expr, Id, Ref, Stack};
 
 /// Logical id of the load balancer's group.
 const LOAD_BALANCER: &str = "LoadBalancerSecurityGroup";
-/// Logical id of the tasks' group, which lets the load balancer in on every port that tasks listen on.
+/// Logical id of the tasks' group, which allows the load balancer to connect on every port that tasks listen on.
 pub(crate) const TASKS: &str = "TaskSecurityGroup";
 
 /// The security groups.
@@ -21,8 +21,8 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Adds the groups to the stack. Tasks listen on these `ports`. From the `addresses` of its NAT gateways the function
-    /// reaches dev.
+    /// Adds the groups to the stack. Tasks listen on these `ports`. The function connects to dev from the `addresses`
+    /// of its NAT gateways.
     pub(super) fn new(
         stack: &mut Stack,
         settings: &Settings,
@@ -76,7 +76,7 @@ impl Groups {
     }
 }
 
-/// Who reaches the listeners.
+/// The rules for connections to the listeners.
 fn listeners(settings: &Settings, addresses: &[Ref<Eip>]) -> Vec<Rule> {
     let dev = settings.dev_port();
     let mut rules = vec![Rule::tcp(settings.prod_port(), Peer::anyone(), "Users of prod")];

@@ -1,4 +1,4 @@
-//! The network: where the load balancer, the tasks and the function are, and who may connect to whom.
+//! The network: the subnets of the load balancer, the tasks, and the function, and the allowed connections.
 
 pub(super) mod groups;
 mod own;
@@ -16,24 +16,24 @@ use cfn_kit::{Expr, Id, Ref, Stack};
 pub struct Network {
     /// The VPC.
     pub vpc: Expr<Id<Vpc>>,
-    /// The load balancer's subnets, in two zones or more.
+    /// The load balancer's subnets, in two or more zones.
     pub public_subnets: Vec<Expr<Id<Subnet>>>,
     /// The tasks' subnets.
     pub task_subnets: Vec<Expr<Id<Subnet>>>,
-    /// Whether tasks have public addresses, by which they reach the registry.
+    /// Whether tasks have public addresses, which they then need to reach the registry.
     pub public_tasks: bool,
-    /// Of the load balancer: in on the listeners' ports, out to the tasks only.
+    /// The group of the load balancer: inbound on the ports of the listeners, outbound to the tasks only.
     pub balancer_group: Ref<SecurityGroup>,
-    /// Of the tasks: in from the load balancer only, out to HTTPS (registry, logs).
+    /// The group of the tasks: inbound from the load balancer only, outbound HTTPS (registry, logs).
     pub task_group: Ref<SecurityGroup>,
-    /// Where the cutover function is; outside of the network where there is none.
+    /// The subnets of the cutover function; `None` if it runs outside of the network.
     pub function: Option<VpcConfig>,
-    /// The route to the internet: what is to be reached from outside depends on it.
+    /// The route to the internet: resources that are reached from outside depend on it.
     pub internet_route: Option<Ref<Route>>,
     ways_out: WaysOut,
 }
 
-/// What tasks need before they can start.
+/// The resources that tasks need before they can start.
 #[derive(Default)]
 struct WaysOut {
     routes: Vec<Ref<Route>>,
@@ -78,7 +78,7 @@ impl Network {
         }
     }
 
-    /// Makes `resource` only where what runs in the tasks' subnets can reach what it needs.
+    /// Makes `resource` depend on the routes and endpoints that programs in the subnets of the tasks need.
     pub fn before<R>(&self, stack: &mut Stack, resource: &Ref<R>) {
         if self.public_tasks {
             self.internet_route.iter().for_each(|route| stack.after(resource, route));

@@ -1,4 +1,4 @@
-//! Where things are: subnets of a VPC of the stack's own, or of one that exists.
+//! The VPC and its subnets: created by the stack, or existing.
 
 use crate::keys::Keys;
 use crate::part::{Marking, Serves};
@@ -12,7 +12,7 @@ use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::resources::values::{Cidr, ZoneName};
 use cfn_kit::{Expr, Id, PolicyDocument, Ref, Stack, Statement, Test, sub};
 
-/// A zone that the stack's own VPC has subnets in.
+/// An availability zone in which the VPC of the stack has subnets.
 #[derive(Clone)]
 pub(super) struct Zone {
     /// Its number, from 0.
@@ -22,10 +22,10 @@ pub(super) struct Zone {
 }
 
 impl Zone {
-    /// Both, from the template's parameters: chosen once, and the same ever after. `Fn::GetAZs` would be evaluated at each
-    /// update, by whoever updates, and its order can change
+    /// Both, from the parameters of the template: selected once and never changed. `Fn::GetAZs` would be evaluated at
+    /// each update, with the permissions of the caller, and its order can change
     /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-getavailabilityzones.html>).
-    /// If none are given, they are the region's `a` and `b`.
+    /// If no zones are given, they are `a` and `b` of the region.
     fn both(stack: &mut Stack) -> Vec<Self> {
         let parameters =
             parameter::ZONES.map(|id| stack.parameter_of::<ZoneName>(id, "Availability zone of the subnets."));
@@ -38,7 +38,7 @@ impl Zone {
         (0..).zip(parameters).map(zone).collect()
     }
 
-    /// Its letter, as logical ids and names end with it.
+    /// Its letter, which logical ids and names end with.
     pub(super) const fn letter(&self) -> char {
         letter(self.index)
     }
@@ -59,7 +59,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// In a VPC that exists.
+    /// In an existing VPC.
     pub(super) fn existing(choices: &settings::Network, vpc: Expr<Id<Vpc>>) -> Self {
         let public_subnets: Vec<_> = choices.public_subnets.iter().map(Expr::from).collect();
         let task_subnets = match choices.task_subnets.as_slice() {
@@ -70,7 +70,7 @@ impl Place {
         Self { vpc, public_subnets, task_subnets, route_tables, internet_route: None, zones }
     }
 
-    /// In a VPC of the stack's own, with tasks in the public subnets.
+    /// In a VPC that the stack creates, with tasks in the public subnets.
     pub(super) fn new(stack: &mut Stack, settings: &Settings, keys: &Keys) -> Self {
         let vpc = stack.add(
             "Vpc",
@@ -106,14 +106,14 @@ impl Place {
     }
 }
 
-/// What a subnet is for.
+/// The purpose of a subnet.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Public,
     Private,
 }
 
-/// Every address that nothing nearer is known for.
+/// The default route: every address without a more specific route.
 pub(super) fn default_route(table: &Ref<RouteTable>, through: Through) -> Route {
     Route { route_table_id: table.id(), destination_cidr_block: Cidr::anywhere(), through }
 }
@@ -149,7 +149,7 @@ pub(super) fn subnet(
     subnet
 }
 
-/// Records the VPC's connections.
+/// Records the connections of the VPC.
 fn flow_log(stack: &mut Stack, settings: &Settings, keys: &Keys, vpc: &Ref<Vpc>) {
     let stack = &mut stack.serving(Serves::Nobody);
     let log_group = keys.add_log(stack, "FlowLogGroup", keys.log_group(settings, "flow-log"));

@@ -1,4 +1,4 @@
-//! Private subnets for the tasks: with a NAT gateway in each zone, or with VPC endpoints and no way out.
+//! Private subnets for the tasks: with a NAT gateway in each zone, or with VPC endpoints and no internet access.
 
 use super::WaysOut;
 use super::own::{Kind, Place, Zone, default_route, subnet};
@@ -10,7 +10,7 @@ use cfn_kit::resources::ec2::{
 use cfn_kit::resources::values::Port;
 use cfn_kit::{Expr, PolicyDocument, Principal, Ref, Stack, Statement, sub};
 
-/// Tasks in private subnets that go out through NAT gateways. One in each zone: the loss of a zone stays in it.
+/// Tasks in private subnets with NAT gateways: one in each zone, so that the loss of a zone does not affect the other.
 pub(super) fn with_nat(stack: &mut Stack, settings: &Settings, mut place: Place) -> (Place, WaysOut) {
     let mut ways_out = WaysOut::default();
     let mut subnets = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn with_nat(stack: &mut Stack, settings: &Settings, mut place: Place)
     (place, ways_out)
 }
 
-/// Tasks in private subnets without a way out.
+/// Tasks in private subnets without internet access.
 pub(super) fn without_way_out(stack: &mut Stack, settings: &Settings, mut place: Place) -> Place {
     let (mut subnets, mut tables) = (Vec::new(), Vec::new());
     for zone in &place.zones {
@@ -54,8 +54,9 @@ fn private_table(stack: &mut Stack, place: &Place, zone: &Zone) -> Ref<RouteTabl
     stack.add(&format!("PrivateRouteTable{letter}"), RouteTable { vpc_id: place.vpc.clone(), tags: tags(&name) })
 }
 
-/// The endpoints that a task needs to start and to write its log: the registry's two, its layers in S3, logs, and
-/// where its secrets are kept.
+/// The endpoints that a task needs to start and to write its log: two for the registry, S3 for the layers of images,
+/// logs, and the services that store its secrets
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html>).
 pub(super) fn endpoints(
     stack: &mut Stack,
     settings: &Settings,
@@ -69,7 +70,8 @@ pub(super) fn endpoints(
             group_description: "The VPC endpoints: in from the tasks only".to_owned(),
             vpc_id: place.vpc.clone(),
             security_group_ingress: vec![Rule::tcp(Port::HTTPS, Peer::Group(tasks.id()), "The tasks")],
-            // Endpoints connect to nobody; without any rule EC2 would allow everything.
+            // Endpoints open no connections. Without an outbound rule, EC2 would allow all of them:
+            // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-securitygroup.html
             security_group_egress: vec![Rule::tcp(
                 Port::HTTPS,
                 Peer::Range(settings.network.cidr.clone().into()),
@@ -113,7 +115,8 @@ pub(super) fn endpoints(
     made
 }
 
-/// Through the S3 endpoint: nothing but reading the layers of images, which ECR keeps in a bucket of its own.
+/// The S3 endpoint allows only reading the layers of images, which ECR stores in a bucket of AWS
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html>).
 fn only_layers() -> Statement {
     let layers: Expr<String> = sub("arn:${AWS::Partition}:s3:::prod-${AWS::Region}-starport-layer-bucket/*");
     Statement::allow("ReadLayers", &["s3:GetObject"], vec![layers]).by(Principal::ANYONE)

@@ -1,4 +1,4 @@
-//! What each role of a pipeline may do. `docs/how-to/ci.md` says the same for people.
+//! The permissions of each role of a CI pipeline. `docs/how-to/ci.md` describes them.
 //!
 //! Which actions accept narrower resources than `*`, and which conditions:
 //! <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>.
@@ -10,7 +10,7 @@ use cfn_kit::resources::elbv2::TargetGroup;
 use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::{Expr, Ref, Statement, own_arn, sub};
 
-/// What the command itself calls in a job that deploys: `diff`, `deploy --version`, `status`, `history`, `logs`.
+/// The calls of the command in a job that deploys: `diff`, `deploy --version`, `status`, `history`, `logs`.
 pub(super) fn deploy(parts: &Parts<'_>) -> Vec<Statement> {
     let change_sets =
         sub("arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:changeSet/bluegreen-*/*");
@@ -32,7 +32,7 @@ pub(super) fn deploy(parts: &Parts<'_>) -> Vec<Statement> {
             ],
             vec![this_stack()],
         ),
-        // Why a change set was refused is told there alone.
+        // Only this call returns why a change set was rejected.
         Statement::allow("SeeRefusals", &["cloudformation:DescribeEvents"], vec![this_stack(), change_sets]),
         see_traffic(&["elasticloadbalancing:DescribeLoadBalancers"]),
         see_requests(),
@@ -50,8 +50,8 @@ pub(super) fn deploy(parts: &Parts<'_>) -> Vec<Statement> {
     may
 }
 
-/// What the command calls in a job that cuts over: `cutover`, `rollback`, `status`, `history`, `report`, `logs cutover`.
-/// Nothing of it changes the stack; traffic is moved by the function.
+/// The calls of the command in a job that cuts over: `cutover`, `rollback`, `status`, `history`, `report`, `logs
+/// cutover`. None of them changes the stack; the function moves traffic.
 pub(super) fn cutover(parts: &Parts<'_>) -> Vec<Statement> {
     let mut may = vec![
         Statement::allow(
@@ -74,9 +74,9 @@ pub(super) fn cutover(parts: &Parts<'_>) -> Vec<Statement> {
     may
 }
 
-/// What CloudFormation calls in the name of a job that deploys, if a release is all that changes: the image, its
-/// configuration, its health check, its scaling, and how long its log is kept. A change of anything else is not allowed,
-/// and so fails and is taken back.
+/// The calls of CloudFormation on behalf of a job that deploys, if only a release changes: the image, its
+/// configuration, its health check, its scaling, and the retention of its log. Any other change is not allowed: the
+/// update fails, and CloudFormation rolls it back.
 pub(super) fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
     let services = parts.fleet.all("service");
     let definitions = families(&[":*"]);
@@ -113,13 +113,14 @@ pub(super) fn cloudformation(parts: &Parts<'_>) -> Vec<Statement> {
     ];
     may.extend(target_groups(parts));
     may.extend(log_groups(parts));
-    // Whether there is scaling is said by each release, and a pipeline deploys releases.
+    // Each release determines whether there is scaling, and a pipeline deploys releases.
     may.extend(scaling());
     may
 }
 
-/// Task definitions of this stack's two families, with these endings. The resource of a registration is documented as
-/// family and revision, and there is no revision yet.
+/// Task definitions of the two families of this stack, with these endings. The documented resource of a registration is
+/// family and revision, but the revision does not exist yet
+/// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html>).
 fn families(endings: &[&str]) -> Vec<Expr<String>> {
     let family = |color: Color, ending: &str| {
         own_arn("ecs", &["task-definition/".into(), Expr::stack_name(), format!("-{color}{ending}").into()])
@@ -127,7 +128,7 @@ fn families(endings: &[&str]) -> Vec<Expr<String>> {
     Color::ALL.into_iter().flat_map(|color| endings.iter().map(move |ending| family(color, ending))).collect()
 }
 
-/// The health check of a release is its target group's.
+/// The health check of a release is in its target group.
 fn target_groups(parts: &Parts<'_>) -> [Statement; 2] {
     let groups = &parts.balancer.target_groups;
     let groups = vec![Ref::<TargetGroup>::arn(&groups.blue).text(), Ref::<TargetGroup>::arn(&groups.green).text()];
@@ -145,7 +146,7 @@ fn target_groups(parts: &Parts<'_>) -> [Statement; 2] {
     ]
 }
 
-/// Tags are asked for by an ARN without `:*`, everything else by one with it
+/// Actions for tags use an ARN without `:*`, all others an ARN with it
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html>).
 fn log_groups(parts: &Parts<'_>) -> [Statement; 3] {
     let groups = [&parts.environments.blue.log_group, &parts.environments.green.log_group];
@@ -165,8 +166,8 @@ fn log_groups(parts: &Parts<'_>) -> [Statement; 3] {
     ]
 }
 
-/// How many tasks an environment has. The ARN of a scalable target is not known before it exists, so a condition says that
-/// it is a service of ECS.
+/// The number of tasks of an environment. The ARN of a scalable target is not known before it exists, so a condition
+/// limits it to ECS services.
 fn scaling() -> [Statement; 3] {
     let targets =
         sub("arn:${AWS::Partition}:application-autoscaling:${AWS::Region}:${AWS::AccountId}:scalable-target/*");
@@ -195,7 +196,7 @@ fn this_stack() -> Expr<String> {
     sub("arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*")
 }
 
-/// Which environment is live, and how its tasks are.
+/// Reading which environment is live, and the health of its targets.
 fn see_traffic(besides: &[&'static str]) -> Statement {
     let see = [
         "elasticloadbalancing:DescribeListeners",
@@ -206,7 +207,7 @@ fn see_traffic(besides: &[&'static str]) -> Statement {
     Statement::allow("SeeTraffic", &[besides, &see].concat(), vec!["*".into()])
 }
 
-/// CloudWatch accepts nothing narrower.
+/// CloudWatch accepts no narrower resource.
 fn see_requests() -> Statement {
     Statement::allow("SeeRequests", &["cloudwatch:GetMetricData"], vec!["*".into()])
 }

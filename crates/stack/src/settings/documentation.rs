@@ -1,4 +1,4 @@
-//! Describes the tables of `bluegreen.toml`: what a person reads about a key is written once, where the key is declared.
+//! Describes the tables of `bluegreen.toml`. The description of a key is written once, at its declaration.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,15 +10,15 @@ use super::scope::scope;
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// Its default as it would be written; `None` where the key has none.
+    /// Its default, as in `bluegreen.toml`; `None` if the key has none.
     pub default: Option<String>,
-    /// What it means, in a sentence.
+    /// Its meaning.
     pub meaning: String,
 }
 
 /// A table of `bluegreen.toml`.
 pub trait Table: Default {
-    /// What the table is about.
+    /// The description of the table.
     const ABOUT: &'static str;
 
     /// Its keys in the order of their declaration.
@@ -70,7 +70,7 @@ pub(super) fn key(name: &'static str, default: &impl Serialize, meaning: &[&str]
     Key { name, default: toml_of(&serde_json::to_value(default).unwrap_or_default()), meaning: words.join(" ") }
 }
 
-/// A value as it would be written in `bluegreen.toml`; the JSON of all our values is TOML too.
+/// A value as in `bluegreen.toml`; the JSON of every value here is also valid TOML.
 fn toml_of(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -82,7 +82,7 @@ fn toml_of(value: &Value) -> Option<String> {
     }
 }
 
-/// What changes with a key, for people.
+/// The scope of a key, as text.
 pub(super) fn changes(key: &str) -> String {
     scope(key).map_or_else(|| "–".to_owned(), |scope| scope.to_string())
 }

@@ -1,9 +1,9 @@
-//! Why settings are refused. Must not know what a command does about it.
+//! Errors of the settings. Must not know how a command handles them.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why there are no settings.
+/// Why settings cannot be read or are not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file cannot be read.
@@ -19,11 +19,11 @@ pub enum SettingsError {
     Invalid {
         /// The file, if the settings come from one.
         path: Option<PathBuf>,
-        /// What is wrong: the line of the file with a caret under the value, and what is accepted.
+        /// What is wrong: the line of the file with carets under the value, and what is accepted.
         problem: String,
     },
     /// The settings that a deployed template records cannot be read.
-    #[error("the recorded settings cannot be read: {0}")]
+    #[error("cannot read the settings recorded in the template: {0}")]
     Recorded(#[from] serde_json::Error),
 }
 
@@ -32,7 +32,7 @@ impl SettingsError {
         Self::Invalid { path: None, problem: problem.trim_end().to_owned() }
     }
 
-    /// The same, in this file.
+    /// The same error, with the file that it is in.
     pub(super) fn in_file(self, file: &std::path::Path) -> Self {
         match self {
             Self::Invalid { problem, .. } => Self::Invalid { path: Some(file.to_owned()), problem },

@@ -1,6 +1,6 @@
-//! What can be chosen about the stack: `bluegreen.toml` in the project, with the sample's values as defaults.
+//! The settings of the stack: `bluegreen.toml` in the project. The defaults are the values of the sample.
 //!
-//! A value is checked where it is read, by its type; what concerns several of them is checked in `rules`.
+//! The type of a value checks it when it is read; `rules` checks what concerns several values.
 
 mod documentation;
 mod error;
@@ -27,28 +27,28 @@ pub use tables::{
     Alarms, App, Autoscaling, Ci, Cutover, Dev, HealthCheck, Https, Logs, Network, Prod, Security, TaskNetwork,
 };
 
-/// The file with the choices, in the folder the command is run in.
+/// The settings file, in the current folder.
 pub const FILE: &str = "bluegreen.toml";
 
-/// The choices that the stack is made from.
+/// The settings that the stack is created from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Name of the stack, where the command line names none.
+    /// Name of the stack, if the command line names none.
     pub name: Option<StackName>,
-    /// Region of the stack, where the AWS configuration names none.
+    /// Region of the stack, if the AWS configuration names none.
     pub region: Option<RegionName>,
     /// The service.
     pub app: App,
-    /// Environment variables of the service; nothing secret.
+    /// Environment variables of the service; not for secrets.
     pub environment: BTreeMap<VariableName, String>,
-    /// Environment variables whose values are secrets that AWS keeps.
+    /// Environment variables whose values are secrets stored in AWS.
     pub secrets: BTreeMap<VariableName, SecretReference>,
-    /// How the load balancer tells whether a task is healthy.
+    /// Health checks of the load balancer.
     pub health_check: HealthCheck,
-    /// What users see.
+    /// The listener that users open.
     pub prod: Prod,
-    /// Where the next version is tried.
+    /// The listener to test the next release.
     pub dev: Dev,
     /// The cutover.
     pub cutover: Cutover,
@@ -56,26 +56,26 @@ pub struct Settings {
     pub https: Https,
     /// The network.
     pub network: Network,
-    /// As many tasks as the load asks for.
+    /// The number of tasks, by load.
     pub autoscaling: Autoscaling,
     /// Alarms and a dashboard.
     pub alarms: Alarms,
     /// Logs.
     pub logs: Logs,
-    /// Further protection.
+    /// Additional protection.
     pub security: Security,
-    /// The role of a pipeline.
+    /// The roles of a CI pipeline.
     pub ci: Ci,
-    /// Tags on everything in the stack, beside its own.
+    /// Tags for all resources of the stack, in addition to its own.
     pub tags: BTreeMap<TagKey, TagValue>,
-    /// What a program adds to the stack. Not in the file.
+    /// What a program adds to the stack; not in the file.
     #[serde(skip)]
     pub extension: Extension,
 }
 
 impl Settings {
-    /// The settings in this file; without one, those in `bluegreen.toml` in the current folder, or the defaults where
-    /// there is none.
+    /// The settings in this file. Without a path: those in `bluegreen.toml` in the current folder, or the defaults if
+    /// that file does not exist.
     pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
         let file = path.unwrap_or(Path::new(FILE));
         if path.is_none() && !file.exists() {
@@ -86,8 +86,8 @@ impl Settings {
         Self::parse(&text).map_err(|error| error.in_file(file))
     }
 
-    /// What the file says of the stack's name and region, for verbs that need no more of it, and what is wrong with the file
-    /// if anything is: whoever undoes a release must not depend on the file that describes the next one.
+    /// Name and region of the stack from the file, for commands that need nothing else, and the error in the file, if
+    /// there is one: a rollback must not depend on the file that describes the next release.
     pub fn load_identity(path: Option<&Path>) -> (Self, Option<SettingsError>) {
         let error = match Self::load(path) {
             Ok(settings) => return (settings, None),
@@ -97,7 +97,7 @@ impl Settings {
         (Self::identity(&text), Some(error))
     }
 
-    /// Name and region, however broken the rest is.
+    /// Name and region, even if the rest of the file is invalid.
     fn identity(text: &str) -> Self {
         let (table, _) = DeTable::parse_recoverable(text);
         let value = |key: &str| table.get_ref().get(key).and_then(|value| value.get_ref().as_str());
@@ -108,7 +108,7 @@ impl Settings {
         }
     }
 
-    /// Reads settings from TOML. An error shows the line and points at the key or the value.
+    /// Reads settings from TOML. An error shows the line and marks the key or the value.
     pub fn parse(text: &str) -> Result<Self, SettingsError> {
         let settings: Self = toml::from_str(text).map_err(|error| SettingsError::invalid(&error.to_string()))?;
         match rules::broken(&settings) {
@@ -117,7 +117,7 @@ impl Settings {
         }
     }
 
-    /// Name of the stack, where the command line names none.
+    /// Name of the stack, if the command line names none.
     pub fn stack_name(&self) -> String {
         self.name.as_ref().map_or("bluegreen", StackName::as_str).to_owned()
     }
@@ -139,17 +139,17 @@ impl Settings {
         self.dev.port.unwrap_or(PORTS[usize::from(self.has_https())])
     }
 
-    /// Whether plain HTTP is sent to HTTPS.
+    /// Whether HTTP is redirected to HTTPS.
     pub const fn redirects_http(&self) -> bool {
         self.has_https() && self.https.redirect
     }
 
-    /// Whether not everybody may connect to dev.
+    /// Whether only some addresses may connect to dev.
     pub fn dev_is_restricted(&self) -> bool {
         !self.dev.cidrs.contains(&Cidr::anywhere())
     }
 
-    /// Whether the template has the parameters [`crate::parameter::ZONES`]: if the VPC is the stack's own.
+    /// Whether the template has the parameters [`crate::parameter::ZONES`], that is whether the stack creates its VPC.
     pub const fn zones_are_chosen(&self) -> bool {
         self.network.vpc.is_none()
     }
@@ -169,7 +169,7 @@ impl Settings {
         self.logs.access || self.logs.access_bucket.is_some()
     }
 
-    /// Every key with its default and its meaning, as the Markdown table of the README.
+    /// Every key with its default and its meaning: the Markdown table of the README.
     pub fn documentation() -> String {
         let none = || "–".to_owned();
         let row = |key: &str, default: String, meaning: &str| {
@@ -180,8 +180,8 @@ impl Settings {
         };
         let mut text = "| key | changes | default | meaning |\n|---|---|---|---|\n".to_owned();
         text +=
-            &row("name", "`\"bluegreen\"`".to_owned(), "Name of the stack; `--stack` (`STACK=` with make) goes first.");
-        text += &row("region", none(), "Region of the stack, where the AWS configuration names none.");
+            &row("name", "`\"bluegreen\"`".to_owned(), "Name of the stack; `--stack` (make: `STACK=`) overrides it.");
+        text += &row("region", none(), "Region of the stack, if the AWS configuration names none.");
         for (name, (about, keys)) in [
             ("app", described::<App>()),
             ("health_check", described::<HealthCheck>()),
@@ -198,22 +198,22 @@ impl Settings {
         ] {
             text += &table(name, about, &keys);
         }
-        text += &row("environment.NAME", none(), "Environment variable of the service; nothing secret.");
+        text += &row("environment.NAME", none(), "Environment variable of the service; not for secrets.");
         text += &row(
             "secrets.NAME",
             none(),
-            "Environment variable whose value AWS keeps: the ARN of a Secrets Manager secret or an SSM parameter.",
+            "Environment variable with a secret value: the ARN of a Secrets Manager secret or of an SSM parameter.",
         );
         text += &row(
             "tags.KEY",
             none(),
-            "Tag on everything in the stack; on what an environment has of its own, with its next release.",
+            "Tag for all resources of the stack. The resources of an environment get it with its next release.",
         );
         text
     }
 }
 
-/// What a table says of itself.
+/// The description of a table and its keys.
 fn described<T: Table>() -> (&'static str, Vec<Key>) {
     (T::ABOUT, T::keys())
 }

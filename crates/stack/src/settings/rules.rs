@@ -1,4 +1,4 @@
-//! What must hold between settings, and how an error points at the place in the file.
+//! The rules that several settings must meet together, and how an error marks the place in the file.
 
 use std::ops::Range;
 
@@ -10,9 +10,9 @@ use super::{Ci, Network, Settings, TaskNetwork};
 /// Environment variables that the stack sets itself.
 pub(crate) const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
 
-/// A rule that settings break.
+/// A rule that the settings break.
 pub(super) struct Broken {
-    /// The key that shows it, from the outside to the inside.
+    /// The key to mark, from the outermost table to the key.
     path: Vec<String>,
     /// What is wrong and what is allowed.
     reason: String,
@@ -23,11 +23,11 @@ impl Broken {
         Self { path: path.split('.').map(str::to_owned).collect(), reason: reason.into() }
     }
 
-    /// The reason, with the line of the file that it is about and a caret under the value.
+    /// The reason, with the line of the file and carets under the value.
     pub(super) fn shown_in(&self, text: &str) -> String {
         match span(text, &self.path) {
             Some(span) => point(text, span, &self.reason),
-            // What is wrong is a default that something else in the file does not go with.
+            // The key is not in the file: its default contradicts another setting.
             None => format!("{}: {}", self.path.join("."), self.reason),
         }
     }
@@ -44,13 +44,13 @@ pub(super) fn broken(settings: &Settings) -> Option<Broken> {
         .or_else(|| ci(settings))
         .or_else(|| {
             let both = settings.idle_sleeps() && settings.autoscaling.max.is_some();
-            let reason = "autoscaling would wake the idle environment again: choose one of both";
+            let reason = "autoscaling would start the tasks of the idle environment again: remove one of the two";
             both.then(|| Broken::at("cutover.idle_sleeps_after", reason))
         })
         .or_else(|| match settings.autoscaling.max {
             Some(max) if max < settings.app.count => Some(Broken::at(
                 "autoscaling.max",
-                format!("the most tasks are fewer than app.count ({}), which is the fewest", settings.app.count),
+                format!("the maximum is less than the minimum, app.count ({})", settings.app.count),
             )),
             _ => None,
         })
@@ -66,8 +66,8 @@ fn image(settings: &Settings) -> Option<Broken> {
         next = cause.source();
     }
     let reason = format!(
-        "{problem}; name one in a registry (registry.example/team/app:1, or by @sha256:...), or an archive (build/app.tar, \
-         .tar.gz)"
+        "{problem}; set an image in a registry (registry.example/team/app:1, or @sha256:...) or an archive \
+         (build/app.tar, build/app.tar.gz)"
     );
     Some(Broken::at("app.image", reason))
 }
@@ -77,14 +77,11 @@ fn ports(settings: &Settings) -> Option<Broken> {
     let redirect = settings.has_https() && settings.https.redirect;
     if prod == dev {
         let key = if settings.dev.port.is_some() { "dev.port" } else { "prod.port" };
-        return Some(Broken::at(
-            key,
-            format!("prod and dev would both listen on {prod}; each needs a port of its own"),
-        ));
+        return Some(Broken::at(key, format!("prod and dev both listen on port {prod}; set different ports")));
     }
     for (key, port) in [("prod.port", prod), ("dev.port", dev)] {
         if redirect && port.get() == 80 {
-            return Some(Broken::at(key, "port 80 redirects to HTTPS; choose another one, or https.redirect = false"));
+            return Some(Broken::at(key, "port 80 redirects to HTTPS; set another port, or https.redirect = false"));
         }
     }
     None
@@ -94,9 +91,9 @@ fn https(settings: &Settings) -> Option<Broken> {
     match (&settings.https.certificate, &settings.https.domain) {
         (Some(_), None) => Some(Broken::at(
             "https.certificate",
-            "name what the certificate is for too: https.domain, the name that users open",
+            "a certificate needs a domain: set https.domain to the name that users open",
         )),
-        (None, Some(_)) => Some(Broken::at("https.domain", "there is no certificate for it: add https.certificate")),
+        (None, Some(_)) => Some(Broken::at("https.domain", "a domain needs a certificate: set https.certificate")),
         _ => None,
     }
 }
@@ -106,10 +103,7 @@ fn checks(settings: &Settings) -> Option<Broken> {
     if check.timeout.get() >= check.interval.get() {
         return Some(Broken::at(
             "health_check.timeout",
-            format!(
-                "a check must be answered before the next one begins: less than the interval of {} s",
-                check.interval
-            ),
+            format!("the timeout must be less than health_check.interval ({} s)", check.interval),
         ));
     }
     None
@@ -121,21 +115,23 @@ fn variables(settings: &Settings) -> Option<Broken> {
         ("secrets", settings.secrets.keys().collect::<Vec<_>>()),
     ] {
         if let Some(name) = names.iter().find(|name| OWN_VARIABLES.contains(&name.as_str())) {
-            return Some(Broken::at(&format!("{table}.{name}"), "the stack sets this variable itself (see app.port)"));
+            return Some(Broken::at(&format!("{table}.{name}"), "the stack sets this variable (see app.port)"));
         }
     }
     let both = settings.secrets.keys().find(|name| settings.environment.contains_key(*name))?;
-    Some(Broken::at(&format!("secrets.{both}"), "environment has a variable of this name too"))
+    Some(Broken::at(&format!("secrets.{both}"), "duplicate: [environment] has a variable with the same name"))
 }
 
 fn ci(settings: &Settings) -> Option<Broken> {
     let ci = &settings.ci;
     match (&ci.github, &ci.issuer) {
-        (Some(_), Some(_)) => Some(Broken::at("ci.issuer", "the roles have one issuer: remove this or ci.github")),
+        (Some(_), Some(_)) => {
+            Some(Broken::at("ci.issuer", "ci.issuer and ci.github exclude each other: remove one of them"))
+        }
         (Some(_), None) => github(ci),
         (None, Some(_)) => other_issuer(ci),
         (None, None) => (*ci != Ci::default()).then(|| {
-            let reason = "name the repository whose workflows may assume the roles, \"owner/name\", or ci.issuer";
+            let reason = "the roles need an issuer: set ci.github to the repository (\"owner/name\"), or set ci.issuer";
             Broken::at("ci.github", reason)
         }),
     }
@@ -144,19 +140,19 @@ fn ci(settings: &Settings) -> Option<Broken> {
 fn github(ci: &Ci) -> Option<Broken> {
     for (key, subjects) in [("deploy_subjects", &ci.deploy_subjects), ("cutover_subjects", &ci.cutover_subjects)] {
         if !subjects.is_empty() {
-            let reason = "subjects are for another issuer; on GitHub, name environments and branches";
+            let reason = "subjects require ci.issuer; for GitHub, set environments or branches";
             return Some(Broken::at(&format!("ci.{key}"), reason));
         }
     }
     if ci.deploy_environments.is_empty() && ci.branches.is_empty() {
-        return Some(Broken::at("ci.deploy_environments", "name the environments or branches whose jobs may deploy"));
+        return Some(Broken::at("ci.deploy_environments", "set the environments or branches whose jobs may deploy"));
     }
     if ci.cutover_environments.is_empty() {
-        return Some(Broken::at("ci.cutover_environments", "name the environments whose jobs may cut over"));
+        return Some(Broken::at("ci.cutover_environments", "set the environments whose jobs may cut over"));
     }
-    // Otherwise the approval of one role would be the approval of both.
+    // In a shared environment, an approval to deploy would also be an approval to cut over.
     let both = ci.cutover_environments.iter().find(|name| ci.deploy_environments.contains(name))?;
-    let reason = format!("{both} may deploy: name another environment for the jobs that cut over");
+    let reason = format!("environment {both} may deploy: set another one for the jobs that cut over");
     Some(Broken::at("ci.cutover_environments", reason))
 }
 
@@ -168,18 +164,18 @@ fn other_issuer(ci: &Ci) -> Option<Broken> {
         ("branches", ci.branches != default.branches),
     ] {
         if set {
-            let reason = "environments and branches are GitHub's; of another issuer, name the subjects of the tokens";
+            let reason = "environments and branches are for GitHub; with ci.issuer, set token subjects";
             return Some(Broken::at(&format!("ci.{key}"), reason));
         }
     }
     if ci.deploy_subjects.is_empty() {
-        return Some(Broken::at("ci.deploy_subjects", "name the subjects of the jobs that may deploy"));
+        return Some(Broken::at("ci.deploy_subjects", "set the subjects of the jobs that may deploy"));
     }
     if ci.cutover_subjects.is_empty() {
-        return Some(Broken::at("ci.cutover_subjects", "name the subjects of the jobs that may cut over"));
+        return Some(Broken::at("ci.cutover_subjects", "set the subjects of the jobs that may cut over"));
     }
     let both = ci.cutover_subjects.iter().find(|subject| ci.deploy_subjects.contains(subject))?;
-    let reason = format!("{both} may deploy: the jobs that cut over need a subject of their own");
+    let reason = format!("subject {both} may deploy: set another one for the jobs that cut over");
     Some(Broken::at("ci.cutover_subjects", reason))
 }
 
@@ -192,42 +188,49 @@ fn network(settings: &Settings) -> Option<Broken> {
         Some(_) if network.public_subnets.len() < 2 => {
             return Some(Broken::at(
                 "network.vpc",
-                "name the load balancer's subnets too: network.public_subnets, in two zones or more",
+                "set the load balancer's subnets too: network.public_subnets, in two or more zones",
             ));
         }
         Some(_) if network.tasks == TaskNetwork::Endpoints => {
             return Some(Broken::at(
                 "network.tasks",
-                "the endpoints of an existing VPC are its owner's; with network.vpc this is \"public\" or \"nat\"",
+                "no endpoints are created in an existing VPC: with network.vpc, set \"public\" or \"nat\"",
             ));
         }
         Some(_) if network.tasks == TaskNetwork::Nat && network.task_subnets.is_empty() => {
-            return Some(Broken::at("network.tasks", "name the private subnets: network.task_subnets"));
+            return Some(Broken::at("network.tasks", "set the private subnets of the tasks: network.task_subnets"));
         }
         Some(_) if network.flow_logs => {
-            return Some(Broken::at("network.flow_logs", "the flow log of an existing VPC is its owner's"));
+            return Some(Broken::at(
+                "network.flow_logs",
+                "the stack creates no flow log in an existing VPC: remove this setting",
+            ));
         }
         None if !network.public_subnets.is_empty() => {
             return Some(Broken::at(
                 "network.public_subnets",
-                "subnets are named for an existing VPC (network.vpc); the stack's own VPC has its own",
+                "subnets require network.vpc; a VPC that the stack creates has its own",
             ));
         }
         None if !network.task_subnets.is_empty() => {
             return Some(Broken::at(
                 "network.task_subnets",
-                "subnets are named for an existing VPC (network.vpc); the stack's own VPC has its own",
+                "subnets require network.vpc; a VPC that the stack creates has its own",
             ));
         }
         None if !network.cidr.as_str().ends_with("/16") => {
-            return Some(Broken::at("network.cidr", "the stack's own VPC is a /16, such as 10.0.0.0/16"));
+            return Some(Broken::at(
+                "network.cidr",
+                "the VPC that the stack creates needs a /16 range, such as 10.0.0.0/16",
+            ));
         }
         _ => {}
     }
     if settings.dev_is_restricted() && network.tasks != TaskNetwork::Nat {
         return Some(Broken::at(
             "dev.cidrs",
-            "the cutover function probes dev too, and only from private subnets with NAT has it an address that can be let in: add network.tasks = \"nat\"",
+            "the cutover function must reach dev, and it has fixed addresses only with NAT gateways: \
+             set network.tasks = \"nat\"",
         ));
     }
     None
@@ -236,14 +239,14 @@ fn network(settings: &Settings) -> Option<Broken> {
 fn zones(network: &Network) -> Option<Broken> {
     let reason = match network.zones.as_slice() {
         [] => return None,
-        _ if network.vpc.is_some() => "the zones of an existing VPC are those of its subnets",
+        _ if network.vpc.is_some() => "the subnets of an existing VPC determine its zones: remove this setting",
         [first, second] if first != second => return None,
-        _ => "name two different zones, each of which gets one half of the tasks",
+        _ => "set two different zones; each gets half of the tasks",
     };
     Some(Broken::at("network.zones", reason))
 }
 
-/// Where the value of a key is in the text; of a key that is not there, nothing.
+/// The position of a key's value in the text; `None` if the key is not there.
 fn span(text: &str, path: &[String]) -> Option<Range<usize>> {
     let root = DeTable::parse(text).ok()?;
     let (last, tables) = path.split_last()?;
@@ -255,7 +258,7 @@ fn span(text: &str, path: &[String]) -> Option<Range<usize>> {
     Some(table.get(last.as_str())?.span())
 }
 
-/// The reason, under the line that it is about.
+/// The reason, below the line of the file and the carets.
 fn point(text: &str, span: Range<usize>, reason: &str) -> String {
     let before = text.get(..span.start).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |end| end + 1);

@@ -1,7 +1,7 @@
-//! What changes with a setting: a release, which goes to one environment, or the stack around both.
+//! What a change of a setting affects: the release of one environment, or the shared parts of the stack.
 //!
-//! The two parts are JSON values of what differs from the defaults. The template records them, so that a later command
-//! knows with which settings each part of a deployed stack was made.
+//! Each of the two parts is a JSON value with the settings that differ from the defaults. The template records them, so
+//! that a later command knows the settings of each part of a deployed stack.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 
 use super::{Settings, SettingsError, rules};
 
-/// What changes when a setting does.
+/// What a change of a setting affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The half of the environment that is deployed to.
+    /// The resources of the environment that the release is deployed to.
     Release,
-    /// Everything but the halves.
+    /// The shared parts of the stack.
     Stack,
-    /// Both, each when it is deployed: the half's own resources with the release, the others with the stack.
+    /// Both: the resources of an environment with its next release, the others with the stack.
     Each,
 }
 
@@ -30,7 +30,8 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Every key, or table whose keys all have one scope. A new key of a table that is listed by its keys must be added here.
+/// The scope of every key, or of a table whose keys all have the same scope. If a table is listed by its keys, add a
+/// new key of it here.
 const SCOPES: [(&str, Scope); 29] = [
     ("name", Scope::Stack),
     ("region", Scope::Stack),
@@ -42,7 +43,7 @@ const SCOPES: [(&str, Scope); 29] = [
     ("app.port", Scope::Release),
     ("app.size", Scope::Release),
     ("app.count", Scope::Release),
-    // Of the tasks, and of the cutover function.
+    // For the tasks and for the cutover function.
     ("app.architecture", Scope::Each),
     ("app.version_header", Scope::Stack),
     ("app.deregistration_delay", Scope::Release),
@@ -64,7 +65,7 @@ const SCOPES: [(&str, Scope); 29] = [
     ("tags", Scope::Each),
 ];
 
-/// The scope of a key, such as `app.port`; `None` if nothing says.
+/// The scope of a key, such as `app.port`; `None` if it is not listed.
 pub(super) fn scope(key: &str) -> Option<Scope> {
     let table = key.split('.').next().unwrap_or(key);
     let listed = |name: &str| SCOPES.iter().find(|(entry, _)| *entry == name).map(|(_, scope)| *scope);
@@ -72,18 +73,18 @@ pub(super) fn scope(key: &str) -> Option<Scope> {
 }
 
 impl Settings {
-    /// The settings that a release is made from and that are not the defaults.
+    /// The settings of a release that differ from the defaults.
     pub fn release_part(&self) -> Value {
         self.part(Scope::Release)
     }
 
-    /// The settings that the rest of the stack is made from and that are not the defaults.
+    /// The settings of the rest of the stack that differ from the defaults.
     pub fn stack_part(&self) -> Value {
         self.part(Scope::Stack)
     }
 
-    /// Settings whose stack-wide part is this one and whose release is made from that one. Keys of both are the
-    /// release's. An error says what cannot be read, or which rule the combination breaks.
+    /// The settings that consist of these two parts. If a key is in both, the release has priority. An error says what
+    /// cannot be read, or which rule the combination breaks.
     pub fn from_parts(stack: &Value, release: &Value) -> Result<Self, SettingsError> {
         let mut whole = serde_json::to_value(Self::default())?;
         let mut of_stack = stack.clone();
@@ -125,7 +126,7 @@ impl Settings {
     }
 }
 
-/// Takes out of the stack's part what a release says too: with a default there, the release has no entry.
+/// Removes the keys that the release determines too: if the release has no entry for one, it has the default.
 fn remove_shared(part: &mut Value) {
     for (name, value) in part.as_object_mut().into_iter().flatten() {
         if let Some(keys) = value.as_object_mut() {
@@ -134,7 +135,7 @@ fn remove_shared(part: &mut Value) {
     }
 }
 
-/// Writes the keys of `part` over those of `whole`, table by table.
+/// Replaces keys of `whole` by those of `part`, table by table.
 fn merge(whole: &mut Value, part: &Value) {
     for (name, value) in part.as_object().into_iter().flatten() {
         match (whole.get_mut(name).and_then(Value::as_object_mut), value.as_object()) {
@@ -163,11 +164,11 @@ mod tests {
         for key in &keys {
             let table = key.split('.').next().unwrap();
             let entries = SCOPES.iter().filter(|(entry, _)| entry == key || *entry == table).count();
-            assert_eq!(entries, 1, "{key}: say in SCOPES what changes with it");
+            assert_eq!(entries, 1, "{key} must have exactly one entry in SCOPES");
         }
         for (entry, _) in &SCOPES {
             let known = keys.iter().any(|key| key == entry || key.split('.').next() == Some(entry));
-            assert!(known, "{entry} is no key");
+            assert!(known, "{entry} is not a key");
         }
     }
 

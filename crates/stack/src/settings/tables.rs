@@ -17,63 +17,71 @@ use cfn_kit::resources::values::{
 table! {
     /// The service.
     pub struct App {
-        /// The Cargo package of the service; version `N` is its binary `<package>-vN`, or its only binary whatever the version. It listens on `HOST`:`PORT`.
+        /// The Cargo package of the service; version `N` is its binary `<package>-vN`, or, for every version,
+        /// its only binary. It must listen on `HOST`:`PORT`.
         cargo: PackageName = known("greeter"),
-        /// An image to use instead: in a registry (`"registry.example/app:{version}"`, by tag or digest; Docker's credentials are used) or an archive (`"build/app-{version}.tar"`, an OCI layout or `docker save`). On the local cloud its program must listen on `HOST`.
+        /// Image to deploy instead of a Cargo package: from a registry (`"registry.example/app:{version}"`, by tag or
+        /// digest, with Docker's credentials) or from an archive (`"build/app-{version}.tar"`, an OCI layout or the
+        /// output of `docker save`). On the local cloud, its program must listen on `HOST`.
         image: Option<ImageName> = None,
-        /// The version that a new stack begins with.
+        /// Version of the first release of a new stack.
         first_version: VersionLabel = known("1"),
-        /// User (`uid:gid`) that the service runs as; without one, 65532 for a Cargo package, and the image's own for an image.
+        /// User (`uid:gid`) that runs the service. If absent: 65532 for a Cargo package, the user of the image for an
+        /// image.
         user: Option<UserId> = None,
-        /// Keeps the service from writing to its root file system.
+        /// Mount the root file system of the service read-only.
         read_only: bool = true,
         /// Port that the service listens on in its container.
         port: Port = Port::of(8080),
-        /// CPU units (1,024 are one vCPU) and MiB of a task, as Fargate pairs them.
+        /// CPU units (1,024 = 1 vCPU) and memory in MiB of a task, in a combination that [Fargate
+        /// supports](https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html).
         size: FargateSize = FargateSize::of::<256, 512>(),
-        /// Tasks in each environment. Two, so that each zone has one and the loss of one is not an outage.
+        /// Number of tasks in each environment. With two, each availability zone has one, and the loss of one zone is
+        /// not an outage.
         count: Count = Count::of(2),
-        /// Processor of the tasks and of the cutover function; `"arm64"` where the Rust target for it is installed.
+        /// Processor of the tasks and of the cutover function; `"arm64"` or `"x86_64"`. A Cargo package needs the Rust
+        /// target for it.
         architecture: Architecture = Architecture::X86_64,
-        /// Response header that tells the version of the service; `""` where none does: it is then probed by status only.
+        /// Response header with the version of the service. If `""`, probes check only the status code.
         version_header: VersionHeader = known("x-app-version"),
-        /// Seconds that a replaced task may take to finish its requests.
+        /// Seconds that a replaced task has to finish its requests (deregistration delay).
         deregistration_delay: DrainSeconds = DrainSeconds::of(30),
     }
 }
 
 table! {
-    /// How the load balancer tells whether a task is healthy.
+    /// Health checks of the load balancer.
     pub struct HealthCheck {
-        /// Path that it asks for; 200 is the good answer.
+        /// Path of the check; only status 200 is healthy.
         path: UrlPath = known("/healthz"),
         /// Seconds between two checks of a task.
         interval: CheckInterval = CheckInterval::of(5),
-        /// Seconds within which the answer must come; less than the interval.
+        /// Seconds until a check without a response fails; must be less than the interval.
         timeout: CheckTimeout = CheckTimeout::of(2),
-        /// Good answers in a row that make a task healthy.
+        /// Consecutive successful checks that make a task healthy.
         healthy_threshold: CheckThreshold = CheckThreshold::of(2),
-        /// Bad answers in a row that make it unhealthy.
+        /// Consecutive failed checks that make a task unhealthy.
         unhealthy_threshold: CheckThreshold = CheckThreshold::of(2),
-        /// Seconds in which the checks of a new task may fail.
+        /// Seconds after the start of a task in which ECS ignores failed checks.
         grace_period: GraceSeconds = GraceSeconds::of(30),
     }
 }
 
 table! {
-    /// What users see.
+    /// The listener that users open.
     pub struct Prod {
-        /// Port of the listener; without one, 80, or 443 with HTTPS.
+        /// Port of the listener. If absent: 80, or 443 with HTTPS.
         port: Option<Port> = None,
     }
 }
 
 table! {
-    /// Where the next version is tried.
+    /// The listener to test the next release.
     pub struct Dev {
-        /// Port of the listener; without one, 81, or 8443 with HTTPS.
+        /// Port of the listener. If absent: 81, or 8443 with HTTPS.
         port: Option<Port> = None,
-        /// Who may connect to it. The cutover function probes it too: a restriction needs `network.tasks = "nat"`, which gives the function addresses that the stack lets in.
+        /// Address ranges that may connect. The cutover function must connect too, so a restriction requires
+        /// `network.tasks = "nat"`: then the function has fixed addresses, and the stack allows them.
         cidrs: Vec<Cidr> = vec![Cidr::anywhere()],
     }
 }
@@ -81,83 +89,93 @@ table! {
 table! {
     /// The cutover.
     pub struct Cutover {
-        /// Path that a cutover probes.
+        /// Path that the probes of a cutover request.
         probe_path: UrlPath = known("/"),
-        /// Most seconds that the load balancer may take to follow a cutover. Until an address follows, an answer of the old version is no failure.
+        /// Maximum seconds until every address of the load balancer serves the new version. Until an address follows, a
+        /// response of the old version is not a failure.
         settle_limit: SettleSeconds = SettleSeconds::of(60),
-        /// Invocations of the function that are reserved from the account's; new accounts have none to spare. With 1, a run that is under way cannot be aborted: that takes a second one.
+        /// Concurrent invocations to reserve for the function from [the account's
+        /// quota](https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html); a new account has none
+        /// to spare. With 1, a run in progress cannot be aborted, because `abort` needs a second invocation.
         reserved_concurrency: Option<Amount> = None,
-        /// Minutes after a cutover until the tasks of the idle environment are ended, to save what they cost. A deployment to it starts them again, and so does a cutover or rollback, which then takes as long as tasks need to come up.
+        /// Minutes after a cutover until the tasks of the idle environment stop, to save cost. A deployment to the
+        /// environment, a cutover, or a rollback starts them again; a cutover or rollback then waits until the tasks
+        /// are healthy.
         idle_sleeps_after: Option<Amount> = None,
     }
 }
 
 table! {
-    /// HTTPS in front of both environments; on with a certificate.
+    /// HTTPS on both listeners; on if `certificate` is set.
     pub struct Https {
         /// ARN of the certificate (AWS Certificate Manager, same region).
         certificate: Option<CertificateArn> = None,
-        /// The name that users open, which the certificate is for. Its DNS record is yours to make, to the load balancer.
+        /// Domain name that users open; the certificate must cover it. Create its DNS record yourself: it points at the
+        /// load balancer.
         domain: Option<DomainName> = None,
-        /// Redirects plain HTTP on port 80 to prod.
+        /// Redirect HTTP on port 80 to the prod listener.
         redirect: bool = true,
     }
 }
 
-/// Where tasks run, and how they reach registry and logs.
+/// Where tasks run, and how they reach the registry and the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskNetwork {
-    /// Public subnets, with an address of their own. Nobody but the load balancer can connect to them.
+    /// Public subnets with public addresses. Only the load balancer can connect to the tasks.
     Public,
-    /// Private subnets, out through a NAT gateway in each zone.
+    /// Private subnets with a NAT gateway in each zone.
     Nat,
-    /// Private subnets without a way out: registry, logs and secrets through VPC endpoints.
+    /// Private subnets without internet access: VPC endpoints reach the registry, the logs, and the secrets.
     Endpoints,
 }
 
 table! {
     /// The network.
     pub struct Network {
-        /// Where tasks run: `"public"` subnets, private ones that go out through a NAT gateway in each zone (`"nat"`), or private ones with VPC endpoints and no way out (`"endpoints"`).
+        /// Where tasks run: in public subnets (`"public"`), in private subnets with a NAT gateway in each zone
+        /// (`"nat"`), or in private subnets with VPC endpoints and no internet access (`"endpoints"`).
         tasks: TaskNetwork = TaskNetwork::Public,
-        /// An existing VPC to use instead of one of the stack's own; with its subnets below.
+        /// Existing VPC to use; name its subnets below. If absent, the stack creates a VPC.
         vpc: Option<VpcId> = None,
-        /// Address range of the VPC, its own or the existing one's.
+        /// Address range of the VPC, created or existing.
         cidr: Cidr = known("10.0.0.0/16"),
-        /// The two availability zones of the stack's own VPC, such as `["eu-central-1a", "eu-central-1b"]`; without them, the first deployment takes the first two that have Fargate. They never change after that.
+        /// The two availability zones of the VPC that the stack creates, such as `["eu-central-1a", "eu-central-1b"]`.
+        /// If empty, the first deployment selects the first two zones that support Fargate. They cannot change after
+        /// the first deployment.
         zones: Vec<ZoneName> = Vec::new(),
-        /// Of an existing VPC: the subnets of the load balancer, in two zones or more.
+        /// Subnets of the load balancer in an existing VPC, in two or more zones.
         public_subnets: Vec<SubnetId> = Vec::new(),
-        /// Of an existing VPC: the subnets of the tasks; without any, the load balancer's.
+        /// Subnets of the tasks in an existing VPC. If empty: the subnets of the load balancer.
         task_subnets: Vec<SubnetId> = Vec::new(),
-        /// Records accepted and refused connections of the stack's own VPC.
+        /// Record accepted and rejected connections (flow logs) of the VPC that the stack creates.
         flow_logs: bool = false,
     }
 }
 
 table! {
-    /// As many tasks as the load asks for; on with a maximum. Each environment is scaled as if it served everything, so that either can take over at once.
+    /// Scale the number of tasks with the load; on if `max` is set. Each environment scales as if it served all traffic, so that either one can take over at once.
     pub struct Autoscaling {
-        /// Most tasks of an environment; `app.count` is the fewest.
+        /// Maximum tasks of an environment. The minimum is `app.count`.
         max: Option<Count> = None,
-        /// Per cent of CPU that is aimed at, if one environment served everything.
+        /// Target CPU utilization in percent, as if one environment served all traffic.
         cpu: Percent = Percent::of(60),
-        /// Requests a minute and task that are aimed at, if one environment served everything.
+        /// Target requests per minute per task, as if one environment served all traffic.
         requests: Amount = Amount::of(1000),
     }
 }
 
 table! {
-    /// Alarms and a dashboard in CloudWatch; on with a receiver or with `enabled`.
+    /// CloudWatch alarms and dashboard; on if `emails` has an address or `enabled` is true.
     pub struct Alarms {
-        /// Makes alarms, dashboard and the topic they tell, even without a receiver.
+        /// Create the alarms, the dashboard, and their SNS topic even if `emails` is empty.
         enabled: bool = false,
-        /// Who gets mail (each address must confirm the subscription).
+        /// Email addresses that receive alarms. Each address must [confirm its
+        /// subscription](https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html).
         emails: Vec<Email> = Vec::new(),
-        /// Answers of 5xx in a minute that are too many, per environment.
+        /// Number of 5xx responses of an environment in a minute that triggers the alarm.
         errors: Amount = Amount::of(5),
-        /// Milliseconds that the slowest hundredth of the answers may take.
+        /// Response time (p99, in milliseconds) that triggers the alarm.
         latency: Amount = Amount::of(1000),
     }
 }
@@ -165,48 +183,55 @@ table! {
 table! {
     /// Logs.
     pub struct Logs {
-        /// Days that they are kept.
+        /// Days to keep logs: one of the [values of CloudWatch
+        /// Logs](https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
         retention_days: RetentionDays = RetentionDays::MONTH,
-        /// Records every request to the load balancer and to the stack's bucket in a bucket of its own, which stays when the stack is deleted.
+        /// Record every request to the load balancer and to the stack's bucket in a separate bucket. Deleting the stack
+        /// keeps that bucket.
         access: bool = false,
-        /// An existing bucket of the stack's account and region that records them instead; on with it. Its policy must [let both write](docs/how-to/access-logs.md).
+        /// Existing bucket for these records, in the account and region of the stack; turns access logs on. Its policy
+        /// must [allow both to write](docs/how-to/access-logs.md).
         access_bucket: Option<BucketName> = None,
     }
 }
 
 table! {
-    /// Further protection.
+    /// Additional protection.
     pub struct Security {
-        /// A web application firewall with AWS's core rules and a limit on requests per address.
+        /// Add a web application firewall (AWS WAF) with AWS's core rule set and a rate limit per client address.
         waf: bool = false,
-        /// Encrypts logs, images, bucket and topic with a key of the account's own.
+        /// Encrypt logs, images, bucket, and topic with a customer managed KMS key.
         kms: bool = false,
     }
 }
 
 table! {
-    /// Two roles for a pipeline: one deploys versions, one cuts over, and neither changes anything else; on with a repository or an issuer. [What they may do](docs/how-to/ci.md).
+    /// Two IAM roles for a CI pipeline: one deploys releases, the other cuts over, and neither can change anything else; on if `github` or `issuer` is set. [Their permissions](docs/how-to/ci.md).
     pub struct Ci {
-        /// The repository on GitHub whose workflows may assume the roles: `"owner/name"`, or with both ids, `"owner@123/name@456"`, which a repository needs that was made, renamed or moved since July 2026.
+        /// GitHub repository whose workflows may assume the roles: `"owner/name"`, or with both ids,
+        /// `"owner@123/name@456"`. A repository that was created, renamed, or transferred since July 2026 needs the
+        /// ids.
         github: Option<RepositoryName> = None,
-        /// The GitHub environments whose jobs may deploy.
+        /// GitHub environments whose jobs may deploy.
         deploy_environments: Vec<RefName> = vec![known("staging")],
-        /// The GitHub environments whose jobs may cut over. Protect them: they can ask for a person's approval.
+        /// GitHub environments whose jobs may cut over. Protect them, for example with required reviewers.
         cutover_environments: Vec<RefName> = vec![known("production")],
-        /// Jobs on these branches may deploy too, outside of an environment.
+        /// Branches whose jobs may deploy without a GitHub environment.
         branches: Vec<RefName> = Vec::new(),
-        /// Another issuer of OIDC tokens, instead of GitHub: `"gitlab.com"`, `"agent.buildkite.com"`; with the subjects below.
+        /// OIDC issuer to use instead of GitHub, such as `"gitlab.com"` or `"agent.buildkite.com"`; requires the
+        /// subjects below.
         issuer: Option<IssuerName> = None,
-        /// Of another issuer: the subjects (claim `sub`) of the jobs that may deploy, exactly as their tokens have them.
+        /// Subjects (claim `sub`) of the jobs that may deploy, exactly as in their tokens. Only with `issuer`.
         deploy_subjects: Vec<TokenSubject> = Vec::new(),
-        /// Of another issuer: the subjects of the jobs that may cut over.
+        /// Subjects of the jobs that may cut over. Only with `issuer`.
         cutover_subjects: Vec<TokenSubject> = Vec::new(),
-        /// ARN of the account's OIDC provider for the issuer, of which there can be only one; without it, the stack makes it.
+        /// ARN of the existing OIDC provider for the issuer; an account can have only one per issuer. If absent, the
+        /// stack creates it.
         provider: Option<ProviderArn> = None,
     }
 }
 
-/// A default that is known to be acceptable.
+/// A default that is known to be valid.
 fn known<T: for<'a> TryFrom<&'a str, Error = cfn_kit::InvalidValue>>(text: &'static str) -> T {
     T::try_from(text).unwrap_or_else(|error| unreachable!("a default of the settings: {error}"))
 }

@@ -1,4 +1,4 @@
-//! What `bluegreen.toml` can say, and how mistakes in it are shown.
+//! What `bluegreen.toml` accepts, and how errors in it are shown.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn a_value_that_cannot_be_is_pointed_at_and_says_what_can() {
         ("[app]\nport = 0\n", "port = 0\n  |        ^", "0 is not from 1 to 65535"),
         ("[app]\nsize = '256/4096'\n", "^^^^^^^^^^", "256/512, 256/1024, 256/2048"),
         ("[logs]\nretention_days = 31\n", "^^", "1, 3, 5, 7, 14, 30, 60"),
-        ("[secrets]\nDB = 'hunter2'\n", "^^^^^^^^^", "does not belong into this file"),
+        ("[secrets]\nDB = 'hunter2'\n", "^^^^^^^^^", "must not be stored in this file"),
         ("[network]\ntasks = 'secret'\n", "^^^^^^^^", "`public`, `nat`, `endpoints`"),
         ("[dev]\ncidrs = ['10.0.0.1/8']\n", "^^^^^^^^^^^^", "CIDR notation"),
     ] {

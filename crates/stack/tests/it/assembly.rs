@@ -1,4 +1,5 @@
-//! What a deployment over a stack that exists changes: a release its own half only, a deployment of the stack no half.
+//! The changes of a deployment to an existing stack: a release changes only its environment, a deployment of the stack
+//! changes no environment.
 
 use crate::profiles::{profile, profiles};
 use cfn_kit::assertions::Checked;
@@ -21,7 +22,7 @@ fn fixture(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The text of an environment's half, with what the metadata says of it.
+/// The text of an environment's resources, with their metadata.
 fn half(template: &Value, color: Color) -> String {
     let own = |id: &String| Serves::of(template, id) == Some(Serves::Environment(color));
     let resources = template["Resources"].as_object().unwrap().iter().filter(|(id, _)| own(id));
@@ -29,7 +30,7 @@ fn half(template: &Value, color: Color) -> String {
     format!("{:#?} {recorded:#?}", resources.collect::<Vec<_>>())
 }
 
-/// The text of everything that is in no half.
+/// The text of the shared part.
 fn rest(template: &Value) -> String {
     let mut rest = template.clone();
     let in_a_half = |id: &String| matches!(Serves::of(template, id), Some(Serves::Environment(_)));
@@ -47,7 +48,7 @@ fn resolves(template: &Value) {
     Checked::from(template.clone()).refers_only_to_what_exists().unwrap();
 }
 
-/// Resources of a half whose change would replace them, but for the task definition, which is made to be.
+/// Resources of an environment that the change would replace, except the task definition, which is always replaced.
 fn replaced(before: &Value, after: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for (id, resource) in before["Resources"].as_object().unwrap() {
@@ -65,7 +66,7 @@ fn replaced(before: &Value, after: &Value) -> Vec<String> {
     found
 }
 
-/// One of the texts, or none.
+/// One of the texts, or an empty one.
 fn maybe(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     select([&[""], texts].concat())
 }
@@ -162,7 +163,7 @@ proptest! {
 
     #[test]
     fn a_deployment_of_the_stack_changes_no_half(one in settings(), two in settings(), three in settings()) {
-        // Halves of two releases, then a stack of a third file.
+        // Environments of two releases, then a stack from a third file.
         let deployed = assemble(&json_of(&one), &Both { blue: &json_of(&one), green: &json_of(&two) }).unwrap();
         resolves(&deployed);
         let stack = render_stack(&three, &deployed, &[]).unwrap();
@@ -180,7 +181,7 @@ proptest! {
     fn the_stack_does_not_depend_on_what_only_a_release_is_made_from(one in settings(), two in settings()) {
         let other = with_release(&one, &two);
         let both = assemble(&json_of(&one), &Both { blue: &json_of(&one), green: &json_of(&other) }).unwrap();
-        // The one thing that both add up in: ports, and where secrets are kept.
+        // Only these depend on both environments: ports, and the services that store secrets.
         let kept = Kept::of(&both);
         let over = |settings: &Settings| serde_json::to_value(synthesize_over(settings, &kept).unwrap()).unwrap();
         prop_assert_eq!(rest(&over(&one)), rest(&over(&other)));
@@ -264,11 +265,11 @@ fn the_shared_roles_of_an_older_release_stay_for_as_long_as_a_half_needs_them() 
             }
         }
         resolves(&stack);
-        // The zones are the same ones, now as parameters.
+        // The zones are the same, now as parameters.
         let elsewhere = |id: &String| !id.ends_with(".AvailabilityZone");
         let replaced: Vec<String> = replaced(&old, &stack).into_iter().filter(elsewhere).collect();
         assert_eq!(replaced, Vec::<String>::new(), "{name}");
-        // A pipeline makes no roles: those of the next release are there before it, if it has one.
+        // A CI pipeline may not create roles: if the next release has one, the role must already exist.
         let has_pipeline = settings.ci.github.is_some();
         assert_eq!(stack["Resources"].get("BlueExecutionRole").is_some(), has_pipeline, "{name}");
         assert_eq!(has(&stack), [true, true], "{name}");

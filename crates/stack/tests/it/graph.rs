@@ -1,4 +1,4 @@
-//! The pictures of the architecture: complete, well-formed, and those in the documentation are of the stack as it is.
+//! The pictures of the architecture are complete and well-formed, and those in the documentation are up to date.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn both_environments_are_referred_to_by_both_listeners_now_or_later() {
     let drawing = Drawing::of(&synthesize(&Settings::default()).unwrap());
     let later = |from: &str, to: &str| drawing.lines.iter().find(|it| it.from == from && it.to == to).unwrap().later;
     assert!(!later("ProdListener", "GreenService") && later("ProdListener", "BlueService"));
-    // Dev's rules refer to both at any time.
+    // The rules of dev always refer to both.
     assert!(!later("DevListener", "BlueService") && !later("DevListener", "GreenService"));
 }
 

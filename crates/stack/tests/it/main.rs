@@ -1,7 +1,7 @@
-//! The stack as a template: what each setting adds, how parts of templates are put together, what its policies allow, what
-//! AWS's schemas say, and that wrong wiring does not compile.
+//! Tests of the template: the additions of each setting, the assembly of parts of templates, the permissions of
+//! policies, conformance to AWS's schemas, and that wrong wiring does not compile.
 
-// The functions around the tests are test code too.
+// Helper functions are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod assembly;

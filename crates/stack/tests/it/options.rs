@@ -1,4 +1,4 @@
-//! Every option of `bluegreen.toml`: what it adds, and that it breaks no rule of the stack.
+//! Every option of `bluegreen.toml`: what it adds, and that it violates no rule of the stack.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ const UNSCOPED: [&str; 22] = [
     "ecr:GetAuthorizationToken",
     "ecs:DeregisterTaskDefinition",
     "ecs:DescribeTaskDefinition",
-    // By a condition only: its resource is an instance of EC2.
+    // Only by a condition: its resource is an EC2 instance.
     "ecs:ListTasks",
     "elasticloadbalancing:DescribeListeners",
     "elasticloadbalancing:DescribeLoadBalancers",
@@ -77,7 +77,7 @@ fn the_beginning_of_a_stack_is_its_bucket_with_what_that_needs_and_nothing_else_
 
 #[test]
 fn no_image_expires_and_every_image_goes_with_the_stack() {
-    // A rule by count or age knows nothing of what is live.
+    // A rule by count or age could expire the live image.
     for (name, settings) in profiles() {
         let template = of(&settings);
         let registry = template.properties("Registry");
@@ -145,7 +145,7 @@ fn no_profile_allows_a_wildcard() {
 
 #[test]
 fn no_statement_of_any_profile_can_lose_its_resources() {
-    // IAM refuses a statement whose resources all depend on conditions that do not hold.
+    // IAM rejects a statement whose resources all depend on conditions that do not hold.
     for (name, settings) in profiles() {
         for (id, statement) in of(&settings).statements() {
             assert!(!statement["Resource"].to_string().contains("Fn::If"), "{name}: {id}: {statement}");
@@ -161,7 +161,7 @@ fn every_role_trusts_only_a_service_or_exact_subjects_of_a_pipeline() {
             let trust = &template.properties(id)["AssumeRolePolicyDocument"]["Statement"];
             for statement in trust.as_array().unwrap() {
                 if id.starts_with("Pipeline") {
-                    // Compared, not matched: a pattern would let others in.
+                    // Compared exactly: a pattern could admit others.
                     let condition = statement["Condition"].as_object().unwrap();
                     assert_eq!(condition.keys().collect::<Vec<_>>(), ["StringEquals"], "{name}");
                     let claims: Vec<&str> = condition["StringEquals"]
@@ -302,7 +302,7 @@ fn a_function_that_lets_the_idle_environment_sleep_is_asked_now_and_then_and_may
     assert_eq!(permission["SourceArn"], json!({ "Fn::GetAtt": ["IdleSchedule", "Arn"] }));
     let variables = &template.properties("CutoverFunction")["Environment"]["Variables"];
     assert_eq!((&variables["BLUEGREEN_IDLE_SLEEPS_AFTER"], variables.get("BLUEGREEN_TASKS")), (&json!("60"), None));
-    // How many tasks it wakes is each service's own.
+    // Each service has its own number of tasks to wake.
     let tasks = json!({ "Key": "bluegreen:tasks", "Value": "2" });
     for service in ["BlueService", "GreenService"] {
         assert!(template.properties(service)["Tags"].as_array().unwrap().contains(&tasks), "{service}");
@@ -370,7 +370,7 @@ fn requests_are_recorded_under_the_stack_s_name_in_a_bucket_that_exists() {
     );
     for wrong in ["Logs", "a", "-logs", "logs-", "a..b", "logs_1"] {
         let error = Settings::parse(&format!("[logs]\naccess_bucket = \"{wrong}\"")).unwrap_err();
-        assert!(error.to_string().contains("the name of a bucket"), "{error}");
+        assert!(error.to_string().contains("a valid bucket name"), "{error}");
     }
 }
 
@@ -395,7 +395,7 @@ fn one_key_encrypts_everything_that_is_kept() {
     assert_eq!(may.0, "CutoverRole");
 }
 
-/// The findings that are excepted, each with a reason: logical id and finding.
+/// The accepted findings, each with a reason: logical id and finding.
 fn excepted(settings: &Settings) -> Vec<String> {
     let template = of(settings);
     let mut excepted = Vec::new();

@@ -1,8 +1,8 @@
-//! Texts of policies: lists that may be one text, and patterns with `*`.
+//! Texts in policies: a single text or a list, and patterns with `*`.
 
 use serde_json::Value;
 
-/// The texts of a field that has one or several.
+/// The texts of a field with one or several texts.
 pub fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -10,7 +10,7 @@ pub fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// Whether text is like a pattern in which `*` is anything.
+/// Whether a text matches a pattern in which `*` matches any text.
 pub fn like(text: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
         None => text == pattern,

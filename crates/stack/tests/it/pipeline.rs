@@ -1,5 +1,5 @@
-//! The roles of a pipeline by their policies: who may assume them, what each may do, and that what an attacker would try
-//! with one of them is not allowed.
+//! The policies of the roles of a CI pipeline: who may assume them, what each allows, and that they allow no possible
+//! attack.
 
 use crate::profiles::profile;
 use crate::simulate::{Identity, Request};
@@ -12,7 +12,7 @@ const ISSUER: &str = "token.actions.githubusercontent.com";
 const ROLES: [&str; 2] = ["PipelineDeployRole", "PipelineCutoverRole"];
 const STACK: &str = "arn:aws:cloudformation:eu-central-1:123456789012:stack/shop/1";
 
-/// What no role of a pipeline may do to anything.
+/// Actions that no role of a CI pipeline may perform on any resource.
 const NEVER: [&str; 22] = [
     "lambda:UpdateFunctionCode",
     "lambda:UpdateFunctionConfiguration",
@@ -68,7 +68,7 @@ fn each_role_is_assumed_by_its_own_environments_and_only_deploying_by_branches()
         assert!(deploy.is_given_to(&of("environment:staging")));
         assert!(deploy.is_given_to(&of("ref:refs/heads/main")));
         assert!(cutover.is_given_to(&of("environment:production")));
-        // The approval of production is not gone around: a token of staging or of a branch does not cut over.
+        // The approval of production cannot be bypassed: a token of staging or of a branch cannot cut over.
         assert!(!cutover.is_given_to(&of("environment:staging")));
         assert!(!cutover.is_given_to(&of("ref:refs/heads/main")));
         assert!(!deploy.is_given_to(&of("environment:production")));
@@ -163,7 +163,7 @@ fn a_deploying_job_writes_templates_nobody_else_executes_and_no_code_or_records(
     }
     assert!(put("cutover/lock.json") && put("releases/blue.json"));
     assert!(identity.may("s3:GetObject", "Bucket.Arn/cutover/runs/1.json", &request));
-    // Not even to look at: what an administrator deploys may say more than it should know.
+    // Not even reading: what an administrator deploys may contain confidential data.
     assert!(!identity.may("s3:GetObject", "Bucket.Arn/templates/AROAADMIN:person/1.json", &request));
     let cutover = cutover();
     for key in ["templates/AROACUTOVER:job/1.json", "cutover/lock.json", "releases/blue.json", "code/1.zip"] {

@@ -26,7 +26,7 @@ pub fn profiles() -> Vec<(String, Settings)> {
             found.push((name, Settings::load(Some(&path)).unwrap()));
         }
     }
-    assert!(found.len() > 10, "the profiles are not where this test looks for them");
+    assert!(found.len() > 10, "this test does not find the profiles");
     found.sort_by(|one, other| one.0.cmp(&other.0));
     found
 }

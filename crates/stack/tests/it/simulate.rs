@@ -1,5 +1,7 @@
-//! Policies of a template as IAM evaluates them. References are replaced by stand-ins: `Ref X` by `X`, an attribute by
-//! `X.Attribute`, pseudo parameters by values. Must not know what the policies are for.
+//! Evaluates policies of a template like IAM. References are replaced by placeholders: `Ref X` by `X`, an attribute by
+//! `X.Attribute`, pseudo parameters by values
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>). Must not know the
+//! purpose of the policies.
 
 use crate::patterns::{like, texts};
 use std::collections::BTreeMap;
@@ -7,7 +9,7 @@ use std::collections::BTreeMap;
 use cfn_kit::assertions::Checked;
 use serde_json::Value;
 
-/// What stands for the pseudo parameters.
+/// The values of pseudo parameters.
 const PSEUDO: [(&str, &str); 4] = [
     ("AWS::Partition", "aws"),
     ("AWS::Region", "eu-central-1"),
@@ -15,7 +17,7 @@ const PSEUDO: [(&str, &str); 4] = [
     ("AWS::StackName", "shop"),
 ];
 
-/// A request, as IAM sees it.
+/// A request to IAM.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     keys: BTreeMap<&'static str, String>,
@@ -29,7 +31,7 @@ impl Request {
     }
 }
 
-/// The identity that a role gives to a session.
+/// A session of a role.
 pub struct Identity {
     statements: Vec<Value>,
     trust: Vec<Value>,
@@ -47,7 +49,7 @@ impl Identity {
         Self { statements, trust, user_id: user_id.to_owned() }
     }
 
-    /// Whether it may do this.
+    /// Whether this request is allowed.
     pub fn may(&self, action: &str, resource: &str, request: &Request) -> bool {
         let matching = |statement: &&Value| {
             let resources = texts(&statement["Resource"]);
@@ -59,12 +61,12 @@ impl Identity {
         !found.is_empty() && found.iter().all(|statement| statement["Effect"] == "Allow")
     }
 
-    /// The actions that some statement allows, whatever on.
+    /// The actions that a statement allows, on any resource.
     pub fn actions(&self) -> Vec<String> {
         self.statements.iter().flat_map(|it| texts(&it["Action"])).map(str::to_owned).collect()
     }
 
-    /// Whether a token with these claims gets a session of the role.
+    /// Whether a token with these claims may assume the role.
     pub fn is_given_to(&self, token: &Request) -> bool {
         self.trust.iter().any(|statement| {
             statement["Effect"] == "Allow"
@@ -93,7 +95,7 @@ fn holds(statement: &Value, request: &Request) -> bool {
     })
 }
 
-/// The value with every reference replaced.
+/// The value with all references replaced.
 fn resolve(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(resolve).collect(),
@@ -115,7 +117,7 @@ fn stand_in(name: &str) -> String {
     PSEUDO.iter().find(|(pseudo, _)| *pseudo == name).map_or(name, |(_, value)| value).to_owned()
 }
 
-/// The text with every variable replaced; `${!name}` stays as `${name}`.
+/// The text with all variables replaced; `${!name}` becomes the literal `${name}`.
 fn substitute(text: &str, variables: Option<&Value>) -> String {
     let mut done = String::new();
     let mut rest = text;

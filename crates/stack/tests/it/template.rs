@@ -12,7 +12,7 @@ fn resources(template: &Value) -> impl Iterator<Item = (&String, &Value)> {
     template["Resources"].as_object().unwrap().iter()
 }
 
-/// Every statement of every policy in the template, with the resource it belongs to.
+/// Every statement of every policy in the template, with its resource.
 fn statements(template: &Value) -> Vec<(String, Value)> {
     fn collect(id: &str, value: &Value, found: &mut Vec<(String, Value)>) {
         match value {
@@ -117,7 +117,7 @@ fn no_policy_allows_more_than_it_names() {
 
 #[test]
 fn no_statement_can_lose_its_resources() {
-    // IAM refuses a statement whose resources all depend on conditions that do not hold.
+    // IAM rejects a statement whose resources all depend on conditions that do not hold.
     for (id, statement) in statements(&template(&Settings::default())) {
         for resource in statement["Resource"].as_array().into_iter().flatten() {
             assert!(resource.get("Fn::If").is_none(), "{id}: {statement}");

@@ -1,5 +1,5 @@
-//! Wrong wiring does not compile. Each case is a few lines of Rust with one word in two forms: with the right one they
-//! compile, with the wrong one they do not, and the compiler's reason is the reviewed one.
+//! Wrong wiring does not compile. Each case is a few lines of Rust with one identifier in two forms: with the right one
+//! they compile, with the wrong one they do not, and the error of the compiler matches the reviewed snapshot.
 
 mod cases;
 mod compiler;
@@ -7,7 +7,7 @@ mod compiler;
 use cases::CASES;
 use compiler::{Compiler, Mistake};
 
-/// All cases as one program, each in a module of its own; and the line that each begins at.
+/// All cases as one program, each in a separate module, and the first line of each.
 fn program(wrong: bool) -> (String, Vec<usize>) {
     let mut text = String::from(cases::COMMON);
     let mut begins = Vec::new();

@@ -55,24 +55,24 @@ impl ClusterSetting {
     pub const CONTAINER_INSIGHTS: Self = Self { name: "containerInsights", value: "enabled" };
 }
 
-/// What a task runs.
+/// The definition of a task.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TaskDefinition {
-    /// The name that its revisions share.
+    /// The name of all its revisions.
     pub family: Expr<String>,
     /// CPU and memory of the whole task.
     #[serde(flatten, serialize_with = "size::as_properties")]
     pub size: FargateSize,
-    /// `awsvpc`: each task has a network interface of its own. Fargate has no other.
+    /// `awsvpc`: each task has its own network interface. Fargate supports only this mode.
     pub network_mode: &'static str,
     /// `FARGATE`.
     pub requires_compatibilities: [&'static str; 1],
     /// The platform.
     pub runtime_platform: RuntimePlatform,
-    /// What ECS itself may do for the task: pull the image, write the log.
+    /// The execution role: what ECS may do for the task, such as pull the image and write the log.
     pub execution_role_arn: Expr<Arn<Role>>,
-    /// What the program in the task may do.
+    /// The task role: what the program in the task may do.
     pub task_role_arn: Expr<Arn<Role>>,
     /// The containers.
     pub container_definitions: Vec<ContainerDefinition>,
@@ -85,7 +85,7 @@ impl Resource for TaskDefinition {
 }
 
 impl Ref<TaskDefinition> {
-    /// The ARN with its revision.
+    /// The ARN with the revision.
     pub fn arn(&self) -> Expr<Arn<TaskDefinition>> {
         self.reference()
     }
@@ -107,27 +107,27 @@ pub struct RuntimePlatform {
 pub struct ContainerDefinition {
     /// Its name in the task.
     pub name: &'static str,
-    /// The image, by digest: under a tag there could be another one tomorrow.
+    /// The image, by digest: a tag can be moved to another image.
     pub image: Expr<ImageByDigest>,
     /// Whether the task ends when this container does.
     pub essential: bool,
-    /// Ports it listens on.
+    /// Ports that it listens on.
     pub port_mappings: Vec<PortMapping>,
-    /// Environment variables; nothing secret.
+    /// Environment variables; not for secrets.
     pub environment: Vec<Variable>,
-    /// Environment variables whose values ECS reads where they are kept, when a task starts.
+    /// Environment variables with secret values, which ECS reads when a task starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
-    /// The user it runs as, `uid:gid`; without one, the image's own.
+    /// The user that it runs as, `uid:gid`; if absent, the user of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Whether it cannot write to its image's file system.
+    /// Whether its root file system is read-only.
     pub readonly_root_filesystem: bool,
     /// Kernel features.
     pub linux_parameters: LinuxParameters,
     /// Seconds between SIGTERM and SIGKILL, at most 120.
     pub stop_timeout: u8,
-    /// Where its output goes.
+    /// The destination of its output.
     pub log_configuration: LogConfiguration,
 }
 
@@ -151,13 +151,13 @@ pub struct Variable {
     pub value: Expr<String>,
 }
 
-/// An environment variable whose value is kept elsewhere.
+/// An environment variable with a secret value.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Secret {
     /// Its name.
     pub name: String,
-    /// Where its value is.
+    /// The reference to its value.
     pub value_from: SecretReference,
 }
 
@@ -175,11 +175,11 @@ pub struct LinuxParameters {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Capabilities {
-    /// Those taken away; `ALL` for every one.
+    /// Capabilities to remove; `ALL` for every one.
     pub drop: Vec<&'static str>,
 }
 
-/// Where a container's output goes.
+/// The destination of a container's output.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LogConfiguration {
@@ -195,21 +195,22 @@ pub struct AwslogsOptions {
     /// The log group.
     #[serde(rename = "awslogs-group")]
     pub group: Expr<Name<LogGroup>>,
-    /// The region it is in.
+    /// The region of the log group.
     #[serde(rename = "awslogs-region")]
     pub region: Expr<String>,
-    /// What stream names start with.
+    /// The prefix of stream names.
     #[serde(rename = "awslogs-stream-prefix")]
     pub stream_prefix: &'static str,
-    /// `non-blocking`: output that cannot be sent is dropped before it can stop the program.
+    /// `non-blocking`: output that cannot be sent is dropped, so that it does not block the program
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html>).
     pub mode: &'static str,
-    /// Memory for output that is still to be sent, for example `4m`.
+    /// Size of the buffer for output that is not sent yet, for example `4m`.
     #[serde(rename = "max-buffer-size")]
     pub max_buffer_size: &'static str,
 }
 
 impl LogConfiguration {
-    /// To a CloudWatch log group.
+    /// Sends output to a CloudWatch log group.
     pub fn awslogs(group: Expr<Name<LogGroup>>, stream_prefix: &'static str) -> Self {
         let options = AwslogsOptions {
             group,
@@ -222,7 +223,7 @@ impl LogConfiguration {
     }
 }
 
-/// Keeps a number of tasks running.
+/// A service: keeps a number of tasks running.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Service {
@@ -230,25 +231,25 @@ pub struct Service {
     pub cluster: Expr<Name<Cluster>>,
     /// `FARGATE`.
     pub launch_type: &'static str,
-    /// `LATEST`, so security patches of the platform arrive.
+    /// `LATEST`, to get security patches of the platform.
     pub platform_version: &'static str,
-    /// What runs.
+    /// The task definition.
     pub task_definition: Expr<Arn<TaskDefinition>>,
-    /// How many; left out where it is scaled by something else.
+    /// The number of tasks; absent if another resource scales it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_count: Option<Count>,
-    /// How one version is replaced with the next.
+    /// How one version replaces another.
     pub deployment_configuration: DeploymentConfiguration,
-    /// Seconds in which a new task's health checks may fail.
+    /// Seconds after the start of a task in which failed health checks are ignored.
     pub health_check_grace_period_seconds: GraceSeconds,
     /// The network.
     pub network_configuration: NetworkConfiguration,
-    /// The target groups that tasks are registered in.
+    /// The target groups that tasks are registered with.
     pub load_balancers: Vec<ServiceLoadBalancer>,
-    /// Whether tags of the cluster and service are put on tasks by ECS.
+    /// Whether ECS adds the tags of the cluster and the service to tasks.
     #[serde(rename = "EnableECSManagedTags")]
     pub enable_ecs_managed_tags: bool,
-    /// `SERVICE`: tasks get the service's tags.
+    /// `SERVICE`: tasks get the tags of the service.
     pub propagate_tags: &'static str,
     /// Tags.
     pub tags: Vec<Tag>,
@@ -270,25 +271,27 @@ impl Ref<Service> {
     }
 }
 
-/// How a service goes from one version to the next.
+/// How a service replaces one version by another.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DeploymentConfiguration {
-    /// Per cent of the desired count that keeps running.
+    /// Minimum percentage of the desired count that keeps running.
     pub minimum_healthy_percent: u16,
-    /// Per cent of the desired count that may run at once.
+    /// Maximum percentage of the desired count that may run at once.
     pub maximum_percent: u16,
-    /// Ends a deployment whose tasks keep failing.
+    /// The deployment circuit breaker: ends a deployment if its tasks keep failing
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>).
     pub deployment_circuit_breaker: DeploymentCircuitBreaker,
 }
 
-/// Ends a deployment whose tasks keep failing.
+/// The deployment circuit breaker: ends a deployment if its tasks keep failing
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>).
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DeploymentCircuitBreaker {
     /// Whether it is on.
     pub enable: bool,
-    /// Whether it goes back to the last version that worked.
+    /// Whether ECS rolls back to the last deployment that succeeded.
     pub rollback: bool,
 }
 
@@ -296,7 +299,7 @@ pub struct DeploymentCircuitBreaker {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NetworkConfiguration {
-    /// Of each task's own interface.
+    /// The network interface of each task.
     pub awsvpc_configuration: AwsvpcConfiguration,
 }
 
@@ -304,15 +307,15 @@ pub struct NetworkConfiguration {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AwsvpcConfiguration {
-    /// The subnets tasks are spread over.
+    /// The subnets of the tasks.
     pub subnets: Vec<Expr<Id<Subnet>>>,
     /// The security groups.
     pub security_groups: Vec<Expr<Id<SecurityGroup>>>,
-    /// `ENABLED` gives each task a public address, which reaches the registry without NAT.
+    /// `ENABLED` gives each task a public address, so that it reaches the registry without NAT.
     pub assign_public_ip: &'static str,
 }
 
-/// A target group that a service's tasks are registered in.
+/// A target group that the tasks of a service are registered with.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ServiceLoadBalancer {

@@ -1,4 +1,5 @@
-//! The sizes that Fargate offers: only pairs of CPU and memory that exist can be written, or read.
+//! The sizes of Fargate tasks: only combinations of CPU and memory that exist can be written or read
+//! (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>).
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use crate::InvalidValue;
 #[derive(Clone, Copy, Debug)]
 pub enum Cpu<const UNITS: u32> {}
 
-/// That Fargate offers `MIB` MiB of memory with a number of CPU units.
+/// Implemented if Fargate supports `MIB` MiB of memory with a number of CPU units.
 #[diagnostic::on_unimplemented(
     message = "Fargate offers no task with {Self} and {MIB} MiB of memory",
     note = "see FargateSize::OFFERED for the pairs there are"
@@ -32,7 +33,7 @@ macro_rules! offered {
         $( $( impl With<$memory> for Cpu<$cpu> {} )+ )+
 
         impl FargateSize {
-            /// Every size there is: CPU units, and the MiB that go with them.
+            /// Every size: CPU units, and the MiB that are possible with them.
             pub const OFFERED: &[(u32, &[u32])] = &[ $( ($cpu, &[$($memory),+]) ),+ ];
         }
     };
@@ -64,7 +65,7 @@ impl FargateSize {
     }
 }
 
-/// The properties of a task definition, which has both numbers in text.
+/// The properties of a task definition, in which both numbers are texts.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn as_properties<S: Serializer>(size: &FargateSize, serializer: S) -> Result<S::Ok, S::Error> {
     let mut properties = serializer.serialize_struct("Size", 2)?;
@@ -85,20 +86,25 @@ impl FromStr for FargateSize {
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let pair = text.split_once('/').and_then(|(cpu, memory)| Some((cpu.parse().ok()?, memory.parse().ok()?)));
         let Some((cpu, memory)) = pair else {
-            return Err(InvalidValue::new(format!("{text:?} is not CPU units and MiB, such as 256/512")));
+            return Err(InvalidValue::new(format!(
+                "{text:?} is not a task size; use CPU units and MiB, such as 256/512"
+            )));
         };
         match Self::OFFERED.iter().find(|(offered, _)| *offered == cpu) {
             Some((_, memories)) if memories.contains(&memory) => Ok(Self { cpu, memory }),
             Some((_, memories)) => {
                 let pairs: Vec<String> = memories.iter().map(|memory| format!("{cpu}/{memory}")).collect();
                 Err(InvalidValue::new(format!(
-                    "Fargate has no size {text}; with {cpu} CPU units: {}",
+                    "Fargate has no size {text}; sizes with {cpu} CPU units: {}",
                     pairs.join(", ")
                 )))
             }
             None => {
                 let cpus: Vec<String> = Self::OFFERED.iter().map(|(cpu, _)| cpu.to_string()).collect();
-                Err(InvalidValue::new(format!("Fargate has no tasks of {cpu} CPU units, only of {}", cpus.join(", "))))
+                Err(InvalidValue::new(format!(
+                    "Fargate has no tasks with {cpu} CPU units; use one of {}",
+                    cpus.join(", ")
+                )))
             }
         }
     }
@@ -135,7 +141,10 @@ mod tests {
     #[test]
     fn a_size_that_fargate_does_not_offer_is_refused_with_the_nearest_ones() {
         let error = "512/512".parse::<FargateSize>().unwrap_err().to_string();
-        assert_eq!(error, "Fargate has no size 512/512; with 512 CPU units: 512/1024, 512/2048, 512/3072, 512/4096");
+        assert_eq!(
+            error,
+            "Fargate has no size 512/512; sizes with 512 CPU units: 512/1024, 512/2048, 512/3072, 512/4096"
+        );
         assert!("100/512".parse::<FargateSize>().is_err());
         assert!("512".parse::<FargateSize>().is_err());
     }

@@ -1,21 +1,21 @@
-//! What AWS's resource schemas say about properties whose change replaces the resource (create-only ones).
+//! The properties whose change replaces the resource (create-only properties), from AWS's resource schemas.
 //!
 //! The table is generated from the schemas; a test compares the two.
 
 mod replacing;
 
-/// What a change of a property does to its resource.
+/// The effect of a change of a property on its resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaces {
     /// The resource stays.
     Never,
     /// It depends on the values, or on which part of the property changes.
     Sometimes,
-    /// Another resource takes its place.
+    /// The resource is replaced.
     Always,
 }
 
-/// What a change of `property` does to a resource of this type; `None` where the type is not in the table.
+/// The effect of a change of `property` on a resource of this type; `None` if the type is not in the table.
 ///
 /// `property` is a top-level property, as change sets name them.
 pub fn replaces(resource_type: &str, property: &str) -> Option<Replaces> {

@@ -1,5 +1,5 @@
-//! AWS in memory, behind the SDK's HTTP client: two rules, two healthy environments, a bucket, an event bus. One fault at
-//! a time befalls its calls. It also watches: what the engine must never do is noted when it is asked for.
+//! AWS in memory, behind the SDK's HTTP client: two rules, two healthy environments, a bucket, an event bus. One fault
+//! at a time affects its calls. It also records violations: requests that the engine must never send.
 
 use super::call::{Call, Point};
 use super::effect::{Effect, Happens, LATE, Says, broken};
@@ -24,12 +24,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
-/// Time that a call takes where nothing befalls it.
+/// Duration of a call without a fault.
 const LATENCY: Duration = Duration::from_millis(15);
 /// Time from a write until the load balancer routes by it.
 const PROPAGATION: Duration = Duration::from_millis(200);
 
-/// What befalls a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub point: Point,
@@ -37,7 +37,7 @@ pub struct Fault {
     pub for_ever: bool,
 }
 
-/// A listener was sent to a side.
+/// A listener was pointed at a side.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     pub at: Instant,
@@ -55,21 +55,21 @@ struct Object {
 #[derive(Debug, Default)]
 pub struct State {
     pub fault: Option<Fault>,
-    /// How often it befell a call.
+    /// How many calls it affected.
     pub hits: u32,
     /// The points that calls were made at.
     pub seen: BTreeSet<Point>,
     pub changes: Vec<Change>,
-    /// The run that is under way.
+    /// The run in progress.
     pub running: String,
-    /// Details of the events that were taken.
+    /// Details of the received events.
     pub events: Vec<Value>,
     pub violations: Vec<String>,
     objects: BTreeMap<String, Object>,
     writes: u32,
     /// Sides that were seen healthy since the listeners were last read or written.
     fresh: BTreeSet<Color>,
-    /// The write of a listener that was asked for last.
+    /// The last requested write of a listener.
     writing: Option<String>,
 }
 
@@ -109,7 +109,7 @@ impl Aws {
             .build()
     }
 
-    /// Notes the call, and tells what befalls it.
+    /// Records the call, and returns its fault, if any.
     fn meet(&self, call: &Call) -> Option<Effect> {
         let mut state = self.state();
         let lease = state.objects.get(keys::LOCK).map(|object| &object.body);
@@ -158,7 +158,7 @@ impl Aws {
         }
     }
 
-    /// Does what a call asks for. `understood` says whether the caller gets the answer.
+    /// Executes a call. `understood` says whether the caller gets the answer.
     fn carry_out(&self, call: &Call, understood: bool) -> Answer {
         let mut state = self.state();
         let now = self.clock.now();
@@ -196,7 +196,7 @@ impl Aws {
         }
     }
 
-    /// Where a request of a user's to prod ends.
+    /// The side that answers a user's request to prod.
     pub fn route(&self) -> Color {
         let now = Instant::now();
         let state = self.state();
@@ -213,7 +213,7 @@ fn dated(mut answer: Answer, now: Timestamp) -> Answer {
 }
 
 impl State {
-    /// The side that a listener is sent to.
+    /// The side that a listener points at.
     pub fn at(&self, listener: Listener) -> Color {
         self.changes.iter().rfind(|change| change.listener == listener).unwrap().to
     }
@@ -222,7 +222,7 @@ impl State {
         [Listener::Prod, Listener::Dev].map(|listener| (listener, self.at(listener)))
     }
 
-    /// What an object says.
+    /// The content of an object.
     pub fn object(&self, key: &str) -> Option<&Value> {
         self.objects.get(key).map(|object| &object.body)
     }
@@ -255,7 +255,7 @@ impl State {
         Answer { headers: vec![("etag", etag)], ..Answer::ok("") }
     }
 
-    /// What must be so when a listener is written, for the first of the SDK's attempts.
+    /// The invariants of a write of a listener, for the first attempt of the SDK.
     fn watch(&mut self, call: &Call) {
         match call {
             Call::RulesOf(_) | Call::Rules => self.fresh.clear(),
@@ -288,7 +288,7 @@ impl HttpConnector for Aws {
     }
 }
 
-/// The case's time, as the SDK asks for it.
+/// The time of the case, for the SDK.
 #[derive(Debug)]
 struct Time(Clock);
 

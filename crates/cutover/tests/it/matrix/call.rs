@@ -1,5 +1,4 @@
-//! A request of the SDK, as AWS understands it: which call it is, and at which point of a cutover. Must not know what
-//! becomes of it.
+//! A request of the SDK, as AWS understands it: the call, and its point in a cutover. Must not know its result.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use model::Color;
@@ -16,7 +15,7 @@ pub enum Call {
     PutObject {
         key: String,
         body: Value,
-        /// The version that it replaces; none where it makes the object.
+        /// The version that it replaces; `None` if it creates the object.
         replaces: Option<String>,
     },
     ListObjects {
@@ -38,7 +37,7 @@ pub enum Call {
     PutEvents(Value),
 }
 
-/// Where in a cutover a call is made, in this order.
+/// The points of a cutover at which calls are made, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Point {
     GetRun,
@@ -66,29 +65,29 @@ pub enum Point {
 }
 
 impl Point {
-    /// The call's name, and which one it is where there are several.
+    /// The name of the call, and which of several calls it is.
     pub const fn name(self) -> &'static str {
         match self {
             Self::GetRun => "GetObject: the run's record",
             Self::GetLock => "GetObject: the lease",
-            Self::TakeLock => "PutObject: the lease is taken",
+            Self::TakeLock => "PutObject: the lease is acquired",
             Self::Claim => "PutObject: the run's first record",
             Self::Rules => "DescribeRules: of the listeners",
             Self::Tags => "DescribeTags",
             Self::Services => "DescribeServices",
-            Self::Inspect => "DescribeTargetHealth: may the side get traffic?",
+            Self::Inspect => "DescribeTargetHealth: can the side get traffic?",
             Self::Attributes => "DescribeTargetGroupAttributes",
-            Self::SaveRun => "PutObject: the record while it runs",
-            Self::SaveSamples => "PutObject: the single probes",
-            Self::Steering => "GetObject: what the run is told",
+            Self::SaveRun => "PutObject: the record during the run",
+            Self::SaveSamples => "PutObject: the probes",
+            Self::Steering => "GetObject: commands for the run",
             Self::WriteDev => "ModifyRule: dev",
-            Self::CheckHealth => "DescribeTargetHealth: before prod is written",
+            Self::CheckHealth => "DescribeTargetHealth: before the write of prod",
             Self::WriteProd => "ModifyRule: prod",
             Self::RenewLock => "PutObject: the lease is renewed",
             Self::Confirm => "DescribeRules: at the end",
             Self::Outcome => "PutObject: the outcome",
             Self::Events => "PutEvents",
-            Self::ReleaseLock => "PutObject: the lease is given back",
+            Self::ReleaseLock => "PutObject: the lease is released",
             Self::Else => "else",
         }
     }
@@ -138,7 +137,7 @@ fn color(arn: &str) -> Color {
 }
 
 impl Call {
-    /// What this request asks for. One that a cutover has no business with ends the test.
+    /// The call of this request. A call that a cutover must not make ends the test.
     pub fn of(request: &HttpRequest) -> Self {
         let header = |name: &str| request.headers().get(name).map(str::to_owned);
         let body = request.body().bytes().unwrap_or_default();
@@ -186,7 +185,7 @@ fn pair(url: &Url, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| Cow::into_owned(value))
 }
 
-/// What this write makes of the lease that is stored.
+/// The effect of this write on the stored lease.
 fn lease_point(body: &Value, stored: Option<&Value>) -> Point {
     match stored {
         _ if body["released"] == true => Point::ReleaseLock,
@@ -196,7 +195,7 @@ fn lease_point(body: &Value, stored: Option<&Value>) -> Point {
 }
 
 impl Call {
-    /// Where in a cutover it is made, given the lease that is stored and whether a listener was written.
+    /// Its point in a cutover, by the stored lease and whether a listener was written.
     pub fn point(&self, lease: Option<&Value>, wrote: bool) -> Point {
         match self {
             Self::GetObject(key) if key == keys::LOCK => Point::GetLock,

@@ -1,5 +1,5 @@
-//! One case: a cutover during which one fault befalls one call, and what the engine promised. Must not know how many cases
-//! there are.
+//! One case: a cutover with one fault in one call, and the guarantees of the engine. Must not know how many cases there
+//! are.
 
 use super::aws::{Aws, Fault};
 use super::call::Point;
@@ -26,25 +26,25 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const ID: &str = "the-cutover";
-/// Time that the function has.
+/// Timeout of the function.
 const FUNCTION_TIMEOUT: Duration = Duration::from_mins(2);
-/// Time in which late things happen and leases expire.
+/// Time in which late writes take effect and leases expire.
 const PAUSE: Duration = Duration::from_mins(2);
 /// Outcomes that need a notification.
 const TOLD: [Outcome; 4] = [Outcome::Done, Outcome::RolledBack, Outcome::Held, Outcome::Failed];
 
-/// What came of one case.
+/// The result of one case.
 pub struct Came {
     pub outcome: Outcome,
     pub recorded: bool,
     pub took: Duration,
-    /// What must not be.
+    /// Violations.
     pub problems: Vec<String>,
     /// The points that calls were made at.
     pub seen: BTreeSet<Point>,
 }
 
-/// Probes get to where AWS in memory sends them.
+/// Probes are answered by the environment that AWS in memory routes them to.
 #[derive(Clone)]
 struct Probes(Aws);
 
@@ -140,11 +140,11 @@ fn recorded(aws: &Aws, id: &str) -> Option<String> {
     state.object(&keys::run(id))?["outcome"].as_str().map(str::to_owned)
 }
 
-/// Plays a case, and checks the promises.
+/// Runs a case, and checks the guarantees.
 async fn play(fault: Option<Fault>) -> Came {
     let aws = Aws::new(Clock::starting_at("2026-01-31T12:00:00Z".parse().unwrap()));
     aws.state().fault = fault;
-    // A series is as short as can be where no renewal of the lease has to come.
+    // A series is as short as possible if no renewal of the lease must occur.
     let interval = if fault.is_none_or(|fault| fault.point == Point::RenewLock) { 250 } else { 20 };
     let probe = json!({"count": 20, "baseline": 5, "interval_ms": interval});
     let event = json!({"op": "cutover", "id": ID, "probe": probe});
@@ -155,9 +155,9 @@ async fn play(fault: Option<Fault>) -> Came {
     aws.state().fault = None;
     let mut problems = ended_well(&aws, fault, &run, ended - begun);
     let stored = recorded(&aws, ID);
-    // Nobody takes back what was found good.
+    // A verified side is not rolled back.
     let verified = aws.state().object(&keys::run(ID)).is_some_and(|record| record["verified"] == true);
-    // What is late lands, and leases expire.
+    // Late writes take effect, and leases expire.
     sleep(PAUSE).await;
     let late = aws
         .state()
@@ -170,15 +170,15 @@ async fn play(fault: Option<Fault>) -> Came {
     let silenced = fault.is_some_and(|fault| fault.point == Point::Events);
     let told = aws.state().events.iter().any(|detail| detail["id"] == ID && detail["outcome"] == outcome.as_str());
     if run.recorded && TOLD.contains(&outcome) && !told && !silenced {
-        problems.push("nobody was told".to_owned());
+        problems.push("no notification was sent".to_owned());
     }
     let before = recorded(&aws, ID);
     if run.recorded && before != stored {
-        problems.push(format!("what was recorded changed by itself: {stored:?}, {before:?}"));
+        problems.push(format!("the recorded outcome changed: {stored:?}, {before:?}"));
     }
     let again = invoke(&aws, &event).await.outcome.map(|outcome| outcome.to_string());
     if before.is_some() && again != before {
-        problems.push(format!("asked again it answered {again:?} and not {before:?}"));
+        problems.push(format!("a second request answered {again:?} and not {before:?}"));
     }
     let reconciled = invoke(&aws, &json!({"op": "reconcile", "id": "the-reconciliation"})).await;
     if !reconciled.outcome.is_some_and(Outcome::is_success) {
@@ -195,14 +195,14 @@ async fn play(fault: Option<Fault>) -> Came {
     Came { outcome, recorded: run.recorded, took: ended - begun, problems, seen }
 }
 
-/// What is wrong when the run has just answered.
+/// The violations when the run has just answered.
 fn ended_well(aws: &Aws, fault: Option<Fault>, run: &Record, took: Duration) -> Vec<String> {
     let mut problems = Vec::new();
     if fault.is_some() && aws.state().hits == 0 {
-        problems.push("the fault befell no call".to_owned());
+        problems.push("the fault affected no call".to_owned());
     }
     if took > FUNCTION_TIMEOUT {
-        problems.push("it took longer than the function may".to_owned());
+        problems.push("it took longer than the timeout of the function".to_owned());
     }
     let outcome = run.outcome.unwrap();
     problems.extend(untruth(aws, outcome));
@@ -216,7 +216,7 @@ fn ended_well(aws: &Aws, fault: Option<Fault>, run: &Record, took: Duration) -> 
     problems
 }
 
-/// What is wrong at the end of everything.
+/// The violations at the end of the case.
 fn disorder(aws: &Aws) -> Vec<String> {
     let state = aws.state();
     let mut problems = state.violations.clone();
@@ -229,7 +229,7 @@ fn disorder(aws: &Aws) -> Vec<String> {
     problems
 }
 
-/// What is untrue of an outcome, which says where prod and dev are.
+/// The contradiction between an outcome and the places of prod and dev, if any.
 fn untruth(aws: &Aws, outcome: Outcome) -> Option<String> {
     let state = aws.state();
     let at = (state.at(Listener::Prod), state.at(Listener::Dev));
@@ -241,7 +241,7 @@ fn untruth(aws: &Aws, outcome: Outcome) -> Option<String> {
     (at != should).then(|| format!("the outcome is {outcome}, with prod and dev at {at:?}"))
 }
 
-/// Plays a case in a runtime of its own, whose time is paused. The SDK's pauses between retries are random, and the same in
+/// Runs a case in a separate runtime with paused time. The SDK's pauses between retries are random, but the same in
 /// every test.
 pub fn case(fault: Option<Fault>) -> Came {
     fastrand::seed(0);

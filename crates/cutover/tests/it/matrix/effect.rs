@@ -1,11 +1,11 @@
-//! What may become of a call. Must not know any call.
+//! The possible faults of a call. Must not know any call.
 
 use super::call::Point;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::retry::ErrorKind;
 use std::time::Duration;
 
-/// Whether what a call asks for is done.
+/// Whether a call is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happens {
     Never,
@@ -14,7 +14,7 @@ pub enum Happens {
     Late,
 }
 
-/// An error of the service's own.
+/// An error of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Internal,
@@ -22,13 +22,13 @@ pub enum Refusal {
     Throttled,
     Denied,
     Expired,
-    /// Another conditional write is under way.
+    /// Another conditional write is in progress.
     Conflict,
     /// The condition does not hold.
     Precondition,
 }
 
-/// What the caller gets.
+/// The response that the caller gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Says {
     Refused(Refusal),
@@ -41,7 +41,7 @@ pub enum Says {
     Truth,
 }
 
-/// What becomes of a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effect {
     pub name: &'static str,
@@ -51,7 +51,7 @@ pub struct Effect {
     pub after: Duration,
 }
 
-/// Time until the late ones are done: less than the time that a run waits for a write that was not answered.
+/// Delay of an effect that comes late: less than the time that a run waits for a write that was not answered.
 pub const LATE: Duration = Duration::from_secs(4);
 
 const fn effect(name: &'static str, happens: Happens, says: Says, after_ms: u64) -> Effect {
@@ -64,33 +64,32 @@ use Says::{Dropped, Empty, Garbage, Half, NotHttp, Refused, Reset, Truth};
 /// All of them.
 pub const EFFECTS: [Effect; 22] = [
     effect("HTTP 500", Never, Refused(Refusal::Internal), 0),
-    effect("HTTP 500 after it happened", First, Refused(Refusal::Internal), 0),
+    effect("HTTP 500 after the call took effect", First, Refused(Refusal::Internal), 0),
     effect("HTTP 503", Never, Refused(Refusal::Unavailable), 0),
     effect("throttled", Never, Refused(Refusal::Throttled), 0),
     effect("access denied", Never, Refused(Refusal::Denied), 0),
     effect("expired token", Never, Refused(Refusal::Expired), 0),
     effect("409", Never, Refused(Refusal::Conflict), 0),
     effect("412", Never, Refused(Refusal::Precondition), 0),
-    effect("connection dropped before it happened", Never, Dropped, 0),
-    effect("connection dropped after it happened", First, Dropped, 0),
-    effect("connection dropped, and it happens 4 s later", Late, Dropped, 0),
-    effect("connection reset before it happened", Never, Reset, 0),
-    effect("connection reset after it happened", First, Reset, 0),
-    effect("an answer that is not HTTP", Never, NotHttp, 0),
-    effect("garbage, and it did not happen", Never, Garbage, 0),
-    effect("garbage after it happened", First, Garbage, 0),
+    effect("connection dropped before the call took effect", Never, Dropped, 0),
+    effect("connection dropped after the call took effect", First, Dropped, 0),
+    effect("connection dropped, and the call takes effect 4 s later", Late, Dropped, 0),
+    effect("connection reset before the call took effect", Never, Reset, 0),
+    effect("connection reset after the call took effect", First, Reset, 0),
+    effect("a response that is not HTTP", Never, NotHttp, 0),
+    effect("garbage, and the call had no effect", Never, Garbage, 0),
+    effect("garbage after the call took effect", First, Garbage, 0),
     effect("an empty 200", First, Empty, 0),
     effect("half a body", First, Half, 0),
-    effect("stalled for 90 s before it happened", Never, Dropped, 90_000),
-    effect("stalled for 90 s after it happened", First, Dropped, 90_000),
+    effect("stalled for 90 s before the call took effect", Never, Dropped, 90_000),
+    effect("stalled for 90 s after the call took effect", First, Dropped, 90_000),
     effect("answered after 2.5 s", First, Truth, 2500),
     effect("answered after 12 s", First, Truth, 12_000),
 ];
 
 impl Effect {
-    /// Whether it can become of a call and is not the same as another effect:
-    /// 409 and 412 are answers to conditional writes; whether something happened makes a difference to calls that write;
-    /// an answer without a body has no half.
+    /// Whether it applies to a call and differs from every other fault: 409 and 412 are responses to conditional
+    /// writes; whether the call took effect matters only for writes; a response without a body cannot be truncated.
     pub fn fits(&self, point: Point) -> bool {
         let same = |other: &&Self| (other.says, other.after) == (self.says, self.after);
         match self.says {
@@ -101,7 +100,7 @@ impl Effect {
     }
 }
 
-/// What the HTTP client says of a connection, as that of the SDK does.
+/// The errors of the HTTP client, as the SDK's client reports them.
 pub fn broken(says: Says) -> ConnectorError {
     let transient = Some(ErrorKind::TransientError);
     match says {

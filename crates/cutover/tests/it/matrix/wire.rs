@@ -1,4 +1,4 @@
-//! What AWS answers, as bytes. Must not know when it answers what.
+//! The responses of AWS, as bytes. Must not know when each is returned.
 
 use super::call::{Call, rule};
 use super::effect::Refusal;
@@ -92,7 +92,7 @@ fn result(action: &str, body: &str) -> Answer {
     Answer::ok(format!("<{action}Response><{action}Result>{body}</{action}Result></{action}Response>"))
 }
 
-/// Rules that forward there; with their listeners' default action, if so.
+/// Rules that forward there, optionally with the default action of their listeners.
 pub fn rules(action: &str, rules: impl IntoIterator<Item = (Listener, Color)>, default: bool) -> Answer {
     let own = rules.into_iter().map(|(listener, to)| {
         let condition = members(["<Field>path-pattern</Field><Values><member>*</member></Values>".to_owned()]);

@@ -1,4 +1,4 @@
-//! What can come of each question, and what it does to the system.
+//! The possible answers to each question, and their effects on the system.
 
 use super::checks;
 use super::faults::Mutant;
@@ -12,7 +12,7 @@ use cutover::machine::{Answer, Ask as _, Kind, Listener, Place, Question, Route,
 use model::Color;
 use model::record::Outcome;
 
-/// What happens to the call that a question stands for.
+/// What happens to the call of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
     /// It succeeds.
@@ -181,8 +181,9 @@ fn acquire(setup: &Setup, system: &mut System, number: usize, way: Way) -> Resul
     find_interrupted(setup, system, number, &interrupted).map(LeaseAnswer::Acquired)
 }
 
-/// The interrupted run that has to be recovered. The others are closed, because they had not written anything. All records are
-/// taken over, so that their writers cannot go on. An error if a later lease is found: then this one is lost.
+/// The interrupted run that has to be recovered. The others are closed, because they had not written anything. All
+/// records are taken over, so that their writers cannot go on. An error if a later lease is found: then this one is
+/// lost.
 fn find_interrupted(
     setup: &Setup,
     system: &mut System,

@@ -13,16 +13,16 @@ use std::collections::HashMap;
 
 pub const HEALTHY: &str = "prod is never written to a group that was not just seen healthy";
 pub const ONE_WRITER: &str = "never two writers";
-pub const CONSISTENT: &str = "when nothing runs, prod is not dev, and prod is verified or where it was";
+pub const CONSISTENT: &str = "without a run, prod is not dev, and prod is either verified or unchanged";
 pub const RECOVERABLE: &str = "from every state, everything killed, one reconcile reaches consistency";
 pub const ONE_OUTCOME: &str = "every id has one outcome";
-pub const UNSPLIT: &str = "a prod that is left split goes back to where all of it was";
-pub const NEVER_STUCK: &str = "no invocation waits for ever";
+pub const UNSPLIT: &str = "a split prod of an interrupted run returns to the environment that had all of it";
+pub const NEVER_STUCK: &str = "no invocation waits forever";
 
-pub const FOLLOWED: &str = "no run says where traffic is before all of the load balancer follows";
-pub const AWAY: &str = "a rollback that takes an unfinished run back ends where that had begun";
+pub const FOLLOWED: &str = "no run reports the place of traffic before all of the load balancer follows";
+pub const AWAY: &str = "a rollback of an unfinished run ends at the origin of that run";
 pub const ABORTED: &str =
-    "a run that is told to abort before it has verified the new side does not end there as if it were done";
+    "a run that is aborted before it has verified the new side does not end as done on the new side";
 
 pub const NAMES: [&str; 10] =
     [HEALTHY, ONE_WRITER, CONSISTENT, RECOVERABLE, UNSPLIT, ONE_OUTCOME, NEVER_STUCK, FOLLOWED, AWAY, ABORTED];
@@ -69,16 +69,16 @@ thread_local! {
     static KNOWN: RefCell<HashMap<(Option<Mutant>, System), Found>> = RefCell::default();
 }
 
-/// What a reconcile came to.
+/// The result of a reconcile.
 #[derive(Clone, Copy)]
 struct Found {
-    /// It ended well, and everything is consistent.
+    /// It succeeded, and everything is consistent.
     good: bool,
-    /// If prod was split by a run that had not verified the new side, it is where that run had found it.
+    /// If a run that had not verified the new side had split prod, prod is again at the place that this run had found.
     unsplit: bool,
 }
 
-/// Kills everything, lets late writes land or vanish, makes both sides healthy, and reconciles without faults.
+/// Kills everything, applies or drops late writes, makes both sides healthy, and reconciles without faults.
 fn reconciled(setup: &Setup, system: &System, holds: impl Fn(Found) -> bool) -> bool {
     let late = system.processes.iter().any(|process| !process.late.is_empty());
     let fates: &[bool] = if late { &[true, false] } else { &[false] };
@@ -94,13 +94,13 @@ fn reconciled(setup: &Setup, system: &System, holds: impl Fn(Found) -> bool) -> 
     })
 }
 
-/// Where a split prod was before, if the run that split it is known and had not verified the new side.
+/// The place of prod before the split, if the run that split it is known and had not verified the new side.
 fn split_from(system: &System) -> Option<Color> {
     let intent = system.records[system.last_intent?].intent?;
     (system.prod?.whole().is_none() && !intent.verified).then_some(intent.from)
 }
 
-/// What is left when everything is killed: listeners, ledger, and healthy sides.
+/// The state that remains when everything is killed: listeners, ledger, and healthy sides.
 fn killed(setup: &Setup, mut system: System, land: bool) -> System {
     for number in 0..system.processes.len() {
         for (listener, route) in std::mem::take(&mut system.processes[number].late) {

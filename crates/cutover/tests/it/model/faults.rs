@@ -1,9 +1,9 @@
-//! What goes wrong in the modelled system: how often, and errors in the surroundings of the machine that the properties
-//! must catch.
+//! Faults of the modeled system: their numbers, and errors in the environment of the machine that the properties must
+//! detect.
 
 use super::checks;
 
-/// How often things go wrong.
+/// The number of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// Invocations that are killed.
@@ -65,11 +65,11 @@ pub enum Mutant {
     NoTakeOver,
     /// A record is taken over although it was written under a later lease.
     NoEpoch,
-    /// A split prod is read as if green, where all of it was before, still had all of it.
+    /// A split prod is read as if green, which had all of it before, still had all of it.
     SplitIsWhole,
-    /// A step of a shift looks at the health of the new side alone.
+    /// A step of a shift checks only the health of the new side.
     HalfHealthGuard,
-    /// The ledger is asked where dev was instead of where prod was.
+    /// The ledger returns the place of dev instead of that of prod.
     LastProdIsDev,
     /// Settling does not wait for the load balancer.
     NoSettling,
@@ -80,7 +80,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// Each with a property that it violates, and where: the pair and the budget, by position.
+    /// Each with a property that it violates, and the positions of the pair and the budget that show it.
     pub const ALL: [(Self, &'static str, usize, usize); 17] = [
         (Self::NoHealthGuard, checks::HEALTHY, 0, 0),
         (Self::LeaseShorterThanWrite, checks::ONE_WRITER, 0, 1),

@@ -1,4 +1,4 @@
-//! How the records of the modelled system are written, and what a run claims with its outcome.
+//! How the records of the modeled system are written, and what a run claims with its outcome.
 
 use super::answers::Way;
 use super::checks;
@@ -41,7 +41,7 @@ pub fn save_intent(setup: &Setup, system: &mut System, number: usize, way: Way) 
     saved
 }
 
-/// Notes where prod may be from now on. The run of this process has just read prod.
+/// Records the places that prod may have from now on. The run of this process has just read prod.
 fn settle(system: &mut System, number: usize, outcome: Outcome, swap: Option<(Color, Color)>) {
     let prod = system.processes[number].state.listeners().0.and_then(Route::whole);
     if matches!(outcome, Outcome::Done | Outcome::RolledBack | Outcome::Held) && prod.is_some() {

@@ -1,4 +1,4 @@
-//! The modelled system: listeners, health, ledger and invocations; what may happen next, and what comes of it.
+//! The modeled system: listeners, health, ledger, and invocations; the possible next events, and their effects.
 
 use super::faults::{Budget, Mutant};
 use super::{answers, checks};
@@ -25,7 +25,7 @@ pub struct Record {
     /// The lease under which it was last written.
     pub epoch: u8,
     pub outcome: Option<Outcome>,
-    /// The swap that it was about to write, after that is recorded.
+    /// The swap that it intends to write, after the intent is recorded.
     pub intent: Option<Subject>,
 }
 
@@ -60,9 +60,10 @@ pub struct Process {
     pub fresh: Option<Route>,
     /// The id of the interrupted run that it recovers.
     pub subject: Option<usize>,
-    /// Where prod was before the run that was interrupted when this one took the lease, and had not verified the new side.
+    /// Where prod was before the run that was interrupted when this one took the lease, and had not verified the new
+    /// side.
     pub unfinished_from: Option<Color>,
-    /// A person aborted it before the new side was verified.
+    /// It was aborted before the new side was verified.
     pub aborted: bool,
 }
 
@@ -83,11 +84,11 @@ pub struct System {
     pub budget: Budget,
     /// The id whose intent was recorded last.
     pub last_intent: Option<usize>,
-    /// Where the last cutover came from.
+    /// The origin of the last cutover.
     pub way_back: Option<Color>,
-    /// Where prod was when a run last decided that.
+    /// The place of prod when a run last determined it.
     pub last_prod: Option<Color>,
-    /// The sides that prod may be at when all is quiet: verified, or where it was.
+    /// The sides that prod may be at without a run: a verified side, or an unchanged one.
     pub legitimate: [bool; 2],
     /// A property that an effect has just violated.
     pub violated: Option<&'static str>,
@@ -106,7 +107,7 @@ pub enum Action {
     Crash(usize),
     /// A late write lands.
     Land(usize, usize),
-    /// A late write is lost for good.
+    /// A late write is lost.
     Vanish(usize, usize),
     /// A side's health changes.
     Flip(Color),
@@ -149,17 +150,17 @@ impl Process {
         self.pending.is_some() || self.crashed || self.state.finish().is_some()
     }
 
-    /// Begins: takes up the first question.
+    /// Begins with the first question.
     fn begin(&mut self) {
         self.go_on(self.state);
     }
 
-    /// Gives the machine an answer, and takes up what comes next.
+    /// Gives the machine an answer, and continues with its next question.
     pub fn answer(&mut self, answer: Answer) {
         self.go_on(self.state.answer(answer));
     }
 
-    /// Gives the machine a signal, and takes up what comes next.
+    /// Gives the machine a signal, and continues with its next question.
     pub fn interrupt(&mut self, signal: Signal) {
         match self.state.interrupt(signal) {
             Interrupt::Remembered(state) => {
@@ -217,8 +218,8 @@ impl Setup {
         }
     }
 
-    /// Whether the lease may become free for others: its holder has ended or has lost it, and none of the holder's writes can
-    /// take effect any more.
+    /// Whether the lease may become free for others: its holder has ended or has lost it, and none of the holder's
+    /// writes can take effect any more.
     fn may_expire(&self, system: &System) -> bool {
         let Some((holder, _)) = system.lock.holder.filter(|_| system.lock.live) else {
             return false;

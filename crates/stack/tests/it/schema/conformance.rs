@@ -1,5 +1,5 @@
-//! Every resource of every profile is what AWS's schema of its type says: properties, required ones, enumerations,
-//! ranges, patterns, and the attributes that are asked of it.
+//! Every resource of every profile conforms to AWS's schema of its type: known and required properties, enumerations,
+//! ranges, patterns, and the attributes that references use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use stack::synthesize;
 use crate::profiles::profiles;
 use crate::schema::published::{Published, written_types};
 
-/// The types that no profile has: each with the reason.
+/// The types that no profile contains, each with the reason.
 const UNUSED: [&str; 0] = [];
 
 #[test]
@@ -71,7 +71,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Notes what is wrong with a value, as its schema says.
+    /// Records the violations of a value against its schema.
     fn value(&self, value: &Value, schema: &Value, path: &str, wrong: &mut Vec<String>) {
         if let Some(to) = schema["$ref"].as_str() {
             let target = self.schema.pointer(to.trim_start_matches('#')).unwrap();
@@ -99,7 +99,7 @@ impl Check<'_> {
             }
             _ => {}
         }
-        // Of alternatives, one must fit; those that only ask for some properties are among them.
+        // One of the alternatives must match, including those that only require properties.
         for (alternatives, all) in [("anyOf", false), ("oneOf", false), ("allOf", true)] {
             let Some(alternatives) = schema[alternatives].as_array() else { continue };
             let results: Vec<Vec<String>> = alternatives
@@ -176,7 +176,7 @@ impl Check<'_> {
             }
         }
         if let (Some(text), Some(pattern)) = (value.as_str(), schema["pattern"].as_str())
-            // Some patterns use what only other regular expressions have; cfn-lint checks those.
+            // Some patterns use syntax that this regex engine does not support; cfn-lint checks them.
             && let Ok(pattern) = Regex::new(pattern)
             && !pattern.is_match(text)
         {
@@ -185,7 +185,7 @@ impl Check<'_> {
     }
 }
 
-/// Every attribute that is asked of a resource: where, of which one, and its name.
+/// Every referenced attribute of a resource: the place of the reference, the resource, and the name.
 fn attributes(template: &Value) -> Vec<(String, String, String)> {
     fn collect(place: &str, value: &Value, found: &mut Vec<(String, String, String)>) {
         match value {

@@ -1,5 +1,5 @@
-//! The role of jobs that deploy allows what CloudFormation calls in its name, as the schemas say, if a release changes; what
-//! is left out is named with its reason.
+//! The role of jobs that deploy allows every call that CloudFormation makes on its behalf for a release, according to
+//! the schemas. Exceptions are listed with their reasons.
 
 use cfn_kit::assertions::Checked;
 use stack::{Settings, synthesize};
@@ -7,7 +7,7 @@ use stack::{Settings, synthesize};
 use crate::profiles::profile;
 use crate::schema::published::Published;
 
-/// The types that such a change concerns, and what is done with them.
+/// The types that a release changes, and the operations on them.
 const CHANGED: [(&str, &[&str]); 6] = [
     ("AWS::ECS::Service", &["update", "read"]),
     ("AWS::ECS::TaskDefinition", &["create", "update", "delete", "read"]),
@@ -17,7 +17,7 @@ const CHANGED: [(&str, &[&str]); 6] = [
     ("AWS::ApplicationAutoScaling::ScalingPolicy", &["update", "read"]),
 ];
 
-/// What a schema names and such a change does not come to: what it begins with, and why.
+/// Permissions of a schema that a release does not need: their prefix, and the reason.
 const NOT_CALLED: [(&str, &str); 27] = [
     ("application-autoscaling:DeleteScheduledAction", "nothing is scaled by the clock"),
     ("application-autoscaling:PutScheduledAction", "nothing is scaled by the clock"),

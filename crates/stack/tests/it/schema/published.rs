@@ -1,4 +1,4 @@
-//! The schemas as cfn-lint has them.
+//! The schemas that cfn-lint contains.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// The schemas; `None` only if `BLUEGREEN_NO_PYTHON` says that the Python tools are not to be used.
+    /// The schemas; `None` only if `BLUEGREEN_NO_PYTHON` says not to use the Python tools.
     pub fn find() -> Option<Self> {
         let venv = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.venv/lib");
         let folder = std::fs::read_dir(&venv).ok().and_then(|entries| {
@@ -38,7 +38,7 @@ impl Published {
     }
 }
 
-/// Every resource type that is written in `crates/cfn-kit/src/resources`.
+/// Every resource type that is declared in `crates/cfn-kit/src/resources`.
 pub fn written_types() -> Vec<String> {
     fn visit(folder: PathBuf, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -55,6 +55,6 @@ pub fn written_types() -> Vec<String> {
     let mut found = Vec::new();
     visit(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../cfn-kit/src/resources"), &mut found);
     found.sort();
-    assert!(found.len() > 20, "the resource types are not where this test looks for them: {found:?}");
+    assert!(found.len() > 20, "this test does not find the resource types: {found:?}");
     found
 }

@@ -1,4 +1,4 @@
-//! The table of create-only properties says what the schemas say.
+//! The table of create-only properties matches the schemas.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
-//! The cases: wiring that a person could get wrong.
+//! The cases: possible wiring errors.
 
-/// A few lines of Rust in which `WORD` stands for the right word or for the wrong one.
+/// A few lines of Rust in which `WORD` is replaced by the right or the wrong identifier.
 pub struct Case {
     pub name: &'static str,
     pub code: &'static str,
@@ -8,7 +8,7 @@ pub struct Case {
     pub wrong: &'static str,
 }
 
-/// What every case uses.
+/// The imports of every case.
 pub const COMMON: &str = "
 use cfn_kit::{Arn, Expr, Id, Ref, Stack};
 use cfn_kit::resources::ec2::{SecurityGroup, Subnet};

@@ -1,4 +1,4 @@
-//! The Rust compiler, asked about a program that uses the library as this test was built with it: nothing is built anew.
+//! Runs the Rust compiler on a program with the libraries that this test was built with, so that nothing is rebuilt.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ pub struct Compiler {
     cfn_kit: PathBuf,
 }
 
-/// What the compiler says is wrong.
+/// The errors of the compiler.
 #[derive(Debug)]
 pub struct Mistake {
     pub line: usize,
@@ -21,8 +21,8 @@ pub struct Mistake {
 }
 
 impl Compiler {
-    /// The libraries that this test is linked with: the newest ones beside it that are not newer than itself, and that
-    /// can be used together. (Cargo leaves those of earlier builds there.)
+    /// The libraries that this test is linked with: the newest ones in its folder that are not newer than the test, and
+    /// that are compatible. (Cargo keeps libraries of earlier builds there.)
     pub fn find() -> Self {
         let me = std::env::current_exe().unwrap();
         let built = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).unwrap();
@@ -40,7 +40,7 @@ impl Compiler {
             found.sort();
             found.into_iter().rev().map(|(_, path)| path).collect::<Vec<_>>()
         };
-        // They fit together if a type of one is the type of the other.
+        // They are compatible if a type of one is the same type in the other.
         let probe = "pub fn add(template: stack::Settings) -> Result<cfn_kit::Template, Vec<cfn_kit::SynthError>> \
                      { stack::synthesize(&template) }";
         let pairs = candidates("libstack-").into_iter().flat_map(|stack| {
@@ -50,7 +50,7 @@ impl Compiler {
         pairs.into_iter().find(usable).expect("the libraries are beside the test that uses them")
     }
 
-    /// What is wrong with a program, in the order of its lines.
+    /// The errors in a program, in the order of its lines.
     pub fn check(&self, program: &str) -> Vec<Mistake> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("program.rs");
@@ -74,11 +74,11 @@ impl Compiler {
     }
 }
 
-/// A mistake, where a line of the compiler's JSON is about one.
+/// The error in a line of the compiler's JSON, if there is one.
 fn mistake(line: &str) -> Option<Mistake> {
     let said: Value = serde_json::from_str(line).unwrap();
     let place = said["spans"].as_array()?.iter().find(|span| span["is_primary"] == true);
-    // What has neither a place nor a code only counts the others.
+    // A message with neither a place nor a code only counts the others.
     if said["level"] != "error" || (place.is_none() && said["code"].is_null()) {
         return None;
     }
@@ -89,7 +89,7 @@ fn mistake(line: &str) -> Option<Mistake> {
     })
 }
 
-/// The message, with what it says under the place: that is where the types are named.
+/// The message, with its labels, which name the types.
 fn message(said: &Value) -> String {
     let place = said["spans"].as_array().into_iter().flatten().find(|span| span["is_primary"] == true);
     let label = place.and_then(|span| span["label"].as_str()).unwrap_or_default();
