@@ -93,7 +93,7 @@ fn summary(stack: &str, outcome: Outcome, record: &Record) -> String {
     };
     let ended = match outcome {
         Outcome::Done => "succeeded",
-        Outcome::RolledBack => "failed and was taken back",
+        Outcome::RolledBack => "failed and was rolled back",
         Outcome::Held => "failed and was held: somebody has to look",
         _ => "failed: somebody has to look",
     };

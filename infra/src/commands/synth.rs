@@ -98,6 +98,6 @@ mod tests {
         assert!(beginning(&large).unwrap().len() < CALL_LIMIT);
         let error = compact(&with_variables(500)).unwrap_err();
         assert_eq!(error.kind().exit_code(), 2);
-        assert!(error.hints()[0].contains("smaller"), "{error:?}");
+        assert!(error.hints()[0].contains("remove tags"), "{error:?}");
     }
 }

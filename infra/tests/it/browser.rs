@@ -50,7 +50,7 @@ impl Source for Held {
 
     fn tell(&self, told: Told) -> impl Future<Output = Result<SteeringAnswer>> {
         let (accepted, run) = (told.op != Op::Promote, told.run.clone());
-        let message = if accepted { format!("Run {run} is told to {}.", told.op) } else { "Refused: no.".to_owned() };
+        let message = if accepted { format!("Run {run}: {} requested.", told.op) } else { "Refused: no.".to_owned() };
         self.0.lock().unwrap().told.push(told);
         ready(Ok(SteeringAnswer { run: Some(run), accepted, message, hint: None }))
     }
@@ -297,7 +297,7 @@ fn requests_are_shown_and_where_they_are_not_known_everything_else_is() {
     }
     status.requests_unknown = Some("AccessDenied: not allowed: cloudwatch:GetMetricData".to_owned());
     served.held.0.lock().unwrap().status = Some(status);
-    browser.wait_for("article.green", "not known: AccessDenied: not allowed: cloudwatch:GetMetricData");
+    browser.wait_for("article.green", "unknown: AccessDenied: not allowed: cloudwatch:GetMetricData");
     assert!(browser.text("article.green").contains("PROD") && browser.text("#notices").is_empty());
     browser.screenshot("held-requests-unknown");
 }
@@ -362,7 +362,7 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     assert!(served.held.0.lock().unwrap().told.is_empty());
     browser.click("#steering button[data-key=abort]");
     browser.click("#confirm-yes");
-    browser.wait_for("#run", "Run run-1 is told to abort.");
+    browser.wait_for("#run", "Run run-1: abort requested.");
     let told = |op| Told { op, run: "run-1".to_owned() };
     assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort)]);
 

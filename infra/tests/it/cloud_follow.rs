@@ -178,7 +178,7 @@ fn a_run_that_was_held_stays_in_sight_until_a_later_one_succeeds() {
     let said = cloud.run_in(&faulty, &["status"]).expect(0).out;
     assert!(said.contains("✕ ") && said.contains("\n  hint: "), "{said}");
     let doctor = cloud.run_in(&faulty, &["doctor"]).expect(1);
-    assert!(doctor.out.contains("bad  last run") && doctor.err.contains("last run"), "{}\n{}", doctor.out, doctor.err);
+    assert!(doctor.out.contains("fail last run") && doctor.err.contains("last run"), "{}\n{}", doctor.out, doctor.err);
     let report = cloud.run_in(&faulty, &["report", "held", "--format", "md"]).expect(0).out;
     assert!(report.contains("The first failure came ") && !report.contains("95 %"), "{report}");
 
@@ -250,7 +250,7 @@ fn ctrl_c_leaves_a_cutover_to_itself_and_twice_stops_it() {
     cutover.types(CTRL_C);
     cutover.shows("Ctrl-C again within 5 s");
     cutover.types(CTRL_C);
-    cutover.shows("Run stopped is told to abort.");
+    cutover.shows("Run stopped: abort requested.");
     assert_eq!(cutover.end(), 4, "{}", terminal.written());
     assert_eq!(function.record("stopped").unwrap()["outcome"], "rolled_back");
 }

@@ -106,7 +106,11 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let stack = Stack { cloud: &cloud, settings: &changed };
     let diff = stack.run(&["diff"]).expect(0);
     assert!(diff.out.contains("CutoverLogGroup") && !diff.out.contains("will be created"), "{}", diff.out);
-    assert!(!diff.out.contains("BlueLogGroup") && diff.out.contains("wait for the next release"), "{}", diff.out);
+    assert!(
+        !diff.out.contains("BlueLogGroup") && diff.out.contains("settings that apply with the next release"),
+        "{}",
+        diff.out
+    );
     stack.run(&["deploy", "--expect-no-changes"]).expect(3);
     stack.run(&["deploy"]).expect(0);
     stack.run(&["deploy", "--version", "4"]).expect(0);

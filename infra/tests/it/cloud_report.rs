@@ -33,5 +33,5 @@ fn the_last_cutover_is_reported_as_a_page_as_markdown_and_as_json() {
     assert_eq!(again.lines().next(), markdown.lines().next());
 
     let unknown = run(&["report", "no-such-run"]).expect(2);
-    assert!(unknown.err.contains("no run no-such-run"), "{}", unknown.err);
+    assert!(unknown.err.contains("run no-such-run of stack bluegreen does not exist"), "{}", unknown.err);
 }

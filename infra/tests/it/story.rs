@@ -121,7 +121,7 @@ fn versions_that_fail_are_taken_back_with_their_reasons() {
     assert_eq!(runs[0]["outcome"], "rolled_back");
     // There is nothing to roll back: the cutover has rolled back, and no user is sent to the version that failed.
     let again = run(&["rollback"]).expect(0);
-    assert!(again.out.contains("the last cutover was taken back; nothing was written"), "{}", again.out);
+    assert!(again.out.contains("the last cutover was rolled back; nothing was written"), "{}", again.out);
     assert_eq!(get(&prod, "/").version.as_deref(), Some("1"));
 }
 

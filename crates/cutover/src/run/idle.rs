@@ -34,7 +34,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         let lease = match self.ledger.acquire(Purpose::Sleep, &new_id(), LEASE_TTL).await {
             Ok(lease) => lease,
             Err(LeaseError::Interrupted(_)) => {
-                return IdleAnswer::awake("a cutover was interrupted, and nobody has put it right yet");
+                return IdleAnswer::awake("a cutover was interrupted and needs a reconcile");
             }
             Err(LeaseError::Held(holder)) => {
                 let holder = holder.info;

@@ -58,7 +58,7 @@ pub(super) fn verdict(state: &State, outcome: Outcome, seen: &Seen<'_>, record: 
             ("Everything was consistent; nothing was written.".to_owned(), None)
         }
         Outcome::Noop if record.op == Op::Rollback => {
-            (format!("{to} is prod already: the last cutover was taken back; nothing was written."), None)
+            (format!("{to} is prod already: the last cutover was rolled back; nothing was written."), None)
         }
         Outcome::Noop => (format!("{to} is prod already; nothing was written."), None),
         Outcome::Planned => (planned(record), None),
@@ -186,7 +186,7 @@ fn done(state: &State, record: &Record, seen: &Seen<'_>) -> String {
         }
         None if record.recovered.is_empty() => format!("{sides} now."),
         None if record.op == Op::Rollback => {
-            format!("Run {}, which was interrupted, is taken back: {sides}.", record.recovered.join(", "))
+            format!("Run {}, which was interrupted, was rolled back: {sides}.", record.recovered.join(", "))
         }
         None => format!("{sides}; run {} is recovered.", record.recovered.join(", ")),
     }

@@ -18,7 +18,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             SteeringAnswer { run, accepted: false, message: format!("Refused: {message}."), hint }
         };
         let Some(command) = Command::of(request.op) else {
-            return refused(None, format!("{} is nothing that a run can be told", request.op), "");
+            return refused(None, format!("{} is not a command for a run", request.op), "");
         };
         let holder = match self.ledger.holder().await {
             Ok(holder) => holder.filter(|holder| holder.info.purpose == Purpose::Cutover),
@@ -46,7 +46,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
         match self.ledger.steer(&run, &given).await {
             Ok(()) => SteeringAnswer {
                 accepted: true,
-                message: format!("Run {run} is told to {}.", request.op),
+                message: format!("Run {run}: {} requested.", request.op),
                 run: Some(run),
                 hint: None,
             },

@@ -117,8 +117,8 @@ async fn nobody_sleeps_during_a_deployment_nor_after_an_interruption() {
 
     drop(ledger.acquire(Purpose::Cutover, "dead", Duration::from_secs(30)).await.unwrap());
     sleep(Duration::from_mins(1)).await;
-    assert_untouched(&world, &ask_to_sleep(&world).await, "nobody has put it right");
+    assert_untouched(&world, &ask_to_sleep(&world).await, "a cutover was interrupted");
     // The request did not change what the lease remembers.
     sleep(Duration::from_mins(1)).await;
-    assert_untouched(&world, &ask_to_sleep(&world).await, "nobody has put it right");
+    assert_untouched(&world, &ask_to_sleep(&world).await, "a cutover was interrupted");
 }

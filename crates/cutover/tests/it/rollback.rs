@@ -38,7 +38,7 @@ async fn a_rollback_takes_an_interrupted_cutover_back_and_ends_there() {
                 assert_ended(&world, &record, Outcome::Done, Blue);
                 assert_eq!(record.recovered, ["killed"], "{ms}");
                 assert!(
-                    record.message.contains("which was interrupted, is taken back: blue is prod"),
+                    record.message.contains("which was interrupted, was rolled back: blue is prod"),
                     "{}",
                     record.message
                 );
@@ -66,7 +66,7 @@ async fn what_was_taken_back_already_is_not_released_by_a_rollback() {
     assert_ended(&world, &record, Outcome::RolledBack, Blue);
     let record = world.invoke(json!({"op": "rollback"})).await;
     assert_ended(&world, &record, Outcome::Noop, Blue);
-    assert!(record.message.contains("was taken back"), "{}", record.message);
+    assert!(record.message.contains("was rolled back"), "{}", record.message);
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,7 +111,7 @@ async fn a_template_that_was_replaced_on_its_way_is_refused_and_nothing_is_execu
     let script = Script { read: POISONED, ..Script::default() };
     let error = script.prepare().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
-    assert!(error.message().contains("another template"), "{error:?}");
+    assert!(error.message().contains("a different template"), "{error:?}");
     assert_eq!((script.called("DeleteChangeSet"), script.called("ExecuteChangeSet")), (1, 0));
 }
 

@@ -39,7 +39,7 @@ impl Steering {
                             }
                         });
                     }
-                    Err(error) => tracing::warn!(%error, "what the run is told cannot be read"),
+                    Err(error) => tracing::warn!(%error, "the command for the run cannot be read"),
                 }
             }
         });
