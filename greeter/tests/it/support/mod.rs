@@ -1,5 +1,4 @@
 //! Runs the real programs and speaks to them byte by byte. Must not know what they should answer.
-#![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
