@@ -4,13 +4,7 @@ use std::time::Duration;
 
 use cfn_kit::resources::values::{StackName, UrlPath};
 use jiff::SignedDuration;
-use model::Color;
 use stack::values::{ImageName, VersionLabel};
-
-/// `blue` or `green`.
-pub fn color(text: &str) -> Result<Color, String> {
-    text.parse().map_err(|error: model::color::UnknownColor| error.to_string())
-}
 
 /// A number with a unit, such as `250ms`, `30s`, `10m`, `2h` or `1h 30m`. A number alone is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {

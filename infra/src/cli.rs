@@ -9,7 +9,7 @@ use clap::Parser;
 use stack::settings::SettingsError;
 use stack::{Extension, Settings};
 
-use crate::commands::{Needs, Verb};
+use crate::commands::Verb;
 use crate::context::Context;
 use crate::deploy::Listener;
 use crate::error::{Error, Result};
@@ -84,11 +84,10 @@ impl Cli {
     /// The part of the settings that the command needs, and the error in the rest.
     fn settings(&self) -> Result<(Settings, Option<SettingsError>)> {
         let file = self.config.as_deref();
-        Ok(match self.verb.needs() {
-            Needs::Nothing => (Settings::default(), None),
-            Needs::Identity => Settings::load_identity(file),
-            Needs::Settings => (Settings::load(file)?, None),
-        })
+        if self.verb.needs_settings() {
+            return Ok((Settings::load(file)?, None));
+        }
+        Ok(Settings::load_identity(file))
     }
 }
 

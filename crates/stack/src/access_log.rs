@@ -3,8 +3,7 @@
 use super::part::{Marking, Serves};
 use super::{Settings, tags};
 use cfn_kit::resources::s3::{
-    AbortIncompleteMultipartUpload, Bucket, BucketEncryption, BucketPolicy, Lifecycle, LifecycleRule,
-    NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
+    AbortIncompleteMultipartUpload, Bucket, BucketPolicy, Lifecycle, LifecycleRule, NoncurrentVersionExpiration,
 };
 use cfn_kit::resources::values::BucketName;
 use cfn_kit::{Expr, Name, PolicyDocument, Principal, Ref, Stack, Statement, join};
@@ -59,12 +58,8 @@ impl AccessLog {
         let bucket = stack.add(
             "AccessLogBucket",
             Bucket {
-                // Load balancers write access logs only to buckets with SSE-S3:
+                // A private bucket has SSE-S3, the only encryption that load balancers write access logs with:
                 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
-                bucket_encryption: BucketEncryption::s3_managed(),
-                public_access_block_configuration: PublicAccessBlock::ALL,
-                ownership_controls: OwnershipControls::bucket_owner_enforced(),
-                versioning_configuration: Versioning { status: "Enabled" },
                 lifecycle_configuration: Lifecycle {
                     rules: vec![LifecycleRule {
                         id: "expire",
@@ -75,8 +70,7 @@ impl AccessLog {
                         abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },
                     }],
                 },
-                logging_configuration: None,
-                tags: tags("access-log"),
+                ..Bucket::private(tags("access-log"))
             },
         );
         stack.keep(&bucket);

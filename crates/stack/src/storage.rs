@@ -11,7 +11,7 @@ use super::tags;
 use cfn_kit::resources::ecr::{EncryptionConfiguration, Repository, ScanningConfiguration, TagMutability};
 use cfn_kit::resources::s3::{
     AbortIncompleteMultipartUpload, Bucket, BucketLogging, BucketPolicy, Lifecycle, LifecycleRule,
-    NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
+    NoncurrentVersionExpiration,
 };
 use cfn_kit::resources::values::RetentionDays;
 use cfn_kit::{Arn, Expr, PolicyDocument, Principal, Ref, Stack, Statement, Tag, join};
@@ -75,9 +75,6 @@ impl Storage {
             BUCKET,
             Bucket {
                 bucket_encryption: keys.bucket(),
-                public_access_block_configuration: PublicAccessBlock::ALL,
-                ownership_controls: OwnershipControls::bucket_owner_enforced(),
-                versioning_configuration: Versioning { status: "Enabled" },
                 lifecycle_configuration: Lifecycle {
                     rules: vec![
                         expire("expire-old-versions", None, None, 30),
@@ -89,7 +86,7 @@ impl Storage {
                     destination_bucket_name: log.bucket.clone(),
                     log_file_prefix: log.bucket_prefix.clone(),
                 }),
-                tags: marked("bucket"),
+                ..Bucket::private(marked("bucket"))
             },
         );
         stack.delete_with_stack(&registry);

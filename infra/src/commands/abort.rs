@@ -10,9 +10,8 @@ use crate::session::{Session, print_json};
 /// The arguments of `abort`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the run [default: the run in progress].
-    #[arg(long, value_name = "RUN")]
-    id: Option<String>,
+    #[command(flatten)]
+    which: steer::Which,
 }
 
 impl Args {
@@ -20,7 +19,7 @@ impl Args {
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
         let mut follower = attend::follower(session.json);
         let work = async {
-            match steer::abort(&session.context, self.id.clone(), &mut *follower).await? {
+            match steer::abort(&session.context, self.which.id.clone(), &mut *follower).await? {
                 (_, Some(record)) => attend::end(&record, steer::verdict(&record), session.json),
                 (answer, None) => {
                     if session.json {

@@ -91,33 +91,22 @@ pub enum Verb {
     Destroy(destroy::Args),
 }
 
-/// The part of the settings file that a command depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// None of it.
-    Nothing,
-    /// The stack's name and region. Status and rollback must not depend on the settings of the next release.
-    Identity,
-    /// All of it.
-    Settings,
-}
-
 impl Verb {
-    /// The part of the settings file that it depends on.
-    pub const fn needs(&self) -> Needs {
-        match self {
-            Self::Init(_) | Self::Completions(_) | Self::Man(_) => Needs::Nothing,
+    /// Whether it needs all of the settings, or only the name and the region of the stack: a verb that inspects a stack or
+    /// rolls back must not depend on the file that describes the next release.
+    pub const fn needs_settings(&self) -> bool {
+        matches!(
+            self,
             Self::Synth(_)
-            | Self::Graph(_)
-            | Self::Build(_)
-            | Self::Function(_)
-            | Self::Deploy(_)
-            | Self::Diff(_)
-            | Self::Cutover(_)
-            | Self::Doctor(_)
-            | Self::Rehearse(_) => Needs::Settings,
-            _ => Needs::Identity,
-        }
+                | Self::Graph(_)
+                | Self::Build(_)
+                | Self::Function(_)
+                | Self::Deploy(_)
+                | Self::Diff(_)
+                | Self::Cutover(_)
+                | Self::Doctor(_)
+                | Self::Rehearse(_)
+        )
     }
 
     /// Changes the context before it is shared.

@@ -9,14 +9,13 @@ use crate::session::Session;
 /// The arguments of `pause`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the run [default: the run in progress].
-    #[arg(long, value_name = "RUN")]
-    id: Option<String>,
+    #[command(flatten)]
+    which: steer::Which,
 }
 
 impl Args {
     /// Tells the run to stay.
     pub async fn run(&self, session: &Session) -> Result<()> {
-        steer::run(session, Op::Pause, self.id.clone()).await
+        steer::run(session, Op::Pause, self.which.id.clone()).await
     }
 }

@@ -6,7 +6,6 @@ use model::Color;
 use model::request::{Op, Request};
 
 use super::cutover::{Order, attend};
-use crate::args::color;
 use crate::error::Result;
 use crate::session::Session;
 
@@ -14,7 +13,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Environment that prod must point at, if it was changed by hand [default: according to the ledger].
-    #[arg(long, value_parser = color)]
+    #[arg(long)]
     to: Option<Color>,
     /// Wait for a deployment or run in progress instead of refusing. Even without --wait, the command waits until
     /// the lease of a dead run expires.

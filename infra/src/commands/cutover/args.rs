@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::args::{color, duration};
+use crate::args::duration;
 use model::Color;
 use model::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 
@@ -12,7 +12,7 @@ use model::request::{OnFail, Op, Request, ShiftStep, StatusSet};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Environment that becomes prod [default: the idle one].
-    #[arg(long, value_parser = color)]
+    #[arg(long)]
     to: Option<Color>,
     /// Show what would happen without changing anything.
     #[arg(long)]
@@ -25,7 +25,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Refuse to start unless prod is this environment.
-    #[arg(long, value_name = "COLOR", value_parser = color)]
+    #[arg(long, value_name = "COLOR")]
     expect: Option<Color>,
     /// Id of the run; if a run with this id exists, return its stored result and do nothing [default: generated].
     #[arg(long)]

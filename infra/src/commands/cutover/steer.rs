@@ -24,6 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The run that a command is for.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Id of the run [default: the run in progress].
+    #[arg(long, value_name = "RUN")]
+    pub id: Option<String>,
+}
+
 /// Sends a request to the run in progress, or to this one, and prints the response of the function.
 pub async fn run(session: &Session, op: Op, id: Option<String>) -> Result<()> {
     let answer = tell(&session.context, op, id).await?;

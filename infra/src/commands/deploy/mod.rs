@@ -45,7 +45,7 @@ pub struct Target {
     #[arg(long, value_parser = args::image, requires = "version")]
     image: Option<ImageName>,
     /// Environment to deploy to [default: the idle one].
-    #[arg(long, value_parser = args::color, requires = "version")]
+    #[arg(long, requires = "version")]
     color: Option<Color>,
     /// Allow deploying to the live environment.
     #[arg(long)]
