@@ -11,11 +11,11 @@ use stack::{Extension, Settings};
 
 use crate::commands::Verb;
 use crate::context::Context;
-use crate::deploy::Listener;
 use crate::error::{Error, Result};
 use crate::prompt::Prompt;
 use crate::session::Session;
 use crate::ui::{JsonLines, Lines, Screen, Style, render_error};
+use deploy::Listener;
 
 /// Blue/green deployment for Amazon ECS Fargate.
 ///

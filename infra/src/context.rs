@@ -7,11 +7,12 @@ use std::time::Duration;
 use cutover::run::LEASE_TTL;
 use ledger::{Holder, Lease, LeaseError, S3Ledger, S3Store};
 use model::lease::{LONGEST_LIFE, Purpose};
+use model::stack_state::StackState;
 use tokio::sync::Mutex;
 
-use crate::cloud::{Cloud, DeployedStack};
-use crate::deploy::{Control, Listener, Operation, Plan, Poll};
 use crate::error::{Error, Kind, Result};
+use deploy::{Cloud, DeployedStack};
+use deploy::{Control, Listener, Operation, Plan, Poll};
 use stack::Settings;
 
 /// The life of a renewed lease while CloudFormation changes the stack: the change continues if this command dies or
@@ -230,8 +231,8 @@ impl Context {
     }
 
     /// After an interruption: releases the lease, unless an operation of the stack is in progress, during which traffic
-    /// must not be moved. Returns the status of the stack.
-    pub async fn after_interruption(&self) -> Option<String> {
+    /// must not be moved. Returns the state of the stack.
+    pub async fn after_interruption(&self) -> Option<StackState> {
         if self.lease.lock().await.is_none() {
             return None;
         }
@@ -241,6 +242,6 @@ impl Context {
             // An error does not matter: the next command takes the lease over.
             let _ = self.unlock().await;
         }
-        Some(stack.status)
+        Some(stack.state)
     }
 }

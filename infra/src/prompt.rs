@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::commands::destroy::{Consent, Target};
 use crate::context::Confirmation;
-use crate::deploy::{Plan, Stage};
+use crate::deletion::{Consent, Target};
 use crate::error::{Error, Result};
 use crate::ui::{Keyboard, Screen, Style, render_plan};
+use deploy::{Plan, Stage};
 
 /// The person at the terminal.
 #[derive(Clone)]

@@ -13,9 +13,10 @@ use model::Color;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::cloud::Cloud;
-use crate::error::{Calling, Error, Result};
+use crate::error::{Error, Result};
 use crate::report::text::ms;
+use aws::Calling as _;
+use deploy::Cloud;
 use stack::Both;
 use stack::outputs::Outputs;
 

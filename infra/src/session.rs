@@ -8,11 +8,11 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::commands::Verb;
 use crate::context::Context;
-use crate::deploy::Stage;
 use crate::error::{Error, Result};
 use crate::interrupt::{INTERRUPTED, Signal, Signals};
 use crate::prompt::{Choice, Prompt};
 use crate::ui::{Keyboard, Style};
+use deploy::Stage;
 
 /// One call of the command.
 pub struct Session {
@@ -79,7 +79,7 @@ impl Session {
     async fn leave(&self, verb: &Verb) -> ExitCode {
         self.prompt.hold_screen();
         let state = self.context.after_interruption().await;
-        eprintln!("\n{}", verb.interrupted(state.as_deref()));
+        eprintln!("\n{}", verb.interrupted(state.as_ref()));
         ExitCode::from(INTERRUPTED)
     }
 

@@ -13,6 +13,7 @@ pub mod process;
 pub mod record;
 pub mod request;
 pub mod route;
+pub mod stack_state;
 pub mod status;
 pub mod steering;
 pub mod time;

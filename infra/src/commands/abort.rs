@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::cutover::{attend, steer};
 use crate::error::Result;
 use crate::interrupt::INTERRUPTED;
+use crate::runs::{attend, steer};
 use crate::session::{Session, print_json};
 
 /// The arguments of `abort`.

@@ -1,6 +1,6 @@
 //! `bluegreen build`: builds every version of the service and the cutover function, and deploys nothing.
 
-use super::publish::{Kept, app, function};
+use crate::artifacts::{Cached, app, function};
 use crate::build::Workspace;
 use crate::error::Result;
 use crate::session::Session;
@@ -15,9 +15,9 @@ impl Args {
         let context = &session.context;
         let workspace = Workspace::find(&context.settings.app)?;
         for version in workspace.versions() {
-            app(context, &workspace, &version, &Kept::default()).await?;
+            app(context, &workspace, &version, &Cached::default()).await?;
         }
-        function(context, workspace.function_source(), &Kept::default()).await?;
+        function(context, workspace.function_source(), &Cached::default()).await?;
         Ok(())
     }
 }

@@ -5,13 +5,16 @@ use model::request::Request;
 use model::steering::SteeringAnswer;
 use tokio::sync::Mutex;
 
-use super::{Context, cutover, report, status};
-use crate::cloud::{Cloud, DeployedStack};
+use deploy::{Cloud, DeployedStack};
+
+use crate::context::Context;
 use crate::dashboard::{Dashboard, Source, Told, Wish};
 use crate::error::Result;
 use crate::report::{Place, Run};
 use crate::requests::Meter;
+use crate::runs;
 use crate::session::{Session, json_line, print_text};
+use crate::status;
 
 /// The arguments of `dashboard`.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,15 +64,15 @@ impl Source for Live<'_> {
             kept.insert(cloud.ledger(&outputs.bucket)).clone()
         };
         drop(kept);
-        report::load(&ledger, id).await
+        runs::load_with_samples(&ledger, id).await
     }
 
     async fn begin(&self, wish: Wish) -> Result<String> {
         let request = Request { op: wish.op, to: Some(wish.to), expect: Some(wish.expect), ..Request::default() };
-        Box::pin(cutover::begin(self.context, request)).await
+        Box::pin(runs::begin(self.context, request)).await
     }
 
     async fn tell(&self, told: Told) -> Result<SteeringAnswer> {
-        Box::pin(cutover::steer::tell(self.context, told.op, Some(told.run))).await
+        Box::pin(runs::steer::tell(self.context, told.op, Some(told.run))).await
     }
 }

@@ -1,7 +1,7 @@
 //! `bluegreen diff`: shows what a deployment would change.
 
-use super::deploy::{self, Target};
 use crate::error::Result;
+use crate::pipeline::{self, Target};
 use crate::session::Session;
 use crate::ui::render_plan;
 
@@ -20,7 +20,7 @@ impl Args {
 
     /// Prints the plan.
     pub async fn run(&self, session: &Session) -> Result<()> {
-        let plan = Box::pin(deploy::diff(&session.context, &self.target.request())).await?;
+        let plan = Box::pin(pipeline::diff(&session.context, &self.target.request(false))).await?;
         session.show(&plan, render_plan)
     }
 }

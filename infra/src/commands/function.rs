@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::publish;
+use crate::artifacts;
 use crate::build::FunctionSource;
 use crate::error::{Doing as _, Result};
 use crate::session::Session;
@@ -20,7 +20,7 @@ impl Args {
     /// Builds the zip, or takes the one that a deployment would, and writes it.
     pub async fn run(&self, session: &Session) -> Result<()> {
         let source = FunctionSource::find()?;
-        let zip = publish::function(&session.context, &source, &publish::Kept::default()).await?;
+        let zip = artifacts::function(&session.context, &source, &artifacts::Cached::default()).await?;
         std::fs::write(&self.out, &zip.bytes).doing(|| format!("write {}", self.out.display()))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::synth;
 use crate::error::{Doing, Result};
 use crate::session::{Session, print_text};
+use crate::synthesis;
 use stack::graph::{Format, render};
 
 /// The arguments of `graph`.
@@ -26,7 +26,7 @@ impl Args {
             Some("mmd" | "mermaid") => Format::Mermaid,
             _ => Format::Svg,
         });
-        let text = render(&synth::template(&session.context.settings)?, format);
+        let text = render(&synthesis::template(&session.context.settings)?, format);
         match &self.out {
             Some(file) => std::fs::write(file, text).doing(|| format!("write {}", file.display())),
             None => print_text(&text),

@@ -2,12 +2,12 @@
 
 use model::Record;
 
-use super::Context;
-use crate::cloud::{Cloud, DeployedStack};
-use crate::error::{Error, Result};
+use crate::context::Context;
+use crate::error::Result;
+use crate::runs;
 use crate::session::Session;
 use crate::ui::render_history;
-use stack::outputs::Outputs;
+use deploy::{Cloud, DeployedStack};
 
 /// The arguments of `history`.
 #[derive(Debug, clap::Args)]
@@ -29,10 +29,5 @@ impl Args {
 pub async fn last(context: &Context, limit: usize) -> Result<Vec<Record>> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
-    read(&cloud, &outputs, limit).await
-}
-
-pub(super) async fn read(cloud: &Cloud, outputs: &Outputs, limit: usize) -> Result<Vec<Record>> {
-    let ledger = cloud.ledger(&outputs.bucket);
-    ledger.list(limit).await.map_err(|error| Error::failed("cannot read the history of cutovers").because(error))
+    runs::last(&cloud, &outputs, limit).await
 }

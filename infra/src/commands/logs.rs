@@ -8,12 +8,13 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use model::color::Color;
 use serde::Serialize;
 
-use super::Context;
 use crate::args::duration;
-use crate::cloud::{Cloud, DeployedStack};
-use crate::error::{Calling, Error, Result};
+use crate::context::Context;
+use crate::error::{Error, Result};
 use crate::session::{Session, json_line, print_text};
 use crate::ui::Style;
+use aws::Calling as _;
+use deploy::{Cloud, DeployedStack};
 
 /// The pause between two reads of a followed log. The log service allows five requests per second and account.
 const LOOK: Duration = Duration::from_secs(1);
@@ -170,7 +171,7 @@ async fn read(cloud: &Cloud, group: &str, from: i64) -> Result<Vec<FilteredLogEv
             Ok(page) => events.extend(page.events.unwrap_or_default()),
             // Nothing has been written yet.
             Err(error) if error.code() == Some("ResourceNotFoundException") => break,
-            Err(error) => return Err(error).calling(|| format!("read log {group}")),
+            Err(error) => Err(error).calling(|| format!("read log {group}"))?,
         }
     }
     Ok(events)

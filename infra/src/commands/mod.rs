@@ -18,7 +18,6 @@ pub mod manual;
 pub mod open;
 pub mod pause;
 pub mod promote;
-mod publish;
 pub mod reconcile;
 pub mod rehearse;
 pub mod releases;
@@ -30,7 +29,8 @@ pub mod unlock;
 
 use std::process::ExitCode;
 
-pub use crate::context::{Agreed, Confirmation, Context, Nobody};
+use model::stack_state::StackState;
+
 use crate::error::Result;
 use crate::session::Session;
 
@@ -137,7 +137,7 @@ impl Verb {
     }
 
     /// The message after an interruption, if the stack is in this state.
-    pub fn interrupted(&self, state: Option<&str>) -> String {
+    pub fn interrupted(&self, state: Option<&StackState>) -> String {
         let state = state.map_or_else(String::new, |state| format!(" The stack is in {state}."));
         match self {
             Self::Deploy(_) | Self::Destroy(_) => format!(

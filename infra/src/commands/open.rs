@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
 
-use super::Context;
-use crate::cloud::{Cloud, DeployedStack};
+use crate::context::Context;
 use crate::error::Result;
 use crate::session::{Session, print_text};
+use deploy::{Cloud, DeployedStack};
 
 /// Which of the two listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -2,8 +2,8 @@
 
 use model::request::Op;
 
-use super::cutover::steer;
 use crate::error::Result;
+use crate::runs::steer;
 use crate::session::Session;
 
 /// The arguments of `pause`.

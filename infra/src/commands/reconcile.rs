@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use model::Color;
 use model::request::{Op, Request};
 
-use super::cutover::{Order, attend};
 use crate::error::Result;
+use crate::runs::{Order, attend};
 use crate::session::Session;
 
 /// The arguments of `reconcile`.

@@ -10,10 +10,9 @@ use std::time::Duration;
 use model::Request;
 use model::request::Op;
 
-use super::report::in_format;
-use super::{Context, cutover};
 use crate::args::{image, path, version};
 use crate::build::Workspace;
+use crate::context::Context;
 use crate::error::{Doing as _, Error, Result};
 use crate::rehearse::cloud::LocalCloud;
 use crate::rehearse::document::{Fault, FaultAt, Injected, LoadFacts, Side};
@@ -23,6 +22,7 @@ use crate::rehearse::text::terminal;
 use crate::rehearse::verdict::{AFTER, Observed, error, judge};
 use crate::rehearse::{Rehearsal, render};
 use crate::report::{Format, Place, Run};
+use crate::runs::CutoverArgs;
 use crate::session::{Session, print_json, print_text};
 use crate::ui::Style;
 use cfn_kit::resources::values::UrlPath;
@@ -99,7 +99,7 @@ fn cutover_request(arguments: &[String]) -> Result<Request> {
     #[command(name = "bluegreen cutover", no_binary_name = true)]
     struct Line {
         #[command(flatten)]
-        cutover: cutover::Args,
+        cutover: CutoverArgs,
     }
     let wrong = |why: String| Error::usage("invalid cutover arguments of a rehearsal").because(why);
     let line = <Line as clap::Parser>::try_parse_from(arguments);
@@ -148,7 +148,7 @@ async fn rehearse(context: &Context, arguments: &Args, request: &Request, json: 
     let play = Play { old, new, images, load, fault: fault(arguments, patience), left_out };
     let rehearsal = Box::pin(stage.perform(play, &arguments.cutover)).await?;
     if let Some(out) = &arguments.out {
-        let format = in_format(arguments.format, Some(out), Format::Html);
+        let format = Format::of_file(arguments.format, Some(out), Format::Html);
         std::fs::write(out, render(&rehearsal, &Place::default(), format)?)
             .doing(|| format!("write {}", out.display()))?;
         context.listener.note(format!("wrote the rehearsal report to {}", out.display()));

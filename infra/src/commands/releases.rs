@@ -1,15 +1,15 @@
 //! `bluegreen releases`: what was deployed to which environment, the newest first, with what did not come up.
 
+mod text;
+
 use serde::Serialize;
 
-use super::Context;
-use crate::cloud::{Cloud, DeployedStack};
+use crate::context::Context;
 use crate::error::Result;
-use crate::releases::{ReleaseRecord, changed_settings};
 use crate::session::Session;
-use crate::ui::render_releases;
+use deploy::releases::{ReleaseRecord, changed_settings};
+use deploy::{Cloud, DeployedStack};
 use model::color::Color;
-use stack::parameter;
 
 /// A release as it is listed.
 #[derive(Clone, Debug, Serialize)]
@@ -35,7 +35,7 @@ impl Args {
     /// Prints the last releases.
     pub async fn run(&self, session: &Session) -> Result<()> {
         let releases = last(&session.context, self.limit).await?;
-        session.show(&releases, |releases, style| render_releases(releases, style))
+        session.show(&releases, |releases, style| text::render(releases, style))
     }
 }
 
@@ -45,20 +45,7 @@ pub async fn last(context: &Context, limit: usize) -> Result<Vec<Listed>> {
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     // One more, to say what the last one changed.
     let records = cloud.releases(stack.bucket()?).list(limit.saturating_add(1)).await?;
-    Ok(listed(records, limit, |color| number_of(&stack, color)))
-}
-
-/// The number of the release that an environment runs; none for a stack of an older version.
-pub(super) fn number_of(stack: &DeployedStack, color: Color) -> Option<u64> {
-    stack.parameter(parameter::release(color)).parse().ok()
-}
-
-/// The settings in which a release differs from the one before it; nothing if one of them has no record.
-pub(super) async fn changed(cloud: &Cloud, bucket: &str, number: Option<u64>) -> Result<Option<Vec<String>>> {
-    let Some((number, before)) = number.and_then(|number| Some((number, number.checked_sub(1)?))) else {
-        return Ok(None);
-    };
-    cloud.releases(bucket).changed(before, number).await
+    Ok(listed(records, limit, |color| stack.release_number(color)))
 }
 
 fn listed(records: Vec<ReleaseRecord>, limit: usize, current: impl Fn(Color) -> Option<u64>) -> Vec<Listed> {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use ledger::S3Ledger;
 use model::Record;
 
-use super::Context;
-use crate::cloud::{Cloud, DeployedStack};
+use crate::context::Context;
 use crate::error::{Doing, Error, Result};
 use crate::report::{Format, Place, Run, render};
+use crate::runs::{load_with_samples, with_samples};
 use crate::session::{Session, print_text};
+use deploy::{Cloud, DeployedStack};
 
 /// The arguments of `report`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -37,19 +38,8 @@ impl Args {
     }
 
     fn format(&self, otherwise: Format) -> Format {
-        in_format(self.format, self.out.as_deref(), otherwise)
+        Format::of_file(self.format, self.out.as_deref(), otherwise)
     }
-}
-
-/// The given format, or the one of the file's extension.
-pub(super) fn in_format(named: Option<Format>, out: Option<&Path>, otherwise: Format) -> Format {
-    let ending = out.and_then(Path::extension).and_then(|ending| ending.to_str());
-    named.unwrap_or(match ending {
-        Some("md" | "markdown") => Format::Md,
-        Some("json") => Format::Json,
-        Some("html") => Format::Html,
-        _ => otherwise,
-    })
 }
 
 /// Renders the report, in the format `otherwise` if neither an option nor a file's name sets it; returns its text if it
@@ -87,7 +77,7 @@ async fn from_ledger(context: &Context, id: Option<&str>) -> Result<(Run, Place)
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     let ledger = cloud.ledger(&outputs.bucket);
     let mut run = match id {
-        Some(id) => load(&ledger, id).await?.ok_or_else(|| {
+        Some(id) => load_with_samples(&ledger, id).await?.ok_or_else(|| {
             Error::usage(format!("run {id} of stack {} does not exist", context.stack))
                 .hint("list the runs and their ids: bluegreen --json history")
         })?,
@@ -108,20 +98,4 @@ async fn latest(ledger: &S3Ledger) -> Result<Option<Run>> {
         Some(record) => with_samples(ledger, record).await.map(Some),
         None => Ok(None),
     }
-}
-
-/// One run with its probes.
-pub(super) async fn load(ledger: &S3Ledger, id: &str) -> Result<Option<Run>> {
-    let record = ledger.load(id).await;
-    match record.map_err(|error| Error::failed(format!("cannot read run {id}")).because(error))? {
-        Some(record) => with_samples(ledger, record).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-async fn with_samples(ledger: &S3Ledger, record: Record) -> Result<Run> {
-    let samples = ledger.samples(&record.id).await;
-    let samples = samples
-        .map_err(|error| Error::failed(format!("cannot read the probes of run {}", record.id)).because(error))?;
-    Ok(Run { record, samples, changed: None })
 }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use model::request::{Op, Request};
 
-use super::cutover::{Order, RunArgs, attend};
 use crate::error::Result;
+use crate::runs::{Order, RunArgs, attend};
 use crate::session::Session;
 
 /// The arguments of `rollback`.

@@ -7,10 +7,10 @@ use ledger::{HEARTBEATS_PER_TTL, Holder, LeaseError, S3Ledger, StoreError};
 use model::lease::Purpose;
 use serde::Serialize;
 
-use super::Context;
-use crate::cloud::{Cloud, DeployedStack};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::session::Session;
+use deploy::{Cloud, DeployedStack};
 
 /// How long to check whether the lease is renewed: a live holder renews it twice in this time.
 const WATCH: Duration = Duration::from_secs(2 + 2 * LEASE_TTL.as_secs() / HEARTBEATS_PER_TTL as u64);
@@ -110,7 +110,7 @@ impl Lock {
             }
         };
         if self.stack.in_progress() {
-            let status = &self.stack.status;
+            let status = &self.stack.state;
             text.push_str(&format!("\nCloudFormation is changing the stack ({status})."));
         }
         text

@@ -6,8 +6,8 @@ use model::{Color, Outcome, Phase, Record};
 use serde::Serialize;
 
 use super::view::{View, live};
-use crate::commands::status::{Environment, Status};
 use crate::report::text::clean;
+use crate::status::{Environment, Status};
 
 /// What a person may ask for, with what it means for users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -196,16 +196,17 @@ fn named(environment: Option<&Environment>, color: Color) -> String {
 mod tests {
     use super::*;
     use crate::dashboard::view::Problem;
+    use deploy::Role;
     use model::lease::{LeaseInfo, Purpose};
     use model::record::{ProbeCounts, ProbeReport, Releases};
     use model::request::{Request, ShiftStep};
+    use model::stack_state::StackState;
 
-    fn environment(color: Color, role: &str) -> Environment {
+    fn environment(color: Color, role: Role) -> Environment {
         let (version, image) = ("2".to_owned(), "app@sha256:0".to_owned());
         Environment {
             color,
-            role: role.to_owned(),
-            prod_percent: if role == "prod" { 100 } else { 0 },
+            role,
             version,
             image,
             running: 1,
@@ -224,10 +225,10 @@ mod tests {
         let status = Status {
             stack: "s".to_owned(),
             region: "r".to_owned(),
-            state: "UPDATE_COMPLETE".to_owned(),
+            state: StackState::UpdateComplete,
             prod_url: "http://prod".to_owned(),
             dev_url: "http://dev".to_owned(),
-            environments: vec![environment(Color::Blue, "dev"), environment(Color::Green, "prod")],
+            environments: vec![environment(Color::Blue, Role::DEV), environment(Color::Green, Role::PROD)],
             drift: Vec::new(),
             requests_unknown: None,
             warnings: Vec::new(),
@@ -362,7 +363,7 @@ mod tests {
     fn nothing_is_offered_where_it_is_not_known_who_is_prod() {
         let mut view = view();
         view.status.iter_mut().for_each(|status| {
-            (status.environments[1].role, status.environments[1].prod_percent) = ("no traffic".to_owned(), 0);
+            status.environments[1].role = Role::NONE;
         });
         assert_eq!(actions(&view, Timestamp::UNIX_EPOCH), []);
         assert_eq!(actions(&View::default(), Timestamp::UNIX_EPOCH), []);

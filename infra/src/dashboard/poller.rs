@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::Frame;
 use super::view::{Problem, View};
-use crate::commands::cutover::{BEGIN_LIMIT, steer};
-use crate::commands::status::Status;
 use crate::error::{Error, Result};
 use crate::report::{self, Format, Place, Run};
+use crate::runs::{BEGIN_LIMIT, steer};
+use crate::status::Status;
 
 /// Between two looks at the stack: a dozen calls that AWS counts.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);

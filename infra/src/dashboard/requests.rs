@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 use model::Color;
 
-use crate::commands::status::Status;
 use crate::report::drawing::round;
 use crate::report::text::{clean, ms};
 use crate::requests::{MINUTES, Minute, Requests};
+use crate::status::Status;
 
 /// Width of a minute on the drawing, and of its bar.
 const STEP: f64 = 10.0;

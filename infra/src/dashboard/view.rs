@@ -1,19 +1,20 @@
 //! The parts of the page as HTML, from the state at one moment. Pure. All text from outside is escaped when it is
 //! inserted, and an address from outside becomes a link only if it is an HTTP URL.
 
+use deploy::Role;
 use maud::{Markup, html};
 use model::{Color, Outcome, Phase, Record};
 use serde::Serialize;
 
 use super::poller::Wish;
 use super::requests;
-use crate::commands::status::{Environment, Status};
 use crate::error::Error;
 use crate::report::chart;
 use crate::report::drawing::Layout;
 use crate::report::text::{clean, count, ms_or_dash, offset};
 use crate::report::timeline::Timeline;
 use crate::report::{Run, facts, verdict};
+use crate::status::{Environment, Status};
 
 /// Failed probes that are shown.
 const FAILURES: usize = 5;
@@ -100,7 +101,7 @@ pub fn announcement(view: &View) -> String {
 /// The environment that users of prod are served by.
 pub fn live(view: &View) -> Option<Color> {
     let environments = &view.status.as_ref()?.environments;
-    environments.iter().filter(|it| it.prod_percent > 0).max_by_key(|it| it.prod_percent).map(|it| it.color)
+    environments.iter().filter(|it| it.role.serves_prod()).max_by_key(|it| it.role.share).map(|it| it.color)
 }
 
 fn about(view: &View) -> Markup {
@@ -150,22 +151,23 @@ fn environments(view: &View) -> Markup {
 
 fn card(status: &Status, environment: &Environment, most: u64) -> Markup {
     let color = environment.color;
-    let meaning = match (environment.prod_percent, environment.role.as_str()) {
-        (100, "prod+dev") => "both listeners point at it",
-        (100, _) => "serves users",
+    let Role { share, dev } = environment.role;
+    let meaning = match (share, dev) {
+        (100, true) => "both listeners point at it",
+        (100, false) => "serves users",
         (1.., _) => "serves a share of the users",
-        (0, "dev") => "for testing the next release",
-        (0, _) => "no listener points at it",
+        (0, true) => "for testing the next release",
+        (0, false) => "no listener points at it",
     };
-    let role = environment.role.replace('+', " + ").to_uppercase();
-    let url = match (environment.prod_percent, environment.role.as_str()) {
+    let role = environment.role.to_string().replace('+', " + ").to_uppercase();
+    let url = match (share, dev) {
         (1.., _) => Some(("prod", &status.prod_url)),
-        (0, "dev") => Some(("dev", &status.dev_url)),
-        (0, _) => None,
+        (0, true) => Some(("dev", &status.dev_url)),
+        (0, false) => None,
     };
     let well = environment.fault.is_none() && (environment.healthy > 0 || environment.asleep);
     html! {
-        article class={ "environment " (color) @if environment.prod_percent > 0 { " live" } }
+        article class={ "environment " (color) @if environment.role.serves_prod() { " live" } }
             aria-labelledby={ "name-" (color) } {
             header {
                 h2 id={ "name-" (color) } { (shape(color)) (color) }

@@ -10,6 +10,8 @@ pub mod text;
 pub mod timeline;
 pub mod verdict;
 
+use std::path::Path;
+
 use model::Record;
 use model::record::Samples;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,19 @@ pub enum Format {
     Md,
     /// The record and every probe as JSON.
     Json,
+}
+
+impl Format {
+    /// The given format, or the one of the file's extension, or else `otherwise`.
+    pub fn of_file(given: Option<Self>, file: Option<&Path>, otherwise: Self) -> Self {
+        let extension = file.and_then(Path::extension).and_then(|extension| extension.to_str());
+        given.unwrap_or(match extension {
+            Some("md" | "markdown") => Self::Md,
+            Some("json") => Self::Json,
+            Some("html") => Self::Html,
+            _ => otherwise,
+        })
+    }
 }
 
 /// A run as a report needs it.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use model::stack_state::Progress;
 use serde::Serialize;
 
 use super::Style;
-use crate::deploy::{Event, Listener};
+use deploy::{Event, Listener};
 
 /// Writes events for people to standard error.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +42,16 @@ impl Lines {
             Event::Hopeless { color, reason } => {
                 format!("  {} {color}: {reason}", style.bad("cannot become healthy:"))
             }
-            Event::Resource { id, kind, status, reason } => {
+            Event::Resource { id, kind, state, reason } => {
                 let reason = reason.as_deref().filter(|reason| !reason.is_empty());
                 let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                if status.contains("FAILED") || status.contains("ROLLBACK") {
-                    format!("  {} {id} {}{why}", style.bad(status), style.dim(kind))
-                } else if status.ends_with("_IN_PROGRESS") {
+                if state.is_bad() {
+                    format!("  {} {id} {}{why}", style.bad(state.as_str()), style.dim(kind))
+                } else if state.progress() == Progress::InProgress {
                     // Only the end of each resource is printed; its start would double the list.
                     return None;
                 } else {
-                    format!("  {} {id} {}", style.dim(status), style.dim(kind))
+                    format!("  {} {id} {}", style.dim(state.as_str()), style.dim(kind))
                 }
             }
             Event::Rollout { color, running, desired, healthy } => {
@@ -121,6 +122,7 @@ pub fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use model::color::Color;
+    use model::stack_state::ResourceState;
 
     use super::*;
 
@@ -156,10 +158,10 @@ mod tests {
 
     #[test]
     fn a_resource_in_progress_is_not_worth_a_line_and_a_failed_one_says_why() {
-        let resource = |status: &str, reason: Option<&str>| Event::Resource {
+        let resource = |state: &str, reason: Option<&str>| Event::Resource {
             id: "BlueService".to_owned(),
             kind: "AWS::ECS::Service".to_owned(),
-            status: status.to_owned(),
+            state: ResourceState::new(state),
             reason: reason.map(str::to_owned),
         };
         assert_eq!(line(&resource("CREATE_IN_PROGRESS", None)), "");
@@ -182,7 +184,7 @@ mod tests {
             Event::Resource {
                 id: text("BlueService"),
                 kind: text("AWS::ECS::Service"),
-                status: text("UPDATE_COMPLETE"),
+                state: ResourceState::new("UPDATE_COMPLETE"),
                 reason: None,
             },
             Event::Service { color: blue, message: text("(service blue) has started 1 tasks: (task 3f2a).") },

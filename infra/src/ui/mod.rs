@@ -1,27 +1,23 @@
 //! What people see: lines for events, a live tree, tables for status, errors with their hints. Decides nothing.
 
-mod checks;
 mod error;
 mod history;
 mod keyboard;
 mod lines;
 mod plan;
 mod progress;
-mod releases;
 mod runs;
 mod screen;
 mod status;
 mod style;
 mod tree;
 
-pub use checks::render as render_checks;
 pub use error::render as render_error;
 pub use history::{evidence as render_evidence, history as render_history};
 pub use keyboard::Keyboard;
 pub use lines::{JsonLines, Lines};
 pub use plan::render as render_plan;
 pub use progress::{CutoverProgress, JsonProgress};
-pub use releases::render as render_releases;
 pub use screen::Screen;
 pub use status::render as render_status;
 pub use style::{Paint, Style};

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use model::color::Color;
 
 use super::Style;
-use crate::deploy::plan::{Action, Difference, Plan, Property, Traffic, Version};
 use crate::report::text::clean;
+use deploy::plan::{Action, Difference, Plan, Property, Traffic, Version};
 
 /// Longest value shown; the rest of it is left out.
 const VALUE_WIDTH: usize = 48;
@@ -148,7 +148,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::deploy::plan::{Applied, Marks, Rights, Waiting};
+    use deploy::plan::{Applied, Marks, Rights, Waiting};
     use stack::Both;
 
     fn property(path: &str, before: Option<&str>, after: Option<&str>) -> Property {

@@ -9,7 +9,7 @@ use model::{Color, Phase, Record};
 use serde_json::{Value, json};
 
 use super::Style;
-use crate::commands::cutover::Follower;
+use crate::runs::Follower;
 
 /// Bars of the sparkline.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::tree::{Tree, View};
 use super::{Lines, Style};
-use crate::deploy::{Event, Listener};
+use deploy::{Event, Listener};
 
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(120);
@@ -74,7 +74,7 @@ impl Listener for Screen {
         // The tree shows this while it lasts, so it needs no separate line.
         let line = match &event {
             Event::Started { .. } | Event::Operation { .. } | Event::Rollout { .. } | Event::Service { .. } => None,
-            Event::Resource { status, .. } if !(status.contains("FAILED") || status.contains("ROLLBACK")) => None,
+            Event::Resource { state, .. } if !state.is_bad() => None,
             other => Lines::new(self.style).line(other),
         };
         match (&mut state.held, line) {

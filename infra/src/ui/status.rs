@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use model::Record;
 
 use super::{Style, runs};
-use crate::commands::status::{Drift, Environment, Status};
 use crate::report::text::clean;
+use crate::status::{Drift, Environment, Status};
 
 /// What stands before why the requests are not known.
 const REQUESTS: &str = "requests unknown: ";
@@ -31,7 +31,8 @@ pub fn render(status: &Status, style: Style) -> String {
         let _ = writeln!(text, "{} {}", style.bad("✕"), style.bad(&said));
         let _ = writeln!(text, "  {} {}\n", style.good("hint:"), style.wrapped(&it.todo, 8));
     }
-    let roles = status.environments.iter().map(|it| it.role.chars().count()).max().unwrap_or_default().max(ROLE);
+    let roles =
+        status.environments.iter().map(|it| it.role.to_string().chars().count()).max().unwrap_or_default().max(ROLE);
     let heads = format!("environment  {:<roles$}  version  tasks  healthy  image", "role");
     let _ = writeln!(text, "{}", style.dim(&heads));
     for environment in &status.environments {
@@ -59,7 +60,7 @@ fn drift(listeners: &[Drift], style: Style) -> String {
     let mut text = String::new();
     for (number, it) in listeners.iter().enumerate() {
         let space = if number == 0 { "\n" } else { "" };
-        let said = format!("{}: {}; hint: {}", it.listener, clean(&it.problem), it.todo);
+        let said = format!("{}: {}; hint: {}", it.listener.as_str(), clean(&it.kind.problem()), it.kind.todo());
         let _ = writeln!(text, "{space}{}{}", style.dim(DRIFT), style.wrapped(&said, DRIFT.len()));
     }
     text
@@ -105,13 +106,15 @@ fn last_runs(records: &[Record], style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
+    use deploy::Role;
     use model::color::Color;
     use model::request::Request;
-    use model::{Outcome, Phase};
+    use model::stack_state::StackState;
+    use model::{Listener, Outcome, Phase};
 
     use super::*;
-    use crate::commands::status::Unresolved;
     use crate::requests::tests::requests;
+    use crate::status::{DriftKind, Unresolved};
 
     #[test]
     fn status_fits_one_screen() {
@@ -121,10 +124,9 @@ mod tests {
         run.phase = Phase::Done;
         run.from = Some(Color::Green);
         run.to = Some(Color::Blue);
-        let environment = |color, role: &str, version: &str| Environment {
+        let environment = |color, role, version: &str| Environment {
             color,
-            role: role.to_owned(),
-            prod_percent: if role == "prod" { 100 } else { 0 },
+            role,
             version: version.to_owned(),
             image: format!("registry/app@sha256:{version}23456789abcdef0"),
             running: 2,
@@ -136,21 +138,17 @@ mod tests {
             fault: None,
             requests: Some(requests(&[(1, 128.0), (2, 1702.0)], &[(2, 3.0)], &[(1, 0.034)])),
         };
-        let mut green = environment(Color::Green, "dev", "1");
+        let mut green = environment(Color::Green, Role::DEV, "1");
         green.changed = Some(vec!["app.port".to_owned(), "environment.GREETING".to_owned()]);
         green.fault = Some("1 of 2 running, 1 healthy".to_owned());
         let mut status = Status {
             stack: "bluegreen".to_owned(),
             region: "us-east-1".to_owned(),
-            state: "UPDATE_COMPLETE".to_owned(),
+            state: StackState::UpdateComplete,
             prod_url: "http://127.0.0.1:8080".to_owned(),
             dev_url: "http://127.0.0.1:8081".to_owned(),
-            environments: vec![environment(Color::Blue, "prod", "2"), green],
-            drift: vec![Drift {
-                listener: "dev",
-                problem: "it has no rule that forwards to an environment".to_owned(),
-                todo: "run bluegreen reconcile",
-            }],
+            environments: vec![environment(Color::Blue, Role::PROD, "2"), green],
+            drift: vec![Drift { listener: Listener::Dev, kind: DriftKind::NoRule }],
             requests_unknown: None,
             warnings: vec!["prod and dev both forward to blue".to_owned()],
             unresolved: None,
@@ -165,7 +163,7 @@ mod tests {
         assert!(!unknown.contains("5xx"), "{unknown}");
 
         (status.environments[0].role, status.environments[1].role) =
-            ("prod 10 %".to_owned(), "prod 90 %+dev".to_owned());
+            (Role { share: 10, dev: false }, Role { share: 90, dev: true });
         let split = render(&status, Style::PLAIN);
         assert!(split.contains("\ngreen        prod 90 %+dev  1        2/2    2  "), "{split}");
         assert!(split.contains("\nblue         prod 10 %      2        2/2    2  "), "{split}");

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use model::color::Color;
+use model::stack_state::{Action, Progress, ResourceState};
 
 use super::lines::{rollout, seconds};
 use super::style::{Paint, Style};
-use crate::deploy::Event;
+use deploy::Event;
 
 /// Frames of the sign of life.
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -34,7 +35,7 @@ struct Operation {
 #[derive(Debug)]
 struct Resource {
     kind: String,
-    status: String,
+    state: ResourceState,
     began: Option<Instant>,
     took: Option<Duration>,
 }
@@ -89,13 +90,17 @@ impl Tree {
                 }
             }
             Event::Operation { resources, estimate } => {
-                let waiting =
-                    |kind: &String| Resource { kind: kind.clone(), status: String::new(), began: None, took: None };
+                let waiting = |kind: &String| Resource {
+                    kind: kind.clone(),
+                    state: ResourceState::default(),
+                    began: None,
+                    took: None,
+                };
                 let resources = resources.iter().map(|(id, kind)| (id.clone(), waiting(kind))).collect();
                 self.operation = Some(Operation { began: now, estimate: *estimate, resources });
                 self.environments.clear();
             }
-            Event::Resource { id, status, kind, .. } => self.resource(id, kind, status, now),
+            Event::Resource { id, state, kind, .. } => self.resource(id, kind, state, now),
             Event::Rollout { color, running, desired, healthy } => {
                 self.environments.entry(*color).or_default().rollout = Some((*running, *desired, *healthy));
             }
@@ -120,19 +125,18 @@ impl Tree {
         }
     }
 
-    fn resource(&mut self, id: &str, kind: &str, status: &str, now: Instant) {
+    fn resource(&mut self, id: &str, kind: &str, state: &ResourceState, now: Instant) {
         let Some(operation) = &mut self.operation else { return };
         if kind == "AWS::CloudFormation::Stack" {
-            if status.ends_with("_IN_PROGRESS") {
-                return;
+            if state.progress() != Progress::InProgress {
+                self.operation = None;
             }
-            self.operation = None;
             return;
         }
-        let fresh = || Resource { kind: kind.to_owned(), status: String::new(), began: None, took: None };
+        let fresh = || Resource { kind: kind.to_owned(), state: ResourceState::default(), began: None, took: None };
         let resource = operation.resources.entry(id.to_owned()).or_insert_with(fresh);
-        status.clone_into(&mut resource.status);
-        if status.ends_with("_IN_PROGRESS") {
+        resource.state = state.clone();
+        if state.progress() == Progress::InProgress {
             resource.took = None;
             resource.began.get_or_insert(now);
         } else {
@@ -245,12 +249,12 @@ impl Resource {
 
     /// Its state as text: `updating 31 s`.
     fn words(&self, now: Instant) -> String {
-        let verb = match self.status.split('_').next().unwrap_or_default() {
-            "CREATE" => "being created",
-            "UPDATE" if self.status.contains("ROLLBACK") => "being rolled back",
-            "UPDATE" => "being updated",
-            "DELETE" => "being deleted",
-            _ => "in progress",
+        let verb = match self.state.action() {
+            Action::Create => "being created",
+            Action::Update => "being updated",
+            Action::RollBack => "being rolled back",
+            Action::Delete => "being deleted",
+            Action::Other => "in progress",
         };
         let kind = self.kind.rsplit("::").next().unwrap_or_default();
         format!("{kind}, {verb} {}", clock(self.elapsed(now).unwrap_or_default()))
@@ -317,7 +321,7 @@ mod tests {
     }
 
     fn resource(id: &str, kind: &str, status: &str) -> Event {
-        Event::Resource { id: text(id), kind: text(kind), status: text(status), reason: None }
+        Event::Resource { id: text(id), kind: text(kind), state: ResourceState::new(status), reason: None }
     }
 
     /// An update of blue, 42 seconds old.

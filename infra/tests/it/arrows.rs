@@ -1,6 +1,7 @@
 //! The crates depend on each other in one direction: `docs/architecture.md` shows it, and this test keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::support::project;
 
 /// The crates that each crate of the workspace may use. None of them leads back.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("cfn-kit", &[]),
     ("bluegreen-oci-image", &[]),
@@ -16,20 +17,22 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("ledger", &["aws", "model"]),
     ("stack", &["bluegreen-oci-image", "cfn-kit", "model"]),
     ("cutover", &["aws", "ledger", "model"]),
+    ("deploy", &["aws", "bluegreen-oci-image", "cfn-kit", "cutover", "ledger", "model", "stack"]),
     ("cutover-lambda", &["aws", "cutover", "ledger", "model"]),
-    ("infra", &["aws", "cfn-kit", "cutover", "ledger", "model", "bluegreen-oci-image", "stack"]),
+    ("infra", &["aws", "cfn-kit", "cutover", "deploy", "ledger", "model", "bluegreen-oci-image", "stack"]),
     ("greeter", &[]),
     ("local", &[]),
     ("faulty", &[]),
-    ("bench", &["aws", "cfn-kit", "cutover", "infra", "ledger", "model", "bluegreen-oci-image", "stack"]),
+    ("bench", &["aws", "cfn-kit", "cutover", "deploy", "infra", "ledger", "model", "bluegreen-oci-image", "stack"]),
 ];
 
 /// What these crates must not pull in: `model` and `cfn-kit` are values only, `stack` knows no network.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
+const FORBIDDEN: [(&str, &[&str]); 5] = [
     ("model", &["tokio", "aws-config", "reqwest"]),
     ("cfn-kit", &["tokio", "aws-config", "reqwest"]),
     ("stack", &["aws-config", "hyper", "reqwest"]),
     ("cutover", &["aws-sdk-cloudformation", "actix-web", "clap"]),
+    ("deploy", &["actix-web", "clap", "terminal_size"]),
 ];
 
 fn cargo(arguments: &[&str]) -> String {
@@ -63,6 +66,41 @@ fn the_data_types_pull_in_no_network() {
         let used: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
         for crate_name in forbidden {
             assert!(!used.contains(crate_name), "{name} pulls in {crate_name}");
+        }
+    }
+}
+
+#[test]
+fn no_verb_calls_another_and_what_verbs_share_calls_none() {
+    let sources = project().join("infra/src");
+    let folder = |path: &Path| {
+        let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        entries.collect::<Vec<_>>()
+    };
+    let verbs = folder(&sources.join("commands"));
+    let verbs: BTreeSet<String> = verbs
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|it| it != "mod")
+        .collect();
+    assert!(verbs.contains("deploy") && verbs.contains("destroy"), "{verbs:?}");
+    let mut rest = vec![sources.clone()];
+    while let Some(path) = rest.pop() {
+        if path.is_dir() {
+            rest.extend(folder(&path));
+            continue;
+        }
+        let inside = path.strip_prefix(&sources).unwrap().with_extension("");
+        let own = inside.strip_prefix("commands").ok().and_then(|it| it.iter().next()?.to_str().map(str::to_owned));
+        // The table of all verbs knows them, and the command line knows the table.
+        if own.as_deref() == Some("mod") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for verb in verbs.iter().filter(|verb| own.as_ref() != Some(verb)) {
+            let called = text.contains(&format!("commands::{verb}::")) || text.contains(&format!("commands::{verb};"));
+            let beside = own.is_some() && text.contains(&format!("use super::{verb}"));
+            assert!(!called && !beside, "{} uses the verb {verb}", inside.display());
         }
     }
 }

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::support::browser::Browser;
 use cutover::probe::Tally;
-use infra::commands::status::{Environment, Status, Unresolved};
+use deploy::Role;
 use infra::dashboard::{Dashboard, Source, Told, Wish};
 use infra::error::{Error, Result};
 use infra::report::{Place, Run};
 use infra::requests::{Minute, Requests};
+use infra::status::{Environment, Status, Unresolved};
 use jiff::Timestamp;
 use model::record::{Connection, Failure, ListenerWrite, Sample, Samples, Step, WriteResult};
 use model::request::{Op, Request, ShiftStep};
+use model::stack_state::StackState;
 use model::steering::SteeringAnswer;
 use model::{Color, Listener, Outcome, Phase, Record};
 
@@ -82,11 +84,10 @@ fn serve(status: Option<Status>) -> Served {
     Served { held, url: told.recv().unwrap(), _runtime: runtime }
 }
 
-fn environment(color: Color, role: &str, version: &str) -> Environment {
+fn environment(color: Color, role: Role, version: &str) -> Environment {
     Environment {
         color,
-        role: role.to_owned(),
-        prod_percent: if role == "prod" { 100 } else { 0 },
+        role,
         version: version.to_owned(),
         image: format!("registry/app@sha256:{version}23456789abcdef0"),
         running: 2,
@@ -105,10 +106,10 @@ fn status() -> Status {
     Status {
         stack: "bluegreen".to_owned(),
         region: "eu-central-1".to_owned(),
-        state: "UPDATE_COMPLETE".to_owned(),
+        state: StackState::UpdateComplete,
         prod_url: "http://prod.example".to_owned(),
         dev_url: "http://dev.example:81".to_owned(),
-        environments: vec![environment(Color::Blue, "dev", "2"), environment(Color::Green, "prod", "1")],
+        environments: vec![environment(Color::Blue, Role::DEV, "2"), environment(Color::Green, Role::PROD, "1")],
         drift: Vec::new(),
         requests_unknown: None,
         warnings: Vec::new(),
@@ -341,8 +342,8 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     let mut shift = probed(Phase::Shift, None, 40, &[]);
     shift.record.request.shift = vec![ShiftStep { weight: 10, hold: ShiftStep::HOLD }];
     let mut status = status();
-    status.environments[0] = Environment { prod_percent: 10, ..environment(Color::Blue, "prod 10 %", "2") };
-    status.environments[1] = Environment { prod_percent: 90, ..environment(Color::Green, "prod 90 %+dev", "1") };
+    status.environments[0] = environment(Color::Blue, Role { share: 10, dev: false }, "2");
+    status.environments[1] = environment(Color::Green, Role { share: 90, dev: true }, "1");
     status.runs = vec![shift.record.clone()];
     let served = serve(Some(status));
     served.held.0.lock().unwrap().run = Some(shift);
@@ -378,7 +379,7 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     let mut back = probed(Phase::RolledBack, Some(Outcome::RolledBack), 40, &[30, 31]);
     back.record.message = "Rolled back: green is prod again.".to_owned();
     let mut status = served.held.0.lock().unwrap().status.clone().unwrap();
-    status.environments = vec![environment(Color::Blue, "dev", "2"), environment(Color::Green, "prod", "1")];
+    status.environments = vec![environment(Color::Blue, Role::DEV, "2"), environment(Color::Green, Role::PROD, "1")];
     status.runs = vec![back.record.clone()];
     served.held.0.lock().unwrap().status = Some(status);
     served.held.0.lock().unwrap().run = Some(back);

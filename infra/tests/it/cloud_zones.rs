@@ -4,8 +4,9 @@
 use crate::support::Cloud;
 use crate::support::function::eventually;
 use aws::connect_to::ConnectTo;
-use infra::cloud::DeployedStack;
-use infra::zones;
+use deploy::DeployedStack;
+use deploy::zones;
+use model::stack_state::StackState;
 use serde_json::json;
 use stack::{DESCRIPTION, Settings};
 
@@ -14,7 +15,7 @@ fn zones_are_chosen_once_and_read_from_a_stack_that_was_made_without_them() {
     let cloud = Cloud::start([90, 91]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = runtime.block_on(cloud.sdk_config());
-    let clients = infra::cloud::Cloud::new(config, ConnectTo::from_env().unwrap());
+    let clients = deploy::Cloud::new(config, ConnectTo::from_env().unwrap());
 
     let choose = |settings: &Settings| runtime.block_on(zones::choose(&clients, settings)).unwrap();
     let [first, second] = choose(&Settings::default());
@@ -36,7 +37,7 @@ fn zones_are_chosen_once_and_read_from_a_stack_that_was_made_without_them() {
     runtime.block_on(create.send()).unwrap();
     let stack = eventually("the stack is made", || {
         let stack = runtime.block_on(DeployedStack::require(&clients, "old")).unwrap();
-        (stack.status == "CREATE_COMPLETE").then_some(stack)
+        (stack.state == StackState::CreateComplete).then_some(stack)
     });
     assert_eq!(runtime.block_on(zones::of_stack(&clients, &stack)).unwrap(), ["us-east-1b", "us-east-1c"]);
 }

@@ -9,10 +9,11 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use infra::cloud::DeployedStack;
-use infra::deploy::{Control, Event, Expected, OnFailure, Operation, follow_operation, settle, wait_until_steady};
+use deploy::DeployedStack;
+use deploy::{Control, Event, Expected, OnFailure, Operation, follow_operation, settle, wait_until_steady};
 use infra::error::{Kind, Result};
 use model::Color;
+use model::stack_state::StackState;
 use world::{Aws, Heard, NEW_IMAGE, Refusal, World};
 
 /// Longer than any operation here.
@@ -137,7 +138,7 @@ async fn an_operation_without_anything_to_look_at_is_followed_to_its_end() {
     };
     let begin = async {
         aws.world().events.push(UPDATE_BEGINS);
-        Ok(())
+        Ok::<_, deploy::Error>(())
     };
     let end = async {
         while !heard.any(|event| matches!(event, Event::Resource { .. })) {
@@ -240,5 +241,5 @@ async fn an_operation_of_somebody_else_is_followed_to_its_end() {
         "UPDATE_COMPLETE".clone_into(&mut aws.world().status);
     };
     let (settled, ()) = tokio::join!(settle(&cloud, stack, &heard), other);
-    assert_eq!(settled.unwrap().unwrap().status, "UPDATE_COMPLETE");
+    assert_eq!(settled.unwrap().unwrap().state, StackState::UpdateComplete);
 }

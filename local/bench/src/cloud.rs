@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use aws::Calling as _;
 use aws::connect_to::ConnectTo;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use infra::cloud::{Cloud, DeployedStack};
-use infra::error::{Calling as _, Doing as _, Error, Result};
+use deploy::{Cloud, DeployedStack};
+use infra::error::{Doing as _, Error, Result};
 use serde_json::Value;
 
 use crate::bench::Bench;
@@ -151,9 +152,9 @@ pub async fn delete(cloud: &Cloud, stack: &str) -> Result<()> {
     loop {
         match DeployedStack::find(cloud, stack).await? {
             None => return Ok(()),
-            Some(found) if found.status == "DELETE_COMPLETE" => return Ok(()),
+            Some(found) if found.state.is_deleted() => return Ok(()),
             Some(found) if !found.in_progress() || began.elapsed() > PATIENCE => {
-                return Err(Error::failed(format!("stack {stack} is not deleted")).because(found.status));
+                return Err(Error::failed(format!("stack {stack} is not deleted")).because(found.state));
             }
             Some(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }

@@ -1,6 +1,7 @@
 //! `bluegreen doctor`: checks the prerequisites of a deployment or cutover, and suggests fixes.
 
 mod quotas;
+mod text;
 
 use std::process::Stdio;
 
@@ -8,18 +9,20 @@ use aws_credential_types::provider::ProvideCredentials as _;
 use ledger::Holder;
 use model::color::Color;
 use model::listener::ListenerState;
+use model::stack_state::StackState;
 use serde::Serialize;
 
-use super::status::unresolved;
-use super::{Context, synth};
 use crate::build::{FunctionSource, Workspace};
-use crate::cloud::{Cloud, DeployedStack, Traffic};
-use crate::deploy::template::{Given, fits_into_a_call};
-use crate::deploy::{Expected, observe};
-use crate::error::{Calling, Error, Result};
+use crate::context::Context;
+use crate::error::{Error, Result};
 use crate::session::Session;
-use crate::ui::render_checks;
+use crate::status::unresolved;
+use crate::synthesis;
+use aws::Calling as _;
 use cfn_kit::limits::{BUCKET_LIMIT, CALL_LIMIT};
+use deploy::template::{Given, fits_into_a_call};
+use deploy::{Cloud, DeployedStack, Traffic};
+use deploy::{Expected, observe};
 use stack::outputs::Outputs;
 use stack::parameter;
 
@@ -80,7 +83,7 @@ impl Args {
     /// Runs all checks and prints their results; an error if a deployment or cutover would fail.
     pub async fn run(&self, session: &Session) -> Result<()> {
         let checks = Box::pin(check(&session.context)).await;
-        session.show(&checks, |checks, style| render_checks(checks, style))?;
+        session.show(&checks, |checks, style| text::render(checks, style))?;
         verdict(&checks).map_or(Ok(()), Err)
     }
 }
@@ -91,16 +94,16 @@ async fn check(context: &Context) -> Vec<Check> {
     let cloud = match Cloud::connect(&context.settings).await {
         Ok(cloud) => cloud,
         Err(error) => {
-            checks.push(Check::bad("AWS", &error));
+            checks.push(Check::bad("AWS", &error.into()));
             return checks;
         }
     };
     checks.push(Check::good("region", cloud.region()));
     checks.push(credentials(&cloud).await);
     let stack = match DeployedStack::find(&cloud, &context.stack).await {
-        Ok(stack) => stack.filter(|stack| stack.status != "DELETE_COMPLETE"),
+        Ok(stack) => stack.filter(|stack| !stack.state.is_deleted()),
         Err(error) => {
-            checks.push(Check::bad("CloudFormation", &error));
+            checks.push(Check::bad("CloudFormation", &error.into()));
             return checks;
         }
     };
@@ -114,7 +117,7 @@ async fn check(context: &Context) -> Vec<Check> {
             checks.push(state(&stack));
             match stack.outputs() {
                 Ok(outputs) => checks.extend(Box::pin(running(&cloud, &stack, &outputs)).await),
-                Err(error) => checks.push(Check::bad("outputs", &error)),
+                Err(error) => checks.push(Check::bad("outputs", &error.into())),
             }
         }
     }
@@ -196,7 +199,7 @@ async fn template(context: &Context, cloud: &Cloud, stack: Option<&DeployedStack
 
 /// Validates the template with CloudFormation, and describes the result.
 async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Result<String> {
-    let text = synth::compact(&context.settings)?;
+    let text = synthesis::compact(&context.settings)?;
     let size = text.len();
     let fits = fits_into_a_call(&text);
     let (given, said) = match bucket {
@@ -206,7 +209,7 @@ async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Res
             (given, format!("valid, {size} bytes of {BUCKET_LIMIT}, uploaded to the bucket of the stack"))
         }
         None => {
-            let beginning = Given::Body(synth::beginning(&context.settings)?);
+            let beginning = Given::Body(synthesis::beginning(&context.settings)?);
             (beginning, format!("{size} bytes of {BUCKET_LIMIT}; validated only the part that creates the bucket"))
         }
     };
@@ -222,26 +225,26 @@ async fn validate(context: &Context, cloud: &Cloud, bucket: Option<&str>) -> Res
 /// The stack's state, and the way on from it.
 fn state(stack: &DeployedStack) -> Check {
     let found = match &stack.reason {
-        Some(reason) if !reason.is_empty() => format!("{}: {reason}", stack.status),
-        _ => stack.status.clone(),
+        Some(reason) if !reason.is_empty() => format!("{}: {reason}", stack.state),
+        _ => stack.state.to_string(),
     };
     let check = |health| Check::new("stack", health, found.clone());
-    match stack.status.as_str() {
-        "CREATE_COMPLETE" | "UPDATE_COMPLETE" => check(Health::Good),
-        "UPDATE_ROLLBACK_COMPLETE" => {
+    match &stack.state {
+        StackState::CreateComplete | StackState::UpdateComplete => check(Health::Good),
+        StackState::UpdateRollbackComplete => {
             check(Health::Warning).todo("fix the cause of the rolled-back update, and run bluegreen deploy again")
         }
-        "REVIEW_IN_PROGRESS" => {
+        StackState::ReviewInProgress => {
             check(Health::Warning).todo("create it, because only a change set exists: bluegreen deploy")
         }
-        "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => {
+        state if state.has_failed_creation() => {
             check(Health::Bad).todo("delete it and create it again: bluegreen deploy")
         }
-        "UPDATE_ROLLBACK_FAILED" => check(Health::Bad)
+        StackState::UpdateRollbackFailed => check(Health::Bad)
             .todo("continue the rollback with bluegreen deploy; skip a resource with bluegreen deploy --skip ID"),
-        "DELETE_FAILED" => check(Health::Bad)
+        StackState::DeleteFailed => check(Health::Bad)
             .todo("run bluegreen destroy again to see the cause; keep a resource with bluegreen destroy --retain ID"),
-        status if status.ends_with("_IN_PROGRESS") => {
+        state if state.is_in_progress() => {
             check(Health::Warning).todo("wait for the operation in progress: bluegreen deploy follows it")
         }
         _ => check(Health::Bad),
@@ -261,7 +264,7 @@ async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec
     let under_way = matches!(&holder, Ok(Some(_)));
     let listeners = match traffic {
         Ok(traffic) => listeners(&traffic, under_way),
-        Err(error) => Check::bad(LISTENERS, &error),
+        Err(error) => Check::bad(LISTENERS, &error.into()),
     };
     vec![
         lease(holder.map_err(|error| Error::failed("cannot read the lease").because(error))),
@@ -350,7 +353,7 @@ async fn environment(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs, co
             Some(fault) => Check::new(what, Health::Bad, fault)
                 .todo(format!("check bluegreen logs {color}, and deploy a working version")),
         },
-        Err(error) => Check::bad(what, &error),
+        Err(error) => Check::bad(what, &error.into()),
     }
 }
 
@@ -362,21 +365,13 @@ mod tests {
 
     #[test]
     fn every_state_of_a_stack_but_the_good_ones_has_a_way_on() {
-        for status in [
-            "ROLLBACK_COMPLETE",
-            "ROLLBACK_FAILED",
-            "CREATE_FAILED",
-            "REVIEW_IN_PROGRESS",
-            "UPDATE_ROLLBACK_COMPLETE",
-            "UPDATE_ROLLBACK_FAILED",
-            "DELETE_FAILED",
-            "UPDATE_IN_PROGRESS",
-        ] {
-            let check = state(&DeployedStack::with_status("s", status));
-            assert_ne!(check.health, Health::Good, "{status}");
-            assert!(check.todo.is_some(), "{status}");
+        // This command imports no resources, and does not disable rollback.
+        let others = |state: &StackState| state.as_str().starts_with("IMPORT") || *state == StackState::UpdateFailed;
+        for known in StackState::KNOWN.iter().filter(|state| !others(state) && !state.is_deleted()) {
+            let check = state(&DeployedStack::in_state("s", known.clone()));
+            let good = matches!(known, StackState::CreateComplete | StackState::UpdateComplete);
+            assert_eq!((check.health == Health::Good, check.todo.is_none()), (good, good), "{known}");
         }
-        assert_eq!(state(&DeployedStack::with_status("s", "UPDATE_COMPLETE")).health, Health::Good);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use aws_sdk_elasticloadbalancingv2::types::Limit;
 
 use super::{Check, Health};
-use crate::cloud::Cloud;
+use deploy::Cloud;
 use stack::Settings;
 
 /// What a stack adds to what an account has.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use infra::deploy::{ChangeSet, Parameters, Source};
+use deploy::{ChangeSet, Parameters, Source};
 use infra::error::Kind;
 
 use crate::engine::fake_aws::{Answer, Call, serve};
@@ -95,7 +95,7 @@ impl Script {
 
     async fn prepare(&self) -> infra::error::Result<Option<ChangeSet>> {
         let cloud = cloud(&self.serve()).await;
-        ChangeSet::prepare(&cloud, "s", false, Source::Body(TEMPLATE), &Parameters::new()).await
+        Ok(ChangeSet::prepare(&cloud, "s", false, Source::Body(TEMPLATE), &Parameters::new()).await?)
     }
 }
 

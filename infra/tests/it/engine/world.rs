@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use infra::cloud::Cloud;
-use infra::deploy::{Event, Listener};
+use deploy::Cloud;
+use deploy::{Event, Listener};
 use serde_json::json;
 
 use crate::engine::fake_aws::{Answer, Call, serve};

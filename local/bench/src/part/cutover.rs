@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use aws::Calling as _;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::primitives::Blob;
-use infra::cloud::DeployedStack;
-use infra::error::{Calling as _, Doing as _, Error, Result};
+use deploy::DeployedStack;
+use infra::error::{Doing as _, Error, Result};
 use model::record::{Outcome, Record, StepKind};
 use serde_json::{Value, json};
 

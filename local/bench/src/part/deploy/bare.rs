@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use aws::Calling as _;
 use aws_sdk_cloudformation::types::{Capability, Parameter};
-use infra::cloud::{Cloud, DeployedStack};
-use infra::error::{Calling as _, Error, Result};
+use deploy::{Cloud, DeployedStack};
+use infra::error::{Error, Result};
 use model::Color;
+use model::stack_state::StackState;
 use stack::parameter;
 use stack::storage::code_key;
 
@@ -26,7 +28,7 @@ pub(super) async fn deploy(clients: &Cloud, content: &Content<'_>, template: &st
     let create = clients.cloudformation.create_stack().stack_name(STACK).template_body(template);
     let create = create.capabilities(Capability::CapabilityIam);
     create.send().await.calling(|| format!("create stack {STACK}"))?;
-    let stack = until(clients, "CREATE_COMPLETE", began).await?;
+    let stack = until(clients, &StackState::CreateComplete, began).await?;
     let outputs = stack.outputs()?;
     let put = clients.s3.put_object().bucket(&outputs.bucket).key(code_key(&content.hash));
     put.body(content.zip.to_vec().into()).send().await.calling(|| "upload the code".to_owned())?;
@@ -42,7 +44,7 @@ pub(super) async fn deploy(clients: &Cloud, content: &Content<'_>, template: &st
     }
     let update = update.capabilities(Capability::CapabilityIam);
     update.send().await.calling(|| format!("update stack {STACK}"))?;
-    until(clients, "UPDATE_COMPLETE", began).await?;
+    until(clients, &StackState::UpdateComplete, began).await?;
     for color in Color::ALL {
         while healthy(clients, outputs.target_group(color)).await? < TASKS {
             patience(began, "its tasks are not healthy")?;
@@ -52,16 +54,16 @@ pub(super) async fn deploy(clients: &Cloud, content: &Content<'_>, template: &st
     Ok(began.elapsed().as_secs_f64())
 }
 
-async fn until(clients: &Cloud, status: &str, began: Instant) -> Result<DeployedStack> {
+async fn until(clients: &Cloud, state: &StackState, began: Instant) -> Result<DeployedStack> {
     loop {
         let stack = DeployedStack::require(clients, STACK).await?;
-        if stack.status == status {
+        if stack.state == *state {
             return Ok(stack);
         }
         if !stack.in_progress() {
-            return Err(Error::failed(format!("stack {STACK} is in {}", stack.status)));
+            return Err(Error::failed(format!("stack {STACK} is in {}", stack.state)));
         }
-        patience(began, &stack.status)?;
+        patience(began, stack.state.as_str())?;
         tokio::time::sleep(PAUSE).await;
     }
 }

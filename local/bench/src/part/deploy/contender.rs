@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use infra::cloud::DeployedStack;
-use infra::commands::synth;
+use deploy::DeployedStack;
 use infra::error::{Doing as _, Error, Result};
+use infra::synthesis;
 use stack::{Settings, parameter};
 
 use crate::bench::Bench;
@@ -68,7 +68,7 @@ impl Templates {
             templates: ["deploy.json", "deploy-changed.json"].map(file),
         };
         for (index, text) in ["", CHANGED].iter().enumerate() {
-            let template = synth::pretty(&Settings::parse(text)?)?;
+            let template = synthesis::pretty(&Settings::parse(text)?)?;
             for (file, text) in [(&files.settings[index], *text), (&files.templates[index], &template)] {
                 std::fs::write(file, text).doing(|| format!("write {}", file.display()))?;
             }

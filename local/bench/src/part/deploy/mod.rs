@@ -7,9 +7,9 @@
 mod bare;
 mod contender;
 
-use infra::cloud::DeployedStack;
-use infra::commands::synth;
+use deploy::DeployedStack;
 use infra::error::Result;
+use infra::synthesis;
 use stack::Settings;
 
 use crate::bench::{Bench, Findings};
@@ -47,7 +47,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     let cloud = LocalCloud::start(bench)?;
     let clients = runtime.block_on(cloud.clients())?;
     let templates = Templates::write(bench)?;
-    let template = synth::compact(&Settings::default())?;
+    let template = synthesis::compact(&Settings::default())?;
     let zip = cloud::read(&bench.artefact("lambda/cutover/bootstrap.zip")?)?;
     let ours = Ours::new(bench, &cloud, &templates);
     let aws = aws.ok().map(|aws| AwsCli::new(bench, &cloud, &templates, aws));

@@ -9,12 +9,12 @@ use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
+use deploy::Cloud;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use infra::cloud::Cloud;
 use infra::error::{Doing as _, Result};
 use tokio::net::TcpListener;
 

@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use infra::cloud::DeployedStack;
-use infra::deploy::{Control, Event, Listener, Operation, follow_operation};
+use deploy::DeployedStack;
+use deploy::{Control, Event, Listener, Operation, follow_operation};
 use infra::error::{Error, Result};
 use infra::ui::{Lines, Style};
 use stack::Settings;
@@ -50,7 +50,7 @@ fn synth(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> {
 }
 
 fn template(number: usize) -> Result<String> {
-    infra::commands::synth::compact(&Settings::parse(&format!("name = \"service-{number}\""))?)
+    infra::synthesis::compact(&Settings::parse(&format!("name = \"service-{number}\""))?)
 }
 
 /// Events of an operation on this number of resources, through the engine, from an endpoint to lines of text.
@@ -101,7 +101,7 @@ async fn follow(count: usize) -> Result<f64> {
     let began = Instant::now();
     follow_operation(operation, async {
         aws.begin();
-        Ok(())
+        Ok::<_, Error>(())
     })
     .await?;
     let events = rendered.events.into_inner();
