@@ -59,7 +59,7 @@ impl Cli {
         settings.extension = extension;
         let screen = if self.json || self.verb.draws_itself() { None } else { Screen::on_stderr(style) };
         let listener: Arc<dyn Listener> = match &screen {
-            _ if self.json => Arc::new(JsonLines),
+            _ if self.json => Arc::new(JsonLines::default()),
             Some(screen) => Arc::<Screen>::clone(screen),
             None => Arc::new(Lines::new(style)),
         };

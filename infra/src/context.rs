@@ -102,18 +102,18 @@ impl Context {
     }
 
     /// Takes the lease as soon as a cutover or another deployment releases it.
-    pub(crate) async fn wait_for_lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
+    pub(crate) async fn wait_for_lease(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
         let ledger = cloud.ledger(bucket);
         let mut poll = Poll::default();
-        let mut told = None;
+        let mut reported = None;
         loop {
             let holder = ledger.holder().await;
             let holder = holder.map_err(|error| Error::failed("cannot read the lease").because(error))?;
             if let Some(holder) = holder {
-                if told.as_ref() != Some(&holder.info.holder) {
+                if reported.as_ref() != Some(&holder.info.holder) {
                     let (purpose, id) = (holder.info.purpose, &holder.info.holder);
                     self.listener.note(format!("waiting for the {purpose} in progress: {id}"));
-                    told = Some(id.clone());
+                    reported = Some(id.clone());
                 }
                 if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
                     continue;
@@ -121,7 +121,7 @@ impl Context {
                 poll.wait().await;
                 continue;
             }
-            match self.lock(cloud, bucket).await {
+            match self.take_lease(cloud, bucket).await {
                 // Another command was faster.
                 Err(error) if error.kind() == Kind::Refused && ledger.holder().await.is_ok_and(|it| it.is_some()) => {}
                 other => return other,
@@ -130,7 +130,7 @@ impl Context {
     }
 
     /// Takes the lease that deployments and cutovers share.
-    pub(crate) async fn lock(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
+    pub(crate) async fn take_lease(&self, cloud: &Cloud, bucket: &str) -> Result<()> {
         let ledger = cloud.ledger(bucket);
         let id = uuid::Uuid::now_v7().to_string();
         match ledger.acquire(Purpose::Deployment, &id, LEASE_TTL).await {
@@ -146,7 +146,7 @@ impl Context {
             }
             Err(LeaseError::Held(holder)) => {
                 if Box::pin(self.expire_abandoned(cloud, &ledger, &holder)).await? {
-                    return Box::pin(self.lock(cloud, bucket)).await;
+                    return Box::pin(self.take_lease(cloud, bucket)).await;
                 }
                 Err(Error::refused(format!("a {} is in progress on stack {}", holder.info.purpose, self.stack))
                     .because(held(&holder))
@@ -221,7 +221,7 @@ impl Context {
     }
 
     /// Releases the lease.
-    pub(crate) async fn unlock(&self) -> Result<()> {
+    pub(crate) async fn release_lease(&self) -> Result<()> {
         let Some(lease) = self.lease.lock().await.take() else { return Ok(()) };
         lease.release().await.map_err(|error| {
             Error::failed(format!("cannot release the lease of stack {}", self.stack))
@@ -240,7 +240,7 @@ impl Context {
         let stack = DeployedStack::find(&cloud, &self.stack).await.ok()??;
         if !stack.in_progress() {
             // An error does not matter: the next command takes the lease over.
-            let _ = self.unlock().await;
+            let _ = self.release_lease().await;
         }
         Some(stack.state)
     }

@@ -287,7 +287,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn results_are_told_apart_by_their_ids() {
+    fn results_are_distinguished_by_their_ids() {
         let result = |id: &str, status: StatusCode, values: &[(i64, f64)]| {
             MetricDataResult::builder()
                 .id(id)

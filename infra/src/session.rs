@@ -79,8 +79,14 @@ impl Session {
     async fn leave(&self, verb: &Verb) -> ExitCode {
         self.prompt.hold_screen();
         let state = self.context.after_interruption().await;
-        eprintln!("\n{}", verb.interrupted(state.as_ref()));
+        self.say_last(&verb.interrupted(state.as_ref()));
         ExitCode::from(INTERRUPTED)
+    }
+
+    /// Prints the last text of a command that ends before its work does.
+    pub fn say_last(&self, text: &str) {
+        self.prompt.hold_screen();
+        eprintln!("\n{text}");
     }
 
     /// Prints a result: as JSON if that is asked for, else as `text` says it.

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_an_answer_is_told_by_its_causes() {
+    fn a_call_without_an_answer_is_reported_by_its_causes() {
         for (causes, kind) in [
             (&["dispatch failure", "no credentials"][..], CallErrorKind::NoCredentials),
             (&["timeout: error trying to connect: connection refused"], CallErrorKind::Unreachable),

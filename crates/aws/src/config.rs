@@ -57,7 +57,7 @@ pub fn account_of(arn: &str) -> Option<&str> {
 
 /// The error of a call, for people: code, message, and request id of the service, or the innermost cause if no service
 /// answered. Never Rust's `Debug` format and never a body.
-pub fn in_words<E>(error: &SdkError<E, HttpResponse>) -> String
+pub fn error_text<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: StdError + ProvideErrorMetadata + 'static,
 {

@@ -9,7 +9,7 @@
 //! to 50,000, each used once; the default action has the lowest),
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html> (100 rules).
 
-use crate::config::in_words;
+use crate::config::error_text;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
@@ -389,7 +389,7 @@ where
         }),
         _ => false,
     };
-    BalancerError { doing: doing.to_owned(), cause: in_words(error), rejected }
+    BalancerError { doing: doing.to_owned(), cause: error_text(error), rejected }
 }
 
 #[cfg(test)]
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_call_is_told_in_words_and_without_rusts_own() {
+    async fn a_failed_call_is_reported_and_without_rusts_own() {
         crate::config::install_tls();
         // Port 9 of loopback: nothing listens there.
         let config = aws_sdk_elasticloadbalancingv2::Config::builder()

@@ -4,7 +4,7 @@
 use crate::idle::Idle;
 use aws::connect_to::ConnectTo;
 use model::Color;
-use model::variables as names;
+use model::variables::{self, Variables};
 use reqwest::Url;
 use std::time::Duration;
 
@@ -66,32 +66,27 @@ impl Config {
 
     /// Reads the variables through `lookup`. An empty value counts as absent.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader { lookup, problems: Vec::new() };
+        let (given, missing) = Variables::read(lookup);
+        let mut problems = Problems(missing.into_iter().map(|name| format!("{name} is missing")).collect());
+        problems.check_url(variables::PROD_URL, &given.prod_url);
+        problems.check_url(variables::DEV_URL, &given.dev_url);
         let config = Self {
-            stack: reader.required(names::STACK),
-            prod_listener: reader.required(names::PROD_LISTENER),
-            dev_listener: reader.required(names::DEV_LISTENER),
-            blue: Environment {
-                target_group: reader.required(names::BLUE_TARGET_GROUP),
-                service: reader.optional(names::BLUE_SERVICE),
-            },
-            green: Environment {
-                target_group: reader.required(names::GREEN_TARGET_GROUP),
-                service: reader.optional(names::GREEN_SERVICE),
-            },
-            cluster: reader.required(names::CLUSTER),
-            bucket: reader.required(names::BUCKET),
-            prod_url: reader.required(names::PROD_URL),
-            dev_url: reader.required(names::DEV_URL),
-            version_header: reader.optional(names::VERSION_HEADER),
-            probe_path: reader.optional(names::PROBE_PATH).unwrap_or_else(|| "/".to_owned()),
-            event_bus: reader.optional(names::EVENT_BUS),
-            connect_to: reader.connect_to(),
-            idle: reader.idle(),
+            stack: given.stack,
+            prod_listener: given.prod_listener,
+            dev_listener: given.dev_listener,
+            blue: Environment { target_group: given.blue_target_group, service: given.blue_service },
+            green: Environment { target_group: given.green_target_group, service: given.green_service },
+            cluster: given.cluster,
+            bucket: given.bucket,
+            prod_url: given.prod_url,
+            dev_url: given.dev_url,
+            version_header: given.version_header,
+            probe_path: given.probe_path.unwrap_or_else(|| "/".to_owned()),
+            event_bus: given.event_bus,
+            connect_to: problems.connect_to(&given.connect_to.unwrap_or_default()),
+            idle: given.idle_sleeps_after.and_then(|minutes| problems.idle(&minutes)),
         };
-        reader.check_url(names::PROD_URL, &config.prod_url);
-        reader.check_url(names::DEV_URL, &config.dev_url);
-        if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }
+        if problems.0.is_empty() { Ok(config) } else { Err(ConfigError { problems: problems.0 }) }
     }
 
     /// The resources of one environment.
@@ -103,50 +98,28 @@ impl Config {
     }
 }
 
-struct Reader<F> {
-    lookup: F,
-    problems: Vec<String>,
-}
+/// One sentence for each variable that is missing or wrong.
+struct Problems(Vec<String>);
 
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    fn optional(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim().is_empty())
-    }
-
-    fn required(&mut self, name: &str) -> String {
-        self.optional(name).unwrap_or_else(|| {
-            self.problems.push(format!("{name} is missing"));
-            String::new()
-        })
-    }
-
+impl Problems {
     fn check_url(&mut self, name: &str, value: &str) {
         let good = Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if !good && !value.is_empty() {
-            self.problems.push(format!("{name} is not an http or https URL: {value:?}"));
+            self.0.push(format!("{name} is not an http or https URL: {value:?}"));
         }
     }
 
-    fn idle(&mut self) -> Option<Idle> {
-        self.optional(names::IDLE_SLEEPS_AFTER)?;
-        let minutes = self.number(names::IDLE_SLEEPS_AFTER)?;
-        Some(Idle { after: Duration::from_secs(60 * u64::from(minutes)) })
-    }
-
-    /// A number that is not 0.
-    fn number(&mut self, name: &str) -> Option<u32> {
-        let text = self.required(name);
-        let number = text.parse().ok().filter(|number| *number > 0);
-        if number.is_none() && !text.is_empty() {
-            self.problems.push(format!("{name} is not a number above 0: {text:?}"));
+    fn idle(&mut self, minutes: &str) -> Option<Idle> {
+        let number = minutes.parse::<u32>().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            self.0.push(format!("{} is not a number above 0: {minutes:?}", variables::IDLE_SLEEPS_AFTER));
         }
-        number
+        number.map(|minutes| Idle { after: Duration::from_secs(60 * u64::from(minutes)) })
     }
 
-    fn connect_to(&mut self) -> ConnectTo {
-        let text = self.optional(names::CONNECT_TO).unwrap_or_default();
+    fn connect_to(&mut self, text: &str) -> ConnectTo {
         text.parse().unwrap_or_else(|error| {
-            self.problems.push(format!("{}: {error}", names::CONNECT_TO));
+            self.0.push(format!("{}: {error}", variables::CONNECT_TO));
             ConnectTo::default()
         })
     }
@@ -158,14 +131,14 @@ mod tests {
 
     fn complete(name: &str) -> Option<String> {
         Some(match name {
-            names::PROD_URL => "http://alb.example".to_owned(),
-            names::DEV_URL => "http://alb.example:81".to_owned(),
-            names::GREEN_SERVICE => "  ".to_owned(),
-            names::VERSION_HEADER
-            | names::PROBE_PATH
-            | names::CONNECT_TO
-            | names::EVENT_BUS
-            | names::IDLE_SLEEPS_AFTER => return None,
+            variables::PROD_URL => "http://alb.example".to_owned(),
+            variables::DEV_URL => "http://alb.example:81".to_owned(),
+            variables::GREEN_SERVICE => "  ".to_owned(),
+            variables::VERSION_HEADER
+            | variables::PROBE_PATH
+            | variables::CONNECT_TO
+            | variables::EVENT_BUS
+            | variables::IDLE_SLEEPS_AFTER => return None,
             other => other.to_lowercase(),
         })
     }
@@ -184,15 +157,15 @@ mod tests {
     fn everything_that_is_missing_is_named_at_once() {
         let text = Config::from_lookup(|_| None).unwrap_err().to_string();
         for name in [
-            names::STACK,
-            names::PROD_LISTENER,
-            names::DEV_LISTENER,
-            names::BLUE_TARGET_GROUP,
-            names::GREEN_TARGET_GROUP,
-            names::CLUSTER,
-            names::BUCKET,
-            names::PROD_URL,
-            names::DEV_URL,
+            variables::STACK,
+            variables::PROD_LISTENER,
+            variables::DEV_LISTENER,
+            variables::BLUE_TARGET_GROUP,
+            variables::GREEN_TARGET_GROUP,
+            variables::CLUSTER,
+            variables::BUCKET,
+            variables::PROD_URL,
+            variables::DEV_URL,
         ] {
             assert!(text.contains(&format!("{name} is missing")), "{text}");
         }
@@ -203,7 +176,7 @@ mod tests {
     fn the_idle_environment_sleeps_if_minutes_are_given() {
         let given = |minutes: &str| {
             Config::from_lookup(|name| match name {
-                names::IDLE_SLEEPS_AFTER => Some(minutes.to_owned()),
+                variables::IDLE_SLEEPS_AFTER => Some(minutes.to_owned()),
                 _ => complete(name),
             })
         };
@@ -216,8 +189,8 @@ mod tests {
     #[test]
     fn wrong_values_are_named_too() {
         let error = Config::from_lookup(|name| match name {
-            names::PROD_URL => Some("ftp://x".to_owned()),
-            names::CONNECT_TO => Some("nonsense".to_owned()),
+            variables::PROD_URL => Some("ftp://x".to_owned()),
+            variables::CONNECT_TO => Some("nonsense".to_owned()),
             _ => complete(name),
         })
         .unwrap_err();

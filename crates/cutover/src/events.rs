@@ -14,7 +14,7 @@
 
 use crate::notifier::TIMEOUT;
 use aws::OnlyPermitted;
-use aws::in_words;
+use aws::error_text;
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -61,7 +61,7 @@ impl EventBus {
                 tracing::warn!(id = record.id, refused, "the event bus rejected the event");
             }
             Err(error) => {
-                let error = in_words(&error);
+                let error = error_text(&error);
                 tracing::warn!(id = record.id, error, "the event was not sent");
             }
         }

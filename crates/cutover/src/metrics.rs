@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_on_has_no_metrics_yet() {
+    fn a_run_that_continues_has_no_metrics_yet() {
         let record = Record::begin("id".to_owned(), Request::default(), Timestamp::UNIX_EPOCH, String::new());
         assert_eq!(log_line("shop", &record), None);
     }

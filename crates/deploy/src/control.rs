@@ -40,7 +40,7 @@ pub struct Control {
     /// How many are at a stage: both environments are waited for concurrently.
     entered: AtomicUsize,
     cancelled: watch::Sender<bool>,
-    hopeless: watch::Sender<Option<String>>,
+    needs_decision: watch::Sender<Option<String>>,
 }
 
 impl Default for Control {
@@ -54,8 +54,8 @@ impl Control {
     pub fn new(on_failure: OnFailure) -> Self {
         let (stage, _) = watch::channel(Stage::Before);
         let (cancelled, _) = watch::channel(false);
-        let (hopeless, _) = watch::channel(None);
-        Self { on_failure, stage, entered: AtomicUsize::new(0), cancelled, hopeless }
+        let (needs_decision, _) = watch::channel(None);
+        Self { on_failure, stage, entered: AtomicUsize::new(0), cancelled, needs_decision }
     }
 
     /// How far the engine is.
@@ -70,8 +70,8 @@ impl Control {
 
     /// Waits until the engine finds that the update cannot succeed and needs a decision; returns the reason.
     pub async fn asked(&self) -> String {
-        let mut hopeless = self.hopeless.subscribe();
-        match hopeless.wait_for(Option::is_some).await.map(|why| why.clone()) {
+        let mut needs_decision = self.needs_decision.subscribe();
+        match needs_decision.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
             // It cannot close while this holds the sender.
             _ => std::future::pending().await,
@@ -101,7 +101,7 @@ impl Control {
         match self.on_failure {
             OnFailure::Cancel => self.cancel(),
             OnFailure::Ask => {
-                self.hopeless.send_replace(Some(why.to_owned()));
+                self.needs_decision.send_replace(Some(why.to_owned()));
             }
             OnFailure::Wait => {}
         }
@@ -117,7 +117,7 @@ impl Control {
         if cancelled {
             self.cancelled.send_replace(false);
         }
-        self.hopeless.send_replace(None);
+        self.needs_decision.send_replace(None);
     }
 }
 
@@ -147,10 +147,10 @@ mod tests {
         let person = Control::new(OnFailure::Ask);
         person.give_up("no");
         assert!(!person.is_cancelled());
-        assert!(person.hopeless.borrow().is_some());
+        assert!(person.needs_decision.borrow().is_some());
         let patient = Control::new(OnFailure::Wait);
         patient.give_up("no");
-        assert!(!patient.is_cancelled() && patient.hopeless.borrow().is_none());
+        assert!(!patient.is_cancelled() && patient.needs_decision.borrow().is_none());
     }
 
     #[test]

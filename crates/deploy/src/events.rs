@@ -8,11 +8,12 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use model::stack_state::ResourceState;
 
-use super::event::{Event, Listener};
+use super::event::Listener;
 use super::silence::Silence;
 use crate::cloud::Cloud;
 use crate::error::Result;
 use aws::Calling as _;
+use model::event::EventKind;
 
 /// Reads a stack's events, each once.
 pub(super) struct Reader<'a> {
@@ -39,7 +40,7 @@ impl<'a> Reader<'a> {
                 self.silence.ended(listener);
                 Ok(events)
             }
-            Err(error) => self.silence.goes_on(error, listener).map(|()| Vec::new()),
+            Err(error) => self.silence.continues(error, listener).map(|()| Vec::new()),
         }
     }
 
@@ -85,7 +86,7 @@ pub(super) fn state(event: &StackEvent) -> ResourceState {
 
 /// Reports an event.
 pub(super) fn report(listener: &dyn Listener, event: &StackEvent) {
-    listener.on(Event::Resource {
+    listener.send(EventKind::Resource {
         id: event.logical_resource_id().unwrap_or_default().to_owned(),
         kind: event.resource_type().unwrap_or_default().to_owned(),
         state: state(event),

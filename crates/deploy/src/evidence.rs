@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::event::{Event, Listener};
+use super::event::Listener;
 use super::service::{Reality, Watch};
 use super::steady::Expected;
 use crate::error::Result;
+use model::event::EventKind;
 
 /// Failed tasks of one deployment after which it counts as failed, if no task of it is healthy. The same
 /// number as the circuit breaker's smallest threshold.
@@ -21,7 +22,7 @@ pub(super) struct Evidence<'a> {
     watch: Watch<'a>,
     expected: &'a Expected,
     began: Instant,
-    told: Option<(i32, i32, usize)>,
+    reported: Option<(i32, i32, usize)>,
     messages: Option<HashSet<String>>,
     targets: HashSet<(String, String)>,
     failed: HashSet<String>,
@@ -36,7 +37,7 @@ impl<'a> Evidence<'a> {
             watch,
             expected,
             began: Instant::now(),
-            told: None,
+            reported: None,
             messages: None,
             targets: HashSet::new(),
             failed: HashSet::new(),
@@ -59,9 +60,9 @@ impl<'a> Evidence<'a> {
         let color = self.expected.color;
         let mut news = false;
         let now = (reality.running, reality.desired, reality.healthy);
-        if self.told.replace(now) != Some(now) {
+        if self.reported.replace(now) != Some(now) {
             let (running, desired, healthy) = now;
-            listener.on(Event::Rollout { color, running, desired, healthy });
+            listener.send(EventKind::Rollout { color, running, desired, healthy });
             news = true;
         }
         // What ECS said before this began is not about this.
@@ -69,14 +70,14 @@ impl<'a> Evidence<'a> {
         let known = self.messages.get_or_insert_default();
         for (id, message) in reality.messages.iter().rev() {
             if known.insert(id.clone()) && !first {
-                listener.on(Event::Service { color, message: message.clone() });
+                listener.send(EventKind::Service { color, message: message.clone() });
                 news = true;
             }
         }
         for (target, state, reason) in &reality.unfit {
             if self.targets.insert((target.clone(), reason.clone())) {
                 let (target, state, reason) = (target.clone(), state.clone(), reason.clone());
-                listener.on(Event::Target { color, target, state, reason });
+                listener.send(EventKind::Target { color, target, state, reason });
                 news = true;
             }
         }
@@ -98,7 +99,7 @@ impl<'a> Evidence<'a> {
                 _ => task.reason.clone(),
             });
             let (color, id) = (self.expected.color, task.id().chars().take(8).collect());
-            listener.on(Event::TaskFailed { color, task: id, reason: task.reason, output });
+            listener.send(EventKind::TaskFailed { color, task: id, reason: task.reason, output });
         }
         Ok(news)
     }
@@ -113,7 +114,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Why waiting longer is pointless, if it is. Before the update has reached the service, what runs is history.
-    pub(super) fn despair(&self, reality: &Reality) -> Option<String> {
+    pub(super) fn should_abort(&self, reality: &Reality) -> Option<String> {
         let reached = reality.image.as_deref() == Some(self.expected.image.as_str());
         if let Some(failure) = reality.failure.as_ref().filter(|_| reached) {
             return Some(failure.clone());

@@ -11,7 +11,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use model::stack_state::{Progress, StackState};
 
 use super::control::{Control, Stage};
-use super::event::{Event, Listener};
+use super::event::Listener;
 use super::events::{Reader, is_of_stack, report, state};
 use super::evidence::Evidence;
 use super::history::estimate;
@@ -23,6 +23,7 @@ use super::steady::Expected;
 use crate::cloud::Cloud;
 use crate::deployed::DeployedStack;
 use crate::error::{Error, Result};
+use model::event::EventKind;
 use stack::outputs::Outputs;
 
 /// What an operation of a stack is followed with.
@@ -75,7 +76,7 @@ where
     let Operation { cloud, stack, listener, control, .. } = operation;
     let (reader, old) = Reader::from_now(cloud, &stack.id).await?;
     let ids: BTreeSet<String> = operation.resources.keys().cloned().collect();
-    listener.on(Event::Operation {
+    listener.send(EventKind::Operation {
         resources: operation.resources.iter().map(|(id, kind)| (id.clone(), kind.clone())).collect(),
         estimate: estimate(&old, &ids),
     });
@@ -157,7 +158,7 @@ async fn try_to_cancel(operation: Operation<'_>, silence: &mut Silence, findings
             let why = error.causes().first().cloned().unwrap_or_default();
             let what = format!("{error}: {why}; the update continues");
             let error = Error::from(error);
-            let is_final = silence.goes_on(error, listener).is_err();
+            let is_final = silence.continues(error, listener).is_err();
             if is_final {
                 listener.warn(what);
             }
@@ -199,18 +200,18 @@ async fn gather_from(operation: Operation<'_>, outputs: &Outputs, expected: &Exp
         }
     };
     let mut evidence = Evidence::new(Watch::new(cloud, outputs, color, &service), expected);
-    let mut hopeless = false;
+    let mut given_up = false;
     loop {
         // A failed read is no evidence; the reader of the events reports whether AWS responds at all.
         if let Ok(Some((reality, news))) = Box::pin(evidence.look(listener)).await {
             if news {
                 poll.progress();
             }
-            if !hopeless && let Some(reason) = evidence.despair(&reality) {
-                hopeless = true;
+            if !given_up && let Some(reason) = evidence.should_abort(&reality) {
+                given_up = true;
                 let why = evidence.failures().unwrap_or_else(|| reason.clone());
                 findings.lock().unwrap_or_else(PoisonError::into_inner).evidence.push(format!("{color}: {why}"));
-                listener.on(Event::Hopeless { color, reason });
+                listener.send(EventKind::RolloutFailed { color, reason });
                 control.give_up(&format!("{color} cannot become healthy: {why}"));
             }
         }
@@ -235,7 +236,7 @@ where
     let Operation { cloud, stack, listener, control, .. } = operation;
     let (mut reader, old) = Reader::from_now(cloud, &stack.id).await?;
     let ids: BTreeSet<String> = operation.resources.keys().cloned().collect();
-    listener.on(Event::Operation {
+    listener.send(EventKind::Operation {
         resources: operation.resources.iter().map(|(id, kind)| (id.clone(), kind.clone())).collect(),
         estimate: estimate(&old, &ids),
     });
@@ -262,7 +263,7 @@ where
             }
             Ok(Some(now)) if now.id == stack.id && !now.state.is_deleted() => silence.ended(listener),
             Ok(_) => return Ok(()),
-            Err(error) => silence.goes_on(error, listener)?,
+            Err(error) => silence.continues(error, listener)?,
         }
         poll.wait().await;
     }
@@ -279,7 +280,7 @@ pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn List
     let mut reader = loop {
         match Reader::from_now(cloud, &stack.id).await {
             Ok((reader, _)) => break reader,
-            Err(error) => silence.goes_on(error, listener)?,
+            Err(error) => silence.continues(error, listener)?,
         }
         poll.wait().await;
     };
@@ -293,7 +294,7 @@ pub async fn settle(cloud: &Cloud, mut stack: DeployedStack, listener: &dyn List
             Ok(None) => return Ok(None),
             Ok(Some(now)) => stack = now,
             Err(error) => {
-                silence.goes_on(error, listener)?;
+                silence.continues(error, listener)?;
                 continue;
             }
         }

@@ -251,9 +251,9 @@ mod tests {
         assert_eq!(third.number, 3);
         assert!(ledger.begin(3, new("4")).await.is_err(), "a number is used once");
         let listed = ledger.list(10).await.unwrap();
-        let told: Vec<_> = listed.iter().map(|it| (it.number, it.outcome)).collect();
+        let reported: Vec<_> = listed.iter().map(|it| (it.number, it.outcome)).collect();
         let expected = [(3, None), (2, Some(ReleaseOutcome::RolledBack)), (1, Some(ReleaseOutcome::Deployed))];
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
         assert_eq!(listed[1].reason.as_deref(), Some("it exits"));
         assert_eq!(ledger.list(1).await.unwrap().len(), 1);
     }

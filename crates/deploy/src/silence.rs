@@ -25,7 +25,7 @@ impl Silence {
     }
 
     /// A read failed; an error if it is useless to try again.
-    pub(super) fn goes_on(&mut self, error: Error, listener: &dyn Listener) -> Result<()> {
+    pub(super) fn continues(&mut self, error: Error, listener: &dyn Listener) -> Result<()> {
         self.lasts(error, listener, LIMIT)
     }
 
@@ -48,7 +48,7 @@ pub async fn until_answered<T>(listener: &dyn Listener, read: impl AsyncFn() -> 
     let (mut silence, mut poll) = (Silence::default(), Poll::default());
     loop {
         match read().await {
-            Err(error) if error.is_transient() => silence.goes_on(error, listener)?,
+            Err(error) if error.is_transient() => silence.continues(error, listener)?,
             answer => {
                 silence.ended(listener);
                 return answer;
@@ -71,8 +71,8 @@ mod tests {
     struct Heard(Mutex<Vec<Event>>);
 
     impl Listener for Heard {
-        fn on(&self, event: Event) {
-            self.0.lock().unwrap().push(event);
+        fn on(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
         }
     }
 
@@ -90,7 +90,7 @@ mod tests {
         let mut silence = Silence::default();
         let errors = [answered("Throttling"), unanswered("timeout"), answered("Unheard"), unanswered("closed")];
         for error in errors {
-            assert!(silence.goes_on(error, &heard).is_ok());
+            assert!(silence.continues(error, &heard).is_ok());
         }
         assert_eq!(heard.0.lock().unwrap().len(), 1);
         silence.ended(&heard);
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn what_no_waiting_changes_is_an_error_at_once() {
         for code in ["AccessDenied", "ExpiredToken", "InvalidClientTokenId", "RequestTimeTooSkewed"] {
-            let error = Silence::default().goes_on(answered(code), &Heard::default()).unwrap_err();
+            let error = Silence::default().continues(answered(code), &Heard::default()).unwrap_err();
             assert!(matches!(error, Error::Unobserved(_)), "{code}");
         }
     }

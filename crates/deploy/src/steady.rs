@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use model::color::Color;
 
 use super::control::{Control, Stage};
-use super::event::{Event, Listener};
+use super::event::Listener;
 use super::evidence::Evidence;
 use super::poll::Poll;
 use super::service::{Reality, Watch, healthy_targets};
 use super::silence::Silence;
 use crate::cloud::Cloud;
 use crate::error::{Error, Result, RolloutFailure};
+use model::event::EventKind;
 use stack::outputs::Outputs;
 
 /// What an environment should run.
@@ -63,7 +64,7 @@ pub async fn wait_until_steady(
             // What cannot be seen is not steady, and not failed either; a person can still cancel.
             Err(error) if control.is_cancelled() => return Err(error),
             Err(error) => {
-                silence.goes_on(error, listener)?;
+                silence.continues(error, listener)?;
                 poll.wait().await;
                 continue;
             }
@@ -78,11 +79,11 @@ pub async fn wait_until_steady(
         let why = if control.is_cancelled() {
             Some("it was cancelled".to_owned())
         } else {
-            evidence.despair(&reality).or_else(|| verdict(&reality, expected, began.elapsed() > limit))
+            evidence.should_abort(&reality).or_else(|| verdict(&reality, expected, began.elapsed() > limit))
         };
         if let Some(reason) = why {
             let unread = evidence.tell_failures(listener).await.err();
-            listener.on(Event::Hopeless { color, reason: reason.clone() });
+            listener.send(EventKind::RolloutFailed { color, reason: reason.clone() });
             let failure = RolloutFailure { color, failures: evidence.failures(), reason, unread };
             return Err(Error::RolloutFailed(Box::new(failure)));
         }

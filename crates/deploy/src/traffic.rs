@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_is_told_by_both_listeners() {
+    fn a_role_is_reported_by_both_listeners() {
         for (share, dev, expected) in [
             (0, true, "dev"),
             (0, false, "no traffic"),

@@ -139,8 +139,8 @@ impl Sites {
 /// What the answers of all addresses mean; one that gave none in time has no reply.
 fn judge(replies: &[(SocketAddr, Option<Reply>)], expected: &str) -> Look {
     let answered = || replies.iter().filter_map(|(address, reply)| Some((address, reply.as_ref()?)));
-    let told = || answered().filter_map(|(address, reply)| Some((address, reply.version.as_deref()?)));
-    if let Some((address, other)) = told().find(|(_, version)| *version != expected) {
+    let reported = || answered().filter_map(|(address, reply)| Some((address, reply.version.as_deref()?)));
+    if let Some((address, other)) = reported().find(|(_, version)| *version != expected) {
         return Look::Other(other.to_owned(), *address);
     }
     // One address that has nobody to ask is enough: users reach it too.
@@ -148,7 +148,7 @@ fn judge(replies: &[(SocketAddr, Option<Reply>)], expected: &str) -> Look {
     if let Some(status) = answered().find_map(|(_, reply)| alone(reply)) {
         return Look::Failing(status);
     }
-    if told().next().is_some() {
+    if reported().next().is_some() {
         return Look::Answer(Answer::Expected);
     }
     if answered().any(|(_, reply)| reply.status.is_some()) {

@@ -2,7 +2,7 @@
 
 use super::store::{Keys, LARGEST, Listed, Object, ObjectStore, Read, StoreError, When};
 use aws::OnlyPermitted;
-use aws::in_words;
+use aws::error_text;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
@@ -121,7 +121,7 @@ impl S3Store {
             Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => {
                 return read(None);
             }
-            Err(error) => return Err(Trouble::Lasting(in_words(&error))),
+            Err(error) => return Err(Trouble::Lasting(error_text(&error))),
         };
         let Some(modified) = answer.last_modified.and_then(time) else {
             return Err(Trouble::Lasting("the response has no time of the last write (Last-Modified)".to_owned()));
@@ -203,7 +203,7 @@ impl ObjectStore for S3Store {
                 (Some(412), _) | (Some(404), When::Unchanged(_)) => {
                     return Err(StoreError::Conflict { key: key.to_owned() });
                 }
-                _ => return Err(self.unavailable("write", key, in_words(&error))),
+                _ => return Err(self.unavailable("write", key, error_text(&error))),
             }
             writes += 1;
         }
@@ -218,7 +218,7 @@ impl ObjectStore for S3Store {
         let mut listed = Vec::new();
         let mut read = 0;
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.unavailable("list", keys.prefix, in_words(&error)))?;
+            let page = page.map_err(|error| self.unavailable("list", keys.prefix, error_text(&error)))?;
             let found = page.contents.unwrap_or_default();
             let ended = keys.before.zip(found.last()).is_some_and(|(before, last)| last.key() >= Some(before));
             listed.extend(found.into_iter().filter_map(|object| {

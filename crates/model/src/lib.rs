@@ -2,6 +2,7 @@
 //! that one of them writes and the other one reads. Values and their formats only: no AWS, no clock, no network.
 
 pub mod color;
+pub mod event;
 pub mod hook;
 pub mod idle;
 pub mod keys;

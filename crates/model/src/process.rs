@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_is_there_and_one_that_was_or_is_elsewhere_is_told_from_it() {
+    fn this_process_is_there_and_one_that_was_or_is_elsewhere_is_reported_from_it() {
         let me = Process::current().unwrap();
         assert!(!me.is_gone());
         assert!(Process { began: me.began + 1, ..me.clone() }.is_gone(), "its number was reused");

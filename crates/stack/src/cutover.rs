@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::permissions::{self, Scope};
-use model::variables;
+use model::variables::Variables;
 
 use super::environment::{Environment, Fleet};
 use super::keys::Keys;
@@ -15,7 +15,7 @@ use super::storage::Storage;
 use super::{Both, Settings, tags};
 use cfn_kit::resources::iam::{Policy, Role};
 use cfn_kit::resources::lambda::{
-    Code, DeadLetterConfig, Environment as Variables, EventInvokeConfig, Function, LoggingConfig,
+    Code, DeadLetterConfig, Environment as FunctionEnvironment, EventInvokeConfig, Function, LoggingConfig,
 };
 use cfn_kit::resources::logs::LogGroup;
 use cfn_kit::resources::sns::Topic;
@@ -48,7 +48,7 @@ pub struct Parts<'a> {
     /// The network that it may run in.
     pub network: &'a Network,
     /// The topic for invocations that could not be executed.
-    pub told: Option<&'a Ref<Topic>>,
+    pub alarm_topic: Option<&'a Ref<Topic>>,
 }
 
 /// The cutover function.
@@ -90,11 +90,11 @@ impl Cutover {
                 role: role.arn(),
                 memory_size: 512,
                 timeout: TIMEOUT,
-                environment: Variables { variables: variables(settings, parts) },
+                environment: FunctionEnvironment { variables: variables(settings, parts) },
                 logging_config: LoggingConfig { log_group: log_group.name(), log_format: "JSON" },
                 kms_key_arn: parts.keys.arn(),
                 vpc_config: parts.network.function.clone(),
-                dead_letter_config: parts.told.map(|topic| DeadLetterConfig { target_arn: topic.arn() }),
+                dead_letter_config: parts.alarm_topic.map(|topic| DeadLetterConfig { target_arn: topic.arn() }),
                 reserved_concurrent_executions: settings.cutover.reserved_concurrency,
                 tags: tags("cutover"),
             },
@@ -130,7 +130,7 @@ fn permissions(settings: &Settings, parts: &Parts<'_>, log_group: &Ref<LogGroup>
     ));
     may.extend(parts.storage.grant_ledger());
     may.extend(parts.keys.grant_use());
-    may.extend(parts.told.map(Ref::<Topic>::grant_publish));
+    may.extend(parts.alarm_topic.map(Ref::<Topic>::grant_publish));
     if parts.network.function.is_some() {
         may.extend(network_interfaces());
     }
@@ -182,26 +182,24 @@ fn network_interfaces() -> [Statement; 2] {
 /// The configuration of the function, as `cutover::config` reads it.
 fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, Expr<String>> {
     let balancer = parts.balancer;
-    let mut values = BTreeMap::from([
-        (variables::STACK, Expr::stack_name()),
-        (variables::PROD_LISTENER, balancer.prod.arn().text()),
-        (variables::DEV_LISTENER, balancer.dev.arn().text()),
-        (variables::BLUE_TARGET_GROUP, balancer.target_groups.blue.arn().text()),
-        (variables::GREEN_TARGET_GROUP, balancer.target_groups.green.arn().text()),
-        (variables::CLUSTER, parts.fleet.cluster.name().text()),
-        (variables::BLUE_SERVICE, parts.environments.blue.service_arn().text()),
-        (variables::GREEN_SERVICE, parts.environments.green.service_arn().text()),
-        (variables::EVENT_BUS, EVENT_BUS.into()),
-        (variables::BUCKET, parts.storage.bucket.name().text()),
-        (variables::PROD_URL, balancer.prod_url.clone()),
-        (variables::DEV_URL, balancer.dev_url.clone()),
-        (variables::PROBE_PATH, settings.cutover.probe_path.as_str().into()),
-    ]);
-    if let Some(minutes) = settings.cutover.idle_sleeps_after {
-        values.insert(variables::IDLE_SLEEPS_AFTER, minutes.to_string().into());
-    }
     let header = settings.app.version_header.as_str();
-    values.extend((!header.is_empty()).then(|| (variables::VERSION_HEADER, header.into())));
-    values.extend(balancer.connect_to.clone().map(|names| (variables::CONNECT_TO, names)));
-    values
+    let variables = Variables {
+        stack: Expr::stack_name(),
+        prod_listener: balancer.prod.arn().text(),
+        dev_listener: balancer.dev.arn().text(),
+        blue_target_group: balancer.target_groups.blue.arn().text(),
+        green_target_group: balancer.target_groups.green.arn().text(),
+        cluster: parts.fleet.cluster.name().text(),
+        blue_service: Some(parts.environments.blue.service_arn().text()),
+        green_service: Some(parts.environments.green.service_arn().text()),
+        bucket: parts.storage.bucket.name().text(),
+        prod_url: balancer.prod_url.clone(),
+        dev_url: balancer.dev_url.clone(),
+        version_header: (!header.is_empty()).then(|| header.into()),
+        probe_path: Some(settings.cutover.probe_path.as_str().into()),
+        event_bus: Some(EVENT_BUS.into()),
+        connect_to: balancer.connect_to.clone(),
+        idle_sleeps_after: settings.cutover.idle_sleeps_after.map(|minutes| minutes.to_string().into()),
+    };
+    variables.into_map()
 }

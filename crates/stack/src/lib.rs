@@ -198,7 +198,7 @@ pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec
     if settings.security.waf {
         firewall::add(stack, settings, &keys, &balancer);
     }
-    let told = alarms::topic(stack, settings, &keys);
+    let alarm_topic = alarms::topic(stack, settings, &keys);
     let fleet = Fleet::new(stack, settings, &network, &storage, &keys);
     let environments = Both {
         blue: Environment::new(stack, settings, &Parts::<Blue>::of(&fleet, &network, &balancer, &releases)),
@@ -215,7 +215,7 @@ pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec
             storage: &storage,
             keys: &keys,
             network: &network,
-            told: told.as_ref(),
+            alarm_topic: alarm_topic.as_ref(),
         },
     );
     let watched = Watched {
@@ -229,7 +229,7 @@ pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec
         scaling::add(stack, settings, max, &watched);
     }
     idle::add(stack, settings, &function);
-    if let Some(topic) = &told {
+    if let Some(topic) = &alarm_topic {
         alarms::add(stack, settings, &watched, topic);
     }
     let pipeline = pipeline::add(
@@ -250,7 +250,7 @@ pub fn synthesize_over(settings: &Settings, kept: &Kept) -> Result<Template, Vec
         balancer: &balancer,
         fleet: &fleet,
         environments: &environments,
-        alarms: told.as_ref(),
+        alarms: alarm_topic.as_ref(),
     };
     settings.extension.apply(stack, &built);
     exceptions::declare(stack, settings, &watched, &network);

@@ -17,9 +17,8 @@ pub struct Args {
 impl Args {
     /// Aborts the run, and follows it to its end.
     pub async fn run(&self, session: &Session) -> Result<ExitCode> {
-        let mut follower = attend::follower(session.json);
         let work = async {
-            match steer::abort(&session.context, self.which.id.clone(), &mut *follower).await? {
+            match steer::abort(&session.context, self.which.id.clone(), &*session.context.listener).await? {
                 (_, Some(record)) => attend::end(&record, steer::verdict(&record), session.json),
                 (answer, None) => {
                     if session.json {
@@ -32,7 +31,7 @@ impl Args {
         tokio::select! {
             result = work => result.map(|()| ExitCode::SUCCESS),
             _ = session.next_signal() => {
-                eprintln!("\ninterrupted. The run stops without this command: bluegreen status shows its result.");
+                session.say_last("interrupted. The run stops without this command: bluegreen status shows its result.");
                 Ok(ExitCode::from(INTERRUPTED))
             }
         }

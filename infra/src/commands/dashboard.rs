@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use deploy::{Cloud, DeployedStack};
 
 use crate::context::Context;
-use crate::dashboard::{Dashboard, Source, Told, Wish};
+use crate::dashboard::{Dashboard, NewRun, Source, Steer};
 use crate::error::Result;
 use crate::report::{Place, Run};
 use crate::requests::Meter;
@@ -67,12 +67,13 @@ impl Source for Live<'_> {
         runs::load_with_samples(&ledger, id).await
     }
 
-    async fn begin(&self, wish: Wish) -> Result<String> {
-        let request = Request { op: wish.op, to: Some(wish.to), expect: Some(wish.expect), ..Request::default() };
+    async fn begin(&self, new_run: NewRun) -> Result<String> {
+        let request =
+            Request { op: new_run.op, to: Some(new_run.to), expect: Some(new_run.expect), ..Request::default() };
         Box::pin(runs::begin(self.context, request)).await
     }
 
-    async fn tell(&self, told: Told) -> Result<SteeringAnswer> {
-        Box::pin(runs::steer::tell(self.context, told.op, Some(told.run))).await
+    async fn tell(&self, reported: Steer) -> Result<SteeringAnswer> {
+        Box::pin(runs::steer::tell(self.context, reported.op, Some(reported.run))).await
     }
 }

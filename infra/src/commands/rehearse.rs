@@ -342,7 +342,7 @@ impl Stage<'_> {
         if now == FaultAt::Swap {
             arguments.extend(["--listener".to_owned(), self.settings.prod_port().to_string()]);
         }
-        self.context.listener.note(format!("injected fault: {}", crate::rehearse::verdict::told(&fault)));
+        self.context.listener.note(format!("injected fault: {}", crate::rehearse::verdict::reported(&fault)));
         self.cloud.fault(&arguments).await
     }
 

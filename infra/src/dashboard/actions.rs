@@ -171,8 +171,8 @@ fn blocked(view: &View, status: &Status, to: Color) -> Option<String> {
     if view.asked.is_some() || view.run.as_ref().is_some_and(|run| run.record.is_running()) {
         return Some("a run is in progress".to_owned());
     }
-    if let Some(lock) = &status.lock {
-        return Some(format!("a {} is in progress", lock.purpose));
+    if let Some(lease) = &status.lease {
+        return Some(format!("a {} is in progress", lease.purpose));
     }
     match find(status, to) {
         Some(it) if it.version.is_empty() => Some(format!("nothing is deployed to {to}")),
@@ -223,6 +223,7 @@ mod tests {
     /// Blue is dev, green is prod.
     fn view() -> View {
         let status = Status {
+            schema: crate::status::SCHEMA,
             stack: "s".to_owned(),
             region: "r".to_owned(),
             state: StackState::UpdateComplete,
@@ -233,7 +234,7 @@ mod tests {
             requests_unknown: None,
             warnings: Vec::new(),
             unresolved: None,
-            lock: None,
+            lease: None,
             runs: Vec::new(),
         };
         View { status: Some(status), ..View::default() }
@@ -280,7 +281,7 @@ mod tests {
                 writer: String::new(),
                 process: None,
             };
-            view.status.iter_mut().for_each(|status| status.lock = Some(lock.clone()));
+            view.status.iter_mut().for_each(|status| status.lease = Some(lock.clone()));
         });
         assert_eq!(locked.as_deref(), Some("a deployment is in progress"));
     }
@@ -343,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_run_can_be_aborted_and_a_shift_paused_and_promoted_while_it_is_under_way() {
-        let told = |phase, shift: &[u8], outcome| {
+        let reported = |phase, shift: &[u8], outcome| {
             let mut view = view();
             let mut record = Record { phase, ..run(Op::Cutover, outcome) };
             record.request.shift =
@@ -352,11 +353,11 @@ mod tests {
             let actions = actions(&view, Timestamp::UNIX_EPOCH).into_iter();
             actions.filter(|action| action.run.as_deref() == Some("x")).map(|action| action.op).collect::<Vec<_>>()
         };
-        assert_eq!(told(Phase::Verify, &[], None), [Op::Abort]);
-        assert_eq!(told(Phase::Shift, &[10], None), [Op::Abort, Op::Pause, Op::Promote]);
-        assert_eq!(told(Phase::Verify, &[10], None), [Op::Abort], "the last step is behind it");
-        assert_eq!(told(Phase::RollBack, &[10], None), [], "it is on its way back");
-        assert_eq!(told(Phase::Done, &[10], Some(Outcome::Done)), []);
+        assert_eq!(reported(Phase::Verify, &[], None), [Op::Abort]);
+        assert_eq!(reported(Phase::Shift, &[10], None), [Op::Abort, Op::Pause, Op::Promote]);
+        assert_eq!(reported(Phase::Verify, &[10], None), [Op::Abort], "the last step is behind it");
+        assert_eq!(reported(Phase::RollBack, &[10], None), [], "it is on its way back");
+        assert_eq!(reported(Phase::Done, &[10], Some(Outcome::Done)), []);
     }
 
     #[test]

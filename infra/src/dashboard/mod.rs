@@ -11,7 +11,7 @@ mod requests;
 mod server;
 mod view;
 
-pub use poller::{Source, Told, Wish};
+pub use poller::{NewRun, Source, Steer};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

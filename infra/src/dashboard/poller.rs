@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// What a person asked for, with the state that they saw when they confirmed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wish {
+pub struct NewRun {
     /// Cutover or rollback.
     pub op: Op,
     /// Who becomes prod.
@@ -43,7 +43,7 @@ pub struct Wish {
 /// A request of a person to a run in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Told {
+pub struct Steer {
     /// Abort, pause or promote.
     pub op: Op,
     /// The run that they saw.
@@ -57,9 +57,9 @@ pub trait Source {
     /// A run with its probes.
     fn run(&self, id: &str) -> impl Future<Output = Result<Option<Run>>>;
     /// Begins a run; returns its id.
-    fn begin(&self, wish: Wish) -> impl Future<Output = Result<String>>;
+    fn begin(&self, new_run: NewRun) -> impl Future<Output = Result<String>>;
     /// Tells a run something; returns what the function answered.
-    fn tell(&self, told: Told) -> impl Future<Output = Result<SteeringAnswer>>;
+    fn tell(&self, reported: Steer) -> impl Future<Output = Result<SteeringAnswer>>;
 }
 
 /// What the server asks of the poller.
@@ -68,9 +68,9 @@ pub enum Command {
     /// Somebody has begun to look.
     Look,
     /// Somebody wants a run.
-    Begin(Wish, oneshot::Sender<Result<String>>),
+    Begin(NewRun, oneshot::Sender<Result<String>>),
     /// A request to a run.
-    Tell(Told, oneshot::Sender<Result<String>>),
+    Tell(Steer, oneshot::Sender<Result<String>>),
     /// Somebody wants a run's report.
     Report(String, oneshot::Sender<Result<String>>),
 }
@@ -113,14 +113,14 @@ impl<S: Source> Poller<S> {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Look => self.look().await,
-            Command::Begin(wish, answer) => {
-                let result = self.begin(wish).await;
+            Command::Begin(new_run, answer) => {
+                let result = self.begin(new_run).await;
                 // Who asked may have gone; the run goes on and everyone sees it.
                 let _ = answer.send(result);
                 self.look().await;
             }
-            Command::Tell(told, answer) => {
-                let result = self.tell(told).await;
+            Command::Tell(reported, answer) => {
+                let result = self.tell(reported).await;
                 let _ = answer.send(result);
                 self.look().await;
             }
@@ -131,31 +131,31 @@ impl<S: Source> Poller<S> {
         }
     }
 
-    async fn begin(&mut self, wish: Wish) -> Result<String> {
-        if !matches!(wish.op, Op::Cutover | Op::Rollback) {
-            return Err(Error::usage(format!("the dashboard does not support {}", wish.op)));
+    async fn begin(&mut self, new_run: NewRun) -> Result<String> {
+        if !matches!(new_run.op, Op::Cutover | Op::Rollback) {
+            return Err(Error::usage(format!("the dashboard does not support {}", new_run.op)));
         }
         if self.followed.is_some() {
             return Err(Error::refused("a run is already in progress").hint("wait for it to end"));
         }
-        let id = within(self.source.begin(wish)).await?;
+        let id = within(self.source.begin(new_run)).await?;
         self.followed = Some((id.clone(), Instant::now()));
-        self.view.asked = Some(wish);
+        self.view.asked = Some(new_run);
         Ok(id)
     }
 
-    async fn tell(&mut self, told: Told) -> Result<String> {
-        if steering::Command::of(told.op).is_none() {
-            return Err(Error::usage(format!("{} is not a request to a run", told.op)));
+    async fn tell(&mut self, reported: Steer) -> Result<String> {
+        if steering::Command::of(reported.op).is_none() {
+            return Err(Error::usage(format!("{} is not a request to a run", reported.op)));
         }
-        if self.followed.as_ref().is_none_or(|(id, _)| *id != told.run) {
+        if self.followed.as_ref().is_none_or(|(id, _)| *id != reported.run) {
             return Err(Error::refused("the run is no longer in progress"));
         }
-        let answer = within(self.source.tell(told)).await?;
+        let answer = within(self.source.tell(reported)).await?;
         if let Some(error) = steer::refusal(&answer) {
             return Err(error);
         }
-        self.view.told = Some(answer.message.clone());
+        self.view.reported = Some(answer.message.clone());
         Ok(answer.message)
     }
 
@@ -217,7 +217,7 @@ impl<S: Source> Poller<S> {
                     self.unfollow();
                 } else if run.record.interrupted {
                     // It was stopped before it finished; the status shows that when its lease has expired.
-                    (self.followed, self.view.told) = (None, None);
+                    (self.followed, self.view.reported) = (None, None);
                 }
                 self.view.asked = None;
                 self.view.run = Some(run);
@@ -239,7 +239,7 @@ impl<S: Source> Poller<S> {
     fn unfollow(&mut self) {
         self.followed = None;
         self.view.asked = None;
-        self.view.told = None;
+        self.view.reported = None;
         self.next_status = Instant::now();
     }
 }

@@ -65,7 +65,7 @@ fn bars(color: Color, requests: &Requests, most: u64) -> Markup {
             aria-label=(describe(requests)) {
             @for (number, minute) in requests.minutes.iter().enumerate() {
                 g {
-                    title { (told(minute)) }
+                    title { (reported(minute)) }
                     rect class="hit" x=(number as f64 * STEP) y="0" width=(STEP) height=(HIGHEST) {}
                     @match minute.requests {
                         Some(count) => {
@@ -82,7 +82,7 @@ fn bars(color: Color, requests: &Requests, most: u64) -> Markup {
 }
 
 /// A minute as text.
-fn told(minute: &Minute) -> String {
+fn reported(minute: &Minute) -> String {
     let count = match (minute.requests, minute.errors) {
         (None, _) => "not available yet".to_owned(),
         (Some(count), 0) => count.to_string(),
@@ -106,7 +106,7 @@ mod tests {
     use crate::requests::tests::requests;
 
     #[test]
-    fn no_requests_and_not_known_are_told_apart() {
+    fn no_requests_and_not_known_are_distinguished() {
         let none = requests(&[], &[], &[]);
         let text = render(Color::Blue, Some(&none), None, 0).into_string();
         assert_eq!(text, "<p>none in 15 minutes</p>");

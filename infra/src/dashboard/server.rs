@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::frame::Frame;
 use super::guard::{Guard, Refusal};
-use super::poller::{Command, Told, Wish};
+use super::poller::{Command, NewRun, Steer};
 use super::view::Problem;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::report::STYLE;
@@ -152,21 +152,21 @@ async fn report(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
     }
 }
 
-async fn begin(request: HttpRequest, shared: Data<Shared>, wish: Json<Wish>) -> HttpResponse {
+async fn begin(request: HttpRequest, shared: Data<Shared>, new_run: Json<NewRun>) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_change(&request) {
         return refuse(refusal);
     }
-    match ask(&shared, |answer| Command::Begin(*wish, answer)).await {
+    match ask(&shared, |answer| Command::Begin(*new_run, answer)).await {
         Ok(id) => HttpResponse::Accepted().json(serde_json::json!({ "id": id })),
         Err(error) => problem(&error),
     }
 }
 
-async fn tell(request: HttpRequest, shared: Data<Shared>, told: Json<Told>) -> HttpResponse {
+async fn tell(request: HttpRequest, shared: Data<Shared>, reported: Json<Steer>) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_change(&request) {
         return refuse(refusal);
     }
-    match ask(&shared, |answer| Command::Tell(told.into_inner(), answer)).await {
+    match ask(&shared, |answer| Command::Tell(reported.into_inner(), answer)).await {
         Ok(message) => HttpResponse::Accepted().json(serde_json::json!({ "message": message })),
         Err(error) => problem(&error),
     }

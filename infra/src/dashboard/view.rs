@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use model::{Color, Outcome, Phase, Record};
 use serde::Serialize;
 
-use super::poller::Wish;
+use super::poller::NewRun;
 use super::requests;
 use crate::error::Error;
 use crate::report::chart;
@@ -31,9 +31,9 @@ pub struct View {
     /// The run in progress, or the last one.
     pub run: Option<Run>,
     /// What was asked for here and has not begun yet.
-    pub asked: Option<Wish>,
+    pub asked: Option<NewRun>,
     /// The request to the run in progress that was sent from here.
-    pub told: Option<String>,
+    pub reported: Option<String>,
 }
 
 /// An error as text.
@@ -259,8 +259,8 @@ fn stages(run: &Record) -> Markup {
 }
 
 fn run(view: &View) -> Markup {
-    if let (Some(wish), true) = (view.asked, view.run.as_ref().is_none_or(|run| !run.record.is_running())) {
-        return html! { h2 { "The " (wish.op) " to " (wish.to) " was requested" } p { "Waiting for the function to start …" } };
+    if let (Some(new_run), true) = (view.asked, view.run.as_ref().is_none_or(|run| !run.record.is_running())) {
+        return html! { h2 { "The " (new_run.op) " to " (new_run.to) " was requested" } p { "Waiting for the function to start …" } };
     }
     let Some(whole) = &view.run else {
         return html! { h2 { "No cutover yet" } p class="soft" { "A cutover appears here while it runs, no matter where it was started." } };
@@ -277,7 +277,7 @@ fn run(view: &View) -> Markup {
                     p { (verdict.safety) }
                 } @else {
                     p { strong { (words(run.phase)) } " · " (offset(run.duration_ms)) }
-                    @if let Some(told) = &view.told { p { strong { (clean(told)) } } }
+                    @if let Some(reported) = &view.reported { p { strong { (clean(reported)) } } }
                     (stages(run))
                 }
                 @if let Some(next) = &verdict.next { p { strong { "Next: " } (next) } }

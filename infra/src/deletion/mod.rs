@@ -53,7 +53,7 @@ impl Target {
     /// What will be lost, in lines.
     pub fn question(&self) -> String {
         let mut text = format!("This deletes stack {} ({}) with everything in it", self.stack.name, self.stack.state);
-        let told = [
+        let reported = [
             ("AWS::ElasticLoadBalancingV2::LoadBalancer", "its load balancer"),
             ("AWS::ECS::Service", "its services"),
             ("AWS::ECR::Repository", "every image in its registry"),
@@ -61,7 +61,7 @@ impl Target {
             ("AWS::Logs::LogGroup", "its logs"),
         ];
         let there: Vec<&str> =
-            told.iter().filter(|(kind, _)| self.contents.contains_key(*kind)).map(|(_, words)| *words).collect();
+            reported.iter().filter(|(kind, _)| self.contents.contains_key(*kind)).map(|(_, words)| *words).collect();
         let count: usize = self.contents.values().sum();
         if !there.is_empty() {
             text.push_str(&format!(": {} ({count} resources)", there.join(", ")));
@@ -126,11 +126,11 @@ pub async fn destroy(context: &Context, retain: &[String], consent: Consent) -> 
         && bucket::exists(&cloud, bucket).await?
     {
         // Not during a cutover.
-        context.lock(&cloud, bucket).await?;
+        context.take_lease(&cloud, bucket).await?;
     }
     let result = delete_as_agreed(context, &cloud, &stack, retain, consent).await;
     // If it failed, it can be run again immediately. The first error is the one that matters.
-    let unlocked = context.unlock().await;
+    let unlocked = context.release_lease().await;
     result?;
     unlocked
 }

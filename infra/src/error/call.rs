@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_work_in_a_moment_is_told_from_what_will_not() {
+    fn what_may_work_in_a_moment_is_reported_from_what_will_not() {
         let busy = Error::from(CallError::answered("read it", "Throttling", "Rate exceeded"));
         assert!(busy.is_transient());
         let expired = Error::from(CallError::answered("read it", "ExpiredToken", "The security token is expired"));

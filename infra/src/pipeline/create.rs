@@ -65,7 +65,7 @@ async fn first_step(
     lock::take(job, begun.bucket()?).await?;
     let result = complete(context, cloud, template, parameters).await;
     // The first error is the one that matters.
-    let unlocked = context.unlock().await;
+    let unlocked = context.release_lease().await;
     result?;
     unlocked
 }

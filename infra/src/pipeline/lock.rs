@@ -37,7 +37,7 @@ impl Confirmed {
             Ok(uploaded) => Ok(Locked { spec, agreed, outputs, uploaded }),
             Err(error) => {
                 // The first error is the one that matters.
-                let _ = job.context.unlock().await;
+                let _ = job.context.release_lease().await;
                 Err(error)
             }
         }
@@ -49,7 +49,7 @@ impl Locked {
     pub(super) async fn release_after(self, job: Job<'_>) -> Result<Deployed> {
         let result = Box::pin(self.finish(job)).await;
         // The first error is the one that matters.
-        let unlocked = job.context.unlock().await;
+        let unlocked = job.context.release_lease().await;
         let deployed = result?;
         unlocked?;
         Ok(deployed)
@@ -90,7 +90,7 @@ pub(super) struct ObservedAgain {
 /// Takes the lease, or waits for it if that is requested.
 pub(super) async fn take(job: Job<'_>, bucket: &str) -> Result<()> {
     let Job { context, cloud, request } = job;
-    if request.wait { context.wait_for_lock(cloud, bucket).await } else { context.lock(cloud, bucket).await }
+    if request.wait { context.wait_for_lease(cloud, bucket).await } else { context.take_lease(cloud, bucket).await }
 }
 
 /// Uploads image and function, unless they are already uploaded.

@@ -150,7 +150,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
 async fn until_prod_is_whole(job: Job<'_>) -> Result<()> {
     let Job { context, cloud, .. } = job;
     let mut poll = Poll::default();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let Some(stack) = DeployedStack::find(cloud, &context.stack).await? else { return Ok(()) };
         let Ok(outputs) = stack.outputs() else { return Ok(()) };
@@ -161,7 +161,7 @@ async fn until_prod_is_whole(job: Job<'_>) -> Result<()> {
         if holder.map_err(|error| Error::failed("cannot read the lease").because(error))?.is_none() {
             return Ok(());
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut reported, true) {
             context.listener.note(format!("waiting for the cutover in progress: prod is split into {split}"));
         }
         poll.wait().await;

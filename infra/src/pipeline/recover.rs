@@ -61,7 +61,7 @@ async fn continue_rollback(
             .because(format!("resources that were not rolled back: {}", ids.join(", "))));
     }
     let timer = context.listener.start(format!("continue the rollback of stack {}", stack.name));
-    context.lock(cloud, stack.bucket()?).await?;
+    context.take_lease(cloud, stack.bucket()?).await?;
     let begin = async {
         let call = cloud.cloudformation.continue_update_rollback().stack_name(&stack.id);
         let call = skip.iter().fold(call, |call, id| call.resources_to_skip(id));
@@ -71,7 +71,7 @@ async fn continue_rollback(
     let resources = held_up.into_iter().map(|(id, _)| (id, String::new())).collect();
     let operation = context.operation(cloud, stack, &resources);
     let result = context.covered(cloud, Box::pin(follow_operation(operation, begin))).await;
-    let unlocked = context.unlock().await;
+    let unlocked = context.release_lease().await;
     let now = match DeployedStack::require(cloud, &stack.name).await {
         Ok(now) => now,
         // The first error is the one that matters.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ::cutover::probe::Site;
-use deploy::{Answer, ChangeSet, DeployedStack, Event, Expected, Sites, Source, sleeps, wait_until_steady};
+use deploy::{Answer, ChangeSet, DeployedStack, EventKind, Expected, Silent, Sites, Source, sleeps, wait_until_steady};
 use model::color::Color;
 use model::request::Op;
 use stack::outputs::Outputs;
@@ -96,7 +96,7 @@ pub(super) async fn first_release(job: Job<'_>, deployed: Deployed, outputs: &Ou
     let timer = context.listener.start(format!("point prod at {FIRST_PROD}"));
     let mut order = Order::new(Op::Reconcile);
     order.request.to = Some(FIRST_PROD);
-    let record = Box::pin(runs::run(context, &order, &mut runs::Nobody)).await?;
+    let record = Box::pin(runs::run(context, &order, &Silent)).await?;
     if let Some(error) = runs::verdict(&record) {
         return Err(error.hint("run the same command again"));
     }
@@ -136,14 +136,14 @@ async fn all_steady(
         }
         let timer = context.listener.start(format!("wait for {color}"));
         let expected = Expected { color, image: release.image.clone() };
-        let told = (&context.control, &*context.listener);
-        wait_until_steady(cloud, outputs, &expected, STEADY_LIMIT, told).await?;
+        let reported = (&context.control, &*context.listener);
+        wait_until_steady(cloud, outputs, &expected, STEADY_LIMIT, reported).await?;
         let detail = match sites {
             Some((sites, live)) => {
                 let answer = answer(context, sites, live, color, Some(release)).await;
                 answer.inspect_err(|error| {
                     let reason = error.causes().first().map_or(error.message(), String::as_str).to_owned();
-                    context.listener.on(Event::Hopeless { color, reason });
+                    context.listener.send(EventKind::RolloutFailed { color, reason });
                 })?
             }
             None => None,

@@ -181,9 +181,9 @@ fn parts(rehearsal: &Rehearsal, second: &Second) -> [(&'static str, u32); 4] {
 
 /// What the versions call themselves in their answers.
 fn versions(rehearsal: &Rehearsal) -> (Option<String>, Option<String>) {
-    let told = rehearsal.run.as_ref().map(|run| run.record.versions.clone()).unwrap_or_default();
+    let reported = rehearsal.run.as_ref().map(|run| run.record.versions.clone()).unwrap_or_default();
     let before = rehearsal.phases.first().and_then(|phase| phase.seen.versions.keys().find(|name| !name.is_empty()));
-    (told.old.or_else(|| before.cloned()), told.new)
+    (reported.old.or_else(|| before.cloned()), reported.new)
 }
 
 fn writes(rehearsal: &Rehearsal, scale: &Scale) -> Markup {

@@ -72,7 +72,7 @@ pub enum Ending {
     /// The new version is prod.
     Released,
     /// The deployment never became stable and was rolled back.
-    DeploymentTakenBack,
+    DeploymentRolledBack,
     /// The cutover was refused before users could notice.
     Refused,
     /// The cutover was started and rolled back.
@@ -217,5 +217,5 @@ pub struct Rehearsal {
 
 impl Rehearsal {
     /// The present version of the format.
-    pub const SCHEMA: u32 = 1;
+    pub const SCHEMA: u32 = 2;
 }

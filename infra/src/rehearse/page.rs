@@ -16,7 +16,7 @@ pub fn render(rehearsal: &Rehearsal, place: &Place) -> String {
         (users(rehearsal))
         (parts(rehearsal))
         (bad(rehearsal))
-        (told(rehearsal))
+        (reported(rehearsal))
         @if let Some(run) = &rehearsal.run { (sections(run, place)) }
     };
     let footer = html! {
@@ -113,7 +113,7 @@ fn bad(rehearsal: &Rehearsal) -> Markup {
     }
 }
 
-fn told(rehearsal: &Rehearsal) -> Markup {
+fn reported(rehearsal: &Rehearsal) -> Markup {
     let facts = facts(rehearsal);
     html! {
         @if !facts.is_empty() {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::document::{EndedTask, Phase, Rehearsal, Tally};
-use super::verdict::told;
+use super::verdict::reported;
 use crate::error::Result;
 use crate::report::text::{clean, count, ms_or_dash, offset, percent_up, sentence};
 use crate::report::verdict::Tone;
@@ -43,7 +43,7 @@ pub fn facts(rehearsal: &Rehearsal) -> Vec<(&'static str, String)> {
         facts.push(("sure", format!("with 95 % confidence, fewer than {} of requests fail", percent_up(bound))));
     }
     if let Some(fault) = &rehearsal.fault {
-        facts.push(("fault", told(fault)));
+        facts.push(("fault", reported(fault)));
     }
     if users.seen.failed > 0 {
         facts.push(("users saw", named(&users.seen.failures)));

@@ -77,7 +77,7 @@ fn ending(deployment: i32, cutover: Option<i32>) -> Ending {
         (0, Some(0)) => Ending::Released,
         (0, Some(other)) if other == code(Kind::RolledBack) => Ending::RolledBack,
         (0, Some(other)) if other == code(Kind::Refused) => Ending::Refused,
-        (other, None) if other == code(Kind::RolledBack) => Ending::DeploymentTakenBack,
+        (other, None) if other == code(Kind::RolledBack) => Ending::DeploymentRolledBack,
         _ => Ending::Failed,
     }
 }
@@ -99,7 +99,7 @@ fn users(seen: &[Seen]) -> Users {
 
 fn safeguards(ending: Ending, users: &Users, phases: &[Phase], observed: &Observed) -> Safeguards {
     let failed = users.seen.failed > 0;
-    let went_back = matches!(ending, Ending::DeploymentTakenBack | Ending::Refused | Ending::RolledBack);
+    let went_back = matches!(ending, Ending::DeploymentRolledBack | Ending::Refused | Ending::RolledBack);
     let after = phases.iter().find(|phase| phase.name == AFTER).map_or(0, |phase| phase.seen.failed);
     Safeguards {
         noticed: (failed || went_back).then_some(went_back || ending == Ending::Failed),
@@ -150,10 +150,10 @@ fn message(rehearsal: &Rehearsal) -> String {
         (Ending::RolledBack, false) => {
             format!("The cutover was rolled back, and users would have seen failures even afterwards: {failures}.")
         }
-        (Ending::DeploymentTakenBack, true) => format!(
+        (Ending::DeploymentRolledBack, true) => format!(
             "Version {new} never became healthy. Its deployment was rolled back, and no user would have noticed."
         ),
-        (Ending::DeploymentTakenBack, false) => {
+        (Ending::DeploymentRolledBack, false) => {
             format!("The deployment of version {new} was rolled back, and users would have seen failures: {failures}.")
         }
         (Ending::Refused, true) => {
@@ -177,11 +177,11 @@ pub fn error(rehearsal: &Rehearsal) -> Option<Error> {
         Ending::Failed => (Kind::Failed, "the release failed"),
         Ending::Refused => (Kind::Refused, "the cutover was refused"),
         Ending::RolledBack => (Kind::RolledBack, "the cutover was rolled back"),
-        Ending::DeploymentTakenBack => (Kind::RolledBack, "the deployment was rolled back"),
+        Ending::DeploymentRolledBack => (Kind::RolledBack, "the deployment was rolled back"),
     };
     let error = Error::new(kind, format!("rehearsed: {what}"));
     let error = match &rehearsal.fault {
-        Some(fault) => error.because(format!("the injected fault: {}", told(fault))),
+        Some(fault) => error.because(format!("the injected fault: {}", reported(fault))),
         None => rehearsal.tasks.iter().filter_map(|task| task.reason.as_deref()).take(3).fold(error, Error::because),
     };
     Some(match (rehearsal.ending, &rehearsal.fault) {
@@ -194,7 +194,7 @@ pub fn error(rehearsal: &Rehearsal) -> Option<Error> {
 }
 
 /// A fault as text.
-pub fn told(fault: &Injected) -> String {
+pub fn reported(fault: &Injected) -> String {
     let what = match (fault.kind, fault.delay_ms) {
         (Fault::Slow, Some(ms)) => format!("the new version responds {ms} ms late"),
         (Fault::Slow, None) => "the new version responds late".to_owned(),

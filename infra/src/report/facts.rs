@@ -101,12 +101,12 @@ pub fn probing(record: &Record) -> Vec<Fact> {
         facts.push(("addresses probed", clean(&probes.addresses.join(", "))));
     }
     let lag = [("lag of the load balancer", &probes.lag), ("lag during the rollback", &probes.lag_back)];
-    facts.extend(lag.into_iter().filter(|(_, lag)| !lag.is_empty()).map(|(name, lag)| (name, lag_in_words(lag))));
+    facts.extend(lag.into_iter().filter(|(_, lag)| !lag.is_empty()).map(|(name, lag)| (name, lag_summary(lag))));
     facts
 }
 
 /// How long each address of the load balancer took to follow a write of prod.
-pub fn lag_in_words(lag: &[AddressLag]) -> String {
+pub fn lag_summary(lag: &[AddressLag]) -> String {
     let each = lag.iter().map(|lag| {
         let address = clean(&lag.address);
         match (lag.followed_ms, lag.last_old_ms) {

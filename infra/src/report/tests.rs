@@ -157,12 +157,12 @@ fn a_cutover_that_went_well_as_a_page() {
 }
 
 #[test]
-fn a_cutover_that_was_taken_back_as_a_page() {
+fn a_cutover_that_was_rolled_back_as_a_page() {
     insta::assert_snapshot!(readable(&render(&rolled_back().into(), &place(), Format::Html).unwrap()));
 }
 
 #[test]
-fn a_cutover_that_was_taken_back_as_markdown() {
+fn a_cutover_that_was_rolled_back_as_markdown() {
     insta::assert_snapshot!(render(&rolled_back().into(), &place(), Format::Md).unwrap());
 }
 

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use deploy::{EventKind, Listener};
 use ledger::SILENCE;
 use model::{Outcome, Record};
 use tokio::time::{Instant, sleep};
 
-use super::Follower;
 use crate::error::{Error, Kind, Result};
 use stack::FUNCTION_TIMEOUT;
 
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) async fn follow<E: std::fmt::Display>(
     id: &str,
     read: impl AsyncFn() -> Result<Option<Record>, E>,
-    follower: &mut dyn Follower,
+    listener: &dyn Listener,
 ) -> Result<Record> {
     let began = Instant::now();
     let mut last: Option<(jiff::Timestamp, Instant)> = None;
@@ -38,7 +38,7 @@ pub(super) async fn follow<E: std::fmt::Display>(
                     return Err(out_of_sight(id, &why));
                 }
                 if std::mem::take(&mut in_sight) {
-                    follower.reconnecting();
+                    listener.send(EventKind::Reconnecting);
                 }
                 sleep(LOOK).await;
                 continue;
@@ -47,7 +47,7 @@ pub(super) async fn follow<E: std::fmt::Display>(
         // A record that could not be read in between was not silent.
         let back = !std::mem::replace(&mut in_sight, true);
         if let Some(record) = record {
-            follower.progress(&record);
+            listener.send(EventKind::Run(Box::new(record.clone())));
             if record.is_final() {
                 return Ok(record);
             }
@@ -115,27 +115,22 @@ pub fn verdict(record: &Record) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-    use ledger::Holder;
+    use deploy::{Event, Silent};
     use model::request::Request;
 
     use super::*;
 
+    /// Counts outages.
     #[derive(Default)]
-    struct Told {
-        reconnecting: u32,
-        progress: u32,
-    }
+    struct Outages(AtomicU32);
 
-    impl Follower for Told {
-        fn waiting(&mut self, _: &Holder) {}
-
-        fn reconnecting(&mut self) {
-            self.reconnecting += 1;
-        }
-
-        fn progress(&mut self, _: &Record) {
-            self.progress += 1;
+    impl Listener for Outages {
+        fn on(&self, event: &Event) {
+            if event.kind == EventKind::Reconnecting {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -158,16 +153,16 @@ mod tests {
                 Ok(Some(record))
             }
         };
-        let mut told = Told::default();
-        let ended = follow("x", read, &mut told).await.unwrap();
+        let outages = Outages::default();
+        let ended = follow("x", read, &outages).await.unwrap();
         assert_eq!(ended.outcome, Some(Outcome::Done));
-        assert_eq!(told.reconnecting, 2, "once each time it is out of sight");
+        assert_eq!(outages.0.into_inner(), 2, "once each time it is out of sight");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_out_of_sight_is_given_up_only_when_it_must_have_ended() {
         let began = Instant::now();
-        let error = follow("x", async || Err("dispatch failure"), &mut Told::default()).await.unwrap_err();
+        let error = follow("x", async || Err("dispatch failure"), &Silent).await.unwrap_err();
         assert!(began.elapsed() > Duration::from_mins(15), "{:?}", began.elapsed());
         assert_eq!(error.kind().exit_code(), 1);
         assert!(error.hints()[0].contains("bluegreen report x"), "{:?}", error.hints());
@@ -177,13 +172,13 @@ mod tests {
     async fn credentials_that_have_expired_are_said_at_once() {
         let began = Instant::now();
         let read = async || Err("cannot read cutover/runs/x.json: ExpiredToken: the token has expired");
-        let error = follow("x", read, &mut Told::default()).await.unwrap_err();
+        let error = follow("x", read, &Silent).await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(1) && error.causes()[0].contains("ExpiredToken"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_that_does_not_begin_or_falls_silent_is_said() {
-        let error = follow("x", async || Ok::<_, String>(None), &mut Told::default()).await.unwrap_err();
+        let error = follow("x", async || Ok::<_, String>(None), &Silent).await.unwrap_err();
         assert!(error.message().contains("has not started"), "{error}");
         let looks = Cell::new(0);
         let read = async || {
@@ -191,7 +186,7 @@ mod tests {
             Ok::<_, String>(Some(record(None)))
                 .map(|it| it.map(|it| Record { updated: jiff::Timestamp::UNIX_EPOCH, ..it }))
         };
-        let error = follow("x", read, &mut Told::default()).await.unwrap_err();
+        let error = follow("x", read, &Silent).await.unwrap_err();
         assert!(error.message().contains("stopped updating"), "{error}");
         assert!(looks.get() > 200);
     }

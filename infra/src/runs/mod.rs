@@ -17,7 +17,7 @@ use model::record::StepKind;
 use model::request::{Op, Request, limits};
 use model::{Outcome, Record};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 pub use args::{CutoverArgs, RunArgs};
 pub use follow::{BEGIN_LIMIT, verdict};
@@ -26,23 +26,14 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::report::Run;
 use aws::Calling as _;
-use deploy::{Cloud, DeployedStack};
+use deploy::{Cloud, DeployedStack, EventKind, Listener, Poll, Silent};
 use stack::outputs::Outputs;
 
 /// The function rejects an event older than this. Lambda itself drops it at the same age.
 const EVENT_AGE: Duration = Duration::from_mins(1);
 
-/// The pause between two tries to invoke the function.
-const INVOKE_AGAIN: Duration = Duration::from_millis(500);
-
 /// How many runs may be refused because of a held lease that this command does not see, before it gives up.
 const LOST_RACES: u32 = 3;
-
-/// The pause between two reads of a lease that another command holds.
-const LOOK_AT_LOCK: Duration = Duration::from_millis(500);
-
-/// The pause between two reads of a stack that CloudFormation changes; its calls are throttled sooner than others.
-const LOOK_AT_STACK: Duration = Duration::from_secs(2);
 
 /// A request to the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,29 +53,14 @@ impl Order {
     }
 }
 
-/// Observes the progress of a run.
-pub trait Follower {
-    /// Another command holds the lease, and this one waits for it. Called repeatedly.
-    fn waiting(&mut self, holder: &Holder);
-
-    /// The function is about to be invoked for the run of this id.
-    fn asked(&mut self, _id: &str) {}
-
-    /// AWS cannot be reached while the run continues. Called once for each outage.
-    fn reconnecting(&mut self);
-
-    /// Takes the record as it is now.
-    fn progress(&mut self, record: &Record);
-}
-
 /// Sends the request to the function and follows the run to its end.
-pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) -> Result<Record> {
+pub async fn run(context: &Context, order: &Order, listener: &dyn Listener) -> Result<Record> {
     let cloud = Cloud::connect(&context.settings).await?;
     let mut lost = 0;
     let record = loop {
-        let (ledger, id) = ask(context, &cloud, order, follower).await?;
-        let record = follow::follow(&id, async || ledger.load(&id).await, follower).await?;
-        if !(order.wait && found_the_lock_held(&record)) {
+        let (ledger, id) = ask(context, &cloud, order, listener).await?;
+        let record = follow::follow(&id, async || ledger.load(&id).await, listener).await?;
+        if !(order.wait && found_the_lease_held(&record)) {
             break record;
         }
         if order.request.id.is_some() {
@@ -107,7 +83,7 @@ pub async fn run(context: &Context, order: &Order, follower: &mut dyn Follower) 
 
 /// Whether a run was refused because another command held the lease: acquiring it was its last step, and it never
 /// succeeded.
-fn found_the_lock_held(record: &Record) -> bool {
+fn found_the_lease_held(record: &Record) -> bool {
     let last = record.steps.last().is_some_and(|step| step.kind() == Some(StepKind::Lease));
     record.outcome == Some(Outcome::Refused) && record.epoch == 0 && last
 }
@@ -131,27 +107,11 @@ async fn protect_from_now_on(context: &Context, cloud: &Cloud) {
 /// Starts a run without following it; returns its id.
 pub async fn begin(context: &Context, request: Request) -> Result<String> {
     let cloud = Cloud::connect(&context.settings).await?;
-    Ok(ask(context, &cloud, &Order { request, settle_limit: None, wait: false }, &mut Nobody).await?.1)
-}
-
-/// Ignores all progress.
-pub struct Nobody;
-
-impl Follower for Nobody {
-    fn waiting(&mut self, _: &Holder) {}
-
-    fn reconnecting(&mut self) {}
-
-    fn progress(&mut self, _: &Record) {}
+    Ok(ask(context, &cloud, &Order { request, settle_limit: None, wait: false }, &Silent).await?.1)
 }
 
 /// Starts a run; returns its ledger and its id. A run that already has a record under its id is not started again.
-async fn ask(
-    context: &Context,
-    cloud: &Cloud,
-    order: &Order,
-    follower: &mut dyn Follower,
-) -> Result<(S3Ledger, String)> {
+async fn ask(context: &Context, cloud: &Cloud, order: &Order, listener: &dyn Listener) -> Result<(S3Ledger, String)> {
     let op = order.request.op;
     let settings = Duration::from_secs(context.settings.cutover.settle_limit.get().into());
     let order = &Order {
@@ -165,10 +125,10 @@ async fn ask(
     let ledger = cloud.ledger(&outputs.bucket);
     let id = order.request.id_or_new();
     if order.request.id.is_some() && ledger.load(&id).await.map_err(|error| unreadable(&id, error))?.is_some() {
-        follower.asked(&id);
+        listener.send(EventKind::Requested { run: id.clone() });
         return Ok((ledger, id));
     }
-    let (by, free) = tokio::join!(caller(cloud), until_free(context, cloud, &ledger, order, follower));
+    let (by, free) = tokio::join!(caller(cloud), until_free(context, cloud, &ledger, order, listener));
     free?;
     until_at_rest(cloud, stack, order.wait).await?;
     // By the clock of the ledger, which the function uses too: the local clock may be wrong.
@@ -176,8 +136,8 @@ async fn ask(
         ledger.time().await.map_err(|error| Error::failed("cannot read the time of the ledger").because(error))?;
     let not_after = now.checked_add(EVENT_AGE).ok();
     let request = Request { id: Some(id.clone()), by: Some(by), not_after, ..order.request.clone() };
-    follower.asked(&id);
-    invoke(cloud, &outputs, &request, &ledger, follower).await?;
+    listener.send(EventKind::Requested { run: id.clone() });
+    invoke(cloud, &outputs, &request, &ledger, listener).await?;
     Ok((ledger, id))
 }
 
@@ -217,13 +177,14 @@ async fn until_free(
     cloud: &Cloud,
     ledger: &S3Ledger,
     order: &Order,
-    follower: &mut dyn Follower,
+    listener: &dyn Listener,
 ) -> Result<()> {
     // A plan takes no lease.
     if order.request.op == Op::Plan {
         return Ok(());
     }
     let mut first: Option<Holder> = None;
+    let mut poll = Poll::default();
     loop {
         let holder = ledger.holder().await.map_err(|error| Error::failed("cannot read the lease").because(error))?;
         let Some(holder) = holder else { return Ok(()) };
@@ -240,20 +201,21 @@ async fn until_free(
         if !patient {
             return Err(busy(&holder));
         }
-        follower.waiting(&holder);
+        listener.send(EventKind::Waiting { holder: holder.info.clone(), left: holder.left() });
         first.get_or_insert(holder);
-        sleep(LOOK_AT_LOCK).await;
+        poll.wait().await;
     }
 }
 
 /// Waits until CloudFormation has finished its operation on the stack, or refuses.
 async fn until_at_rest(cloud: &Cloud, mut stack: DeployedStack, wait: bool) -> Result<()> {
+    let mut poll = Poll::default();
     while stack.in_progress() {
         if !wait {
             let meanwhile = format!("stack {} is in {}: traffic cannot be moved", stack.name, stack.state);
             return Err(Error::refused(meanwhile).hint("wait for the deployment to end, or pass --wait"));
         }
-        sleep(LOOK_AT_STACK).await;
+        poll.wait().await;
         stack = DeployedStack::require(cloud, &stack.name).await?;
     }
     Ok(())
@@ -299,13 +261,14 @@ async fn invoke(
     outputs: &Outputs,
     request: &Request,
     ledger: &S3Ledger,
-    follower: &mut dyn Follower,
+    listener: &dyn Listener,
 ) -> Result<()> {
     let function = function_of(outputs)?;
     let id = request.id.as_deref().unwrap_or_default();
     let event = event(request)?;
+    let mut poll = Poll::default();
     let began = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let call = cloud.lambda.invoke().function_name(function).invocation_type(InvocationType::Event);
         let invoked = call.payload(Blob::new(event.clone())).send().await.calling(|| format!("invoke {function}"));
@@ -320,10 +283,10 @@ async fn invoke(
         if began.elapsed() > EVENT_AGE {
             return Err(Error::from(error).hint(format!("check whether the run has started: bluegreen report {id}")));
         }
-        if !std::mem::replace(&mut told, true) {
-            follower.reconnecting();
+        if !std::mem::replace(&mut reported, true) {
+            listener.send(EventKind::Reconnecting);
         }
-        sleep(INVOKE_AGAIN).await;
+        poll.wait().await;
     }
 }
 
@@ -392,16 +355,16 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_lost_the_race_for_the_lock_is_told_from_one_that_was_refused_for_a_reason() {
+    fn a_run_that_lost_the_race_for_the_lease_is_reported_from_one_that_was_refused_for_a_reason() {
         let mut record = Record::begin("x".to_owned(), Request::default(), jiff::Timestamp::now(), String::new());
         record.outcome = Some(Outcome::Refused);
-        assert!(!found_the_lock_held(&record), "its event was refused");
+        assert!(!found_the_lease_held(&record), "its event was refused");
         let step = |name: &str| Step { kind: None, name: name.to_owned(), start_ms: 0, end_ms: Some(1), note: None };
         record.steps.push(step("take the lease"));
-        assert!(found_the_lock_held(&record));
+        assert!(found_the_lease_held(&record));
         record.epoch = 7;
-        assert!(!found_the_lock_held(&record), "it held the lock");
+        assert!(!found_the_lease_held(&record), "it held the lease");
         (record.epoch, record.outcome) = (0, Some(Outcome::Done));
-        assert!(!found_the_lock_held(&record));
+        assert!(!found_the_lease_held(&record));
     }
 }

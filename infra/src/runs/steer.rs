@@ -9,21 +9,18 @@ use aws_sdk_lambda::primitives::Blob;
 use model::request::{Op, Request};
 use model::steering::SteeringAnswer;
 use model::{Outcome, Record};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Follower, caller, event, follow, function_of};
+use super::{caller, event, follow, function_of};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::session::{Session, print_json, print_text};
 use aws::Calling as _;
-use deploy::{Cloud, DeployedStack};
+use deploy::{Cloud, DeployedStack, Listener, Poll};
 use stack::outputs::Outputs;
 
 /// For how long an abort is tried where AWS is out of reach.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The run that a command is for.
 #[derive(Debug, clap::Args)]
@@ -55,14 +52,14 @@ pub async fn tell(context: &Context, op: Op, id: Option<String>) -> Result<Steer
 pub async fn abort(
     context: &Context,
     id: Option<String>,
-    follower: &mut dyn Follower,
+    listener: &dyn Listener,
 ) -> Result<(SteeringAnswer, Option<Record>)> {
     let cloud = Cloud::connect(&context.settings).await?;
     let outputs = DeployedStack::require(&cloud, &context.stack).await?.outputs()?;
     let answer = tell_function(&cloud, &outputs, Op::Abort, id).await?;
     let Some(run) = answer.run.clone().filter(|_| answer.accepted) else { return Ok((answer, None)) };
     let ledger = cloud.ledger(&outputs.bucket);
-    let record = follow::follow(&run, async || ledger.load(&run).await, follower).await?;
+    let record = follow::follow(&run, async || ledger.load(&run).await, listener).await?;
     Ok((answer, Some(record)))
 }
 
@@ -72,9 +69,10 @@ async fn tell_function(cloud: &Cloud, outputs: &Outputs, op: Op, id: Option<Stri
     // Abort and pause are idempotent; a repeated promote would skip a step.
     let repeatable = op != Op::Promote;
     let began = Instant::now();
+    let mut poll = Poll::default();
     loop {
         match invoke(cloud, outputs, &request, repeatable).await {
-            Err(error) if repeatable && error.is_transient() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
+            Err(error) if repeatable && error.is_transient() && began.elapsed() < PATIENCE => poll.wait().await,
             Err(error) if error.is_transient() => {
                 return Err(error.hint("check whether the run received the request: bluegreen status"));
             }
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_fails_or_is_older_is_told_apart_from_one_that_refuses() {
+    fn a_function_that_fails_or_is_older_is_distinguished_from_one_that_refuses() {
         let failed = read(Op::Abort, Some("Unhandled"), b"{}").unwrap_err();
         assert_eq!((failed.kind().exit_code(), failed.causes()), (1, &["Unhandled".to_owned()][..]));
         let older = serde_json::to_vec(&record(Outcome::Refused)).unwrap();

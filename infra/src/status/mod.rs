@@ -24,9 +24,14 @@ use stack::{IDLE_SCHEDULE, parameter};
 /// Runs shown.
 const RUNS: usize = 5;
 
+/// Version of the format, in [`Status::schema`].
+pub const SCHEMA: u32 = 2;
+
 /// Everything that status shows. Stable: fields are added, never changed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
+    /// Version of this format.
+    pub schema: u32,
     /// The stack's name.
     pub stack: String,
     /// The region.
@@ -48,7 +53,7 @@ pub struct Status {
     /// The last failed run that no later run has resolved; null if there is none.
     pub unresolved: Option<Unresolved>,
     /// Who changes the stack or its traffic at the moment.
-    pub lock: Option<LeaseInfo>,
+    pub lease: Option<LeaseInfo>,
     /// The last runs, the newest first.
     pub runs: Vec<Record>,
 }
@@ -160,7 +165,7 @@ pub async fn look(context: &Context, meter: &mut Meter) -> Result<Status> {
     let stack = DeployedStack::require(&cloud, &context.stack).await?;
     let outputs = stack.outputs()?;
     let traffic = cloud.traffic(&stack.name, &outputs).await?;
-    let (mut blue, mut green, runs, lock, reading) = tokio::try_join!(
+    let (mut blue, mut green, runs, lease, reading) = tokio::try_join!(
         environment(&cloud, &stack, &outputs, &traffic, Color::Blue),
         environment(&cloud, &stack, &outputs, &traffic, Color::Green),
         runs::last(&cloud, &outputs, RUNS),
@@ -174,15 +179,16 @@ pub async fn look(context: &Context, meter: &mut Meter) -> Result<Status> {
         }
         Err(why) => Some(why),
     };
-    // A lock that cannot be read keeps nobody from seeing the rest.
-    let unread = lock.as_ref().err().map(|error| format!("cannot read the lease: {error}"));
-    let lock = lock.unwrap_or_default().map(|holder| holder.info);
-    let quiet = lock.is_none() && unread.is_none();
+    // A lease that cannot be read keeps nobody from seeing the rest.
+    let unread = lease.as_ref().err().map(|error| format!("cannot read the lease: {error}"));
+    let lease = lease.unwrap_or_default().map(|holder| holder.info);
+    let quiet = lease.is_none() && unread.is_none();
     let mut warnings = warnings(&stack, &traffic, &runs, quiet);
     warnings.extend(unread);
     let environments = vec![blue, green];
     let bad = unresolved::find(&cloud, &outputs, &runs).await?;
     Ok(Status {
+        schema: SCHEMA,
         unresolved: bad.map(|run| Unresolved::of(&run, &environments)),
         prod_url: cloud.connect_to.display_url(&outputs.prod_url),
         dev_url: cloud.connect_to.display_url(&outputs.dev_url),
@@ -192,7 +198,7 @@ pub async fn look(context: &Context, meter: &mut Meter) -> Result<Status> {
         warnings,
         environments,
         requests_unknown,
-        lock,
+        lease,
         runs,
         stack: stack.name,
     })

@@ -7,7 +7,7 @@ use model::Record;
 use model::record::{AddressLag, ProbeReport};
 
 use super::{Style, runs};
-use crate::report::facts::lag_in_words;
+use crate::report::facts::lag_summary;
 use crate::report::verdict::is_whole;
 
 /// A lag of the load balancer below this is normal and not shown.
@@ -68,7 +68,7 @@ pub fn evidence(record: &Record) -> String {
     let slow = |lag: &&AddressLag| lag.followed_ms.is_none_or(|ms| ms > NOTEWORTHY_LAG_MS);
     for (way, lag) in [("", &probes.lag), (" during the rollback", &probes.lag_back)] {
         if lag.iter().any(|lag| slow(&lag)) {
-            let _ = writeln!(text, "  slow load balancer{way}: {}", lag_in_words(lag));
+            let _ = writeln!(text, "  slow load balancer{way}: {}", lag_summary(lag));
         }
     }
     if probes.counts.late > 0 {
@@ -79,11 +79,11 @@ pub fn evidence(record: &Record) -> String {
 
 fn latencies(probes: &ProbeReport) -> String {
     let groups = [("before", probes.before), ("during", probes.during), ("after", probes.after)];
-    let told = groups
+    let reported = groups
         .iter()
         .filter_map(|(name, group)| Some(format!("{name} p50 {:.1} ms, p99 {:.1} ms", group.p50?, group.p99?)));
-    let told: Vec<_> = told.collect();
-    if told.is_empty() { "no probe got a response".to_owned() } else { told.join("; ") }
+    let reported: Vec<_> = reported.collect();
+    if reported.is_empty() { "no probe got a response".to_owned() } else { reported.join("; ") }
 }
 
 /// A rate in percent, with as many digits as say something.

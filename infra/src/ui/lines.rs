@@ -1,48 +1,50 @@
 //! Events as lines: for people, one line for what matters; for programs, JSON.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::stack_state::Progress;
-use serde::Serialize;
 
 use super::Style;
-use deploy::{Event, Listener};
+use super::progress::RunProgress;
+use deploy::{Event, EventKind, Listener};
 
 /// Writes events for people to standard error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Lines {
     style: Style,
+    run: Mutex<RunProgress>,
 }
 
 impl Lines {
     /// Lines in this style.
-    pub const fn new(style: Style) -> Self {
-        Self { style }
+    pub fn new(style: Style) -> Self {
+        Self { style, run: Mutex::default() }
     }
 
     /// The line of an event, if it is worth one.
-    pub fn line(self, event: &Event) -> Option<String> {
-        let style = self.style;
+    pub fn line(style: Style, event: &EventKind) -> Option<String> {
         Some(match event {
-            Event::Started { step } => format!("{} {step} ...", style.dim(">")),
-            Event::Finished { step, detail, elapsed } => {
-                format!("{} {step}: {detail} {}", style.good("ok"), style.dim(&format!("({})", seconds(*elapsed))))
+            EventKind::Started { step } => format!("{} {} ...", style.dim(">"), step.name),
+            EventKind::Finished { step, detail, elapsed } => {
+                let took = style.dim(&format!("({})", seconds(*elapsed)));
+                format!("{} {}: {detail} {took}", style.good("ok"), step.name)
             }
-            Event::Operation { resources, estimate } => {
+            EventKind::Operation { resources, estimate } => {
                 let estimate = (*estimate)?;
                 format!("  {} resources; the last similar operation took {}", resources.len(), seconds(estimate))
             }
-            Event::Service { color, message } => {
+            EventKind::Service { color, message } => {
                 format!("  {}: {} {message}", style.environment(*color, color.as_str()), style.dim("ECS:"))
             }
-            Event::Target { color, target, state, reason } => {
+            EventKind::Target { color, target, state, reason } => {
                 let color = style.environment(*color, color.as_str());
                 format!("  {color}: target {target} is {}: {reason}", style.warn(state))
             }
-            Event::Hopeless { color, reason } => {
+            EventKind::RolloutFailed { color, reason } => {
                 format!("  {} {color}: {reason}", style.bad("cannot become healthy:"))
             }
-            Event::Resource { id, kind, state, reason } => {
+            EventKind::Resource { id, kind, state, reason } => {
                 let reason = reason.as_deref().filter(|reason| !reason.is_empty());
                 let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 if state.is_bad() {
@@ -54,52 +56,56 @@ impl Lines {
                     format!("  {} {id} {}", style.dim(state.as_str()), style.dim(kind))
                 }
             }
-            Event::Rollout { color, running, desired, healthy } => {
+            EventKind::Rollout { color, running, desired, healthy } => {
                 let color = style.environment(*color, color.as_str());
                 format!("  {color}: {}", rollout(*running, *desired, *healthy))
             }
-            Event::TaskFailed { color, task, reason, output } => {
+            EventKind::TaskFailed { color, task, reason, output } => {
                 let mut text = format!("  {} task {task} of {color}: {reason}", style.bad("failed"));
                 for line in output {
                     text.push_str(&format!("\n    {} {line}", style.dim("|")));
                 }
                 text
             }
-            Event::Note { text } => format!("  {text}"),
-            Event::Warning { text } => format!("{} {text}", style.warn("warning:")),
+            // The function is invoked: its record tells the rest. A run has a line of its own.
+            EventKind::Requested { .. } | EventKind::Waiting { .. } | EventKind::Reconnecting | EventKind::Run(_) => {
+                return None;
+            }
+            EventKind::Note { text } => format!("  {text}"),
+            EventKind::Warning { text } => format!("{} {text}", style.warn("warning:")),
         })
     }
 }
 
 impl Listener for Lines {
-    fn on(&self, event: Event) {
-        if let Some(line) = self.line(&event) {
+    fn on(&self, event: &Event) {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = match run.line(&event.kind, self.style, usize::MAX) {
+            Some(line) => line.is_news.then_some(line.text),
+            None => Self::line(self.style, &event.kind),
+        };
+        if let Some(line) = line {
             eprintln!("{line}");
         }
     }
 }
 
 /// Writes events for programs to standard error, one JSON object a line.
-#[derive(Clone, Copy, Debug)]
-pub struct JsonLines;
-
-/// An event with its time, as programs read it.
-#[derive(Serialize)]
-struct Timed<'a> {
-    time: jiff::Timestamp,
-    #[serde(flatten)]
-    event: &'a Event,
+#[derive(Debug, Default)]
+pub struct JsonLines {
+    run: Mutex<RunProgress>,
 }
 
 /// The JSON of an event in one line.
-fn json(event: &Event, time: jiff::Timestamp) -> Option<String> {
+fn json(event: &Event) -> Option<String> {
     // An event is made of text and numbers, which can always be written as JSON.
-    serde_json::to_string(&Timed { time, event }).ok()
+    serde_json::to_string(event).ok()
 }
 
 impl Listener for JsonLines {
-    fn on(&self, event: Event) {
-        if let Some(line) = json(&event, jiff::Timestamp::now()) {
+    fn on(&self, event: &Event) {
+        let is_due = self.run.lock().unwrap_or_else(PoisonError::into_inner).is_due(&event.kind);
+        if let Some(line) = json(event).filter(|_| is_due) {
             eprintln!("{line}");
         }
     }
@@ -122,29 +128,30 @@ pub fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use model::color::Color;
+    use model::event::{SCHEMA, Step};
     use model::stack_state::ResourceState;
 
     use super::*;
 
-    fn line(event: &Event) -> String {
-        Lines::new(Style::PLAIN).line(event).unwrap_or_default()
+    fn line(event: &EventKind) -> String {
+        Lines::line(Style::PLAIN, event).unwrap_or_default()
     }
 
     #[test]
     fn events_read_as_sentences() {
-        let finished = Event::Finished {
-            step: "build greeter-v2".to_owned(),
+        let finished = EventKind::Finished {
+            step: Step { id: 1, name: "build greeter-v2".to_owned() },
             detail: "image of 0.9 MiB".to_owned(),
             elapsed: Duration::from_millis(32_140),
         };
         assert_eq!(line(&finished), "ok build greeter-v2: image of 0.9 MiB (32.1 s)");
-        let rollout = Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 3 };
+        let rollout = EventKind::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 3 };
         assert_eq!(line(&rollout), "  blue: 1 of 2 tasks running, 3 targets healthy");
     }
 
     #[test]
     fn a_failed_task_shows_its_last_output() {
-        let failed = Event::TaskFailed {
+        let failed = EventKind::TaskFailed {
             color: Color::Blue,
             task: "3f2a".to_owned(),
             reason: "Essential container exited (exit code 3)".to_owned(),
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_resource_in_progress_is_not_worth_a_line_and_a_failed_one_says_why() {
-        let resource = |state: &str, reason: Option<&str>| Event::Resource {
+        let resource = |state: &str, reason: Option<&str>| EventKind::Resource {
             id: "BlueService".to_owned(),
             kind: "AWS::ECS::Service".to_owned(),
             state: ResourceState::new(state),
@@ -176,33 +183,34 @@ mod tests {
         let blue = Color::Blue;
         let text = |text: &str| text.to_owned();
         let events = [
-            Event::Started { step: text("update stack bluegreen") },
-            Event::Operation {
+            EventKind::Started { step: Step { id: 1, name: text("update stack bluegreen") } },
+            EventKind::Operation {
                 resources: vec![(text("BlueService"), text("AWS::ECS::Service"))],
                 estimate: Some(Duration::from_secs(95)),
             },
-            Event::Resource {
+            EventKind::Resource {
                 id: text("BlueService"),
                 kind: text("AWS::ECS::Service"),
                 state: ResourceState::new("UPDATE_COMPLETE"),
                 reason: None,
             },
-            Event::Service { color: blue, message: text("(service blue) has started 1 tasks: (task 3f2a).") },
-            Event::Rollout { color: blue, running: 1, desired: 2, healthy: 0 },
-            Event::Target {
+            EventKind::Service { color: blue, message: text("(service blue) has started 1 tasks: (task 3f2a).") },
+            EventKind::Rollout { color: blue, running: 1, desired: 2, healthy: 0 },
+            EventKind::Target {
                 color: blue,
                 target: text("10.0.0.7"),
                 state: text("unhealthy"),
                 reason: text("Health checks failed with these codes: [500]"),
             },
-            Event::Hopeless { color: blue, reason: text("3 tasks failed in a row and none is healthy") },
-            Event::Note { text: text("asked CloudFormation to take the update back") },
-            Event::Warning { text: text("AWS does not respond") },
+            EventKind::RolloutFailed { color: blue, reason: text("3 tasks failed in a row and none is healthy") },
+            EventKind::Note { text: text("asked CloudFormation to take the update back") },
+            EventKind::Warning { text: text("AWS does not respond") },
         ];
         let lines: Vec<String> = events.iter().map(line).collect();
         insta::assert_snapshot!("lines_for_people", lines.join("\n"));
-        let time = "2026-11-23T10:00:00Z".parse().unwrap();
-        let lines: Vec<String> = events.iter().filter_map(|event| json(event, time)).collect();
+        let time: jiff::Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let event = |(number, kind)| Event { schema: SCHEMA, event_id: number, time, kind };
+        let lines: Vec<String> = (1..).zip(events).map(event).filter_map(|event| json(&event)).collect();
         insta::assert_snapshot!("lines_for_programs", lines.join("\n"));
     }
 

@@ -17,7 +17,6 @@ pub use history::{evidence as render_evidence, history as render_history};
 pub use keyboard::Keyboard;
 pub use lines::{JsonLines, Lines};
 pub use plan::render as render_plan;
-pub use progress::{CutoverProgress, JsonProgress};
 pub use screen::Screen;
 pub use status::render as render_status;
 pub use style::{Paint, Style};

@@ -1,21 +1,22 @@
-//! A cutover as it goes on: one line that is rewritten on a terminal, one line a phase elsewhere, one JSON object a
-//! phase for programs.
+//! A run of the cutover function in one line: on a terminal the line is rewritten, elsewhere each change that matters is one
+//! line, and one event for programs.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use ledger::Holder;
+use deploy::EventKind;
+use model::lease::LeaseInfo;
 use model::{Color, Phase, Record};
-use serde_json::{Value, json};
 
 use super::Style;
-use crate::runs::Follower;
 
 /// Bars of the sparkline.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Latencies shown.
 const SHOWN: usize = 30;
+
+/// How often programs are told that a command waits.
+const WAITING_EVERY: Duration = Duration::from_secs(1);
 
 /// What is worth a new line where lines cannot be rewritten: the phase, the new side's share, whether probes failed.
 type Stage = (Phase, Option<u8>, bool);
@@ -25,25 +26,67 @@ fn stage(record: &Record) -> Stage {
     (record.phase, record.weight, failed)
 }
 
-/// Shows a cutover on standard error.
-#[derive(Debug)]
-pub struct CutoverProgress {
-    style: Style,
-    rewrites: bool,
+/// What of the events of a run is worth a line of its own.
+#[derive(Debug, Default)]
+pub(super) struct RunProgress {
     stage: Option<Stage>,
+    waiting: Option<Instant>,
     waited: bool,
 }
 
-impl CutoverProgress {
-    /// A progress display in this style.
-    pub fn new(style: Style) -> Self {
-        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let rewrites = std::io::stderr().is_terminal() && !dumb;
-        Self { style, rewrites, stage: None, waited: false }
+/// The line of an event about a run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RunLine {
+    /// The text, not longer than the width.
+    pub(super) text: String,
+    /// Whether it is worth a line where lines cannot be rewritten.
+    pub(super) is_news: bool,
+    /// Whether the run is over.
+    pub(super) is_last: bool,
+}
+
+impl RunProgress {
+    /// The line of an event about a run; none for any other event.
+    pub(super) fn line(&mut self, event: &EventKind, style: Style, width: usize) -> Option<RunLine> {
+        let (text, is_news, is_last) = match event {
+            EventKind::Waiting { holder, left } => {
+                let text = fitting(waiting(style, holder, *left), &waiting(Style::PLAIN, holder, *left), width);
+                (text, !std::mem::replace(&mut self.waited, true), false)
+            }
+            EventKind::Reconnecting => {
+                let text = |style: Style| format!("  {} ... the run continues", style.strong("reconnecting"));
+                (fitting(text(style), &text(Style::PLAIN), width), true, false)
+            }
+            EventKind::Run(record) => {
+                let stage = stage(record);
+                let is_news = self.stage.replace(stage) != Some(stage);
+                (Self::run(style, record, width), is_news, record.is_final())
+            }
+            _ => return None,
+        };
+        Some(RunLine { text, is_news, is_last })
+    }
+
+    /// Whether programs should read this event: a run each time that its stage changes, and a wait once a second.
+    pub(super) fn is_due(&mut self, event: &EventKind) -> bool {
+        match event {
+            EventKind::Waiting { .. } => {
+                let due = self.waiting.is_none_or(|last| last.elapsed() >= WAITING_EVERY);
+                if due {
+                    self.waiting = Some(Instant::now());
+                }
+                due
+            }
+            EventKind::Run(record) => {
+                let stage = stage(record);
+                self.stage.replace(stage) != Some(stage)
+            }
+            _ => true,
+        }
     }
 
     /// The state of a run in one line of limited length.
-    fn line(style: Style, record: &Record, width: usize) -> String {
+    fn run(style: Style, record: &Record, width: usize) -> String {
         let (text, plain) = (Self::text(style, record), Self::text(Style::PLAIN, record));
         let Some(probes) = &record.probes else { return fitting(text, &plain, width) };
         // As many bars as there is room for.
@@ -74,91 +117,12 @@ impl CutoverProgress {
         }
         line
     }
-
-    /// How long a line may be. One that is longer than the terminal is wide could not be rewritten.
-    fn width(&self) -> usize {
-        let size = terminal_size::terminal_size_of(std::io::stderr()).filter(|_| self.rewrites);
-        size.map_or(usize::MAX, |(width, _)| usize::from(width.0).saturating_sub(1))
-    }
-
-    /// Shows a line; elsewhere than on a terminal only one that is worth it.
-    fn show(&self, line: &str, worth: bool, last: bool) {
-        let mut stderr = std::io::stderr().lock();
-        // Nothing can be done about a terminal that takes no more text.
-        let _ = if self.rewrites {
-            let end = if last { "\n" } else { "" };
-            write!(stderr, "\r\x1b[K{line}{end}").and_then(|()| stderr.flush())
-        } else if worth {
-            writeln!(stderr, "{line}")
-        } else {
-            Ok(())
-        };
-    }
 }
 
-impl Follower for CutoverProgress {
-    fn waiting(&mut self, holder: &Holder) {
-        let left = holder.left().as_secs();
-        let line = |style: Style| {
-            let waiting = style.strong("waiting   ");
-            format!(
-                "  {waiting} for {} {}: its lease expires in {left} s unless renewed",
-                holder.info.purpose, holder.info.holder
-            )
-        };
-        let line = fitting(line(self.style), &line(Style::PLAIN), self.width());
-        let first = !std::mem::replace(&mut self.waited, true);
-        self.show(&line, first, false);
-    }
-
-    fn reconnecting(&mut self) {
-        let line = |style: Style| format!("  {} ... the run continues", style.strong("reconnecting"));
-        self.show(&fitting(line(self.style), &line(Style::PLAIN), self.width()), true, false);
-    }
-
-    fn progress(&mut self, record: &Record) {
-        let stage = stage(record);
-        let worth = self.stage.replace(stage) != Some(stage);
-        self.show(&Self::line(self.style, record, self.width()), worth, record.is_final());
-    }
-}
-
-/// Tells of a cutover on standard error, one JSON object a line.
-#[derive(Debug, Default)]
-pub struct JsonProgress {
-    stage: Option<Stage>,
-    told: Option<Instant>,
-}
-
-impl JsonProgress {
-    fn object(record: &Record) -> Value {
-        let counts = record.probes.as_ref().map(|probes| probes.counts).unwrap_or_default();
-        json!({
-            "event": "cutover", "id": record.id, "phase": record.phase, "prod": record.prod, "dev": record.dev,
-            "weight": record.weight, "sent": counts.sent, "failed": counts.failed, "version": record.versions.seen,
-        })
-    }
-}
-
-impl Follower for JsonProgress {
-    fn waiting(&mut self, holder: &Holder) {
-        let due = self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1));
-        if due {
-            self.told = Some(Instant::now());
-            eprintln!("{}", json!({ "event": "waiting", "for": holder.info }));
-        }
-    }
-
-    fn reconnecting(&mut self) {
-        eprintln!("{}", json!({ "event": "reconnecting" }));
-    }
-
-    fn progress(&mut self, record: &Record) {
-        let stage = stage(record);
-        if self.stage.replace(stage) != Some(stage) {
-            eprintln!("{}", Self::object(record));
-        }
-    }
+fn waiting(style: Style, holder: &LeaseInfo, left: Duration) -> String {
+    let LeaseInfo { purpose, holder, .. } = holder;
+    let waiting = style.strong("waiting   ");
+    format!("  {waiting} for {purpose} {holder}: its lease expires in {} s unless renewed", left.as_secs())
 }
 
 /// The text unchanged if it fits; otherwise truncated and without colors.
@@ -202,14 +166,14 @@ mod tests {
 
     #[test]
     fn a_line_says_phase_and_traffic() {
-        assert_eq!(CutoverProgress::line(Style::PLAIN, &record(), 80), "  verify     prod blue, dev green");
+        assert_eq!(RunProgress::run(Style::PLAIN, &record(), 80), "  verify     prod blue, dev green");
     }
 
     #[test]
     fn a_line_is_never_longer_than_the_terminal_is_wide() {
         let mut record = record();
         record.probes = Some(ProbeReport { recent_ms: vec![1.0; 60], ..ProbeReport::default() });
-        let line = |width| CutoverProgress::line(Style::PLAIN, &record, width);
+        let line = |width| RunProgress::run(Style::PLAIN, &record, width);
         assert_eq!(line(79).chars().filter(|it| BARS.contains(it)).count(), 25);
         assert_eq!(line(200).chars().filter(|it| BARS.contains(it)).count(), SHOWN);
         for width in [10, 40, 52, 53, 54, 55, 79] {
@@ -226,9 +190,38 @@ mod tests {
         let counts = ProbeCounts { sent: 42, failed: 1, ..ProbeCounts::default() };
         record.probes = Some(ProbeReport { counts, recent_ms: vec![1.0, 7.0], ..ProbeReport::default() });
         assert_eq!(
-            CutoverProgress::line(Style::PLAIN, &record, 120),
+            RunProgress::run(Style::PLAIN, &record, 120),
             "  shift      prod green and 10 % blue, dev green; 42 probes, 1 failed, version: 1 ▂█"
         );
-        assert_eq!(JsonProgress::object(&record)["weight"], 10);
+    }
+
+    #[test]
+    fn only_a_change_of_stage_is_worth_a_line_or_an_event() {
+        let mut record = record();
+        let (mut lines, mut events) = (RunProgress::default(), RunProgress::default());
+        let mut seen = |record: &Record| {
+            let event = EventKind::Run(Box::new(record.clone()));
+            let line = lines.line(&event, Style::PLAIN, 80).unwrap();
+            (line.is_news, events.is_due(&event))
+        };
+        assert_eq!(seen(&record), (true, true));
+        assert_eq!(seen(&record), (false, false));
+        record.weight = Some(50);
+        assert_eq!(seen(&record), (true, true));
+        let counts = ProbeCounts { sent: 9, failed: 1, ..ProbeCounts::default() };
+        record.probes = Some(ProbeReport { counts, ..ProbeReport::default() });
+        assert_eq!(seen(&record), (true, true), "the first failed probe");
+        assert!(lines.line(&EventKind::Note { text: String::new() }, Style::PLAIN, 80).is_none());
+    }
+
+    #[test]
+    fn a_wait_says_who_is_waited_for_and_how_long_at_most() {
+        let text = r#"{"holder":"d1","purpose":"deployment","since":"2026-11-23T10:00:00Z","expires":"2026-11-23T10:00:00Z","released":false,"writer":"w"}"#;
+        let holder: LeaseInfo = serde_json::from_str(text).unwrap();
+        let event = EventKind::Waiting { holder, left: Duration::from_secs(12) };
+        let mut progress = RunProgress::default();
+        let line = progress.line(&event, Style::PLAIN, 200).unwrap();
+        assert!(line.is_news && line.text.contains("deployment d1") && line.text.contains("12 s"), "{line:?}");
+        assert!(!progress.line(&event, Style::PLAIN, 200).unwrap().is_news);
     }
 }

@@ -5,9 +5,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::progress::RunProgress;
 use super::tree::{Tree, View};
 use super::{Lines, Style};
-use deploy::{Event, Listener};
+use deploy::{Event, EventKind, Listener};
 
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(120);
@@ -25,6 +26,9 @@ pub struct Screen {
 #[derive(Debug, Default)]
 struct State {
     tree: Tree,
+    run: RunProgress,
+    /// The line of the run that is followed: it is rewritten until the run ends.
+    run_line: Option<String>,
     /// Lines of the frame that is on the terminal.
     drawn: usize,
     tick: usize,
@@ -68,14 +72,27 @@ impl Screen {
 }
 
 impl Listener for Screen {
-    fn on(&self, event: Event) {
+    fn on(&self, event: &Event) {
         let mut state = self.state();
-        state.tree.on(&event, Instant::now());
-        // The tree shows this while it lasts, so it needs no separate line.
-        let line = match &event {
-            Event::Started { .. } | Event::Operation { .. } | Event::Rollout { .. } | Event::Service { .. } => None,
-            Event::Resource { state, .. } if !state.is_bad() => None,
-            other => Lines::new(self.style).line(other),
+        let kind = &event.kind;
+        state.tree.on(kind, Instant::now());
+        let line = if let Some(line) = state.run.line(kind, self.style, width()) {
+            state.run_line = (!line.is_last).then(|| line.text.clone());
+            if !line.is_last {
+                state.draw(self.style);
+                return;
+            }
+            Some(line.text)
+        } else {
+            // The tree shows this while it lasts, so it needs no separate line.
+            match kind {
+                EventKind::Started { .. }
+                | EventKind::Operation { .. }
+                | EventKind::Rollout { .. }
+                | EventKind::Service { .. } => None,
+                EventKind::Resource { state, .. } if !state.is_bad() => None,
+                other => Lines::line(self.style, other),
+            }
         };
         match (&mut state.held, line) {
             (Some(held), line) => held.extend(line),
@@ -111,7 +128,8 @@ impl State {
         let (width, height) = size();
         // A line that fills the last column would wrap on some terminals.
         let view = View { now: Instant::now(), width: width - 1, height: height - 1, tick: self.tick, style };
-        let lines = self.tree.frame(view);
+        let mut lines = self.tree.frame(view);
+        lines.extend(self.run_line.clone());
         let mut text = String::new();
         if self.drawn > 0 {
             text.push_str(&format!("\x1b[{}A\r", self.drawn));
@@ -124,6 +142,11 @@ impl State {
         // One write for a frame, so that it does not flicker.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// How long a line may be. One that is longer than the terminal is wide could not be rewritten.
+fn width() -> usize {
+    size().0 - 1
 }
 
 fn size() -> (usize, usize) {

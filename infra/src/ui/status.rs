@@ -46,8 +46,8 @@ pub fn render(status: &Status, style: Style) -> String {
     for warning in &status.warnings {
         let _ = writeln!(text, "\n{} {warning}", style.warn("warning:"));
     }
-    if let Some(lock) = &status.lock {
-        let _ = writeln!(text, "\na {} is in progress since {} ({})", lock.purpose, lock.since, lock.holder);
+    if let Some(lease) = &status.lease {
+        let _ = writeln!(text, "\na {} is in progress since {} ({})", lease.purpose, lease.since, lease.holder);
     }
     if !status.runs.is_empty() {
         let _ = write!(text, "\n{}", last_runs(&status.runs, style));
@@ -142,6 +142,7 @@ mod tests {
         green.changed = Some(vec!["app.port".to_owned(), "environment.GREETING".to_owned()]);
         green.fault = Some("1 of 2 running, 1 healthy".to_owned());
         let mut status = Status {
+            schema: crate::status::SCHEMA,
             stack: "bluegreen".to_owned(),
             region: "us-east-1".to_owned(),
             state: StackState::UpdateComplete,
@@ -152,7 +153,7 @@ mod tests {
             requests_unknown: None,
             warnings: vec!["prod and dev both forward to blue".to_owned()],
             unresolved: None,
-            lock: None,
+            lease: None,
             runs: vec![run],
         };
         insta::assert_snapshot!(render(&status, Style::PLAIN));

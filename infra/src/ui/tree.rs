@@ -9,7 +9,8 @@ use model::stack_state::{Action, Progress, ResourceState};
 
 use super::lines::{rollout, seconds};
 use super::style::{Paint, Style};
-use deploy::Event;
+use deploy::EventKind;
+use model::event::Step;
 
 /// Frames of the sign of life.
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -20,7 +21,7 @@ const SHOWN: usize = 4;
 /// What goes on.
 #[derive(Debug, Default)]
 pub struct Tree {
-    steps: Vec<(String, Instant)>,
+    steps: Vec<(Step, Instant)>,
     operation: Option<Operation>,
     environments: BTreeMap<Color, Environment>,
 }
@@ -80,16 +81,16 @@ impl Group {
 
 impl Tree {
     /// Takes an event that happened now.
-    pub fn on(&mut self, event: &Event, now: Instant) {
+    pub fn on(&mut self, event: &EventKind, now: Instant) {
         match event {
-            Event::Started { step } => self.steps.push((step.clone(), now)),
-            Event::Finished { step, .. } => {
-                self.steps.retain(|(known, _)| known != step);
+            EventKind::Started { step } => self.steps.push((step.clone(), now)),
+            EventKind::Finished { step, .. } => {
+                self.steps.retain(|(known, _)| known.id != step.id);
                 if self.steps.is_empty() {
                     *self = Self::default();
                 }
             }
-            Event::Operation { resources, estimate } => {
+            EventKind::Operation { resources, estimate } => {
                 let waiting = |kind: &String| Resource {
                     kind: kind.clone(),
                     state: ResourceState::default(),
@@ -100,28 +101,33 @@ impl Tree {
                 self.operation = Some(Operation { began: now, estimate: *estimate, resources });
                 self.environments.clear();
             }
-            Event::Resource { id, state, kind, .. } => self.resource(id, kind, state, now),
-            Event::Rollout { color, running, desired, healthy } => {
+            EventKind::Resource { id, state, kind, .. } => self.resource(id, kind, state, now),
+            EventKind::Rollout { color, running, desired, healthy } => {
                 self.environments.entry(*color).or_default().rollout = Some((*running, *desired, *healthy));
             }
-            Event::Service { color, message } => {
+            EventKind::Service { color, message } => {
                 self.environments.entry(*color).or_default().said = Some(format!("ECS: {message}"));
             }
-            Event::Target { color, target, state, reason } => {
+            EventKind::Target { color, target, state, reason } => {
                 let said = format!("target {target} is {state}: {reason}");
                 self.environments.entry(*color).or_default().said = Some(said);
             }
-            Event::TaskFailed { color, task, reason, .. } => {
+            EventKind::TaskFailed { color, task, reason, .. } => {
                 let said = format!("task {task} failed: {reason}");
                 self.environments.entry(*color).or_default().said = Some(said);
             }
-            Event::Hopeless { color, reason } => {
+            EventKind::RolloutFailed { color, reason } => {
                 // The wait is over.
                 let waiting = format!("wait for {color}");
-                self.steps.retain(|(step, _)| *step != waiting);
+                self.steps.retain(|(step, _)| step.name != waiting);
                 self.environments.entry(*color).or_default().said = Some(format!("cannot become healthy: {reason}"));
             }
-            Event::Note { .. } | Event::Warning { .. } => {}
+            EventKind::Waiting { .. }
+            | EventKind::Requested { .. }
+            | EventKind::Reconnecting
+            | EventKind::Run(_)
+            | EventKind::Note { .. }
+            | EventKind::Warning { .. } => {}
         }
     }
 
@@ -156,7 +162,7 @@ impl Tree {
         for (index, (step, began)) in self.steps.iter().enumerate() {
             let last = index + 1 == self.steps.len();
             let mut line = Line::default();
-            line.push(Paint::Warn, format!("{spinner} ")).push(Paint::Strong, step.clone());
+            line.push(Paint::Warn, format!("{spinner} ")).push(Paint::Strong, step.name.clone());
             line.push(Paint::Dim, format!("  {}", clock(view.now - *began)));
             let estimate = self.operation.as_ref().and_then(|it| it.estimate);
             if last && let Some(about) = estimate.filter(|about| about.as_secs() > 0) {
@@ -320,8 +326,12 @@ mod tests {
         text.to_owned()
     }
 
-    fn resource(id: &str, kind: &str, status: &str) -> Event {
-        Event::Resource { id: text(id), kind: text(kind), state: ResourceState::new(status), reason: None }
+    fn step(id: u64, name: &str) -> Step {
+        Step { id, name: text(name) }
+    }
+
+    fn resource(id: &str, kind: &str, status: &str) -> EventKind {
+        EventKind::Resource { id: text(id), kind: text(kind), state: ResourceState::new(status), reason: None }
     }
 
     /// An update of blue, 42 seconds old.
@@ -329,7 +339,7 @@ mod tests {
         let began = Instant::now();
         let at = |second: u64| began + Duration::from_secs(second);
         let mut tree = Tree::default();
-        tree.on(&Event::Started { step: text("update stack bluegreen") }, began);
+        tree.on(&EventKind::Started { step: step(1, "update stack bluegreen") }, began);
         let resources = [
             ("BlueService", "AWS::ECS::Service"),
             ("BlueTaskDefinition", "AWS::ECS::TaskDefinition"),
@@ -337,16 +347,16 @@ mod tests {
             ("CutoverRole", "AWS::IAM::Role"),
         ];
         let resources = resources.iter().map(|(id, kind)| (text(id), text(kind))).collect();
-        tree.on(&Event::Operation { resources, estimate: Some(Duration::from_secs(110)) }, began);
+        tree.on(&EventKind::Operation { resources, estimate: Some(Duration::from_secs(110)) }, began);
         tree.on(&resource("bluegreen", "AWS::CloudFormation::Stack", "UPDATE_IN_PROGRESS"), began);
         tree.on(&resource("BlueTaskDefinition", "AWS::ECS::TaskDefinition", "UPDATE_IN_PROGRESS"), at(1));
         tree.on(&resource("BlueTaskDefinition", "AWS::ECS::TaskDefinition", "UPDATE_COMPLETE"), at(2));
         tree.on(&resource("CutoverRole", "AWS::IAM::Role", "UPDATE_IN_PROGRESS"), at(20));
         tree.on(&resource("BlueService", "AWS::ECS::Service", "UPDATE_IN_PROGRESS"), at(11));
-        tree.on(&Event::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 1 }, at(30));
+        tree.on(&EventKind::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 1 }, at(30));
         let message =
             text("(service bluegreen-BlueService-Kq3v) has started 1 tasks: (task 3f2a9c0d1e5b4a6f8c7d9e0b1a2c3d4e).");
-        tree.on(&Event::Service { color: Color::Blue, message }, at(31));
+        tree.on(&EventKind::Service { color: Color::Blue, message }, at(31));
         (tree, at(42))
     }
 
@@ -372,7 +382,7 @@ mod tests {
     #[test]
     fn what_a_task_said_is_on_screen_and_cannot_move_the_cursor() {
         let (mut tree, now) = update();
-        let failed = Event::TaskFailed {
+        let failed = EventKind::TaskFailed {
             color: Color::Blue,
             task: text("3f2a"),
             reason: text("exited (exit code 3)\u{1b}[2J"),
@@ -387,8 +397,8 @@ mod tests {
     #[test]
     fn after_the_last_step_nothing_is_left() {
         let (mut tree, now) = update();
-        let step = text("update stack bluegreen");
-        tree.on(&Event::Finished { step, detail: String::new(), elapsed: Duration::ZERO }, now);
+        let step = step(1, "update stack bluegreen");
+        tree.on(&EventKind::Finished { step, detail: String::new(), elapsed: Duration::ZERO }, now);
         assert!(tree.is_empty());
         assert_eq!(frame(&tree, now, 80), "");
     }

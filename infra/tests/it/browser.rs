@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::browser::Browser;
 use cutover::probe::Tally;
 use deploy::Role;
-use infra::dashboard::{Dashboard, Source, Told, Wish};
+use infra::dashboard::{Dashboard, NewRun, Source, Steer};
 use infra::error::{Error, Result};
 use infra::report::{Place, Run};
 use infra::requests::{Minute, Requests};
@@ -27,8 +27,8 @@ struct Held(Arc<Mutex<State>>);
 struct State {
     status: Option<Status>,
     run: Option<Run>,
-    wishes: Vec<Wish>,
-    told: Vec<Told>,
+    new_runs: Vec<NewRun>,
+    reported: Vec<Steer>,
     looks: usize,
 }
 
@@ -44,16 +44,17 @@ impl Source for Held {
         ready(Ok(self.0.lock().unwrap().run.clone()))
     }
 
-    fn begin(&self, wish: Wish) -> impl Future<Output = Result<String>> {
+    fn begin(&self, new_run: NewRun) -> impl Future<Output = Result<String>> {
         let mut state = self.0.lock().unwrap();
-        state.wishes.push(wish);
+        state.new_runs.push(new_run);
         ready(Ok("run-1".to_owned()))
     }
 
-    fn tell(&self, told: Told) -> impl Future<Output = Result<SteeringAnswer>> {
-        let (accepted, run) = (told.op != Op::Promote, told.run.clone());
-        let message = if accepted { format!("Run {run}: {} requested.", told.op) } else { "Refused: no.".to_owned() };
-        self.0.lock().unwrap().told.push(told);
+    fn tell(&self, reported: Steer) -> impl Future<Output = Result<SteeringAnswer>> {
+        let (accepted, run) = (reported.op != Op::Promote, reported.run.clone());
+        let message =
+            if accepted { format!("Run {run}: {} requested.", reported.op) } else { "Refused: no.".to_owned() };
+        self.0.lock().unwrap().reported.push(reported);
         ready(Ok(SteeringAnswer { run: Some(run), accepted, message, hint: None }))
     }
 }
@@ -70,7 +71,7 @@ fn serve(status: Option<Status>) -> Served {
     held.0.lock().unwrap().status = status;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let source = held.clone();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, reported) = std::sync::mpsc::channel();
     // The future of the poller stays on its thread, as in the command.
     let handle = runtime.handle().clone();
     std::thread::spawn(move || {
@@ -81,7 +82,7 @@ fn serve(status: Option<Status>) -> Served {
             dashboard.run().await.unwrap();
         });
     });
-    Served { held, url: told.recv().unwrap(), _runtime: runtime }
+    Served { held, url: reported.recv().unwrap(), _runtime: runtime }
 }
 
 fn environment(color: Color, role: Role, version: &str) -> Environment {
@@ -104,6 +105,7 @@ fn environment(color: Color, role: Role, version: &str) -> Environment {
 /// Green is prod with version 1, blue is dev with version 2.
 fn status() -> Status {
     Status {
+        schema: infra::status::SCHEMA,
         stack: "bluegreen".to_owned(),
         region: "eu-central-1".to_owned(),
         state: StackState::UpdateComplete,
@@ -114,7 +116,7 @@ fn status() -> Status {
         requests_unknown: None,
         warnings: Vec::new(),
         unresolved: None,
-        lock: None,
+        lease: None,
         runs: Vec::new(),
     }
 }
@@ -315,7 +317,7 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     assert!(consequence.contains("instead of green (version 1)"), "{consequence}");
     browser.press("\u{e00c}"); // Escape
     browser.wait("!document.getElementById('confirm').open");
-    assert!(served.held.0.lock().unwrap().wishes.is_empty());
+    assert!(served.held.0.lock().unwrap().new_runs.is_empty());
 
     // With the keyboard only: the focus is on the harmless answer, and after one Tab on the other.
     browser.eval("document.querySelector('#actions button').focus()");
@@ -324,8 +326,8 @@ fn a_cutover_is_asked_for_only_after_its_consequence_was_agreed_to() {
     browser.press("\u{e004}"); // Tab
     browser.press("\u{e007}");
     browser.wait_for("#run", "was requested");
-    let wish = Wish { op: Op::Cutover, to: Color::Blue, expect: Color::Green };
-    assert_eq!(served.held.0.lock().unwrap().wishes, [wish]);
+    let new_run = NewRun { op: Op::Cutover, to: Color::Blue, expect: Color::Green };
+    assert_eq!(served.held.0.lock().unwrap().new_runs, [new_run]);
 
     served.held.0.lock().unwrap().run = Some(run(Phase::Gate, None).into());
     browser.wait_for("#run .stages .current", "gate");
@@ -360,19 +362,19 @@ fn a_run_that_is_under_way_is_aborted_after_a_confirmation() {
     assert_eq!(browser.text("#confirm-no"), "Let the run continue");
     browser.press("\u{e00c}"); // Escape
     browser.wait("!document.getElementById('confirm').open");
-    assert!(served.held.0.lock().unwrap().told.is_empty());
+    assert!(served.held.0.lock().unwrap().reported.is_empty());
     browser.click("#steering button[data-key=abort]");
     browser.click("#confirm-yes");
     browser.wait_for("#run", "Run run-1: abort requested.");
-    let told = |op| Told { op, run: "run-1".to_owned() };
-    assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort)]);
+    let reported = |op| Steer { op, run: "run-1".to_owned() };
+    assert_eq!(served.held.0.lock().unwrap().reported, [reported(Op::Abort)]);
 
     // The dialog shows a rejection of the function.
     browser.click("#steering button[data-key=promote]");
     browser.click("#confirm-yes");
     browser.wait_for("#confirm-problem", "Refused: no.");
     browser.click("#confirm-no");
-    assert_eq!(served.held.0.lock().unwrap().told, [told(Op::Abort), told(Op::Promote)]);
+    assert_eq!(served.held.0.lock().unwrap().reported, [reported(Op::Abort), reported(Op::Promote)]);
     // If the focused button disappears, the verdict gets the focus.
     browser.eval("document.querySelector('#steering button[data-key=abort]').focus()");
 
@@ -524,5 +526,5 @@ fn another_site_can_neither_read_nor_change_anything() {
         format!("origin: http://evil.example\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
     let answer = ask("POST", "/runs", &address, &format!("{post}\r\n{body}"));
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    assert!(served.held.0.lock().unwrap().wishes.is_empty());
+    assert!(served.held.0.lock().unwrap().new_runs.is_empty());
 }

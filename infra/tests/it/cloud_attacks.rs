@@ -108,8 +108,8 @@ fn rights_that_wait_under_a_condition_are_given_by_no_later_command() {
     assert_eq!(attacked.administrators(), Vec::<String>::new());
 
     // A deployment of the stack renders everything except the environments again, so foreign parts disappear.
-    let told = attacked.run(&["deploy", "--yes"]).expect(0);
-    assert!(!attacked.template()["Resources"].as_object().unwrap().contains_key("Backdoor"), "{}", told.err);
+    let reported = attacked.run(&["deploy", "--yes"]).expect(0);
+    assert!(!attacked.template()["Resources"].as_object().unwrap().contains_key("Backdoor"), "{}", reported.err);
     assert_eq!(attacked.administrators(), Vec::<String>::new());
     let seen = user.leave();
     assert!(seen.failures.is_empty() && seen.requests > 0, "{seen:?}");

@@ -156,7 +156,7 @@ fn a_progressive_shift_gives_each_version_its_share_and_fails_nobody() {
 }
 
 #[test]
-fn a_version_that_fails_during_the_shift_is_taken_back_whole() {
+fn a_version_that_fails_during_the_shift_is_rolled_back_whole() {
     let cloud = with_a_version_that_fails_later();
     let function = Function::of(&cloud);
     let before = function.sides();

@@ -32,10 +32,10 @@ impl Beside {
         let mut command = cloud.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let (errors, told) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&said));
+        let (errors, reported) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&said));
         let reader = std::thread::spawn(move || {
             for line in errors.lines() {
-                told.lock().unwrap().push_str(&(line.unwrap() + "\n"));
+                reported.lock().unwrap().push_str(&(line.unwrap() + "\n"));
             }
         });
         Self { child, said, reader }

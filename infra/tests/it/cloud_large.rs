@@ -120,8 +120,8 @@ fn a_stack_whose_template_fits_into_no_call_is_made_updated_cut_over_and_destroy
     let record = stack.run(&["--json", "cutover"]).expect(0).json();
     assert_eq!(record["outcome"], "done", "{record:#}");
     // The routing of traffic is not part of the stack: a cutover does not change the stack.
-    let told = stack.run(&["deploy"]).expect(0);
-    assert!(told.err.contains("nothing to change"), "{}", told.err);
+    let reported = stack.run(&["deploy"]).expect(0);
+    assert!(reported.err.contains("nothing to change"), "{}", reported.err);
     let seen = user.leave();
     assert!(seen.failures.is_empty() && seen.requests > 0, "{seen:?}");
 

@@ -61,7 +61,7 @@ fn was_noticed(document: &Value) {
 }
 
 #[test]
-fn a_release_that_goes_well_is_told_and_reported() {
+fn a_release_that_goes_well_is_reported_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let page = out("report.html");
@@ -76,21 +76,21 @@ fn a_release_that_goes_well_is_told_and_reported() {
 }
 
 #[test]
-fn a_version_that_answers_errors_is_taken_back() {
+fn a_version_that_answers_errors_is_rolled_back() {
     let document = with_fault(&["5xx"], 4);
     was_saved(&document, "status 500");
     assert_eq!((&document["from"]["version"], &document["to"]["version"]), (&"1".into(), &"1".into()));
 }
 
 #[test]
-fn a_version_that_answers_late_is_taken_back() {
+fn a_version_that_answers_late_is_rolled_back() {
     let document = with_fault(&["slow"], 4);
     assert_eq!(document["fault"]["delay_ms"], 3000, "a second more than a probe waits");
     was_saved(&document, "no answer in time");
 }
 
 #[test]
-fn a_version_that_crashes_is_taken_back() {
+fn a_version_that_crashes_is_rolled_back() {
     let document = with_fault(&["crash"], 4);
     // The request that ends the task can be a probe: then users are back before they see a failure.
     was_noticed(&document);
@@ -98,7 +98,7 @@ fn a_version_that_crashes_is_taken_back() {
 }
 
 #[test]
-fn a_version_that_is_out_of_memory_is_taken_back() {
+fn a_version_that_is_out_of_memory_is_rolled_back() {
     let document = with_fault(&["oom"], 4);
     was_noticed(&document);
     let task = &document["tasks"][0];
@@ -115,7 +115,7 @@ fn a_version_that_is_never_healthy_is_not_even_deployed() {
     std::fs::write(&settings, own + "\n[health_check]\ngrace_period = 1\n").unwrap();
     let global = ["--json", "--config", settings.to_str().unwrap()];
     let document = rehearse(&global, &["--fault", "never-healthy"]).expect(4).json();
-    assert_eq!((&document["ending"], &document["users"]["failed"]), (&"deployment_taken_back".into(), &0.into()));
+    assert_eq!((&document["ending"], &document["users"]["failed"]), (&"deployment_rolled_back".into(), &0.into()));
     assert!(document["run"].is_null(), "{document:#}");
     assert!(document["tasks"][0]["reason"].as_str().unwrap().contains("health check"), "{document:#}");
 }

@@ -162,7 +162,7 @@ fn the_lock_of_a_killed_deployment_is_taken_over_at_once_on_the_same_machine_and
     assert_eq!(function.lease().unwrap()["holder"], holder.as_str());
     let unlocked = run(&["--json", "unlock", "--yes"]).expect(0).json();
     assert_eq!(unlocked, json!({ "stack": "bluegreen", "holder": holder, "interrupted": [] }));
-    assert_eq!(run(&["--json", "status"]).expect(0).json()["lock"], serde_json::Value::Null);
+    assert_eq!(run(&["--json", "status"]).expect(0).json()["lease"], serde_json::Value::Null);
     cloud.local(&["fault", "clear"]).expect(0);
     assert!(!alive.wait().unwrap().success(), "it has lost its lock");
 

@@ -230,13 +230,14 @@ fn the_exit_codes_of_the_reference_are_those_of_the_program() {
 fn every_event_of_the_reference_is_one_of_the_program_and_the_other_way_round() {
     let text = std::fs::read_to_string(project().join("docs/reference/events.md")).unwrap();
     let table = text.split("## Results").next().unwrap();
-    let source = std::fs::read_to_string(project().join("infra/src/deploy/event.rs")).unwrap();
-    let body = source.split("pub enum Event {").nth(1).unwrap().split("\n}").next().unwrap();
-    let events = body
-        .lines()
-        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {"))
-        .filter(|name| !name.starts_with(' '));
-    let mut names: Vec<String> = events.map(snake_case).collect();
+    let source = std::fs::read_to_string(project().join("crates/model/src/event.rs")).unwrap();
+    let body = source.split("pub enum EventKind {").nth(1).unwrap().split("\n}").next().unwrap();
+    let variant = |line: &str| {
+        let line = line.strip_prefix("    ")?;
+        let name: String = line.chars().take_while(char::is_ascii_alphanumeric).collect();
+        name.starts_with(|first: char| first.is_ascii_uppercase()).then_some(name)
+    };
+    let mut names: Vec<String> = body.lines().filter_map(variant).map(|name| snake_case(&name)).collect();
     let mut documented: Vec<String> =
         table.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect();
     names.sort();

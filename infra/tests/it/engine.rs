@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deploy::DeployedStack;
-use deploy::{Control, Event, Expected, OnFailure, Operation, follow_operation, settle, wait_until_steady};
+use deploy::{Control, EventKind, Expected, OnFailure, Operation, follow_operation, settle, wait_until_steady};
 use infra::error::{Kind, Result};
 use model::Color;
 use model::stack_state::StackState;
@@ -26,7 +26,7 @@ fn updating() -> World {
 
 const UPDATE_BEGINS: (&str, &str, &str) = ("bluegreen", "UPDATE_IN_PROGRESS", "User Initiated");
 const UPDATE_ENDS: (&str, &str, &str) = ("bluegreen", "UPDATE_COMPLETE", "");
-const TAKEN_BACK: [(&str, &str, &str); 2] =
+const ROLLED_BACK: [(&str, &str, &str); 2] =
     [("bluegreen", "UPDATE_ROLLBACK_IN_PROGRESS", ""), ("bluegreen", "UPDATE_ROLLBACK_COMPLETE", "")];
 
 /// Follows an update of blue that starts with these events.
@@ -56,14 +56,14 @@ async fn follow(
     tokio::time::timeout(LIMIT, follow_operation(operation, begin)).await.expect("the operation does not end")
 }
 
-fn task_failed(event: &Event) -> bool {
-    matches!(event, Event::TaskFailed { reason, output, .. }
+fn task_failed(event: &EventKind) -> bool {
+    matches!(event, EventKind::TaskFailed { reason, output, .. }
         if reason.contains("exit code 3") && output.iter().any(|line| line.contains("no table named greetings")))
 }
 
 #[tokio::test]
-async fn failing_tasks_are_told_while_cloudformation_waits_and_a_script_takes_the_update_back() {
-    let aws = Aws::of(World { failed_tasks: 3, after_cancel: TAKEN_BACK.to_vec(), ..updating() });
+async fn failing_tasks_are_reported_while_cloudformation_waits_and_a_script_rolls_the_update_back() {
+    let aws = Aws::of(World { failed_tasks: 3, after_cancel: ROLLED_BACK.to_vec(), ..updating() });
     let (control, heard) = (Control::new(OnFailure::Cancel), Heard::default());
     let error = follow(&aws, &control, &heard, vec![UPDATE_BEGINS]).await.unwrap_err();
     assert!(heard.any(task_failed));
@@ -74,8 +74,8 @@ async fn failing_tasks_are_told_while_cloudformation_waits_and_a_script_takes_th
 }
 
 #[tokio::test]
-async fn a_person_is_asked_before_an_update_is_taken_back() {
-    let aws = Aws::of(World { failed_tasks: 3, after_cancel: TAKEN_BACK.to_vec(), ..updating() });
+async fn a_person_is_asked_before_an_update_is_rolled_back() {
+    let aws = Aws::of(World { failed_tasks: 3, after_cancel: ROLLED_BACK.to_vec(), ..updating() });
     let (control, heard) = (Control::new(OnFailure::Ask), Heard::default());
     let person = async {
         let why = control.asked().await;
@@ -93,11 +93,11 @@ async fn who_wants_to_wait_waits_for_cloudformation_s_own_end() {
     let aws = Aws::of(World { failed_tasks: 3, ..updating() });
     let (control, heard) = (Control::new(OnFailure::Wait), Heard::default());
     let cloudformation = async {
-        while !heard.any(|event| matches!(event, Event::Hopeless { .. })) {
+        while !heard.any(|event| matches!(event, EventKind::RolloutFailed { .. })) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         aws.world().events.push(("BlueService", "UPDATE_FAILED", "Circuit breaker was triggered"));
-        aws.world().events.extend(TAKEN_BACK);
+        aws.world().events.extend(ROLLED_BACK);
     };
     let (result, ()) = tokio::join!(follow(&aws, &control, &heard, vec![UPDATE_BEGINS]), cloudformation);
     let error = result.unwrap_err();
@@ -141,7 +141,7 @@ async fn an_operation_without_anything_to_look_at_is_followed_to_its_end() {
         Ok::<_, deploy::Error>(())
     };
     let end = async {
-        while !heard.any(|event| matches!(event, Event::Resource { .. })) {
+        while !heard.any(|event| matches!(event, EventKind::Resource { .. })) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         aws.world().events.push(UPDATE_ENDS);
@@ -151,10 +151,10 @@ async fn an_operation_without_anything_to_look_at_is_followed_to_its_end() {
 }
 
 #[tokio::test]
-async fn unfit_targets_are_told_with_the_load_balancer_s_reason() {
+async fn unfit_targets_are_reported_with_the_load_balancer_s_reason() {
     let aws = Aws::of(updating());
     let (control, heard) = (Control::default(), Heard::default());
-    let unfit = |event: &Event| matches!(event, Event::Target { reason, .. } if reason.contains("[500]"));
+    let unfit = |event: &EventKind| matches!(event, EventKind::Target { reason, .. } if reason.contains("[500]"));
     let cloudformation = async {
         while !heard.any(unfit) {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -173,7 +173,8 @@ async fn an_aws_that_throttles_or_hangs_up_is_asked_again_until_it_answers() {
         // More than the attempts of the SDK.
         (aws.world().refusals, aws.world().refusal) = (8, refusal);
         follow(&aws, &control, &heard, vec![UPDATE_BEGINS, UPDATE_ENDS]).await.unwrap();
-        let warned = |event: &Event| matches!(event, Event::Warning { text } if text.contains("does not respond"));
+        let warned =
+            |event: &EventKind| matches!(event, EventKind::Warning { text } if text.contains("does not respond"));
         assert!(heard.any(warned), "{refusal:?}");
     }
 }
@@ -196,7 +197,7 @@ async fn an_environment_that_cannot_be_seen_for_a_while_is_waited_for() {
     let (control, heard) = (Control::default(), Heard::default());
     let expected = Expected { color: Color::Blue, image: NEW_IMAGE.to_owned() };
     wait_until_steady(&cloud, &outputs, &expected, LIMIT, (&control, &heard)).await.unwrap();
-    assert!(heard.any(|event| matches!(event, Event::Note { text } if text.contains("responds again"))));
+    assert!(heard.any(|event| matches!(event, EventKind::Note { text } if text.contains("responds again"))));
 }
 
 #[tokio::test]
@@ -205,7 +206,8 @@ async fn an_update_that_cannot_be_cancelled_is_followed_to_its_end() {
     let (control, heard) = (Control::default(), Heard::default());
     control.cancel();
     let end = async {
-        while !heard.any(|event| matches!(event, Event::Warning { text } if text.contains("the update continues"))) {
+        while !heard.any(|event| matches!(event, EventKind::Warning { text } if text.contains("the update continues")))
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         aws.world().events.push(UPDATE_ENDS);
@@ -234,7 +236,7 @@ async fn an_operation_of_somebody_else_is_followed_to_its_end() {
     let stack = DeployedStack::require(&cloud, "bluegreen").await.unwrap();
     let heard = Heard::default();
     let other = async {
-        while !heard.any(|event| matches!(event, Event::Note { text } if text.contains("following"))) {
+        while !heard.any(|event| matches!(event, EventKind::Note { text } if text.contains("following"))) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         aws.world().events.push(UPDATE_ENDS);

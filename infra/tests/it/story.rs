@@ -90,7 +90,7 @@ fn two_versions_are_deployed_swapped_and_destroyed_and_no_user_sees_a_failure() 
 }
 
 #[test]
-fn versions_that_fail_are_taken_back_with_their_reasons() {
+fn versions_that_fail_are_rolled_back_with_their_reasons() {
     let cloud = Cloud::start([90, 91]);
     let faulty = project().join("local/faulty");
     let run = |arguments: &[&str]| cloud.run_in(&faulty, arguments);
@@ -114,8 +114,8 @@ fn versions_that_fail_are_taken_back_with_their_reasons() {
 
     // A version that fails when it has users: they see it only until the first failed probe.
     run(&["deploy", "--version", "4"]).expect(0);
-    let taken_back = run(&["cutover"]).expect(4);
-    assert!(taken_back.err.contains("bad status"), "{}", taken_back.err);
+    let rolled_back = run(&["cutover"]).expect(4);
+    assert!(rolled_back.err.contains("bad status"), "{}", rolled_back.err);
     assert_eq!(get(&prod, "/").version.as_deref(), Some("1"));
     let runs = run(&["--json", "history"]).expect(0).json();
     assert_eq!(runs[0]["outcome"], "rolled_back");
@@ -138,7 +138,7 @@ fn an_environment_with_nothing_on_it_gets_no_traffic_and_two_deployments_exclude
         let first = scope.spawn(|| cloud.run_in(&faulty, &["deploy", "--version", "4"]));
         eventually("the first deployment holds the lease", || {
             let status = cloud.run_in(&faulty, &["--json", "status"]).expect(0).json();
-            (status["lock"]["purpose"] == "deployment").then_some(())
+            (status["lease"]["purpose"] == "deployment").then_some(())
         });
         let second = cloud.run_in(&faulty, &["deploy", "--version", "4"]).expect(3);
         assert!(second.err.contains("a deployment is in progress"), "{}", second.err);

@@ -55,7 +55,7 @@ pub(super) struct Answer<'a> {
     /// When the probe was due.
     pub(super) due: Instant,
     /// The version that it reported.
-    pub(super) told: Option<&'a str>,
+    pub(super) reported: Option<&'a str>,
     /// Whether it has failed already: by its status, or because no answer came.
     pub(super) failed: bool,
 }
@@ -72,10 +72,10 @@ pub(super) enum Verdict {
 }
 
 impl Versions {
-    fn strange(&self, told: Option<&str>) -> Option<String> {
-        let known = told == Some(self.new.as_str()) || told == self.old.as_deref();
+    fn strange(&self, reported: Option<&str>) -> Option<String> {
+        let known = reported == Some(self.new.as_str()) || reported == self.old.as_deref();
         let (new, old) = (&self.new, self.old.as_deref().unwrap_or("none"));
-        (!known).then(|| format!("version {}, neither {new} nor {old}", told.unwrap_or("none")))
+        (!known).then(|| format!("version {}, neither {new} nor {old}", reported.unwrap_or("none")))
     }
 }
 
@@ -96,12 +96,12 @@ struct Address {
 impl Following {
     /// Judges an answer. `Good` for a failed answer means that it stays a failure.
     pub(super) fn judge(&mut self, follow: &Follow, answer: &Answer<'_>, needed: u32) -> Verdict {
-        let Answer { from, due, told, failed } = *answer;
+        let Answer { from, due, reported, failed } = *answer;
         if self.write != Some(follow.since) {
             (self.write, self.addresses) = (Some(follow.since), BTreeMap::new());
         }
         let address = self.addresses.entry(from.to_owned()).or_default();
-        if told == Some(follow.versions.new.as_str()) && !failed {
+        if reported == Some(follow.versions.new.as_str()) && !failed {
             address.in_a_row += 1;
             if address.in_a_row >= needed && address.followed.is_none() {
                 address.followed = Some(Instant::now());
@@ -111,15 +111,15 @@ impl Following {
         address.in_a_row = 0;
         if failed {
             // A bad answer often comes from the load balancer, and then reports no version.
-            let of_new = told == Some(follow.versions.new.as_str());
+            let of_new = reported == Some(follow.versions.new.as_str());
             let may_be_old = address.followed.is_none() && due <= follow.since + follow.limit && !of_new;
             return if follow.away && may_be_old { Verdict::Late } else { Verdict::Good };
         }
-        if told != follow.versions.old.as_deref() {
-            return follow.versions.strange(told).map_or(Verdict::Good, Verdict::Wrong);
+        if reported != follow.versions.old.as_deref() {
+            return follow.versions.strange(reported).map_or(Verdict::Good, Verdict::Wrong);
         }
         address.last_old = address.last_old.max(Some(due));
-        let old = told.map_or_else(|| "none".to_owned(), |told| format!("version {told}"));
+        let old = reported.map_or_else(|| "none".to_owned(), |reported| format!("version {reported}"));
         match address.followed {
             _ if follow.away => Verdict::Late,
             // Answers overtake each other, so an answer that was due before is not too late.
@@ -163,8 +163,8 @@ pub(super) fn in_a_row(limit: Duration, interval: Duration, addresses: usize) ->
 }
 
 /// Judges an answer while either side may answer.
-pub(super) fn judge_either(versions: &Versions, told: Option<&str>) -> Verdict {
-    versions.strange(told).map_or(Verdict::Good, Verdict::Wrong)
+pub(super) fn judge_either(versions: &Versions, reported: Option<&str>) -> Verdict {
+    versions.strange(reported).map_or(Verdict::Good, Verdict::Wrong)
 }
 
 #[cfg(test)]
@@ -178,8 +178,8 @@ mod tests {
         Follow { versions, since: Instant::now(), limit: LIMIT, back, away }
     }
 
-    fn good<'a>(from: &'a str, due: Instant, told: &'a str) -> Answer<'a> {
-        Answer { from, due, told: Some(told), failed: false }
+    fn good<'a>(from: &'a str, due: Instant, reported: &'a str) -> Answer<'a> {
+        Answer { from, due, reported: Some(reported), failed: false }
     }
 
     fn at(follow: &Follow, seconds: u64) -> Instant {
@@ -189,8 +189,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_old_answer_is_late_until_its_address_follows_and_wrong_afterwards() {
         let (follow, mut following) = (write(false, false), Following::default());
-        let mut judge =
-            |from: &str, second: u64, told: &str| following.judge(&follow, &good(from, at(&follow, second), told), 3);
+        let mut judge = |from: &str, second: u64, reported: &str| {
+            following.judge(&follow, &good(from, at(&follow, second), reported), 3)
+        };
         assert_eq!(judge("a", 1, "1"), Verdict::Late);
         for second in 2..5 {
             assert_eq!(judge("a", second, "2"), Verdict::Good);
@@ -216,9 +217,9 @@ mod tests {
             assert_eq!(following.followed(["a", "b"].into_iter()), None);
         }
         tokio::time::advance(Duration::from_secs(3)).await;
-        for told in ["2", "1", "2", "2"] {
+        for reported in ["2", "1", "2", "2"] {
             assert_eq!(following.followed(["a", "b"].into_iter()), None);
-            following.judge(&first, &good("b", at(&first, 2), told), 2);
+            following.judge(&first, &good("b", at(&first, 2), reported), 2);
         }
         assert_eq!(following.followed(["a", "b"].into_iter()), Some(first.since));
         let lag = following.lag();
@@ -236,7 +237,7 @@ mod tests {
         for second in [0, 61, 600] {
             assert_eq!(following.judge(&follow, &good("a", at(&follow, second), "1"), 3), Verdict::Late);
         }
-        let bad = |from, told| Answer { from, due: at(&follow, 1), told, failed: true };
+        let bad = |from, reported| Answer { from, due: at(&follow, 1), reported, failed: true };
         assert_eq!(following.judge(&follow, &bad("a", None), 1), Verdict::Late);
         assert_eq!(following.judge(&follow, &bad("a", Some("2")), 1), Verdict::Good);
         following.judge(&follow, &good("a", at(&follow, 1), "2"), 1);

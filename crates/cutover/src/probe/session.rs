@@ -96,7 +96,8 @@ impl Session {
     /// Begins to probe. The first probe is due now.
     pub fn start<C: Client>(client: C, spec: Spec, control: Control) -> Self {
         let (control, steered) = watch::channel(control);
-        let (told, progress) = watch::channel(Progress { baseline_done: spec.baseline == 0, ..Progress::default() });
+        let (reported, progress) =
+            watch::channel(Progress { baseline_done: spec.baseline == 0, ..Progress::default() });
         let tally = Arc::new(Mutex::new(Tally::default()));
         let client = Arc::new(client);
         let refreshing = tokio::spawn(refresh(Arc::clone(&client)));
@@ -105,7 +106,7 @@ impl Session {
             places: Arc::new(Semaphore::new(spec.max_in_flight as usize)),
             spec,
             control: steered,
-            progress: told,
+            progress: reported,
             tally: Arc::clone(&tally),
             under_way: JoinSet::new(),
             following: Following::default(),
@@ -334,15 +335,15 @@ impl<C: Client> Series<C> {
     /// Judges the version of an answer. Returns whether it is a late answer of the side where prod was before, which
     /// counts for nothing.
     fn is_late_answer(&mut self, sample: &mut Sample, due: &Due) -> bool {
-        let (told, failed) = (sample.version.as_deref(), sample.failure.is_some());
+        let (reported, failed) = (sample.version.as_deref(), sample.failure.is_some());
         let verdict = match &due.control.expect {
             Expect::Anything => return false,
             Expect::Either(_) if failed => return false,
-            Expect::Either(versions) => follow::judge_either(versions, told),
+            Expect::Either(versions) => follow::judge_either(versions, reported),
             Expect::Follow(follow) => {
                 let addresses = self.client.addresses().len();
                 let needed = follow::in_a_row(follow.limit, self.spec.interval, addresses);
-                let answer = Answer { from: &sample.address, due: due.at, told, failed };
+                let answer = Answer { from: &sample.address, due: due.at, reported, failed };
                 self.following.judge(follow, &answer, needed)
             }
         };
@@ -403,8 +404,8 @@ impl Judge {
         let verifying = control.verifying && control.expect == Expect::Anything;
         let expected = self.expected.as_deref().filter(|_| verifying)?;
         (reply.version.as_deref() != Some(expected)).then(|| {
-            let told = reply.version.as_deref().unwrap_or("none");
-            (Failure::Version, format!("version {told} instead of {expected}"))
+            let reported = reply.version.as_deref().unwrap_or("none");
+            (Failure::Version, format!("version {reported} instead of {expected}"))
         })
     }
 }

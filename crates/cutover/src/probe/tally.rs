@@ -63,8 +63,8 @@ impl Tally {
 
     /// The version in the latest good answer of this phase.
     pub fn version(&self, phase: Phase) -> Option<&str> {
-        let told = self.samples.iter().rev().filter(|sample| sample.phase == phase);
-        told.filter(|sample| sample.failure.is_none()).find_map(|sample| sample.version.as_deref())
+        let reported = self.samples.iter().rev().filter(|sample| sample.phase == phase);
+        reported.filter(|sample| sample.failure.is_none()).find_map(|sample| sample.version.as_deref())
     }
 
     /// The version in the latest answer.
@@ -134,10 +134,10 @@ impl Tally {
         let forward = self.samples.iter().filter(|sample| sample.phase <= Phase::Verify);
         let answered = |sample: &Sample| Some((sample.sequence, sample.phase, sample.version.as_deref()? == new));
         let done = |is_new: bool| {
-            let told = forward
+            let reported = forward
                 .clone()
-                .filter(move |sample| sample.version.as_ref().is_some_and(|told| (told == new) == is_new));
-            told.map(|sample| sample.done_us)
+                .filter(move |sample| sample.version.as_ref().is_some_and(|reported| (reported == new) == is_new));
+            reported.map(|sample| sample.done_us)
         };
         report.first_new_ms = done(true).min().map(|us| us / 1000);
         report.last_old_ms = done(false).max().map(|us| us / 1000);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn flip_flops_and_the_switch_are_told() {
+    fn flip_flops_and_the_switch_are_reported() {
         let mut tally = Tally::default();
         for (sequence, version) in ["1", "1", "2", "1", "2", "2"].into_iter().enumerate() {
             let sequence = u32::try_from(sequence).unwrap();

@@ -217,8 +217,9 @@ async fn converge(world: &Arc<World>, records: &[Record]) -> Result<(), TestCase
     // There is a notification of each run that matters, with the outcome that is stored.
     for record in &stored {
         let Some(outcome) = record.outcome.filter(|outcome| MATTERS.contains(outcome)) else { continue };
-        let told = world.state().told.iter().filter(|told| **told == (record.id.clone(), outcome)).count();
-        prop_assert!(told >= 1, "no notification of {:#?}", record);
+        let reported =
+            world.state().reported.iter().filter(|reported| **reported == (record.id.clone(), outcome)).count();
+        prop_assert!(reported >= 1, "no notification of {:#?}", record);
     }
     // The answer is the stored record.
     for answered in records.iter().filter(|record| record.recorded && record.is_final()) {

@@ -89,9 +89,9 @@ async fn answer(answer: Answer) -> Result<Response<Full<Bytes>>, std::io::Error>
     let mut version = "2";
     let mut status = 200;
     match answer {
-        Answer::Well(told) => version = told,
+        Answer::Well(reported) => version = reported,
         Answer::Slowly(time) => sleep(time).await,
-        Answer::Status(told) => status = told,
+        Answer::Status(reported) => status = reported,
         Answer::Reset => return Err(std::io::Error::other("reset")),
         Answer::Never => sleep(Duration::from_mins(10)).await,
     }
@@ -148,7 +148,7 @@ async fn a_slow_answer_never_delays_the_next_probe() {
 }
 
 #[tokio::test]
-async fn bad_answers_are_told_apart() {
+async fn bad_answers_are_distinguished() {
     let server = Server::start(|request| match request {
         0 => Answer::Status(503),
         1 => Answer::Reset,
@@ -229,7 +229,7 @@ async fn either_version_is_fine_until_it_verifies() {
 }
 
 #[tokio::test]
-async fn a_series_that_has_ended_goes_on_when_told_to() {
+async fn a_series_that_has_ended_continues_when_told_to() {
     let server = Server::start(|_| Answer::Well("2")).await;
     let client = server.client("http://alb.example", Site::Prod).await;
     let session = Session::start(client, spec(3), verifying());

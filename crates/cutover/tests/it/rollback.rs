@@ -51,7 +51,7 @@ async fn a_rollback_takes_an_interrupted_cutover_back_and_ends_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_taken_back_already_is_not_released_by_a_rollback() {
+async fn what_was_rolled_back_already_is_not_released_by_a_rollback() {
     let world = World::new();
     world.invoke(json!({"id": "first"})).await;
     world.state().statuses.insert(Green, 500);

@@ -315,16 +315,16 @@ async fn killed_at_any_time_the_next_reconcile_converges() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_listens_is_told_once_of_every_run_that_is_recorded() {
+async fn whoever_listens_is_reported_once_of_every_run_that_is_recorded() {
     let world = World::new();
-    let told = |world: &World| world.state().told.clone();
+    let reported = |world: &World| world.state().reported.clone();
     world.invoke(json!({"id": "swap"})).await;
-    assert_eq!(told(&world), [("swap".to_owned(), Outcome::Done)]);
+    assert_eq!(reported(&world), [("swap".to_owned(), Outcome::Done)]);
     world.invoke(json!({"id": "swap"})).await;
     world.invoke(json!({"op": "plan", "id": "plan"})).await;
     world.invoke(json!({"id": "wrong", "probe": {"count": 0}})).await;
     let rest = [("plan".to_owned(), Outcome::Planned), ("wrong".to_owned(), Outcome::Refused)];
-    assert_eq!(told(&world)[1..], rest, "a stored answer is no news");
+    assert_eq!(reported(&world)[1..], rest, "a stored answer is no news");
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,7 +334,7 @@ async fn whoever_comes_while_a_run_tells_of_its_outcome_waits_for_it() {
         while !world.records().await.iter().any(Record::is_final) {
             sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(world.state().told, [], "it is still telling");
+        assert_eq!(world.state().reported, [], "it is still telling");
         world.invoke(json!({"op": "rollback", "id": "back"})).await
     };
     let (there, back) = tokio::join!(world.invoke(json!({"id": "there"})), next);
@@ -354,12 +354,12 @@ async fn killed_before_anybody_was_told_the_next_run_tells() {
         record = world.invoke(json!({"id": "killed"})) => panic!("it ended: {record:#?}"),
         () = recorded => {}
     }
-    assert_eq!(world.state().told, []);
+    assert_eq!(world.state().reported, []);
     sleep(Duration::from_mins(1)).await;
     let next = world.invoke(json!({"op": "reconcile", "id": "next"})).await;
     assert_sound(&world, &next, Outcome::Noop, Blue);
-    let told = world.state().told.clone();
-    assert_eq!(told, [("killed".to_owned(), Outcome::Done), ("next".to_owned(), Outcome::Noop)]);
+    let reported = world.state().reported.clone();
+    assert_eq!(reported, [("killed".to_owned(), Outcome::Done), ("next".to_owned(), Outcome::Noop)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,11 +20,11 @@ async fn tell(world: &Arc<World>, event: Value) -> SteeringAnswer {
 
 /// Runs, and gives the run a command after this many milliseconds.
 async fn run_and_tell(world: &Arc<World>, event: Value, after: u64, what: &str) -> (Record, SteeringAnswer) {
-    let told = async {
+    let reported = async {
         sleep(Duration::from_millis(after)).await;
         tell(world, json!({"op": what, "by": "somebody"})).await
     };
-    tokio::join!(world.invoke(event), told)
+    tokio::join!(world.invoke(event), reported)
 }
 
 #[tokio::test(start_paused = true)]

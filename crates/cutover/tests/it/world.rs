@@ -82,7 +82,7 @@ pub struct State {
     /// Writes that were issued.
     pub writes: Vec<(Listener, Route)>,
     /// Notifications of runs, each as often as it was sent.
-    pub told: Vec<(String, Outcome)>,
+    pub reported: Vec<(String, Outcome)>,
     /// Violations of the invariants by the engine.
     pub violations: Vec<String>,
     /// By invocation, the environments that it saw healthy in consecutive calls since its last other call.
@@ -120,7 +120,7 @@ impl Notifier for Heard {
         Box::pin(async move {
             // It may take time, in which the process can die.
             sleep(Duration::from_millis(50)).await;
-            self.0.state().told.push((record.id.clone(), record.outcome.unwrap()));
+            self.0.state().reported.push((record.id.clone(), record.outcome.unwrap()));
         })
     }
 }
@@ -173,7 +173,7 @@ impl World {
                 calls: [0; 3],
                 samples_fail: false,
                 writes: Vec::new(),
-                told: Vec::new(),
+                reported: Vec::new(),
                 violations: Vec::new(),
                 fresh_health: BTreeMap::new(),
             }),

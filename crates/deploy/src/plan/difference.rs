@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_thing_that_differs_is_told_by_its_name() {
+    fn the_smallest_thing_that_differs_is_reported_by_its_name() {
         let before = stack(json!({ "A": { "Containers": [{ "Name": "app", "Image": "1", "Port": 80 }] } }));
         let after = stack(json!({ "A": { "Containers": [{ "Name": "app", "Image": "2", "Port": 80 }] } }));
         let found = compare(&before, &after, name_replaces);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_told() {
+    fn what_comes_and_goes_is_reported() {
         let found = compare(&stack(json!({ "Old": {} })), &stack(json!({ "New": {} })), name_replaces);
         let actions: Vec<_> = found.iter().map(|it| (it.id.as_str(), it.action)).collect();
         assert_eq!(actions, [("New", Action::Add), ("Old", Action::Remove)]);

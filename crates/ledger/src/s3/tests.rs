@@ -130,7 +130,7 @@ async fn a_write_whose_answer_names_no_version_may_not_have_happened() {
 }
 
 #[tokio::test]
-async fn a_list_ends_where_it_should_and_never_goes_on_for_ever() {
+async fn a_list_ends_where_it_should_and_never_continues_for_ever() {
     let page = |keys: &[&str], next: usize| {
         let object =
             |key| format!("<Contents><Key>{key}</Key><LastModified>2026-11-28T12:00:00.000Z</LastModified></Contents>");
@@ -149,7 +149,7 @@ async fn a_list_ends_where_it_should_and_never_goes_on_for_ever() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_without_rusts_own_words() {
+async fn an_error_is_reported_without_rusts_own_words() {
     let (store, served) = serve(vec![error("403 Forbidden", "AccessDenied"), String::new()]);
     let said = store.get("key").await.unwrap_err().to_string();
     assert_eq!(said, "cannot read s3://bucket/key: AccessDenied: It was so. (request id 4711)");

@@ -105,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_branch_that_is_not_taken_by_default_is_told_apart() {
+    fn a_branch_that_is_not_taken_by_default_is_distinguished() {
         let template = json!({
             "Parameters": { "Prod": { "Default": "green" } },
             "Conditions": { "GreenIsProd": { "Fn::Equals": [{ "Ref": "Prod" }, "green"] } },

@@ -347,7 +347,7 @@ fn the_beginning_of_a_stack_has_no_halves_to_keep() {
 }
 
 #[test]
-fn what_waits_is_told_by_its_key_and_never_by_its_value() {
+fn what_waits_is_reported_by_its_key_and_never_by_its_value() {
     let deployed = json_of(&Settings::parse("[environment]\nA = '1'\nB = '1'\n").unwrap());
     let settings = Settings::parse(
         "name = 'x'\n[app]\nport = 9090\n[environment]\nA = '2'\nC = '1'\n[alarms]\nenabled = true\n[tags]\nt = '1'\n",

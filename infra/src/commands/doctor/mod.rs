@@ -276,7 +276,7 @@ async fn running(cloud: &Cloud, stack: &DeployedStack, outputs: &Outputs) -> Vec
 }
 
 fn lease(holder: Result<Option<Holder>>) -> Check {
-    const WHAT: &str = "lock";
+    const WHAT: &str = "lease";
     match holder {
         Ok(None) => Check::good(WHAT, "free"),
         Ok(Some(holder)) => {

@@ -40,7 +40,7 @@ mod tests {
         let checks = [
             check("credentials", Health::Good, "found", None),
             check("stack", Health::Bad, "ROLLBACK_COMPLETE", Some("delete it and create it again: bluegreen deploy")),
-            check("lock", Health::Warning, "a cutover holds it", Some("wait for it")),
+            check("lease", Health::Warning, "a cutover holds it", Some("wait for it")),
             check("quota: load balancers", Health::Unknown, "cannot be read", None),
         ];
         insta::assert_snapshot!(render(&checks, Style::PLAIN));

@@ -93,7 +93,7 @@ fn failures_that_no_probe_noticed_are_worse_than_a_rollback() {
 }
 
 #[test]
-fn a_deployment_that_never_gets_steady_is_taken_back_and_its_tasks_say_why() {
+fn a_deployment_that_never_gets_steady_is_rolled_back_and_its_tasks_say_why() {
     let mut observed = observed(seen(|_| None), None, None);
     observed.deployment = 4;
     let task = |address: &str| EndedTask {
@@ -104,7 +104,7 @@ fn a_deployment_that_never_gets_steady_is_taken_back_and_its_tasks_say_why() {
     };
     observed.tasks = vec![task("127.64.0.3"), task("127.64.0.4")];
     let rehearsal = judge(observed);
-    assert_eq!((rehearsal.ending, code(&rehearsal)), (Ending::DeploymentTakenBack, 4));
+    assert_eq!((rehearsal.ending, code(&rehearsal)), (Ending::DeploymentRolledBack, 4));
     insta::assert_snapshot!(terminal(&rehearsal, Style::PLAIN));
 }
 

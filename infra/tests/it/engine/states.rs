@@ -60,7 +60,7 @@ fn a_half_deleted_stack_says_what_holds_it() {
 }
 
 #[test]
-fn only_what_could_not_be_taken_back_can_be_skipped() {
+fn only_what_could_not_be_rolled_back_can_be_skipped() {
     let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
     world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone"), ("Cluster", "UPDATE_COMPLETE", "")];
     let aws = Aws::of(world);
@@ -71,7 +71,7 @@ fn only_what_could_not_be_taken_back_can_be_skipped() {
 }
 
 #[test]
-fn taking_an_update_back_goes_on_without_what_is_skipped_and_then_the_deployment_does() {
+fn rolling_an_update_back_continues_without_what_is_skipped_and_then_the_deployment_does() {
     let mut world = stack_in("UPDATE_ROLLBACK_FAILED");
     world.resources = vec![("BlueService", "UPDATE_FAILED", "the image is gone")];
     world.events = vec![("bluegreen", "UPDATE_ROLLBACK_FAILED", "")];

@@ -6,7 +6,7 @@ use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use deploy::Cloud;
-use deploy::{Event, Listener};
+use deploy::{Event, EventKind, Listener};
 use serde_json::json;
 
 use crate::engine::fake_aws::{Answer, Call, serve};
@@ -363,16 +363,16 @@ fn image_of(call: &Call) -> &'static str {
 
 /// Records every event.
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<Event>>>);
+pub struct Heard(Arc<Mutex<Vec<EventKind>>>);
 
 impl Listener for Heard {
-    fn on(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
+    fn on(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.kind.clone());
     }
 }
 
 impl Heard {
-    pub fn any(&self, is: impl Fn(&Event) -> bool) -> bool {
+    pub fn any(&self, is: impl Fn(&EventKind) -> bool) -> bool {
         self.0.lock().unwrap().iter().any(is)
     }
 }

@@ -168,8 +168,8 @@ async fn play(fault: Option<Fault>) -> Came {
         .collect::<Vec<_>>();
     problems.extend(late);
     let silenced = fault.is_some_and(|fault| fault.point == Point::Events);
-    let told = aws.state().events.iter().any(|detail| detail["id"] == ID && detail["outcome"] == outcome.as_str());
-    if run.recorded && TOLD.contains(&outcome) && !told && !silenced {
+    let reported = aws.state().events.iter().any(|detail| detail["id"] == ID && detail["outcome"] == outcome.as_str());
+    if run.recorded && TOLD.contains(&outcome) && !reported && !silenced {
         problems.push("no notification was sent".to_owned());
     }
     let before = recorded(&aws, ID);

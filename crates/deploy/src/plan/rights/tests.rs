@@ -29,7 +29,7 @@ fn change(id: &str, kind: &str, action: Action) -> Difference {
 }
 
 /// What is said by the templates alone.
-fn told(before: &Value, after: &Value) -> Vec<String> {
+fn reported(before: &Value, after: &Value) -> Vec<String> {
     Rights::of(before, after).broadened(&[]).into_iter().collect()
 }
 
@@ -51,16 +51,16 @@ fn read_only() -> Value {
 fn another_action_is_broader() {
     let before = role(&json!([read_only()]));
     let after = role(&json!([{ "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "b/*" }]));
-    assert_eq!(told(&before, &after), ["It may now s3:PutObject on b/*"]);
-    assert!(told(&after, &before).is_empty(), "less is not broader");
+    assert_eq!(reported(&before, &after), ["It may now s3:PutObject on b/*"]);
+    assert!(reported(&after, &before).is_empty(), "less is not broader");
 }
 
 #[test]
 fn what_a_wildcard_allowed_before_is_not_broader() {
     let before = role(&json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }]));
     let after = role(&json!([read_only()]));
-    assert!(told(&before, &after).is_empty());
-    assert_eq!(told(&after, &before), ["It may now s3:* on *"]);
+    assert!(reported(&before, &after).is_empty());
+    assert_eq!(reported(&after, &before), ["It may now s3:* on *"]);
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn losing_a_condition_or_a_denial_is_broader() {
         role(&json!([statement]))
     };
     let narrow = statement(json!({ "Condition": { "Bool": { "x": "y" } } }));
-    assert_eq!(told(&narrow, &statement(json!({}))), ["It may now s3:GetObject on b"]);
+    assert_eq!(reported(&narrow, &statement(json!({}))), ["It may now s3:GetObject on b"]);
     let denial = statement(json!({ "Effect": "Deny" }));
-    assert_eq!(told(&denial, &role(&json!([]))), ["It no longer denies s3:GetObject on b"]);
-    assert_eq!(told(&denial, &template(&json!({}))), ["It no longer denies s3:GetObject on b"]);
+    assert_eq!(reported(&denial, &role(&json!([]))), ["It no longer denies s3:GetObject on b"]);
+    assert_eq!(reported(&denial, &template(&json!({}))), ["It no longer denies s3:GetObject on b"]);
 }
 
 #[test]
@@ -85,36 +85,36 @@ fn somebody_else_who_may_assume_a_role_is_broader() {
         let statement = json!([{ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Service": service } }]);
         one("AWS::IAM::Role", &json!({ "AssumeRolePolicyDocument": { "Statement": statement } }))
     };
-    assert_eq!(told(&trust("a"), &trust("b")), ["It lets b: it may now sts:AssumeRole"]);
+    assert_eq!(reported(&trust("a"), &trust("b")), ["It lets b: it may now sts:AssumeRole"]);
 }
 
 #[test]
 fn another_port_or_peer_of_a_security_group_is_broader() {
     let rule = |port: u16, peer: &str| json!({ "IpProtocol": "tcp", "FromPort": port, "ToPort": port, "CidrIp": peer });
     let before = ingress(&json!([rule(80, "0.0.0.0/0")]));
-    assert!(told(&before, &ingress(&json!([rule(80, "10.0.0.0/8")]))).is_empty());
+    assert!(reported(&before, &ingress(&json!([rule(80, "10.0.0.0/8")]))).is_empty());
     let after = ingress(&json!([rule(80, "0.0.0.0/0"), rule(22, "0.0.0.0/0")]));
-    assert_eq!(told(&before, &after), ["It now lets in tcp 22 from everybody"]);
+    assert_eq!(reported(&before, &after), ["It now lets in tcp 22 from everybody"]);
 }
 
 #[test]
 fn a_grant_under_a_condition_that_does_not_hold_is_asked_about() {
     let clean = role(&json!([read_only()]));
     let poisoned = role(&json!([read_only(), { "Fn::If": ["Later", everything(), { "Ref": "AWS::NoValue" }] }]));
-    assert_eq!(told(&clean, &poisoned), ["It may now * on *"]);
+    assert_eq!(reported(&clean, &poisoned), ["It may now * on *"]);
     let nested = one(
         "AWS::IAM::Role",
         &json!({ "Policies": { "Fn::If": ["Later", [
         { "PolicyDocument": { "Statement": [everything()] } }], { "Ref": "AWS::NoValue" }] } }),
     );
-    assert_eq!(told(&clean, &nested), ["It may now * on *"]);
+    assert_eq!(reported(&clean, &nested), ["It may now * on *"]);
 }
 
 #[test]
 fn a_grant_that_a_parameter_of_an_unchanged_template_brings_into_force_is_asked_about() {
     // Somebody deployed a template whose grants wait for a cutover; the next update only tells it that prod has changed.
     let poisoned = role(&json!([read_only(), { "Fn::If": ["Later", everything(), { "Ref": "AWS::NoValue" }] }]));
-    assert!(told(&poisoned, &poisoned).is_empty(), "nothing changes");
+    assert!(reported(&poisoned, &poisoned).is_empty(), "nothing changes");
     assert_eq!(listed(&poisoned, &poisoned, Action::Modify), ["It may now * on *"]);
 }
 
@@ -125,8 +125,8 @@ fn a_role_under_a_condition_counts_as_if_it_existed() {
         "Condition": "Later",
         "Properties": { "Policies": [{ "PolicyDocument": { "Statement": [everything()] } }] },
     } }));
-    assert_eq!(told(&template(&json!({})), &conditional), ["It may now * on *"]);
-    assert!(told(&conditional, &conditional).is_empty());
+    assert_eq!(reported(&template(&json!({})), &conditional), ["It may now * on *"]);
+    assert!(reported(&conditional, &conditional).is_empty());
     assert_eq!(listed(&conditional, &conditional, Action::Add), ["It may now * on *"]);
     assert!(listed(&conditional, &conditional, Action::Modify).is_empty(), "it exists and stays what it is");
 }
@@ -134,8 +134,8 @@ fn a_role_under_a_condition_counts_as_if_it_existed() {
 #[test]
 fn what_was_granted_under_one_value_of_a_condition_is_not_taken_as_granted() {
     let before = role(&json!([{ "Fn::If": ["Later", everything(), read_only()] }]));
-    assert_eq!(told(&before, &role(&json!([everything()]))), ["It may now * on *"]);
-    assert!(told(&before, &role(&json!([read_only()]))).is_empty(), "granted under both");
+    assert_eq!(reported(&before, &role(&json!([everything()]))), ["It may now * on *"]);
+    assert!(reported(&before, &role(&json!([read_only()]))).is_empty(), "granted under both");
 }
 
 #[test]
@@ -149,13 +149,13 @@ fn what_is_not_known_is_broader() {
         json!({ "Fn::Sub": "${ProdColor}/*" }),
     ] {
         let after = resource(value.clone());
-        assert!(told(&clean, &after).iter().any(|it| it.contains("unknown")), "{value}");
+        assert!(reported(&clean, &after).iter().any(|it| it.contains("unknown")), "{value}");
         assert!(listed(&after, &after, Action::Modify).iter().any(|it| it.contains("unknown")), "{value}");
     }
     let text = one("AWS::IAM::Policy", &json!({ "PolicyDocument": "{}" }));
-    assert!(told(&template(&json!({})), &text)[0].contains("unknown"));
+    assert!(reported(&template(&json!({})), &text)[0].contains("unknown"));
     let transformed = json!({ "Transform": "Macro", "Resources": {} });
-    assert!(told(&template(&json!({})), &transformed)[0].contains("transformed"));
+    assert!(reported(&template(&json!({})), &transformed)[0].contains("transformed"));
 }
 
 #[test]
@@ -163,15 +163,15 @@ fn what_is_not_read_of_a_resource_with_rights_is_broader_if_it_changes() {
     let policy = |role: &str| {
         one("AWS::IAM::Policy", &json!({ "PolicyDocument": { "Statement": [read_only()] }, "Roles": [role] }))
     };
-    assert!(told(&policy("a"), &policy("b"))[0].contains("unknown"), "it is attached to another role");
+    assert!(reported(&policy("a"), &policy("b"))[0].contains("unknown"), "it is attached to another role");
     let bounded = one("AWS::IAM::Role", &json!({ "PermissionsBoundary": "arn" }));
-    assert!(told(&bounded, &one("AWS::IAM::Role", &json!({})))[0].contains("unknown"));
+    assert!(reported(&bounded, &one("AWS::IAM::Role", &json!({})))[0].contains("unknown"));
     let tagged = one("AWS::IAM::Role", &json!({ "Tags": [{ "Key": "a", "Value": "b" }] }));
-    assert!(told(&one("AWS::IAM::Role", &json!({})), &tagged).is_empty());
+    assert!(reported(&one("AWS::IAM::Role", &json!({})), &tagged).is_empty());
     let rotated = one("AWS::KMS::Key", &json!({ "EnableKeyRotation": true }));
-    assert!(told(&one("AWS::KMS::Key", &json!({})), &rotated).is_empty());
+    assert!(reported(&one("AWS::KMS::Key", &json!({})), &rotated).is_empty());
     let user = one("AWS::IAM::User", &json!({}));
-    assert!(told(&template(&json!({})), &user)[0].contains("unknown"));
+    assert!(reported(&template(&json!({})), &user)[0].contains("unknown"));
 }
 
 #[test]
