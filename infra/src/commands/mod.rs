@@ -125,15 +125,7 @@ impl Verb {
 
     /// Whether it handles Ctrl-C itself.
     pub const fn handles_interrupts(&self) -> bool {
-        matches!(
-            self,
-            Self::Cutover(_)
-                | Self::Rollback(_)
-                | Self::Reconcile(_)
-                | Self::Abort(_)
-                | Self::Pause(_)
-                | Self::Promote(_)
-        )
+        matches!(self, Self::Cutover(_) | Self::Rollback(_) | Self::Reconcile(_) | Self::Abort(_))
     }
 
     /// The message after an interruption, if the stack is in this state.
