@@ -46,7 +46,7 @@ impl Confirmed {
 
 impl Locked {
     /// Applies and verifies the deployment, and releases the lease whatever comes of it.
-    pub(super) async fn release_after(self, job: Job<'_>) -> Result<Deployed> {
+    pub(super) async fn complete(self, job: Job<'_>) -> Result<Deployed> {
         let result = Box::pin(self.finish(job)).await;
         // The first error is the one that matters.
         let unlocked = job.context.release_lease().await;

@@ -15,6 +15,7 @@
 mod apply;
 mod confirm;
 mod create;
+mod lock;
 mod observe;
 mod plan;
 mod project;
@@ -25,8 +26,6 @@ mod rules;
 mod spec;
 mod up_to_date;
 mod verify;
-
-mod lock;
 
 use deploy::{Cloud, DeployedStack, Plan, Poll, Traffic};
 use stack::Both;
@@ -113,7 +112,7 @@ pub async fn deploy(context: &Context, request: &Request) -> Result<Deployed> {
     };
     let locked = Box::pin(confirmed.lock(job)).await?;
     let outputs = locked.outputs.clone();
-    let deployed = Box::pin(locked.release_after(job)).await?;
+    let deployed = Box::pin(locked.complete(job)).await?;
     if deployed.traffic.live()?.is_some() {
         return Ok(deployed);
     }

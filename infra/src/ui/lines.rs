@@ -67,7 +67,7 @@ impl Lines {
                 }
                 text
             }
-            // The function is invoked: its record tells the rest. A run has a line of its own.
+            // `RunProgress` renders these.
             EventKind::Requested { .. } | EventKind::Waiting { .. } | EventKind::Reconnecting | EventKind::Run(_) => {
                 return None;
             }

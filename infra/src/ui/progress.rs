@@ -15,7 +15,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Latencies shown.
 const SHOWN: usize = 30;
 
-/// How often programs are told that a command waits.
+/// The pause between two events of a wait.
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 
 /// What is worth a new line where lines cannot be rewritten: the phase, the new side's share, whether probes failed.
@@ -26,7 +26,7 @@ fn stage(record: &Record) -> Stage {
     (record.phase, record.weight, failed)
 }
 
-/// What of the events of a run is worth a line of its own.
+/// Decides which events of a run get a line.
 #[derive(Debug, Default)]
 pub(super) struct RunProgress {
     stage: Option<Stage>,
