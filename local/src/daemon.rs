@@ -1,14 +1,17 @@
 //! The daemon behind `local-cloud up`: starts MiniStack and serves the endpoint, the engine, and the load balancer. At
 //! the end, it stops everything that it started.
 
+use crate::access::Secret;
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
 use crate::engine::{self, AddressPool, Engine};
 use crate::error::{Context, Error, Result};
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Caller, Gateway};
+use crate::http_client;
 use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
 use crate::ministack::{self, Settings};
+use crate::private_file;
 use crate::process::{ProcessId, boot_id, end_stragglers};
 use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
@@ -64,8 +67,8 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     } else {
         let _ = std::fs::remove_file(layout.record());
     }
-    let _ = std::fs::remove_file(layout.socket());
-    let _ = std::fs::remove_file(layout.control_socket());
+    let _ = std::fs::remove_file(layout.credentials());
+    layout.remove_sockets();
     outcome
 }
 
@@ -80,21 +83,23 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     }
     record.forwards = listeners.iter().map(|(_, bound)| *bound).collect();
 
-    let port = free_port()?;
-    let behind = format!("http://127.0.0.1:{port}");
+    layout.make_socket_dir()?;
+    let secret = Secret::new();
+    secret.issue(Caller::Client).write(&layout.credentials())?;
+    let behind = http_client::base(&layout.ministack_socket());
     let ledger = Arc::new(ProcessLedger::new(layout));
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
     let engine =
-        Engine::new(layout, behind, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses).await?;
+        Engine::new(layout, behind.clone(), cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses).await?;
     let engine = Arc::new(engine);
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 
     let settings = Settings {
         python: &options.python,
-        port,
+        secret: &secret,
         endpoint_port: record.endpoint_port,
         region: &record.region,
         forwards: &record.forwards,
@@ -106,11 +111,11 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
         ledger.started(process, "MiniStack");
     }
     let ready = tokio::select! {
-        ready = ministack::ready(&mut child, port, layout) => ready.map(|()| true),
+        ready = ministack::ready(&mut child, layout) => ready.map(|()| true),
         () = stop.asked() => Ok(false),
     };
     if matches!(ready, Ok(true)) {
-        let gateway = Gateway::new(port, Arc::clone(&balancer));
+        let gateway = Gateway::new(&behind, record.endpoint_port, secret, Arc::clone(&balancer));
         tokio::spawn(control::serve(engine::bind(&layout.control_socket())?, Arc::clone(&gateway)));
         tokio::spawn(gateway.serve(endpoint));
         tokio::spawn(Arc::clone(&balancer).follow());
@@ -196,18 +201,10 @@ async fn end_ministack(child: &mut Child, process: Option<ProcessId>) {
 }
 
 fn lock(layout: &Layout) -> Result<File> {
-    let path = layout.lock();
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.context(|| format!("cannot open {}", path.display()))?;
+    let file = private_file::open(&layout.lock())?;
     file.try_lock().map_err(|error| {
         Error::new(format!("the state directory {} is in use by another local cloud: {error}", layout.dir().display()))
             .hint("local-cloud down, or another directory: --state DIR")
     })?;
     Ok(file)
-}
-
-/// A free port for MiniStack; only the gateway needs it.
-fn free_port() -> Result<u16> {
-    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).context(|| "no port of 127.0.0.1 is free".into())
 }

@@ -1,6 +1,8 @@
 //! The environment variables that point a program at the local cloud: those of AWS and those of bluegreen.
 
-use crate::instance::{Forward, Record};
+use crate::access::AccessKey;
+use crate::error::Result;
+use crate::instance::{Forward, Layout, Record};
 use std::net::Ipv4Addr;
 
 /// Variables that would point the AWS configuration elsewhere and must be unset.
@@ -24,17 +26,18 @@ pub(crate) fn connect_to(nodes: &[Ipv4Addr], forwards: &[Forward]) -> String {
 }
 
 /// The variables for a program that uses this instance.
-pub(crate) fn variables(record: &Record) -> Vec<(&'static str, String)> {
-    vec![
+pub(crate) fn variables(layout: &Layout, record: &Record) -> Result<Vec<(&'static str, String)>> {
+    let key = AccessKey::read(&layout.credentials())?;
+    Ok(vec![
         ("AWS_ENDPOINT_URL", record.endpoint()),
-        ("AWS_ACCESS_KEY_ID", "test".into()),
-        ("AWS_SECRET_ACCESS_KEY", "test".into()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
         ("AWS_REGION", record.region.clone()),
         ("AWS_DEFAULT_REGION", record.region.clone()),
         ("AWS_EC2_METADATA_DISABLED", "true".into()),
         ("BLUEGREEN_CONNECT_TO", connect_to(&record.nodes, &record.forwards)),
         ("BLUEGREEN_REGISTRY", record.endpoint()),
-    ]
+    ])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! place of Fargate, which MiniStack lacks without Docker. No code here depends on the deployed stack, and the stack
 //! does not depend on this code.
 
+mod access;
 mod aws;
 mod balancer;
 mod cli;
@@ -19,6 +20,7 @@ mod http_client;
 mod image;
 mod instance;
 mod ministack;
+mod private_file;
 mod process;
 mod rule;
 mod task_fault;

@@ -7,11 +7,21 @@ without a limit. It must not decide the target of a request.
 """
 
 import asyncio
+import base64
+import collections
+import hashlib
+import hmac
+import http.server
 import json
+import os
+import secrets
+import time
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
 from ministack.app import app as ministack
-from ministack.services import alb, ecs, s3
+from ministack.core import lambda_runtime
+from ministack.services import alb, ecr, ecs, imds, lambda_svc, s3
 from ministack.services.cloudformation import helpers, provisioners
 
 PATH = "/_local-cloud/load-balancers"
@@ -86,13 +96,123 @@ async def _forbid(send):
 
 
 async def app(scope, receive, send):
-    """MiniStack with the path of the load balancer state, and a condition of S3 that MiniStack does not support."""
+    """MiniStack with the path of the load balancer state, and conditions that MiniStack does not support."""
     if scope["type"] == "http" and scope["path"] == PATH:
         await _answer(scope, send)
+    elif scope["type"] == "http" and _is_of_another_task(scope):
+        await _forbid(send)
     elif scope["type"] == "http" and _is_of_another_owner(scope):
         await _forbid(send)
     else:
         await ministack(scope, receive, send)
+
+
+# The keys of functions and tasks. The gateway recognizes them by the secret of this instance (`access.rs`).
+_SECRET = Path(__file__).with_name("secret").read_text().encode()
+_HEX_OF_AN_ID = 32
+
+
+def _derive(purpose):
+    return hmac.new(_SECRET, purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def _issue(letter):
+    """A new access key: id and secret."""
+    begin = f"LC{letter}{secrets.token_hex(_HEX_OF_AN_ID // 2).upper()}"
+    key = begin + _derive(f"id {begin}").upper()[:_HEX_OF_AN_ID]
+    return key, _derive(f"secret {key}")
+
+
+def _credentials_of_function(config):
+    key, secret = _issue("F")
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": ""}
+
+
+lambda_runtime.execution_credentials = _credentials_of_function
+lambda_svc.execution_credentials = _credentials_of_function
+
+
+# A task proves itself with a token in its environment:
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html.
+_TASKS_KNOWN = 10_000
+_task_tokens = collections.OrderedDict()
+_register_metadata = ecs._register_metadata
+
+
+def _register_metadata_with_token(task_arn, cluster_arn, td, cdef, launch_type, env, *rest):
+    registered = _register_metadata(task_arn, cluster_arn, td, cdef, launch_type, env, *rest)
+    path = urlparse(env["AWS_CONTAINER_CREDENTIALS_FULL_URI"]).path
+    _task_tokens[path] = env["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+    while len(_task_tokens) > _TASKS_KNOWN:
+        _task_tokens.popitem(last=False)
+    return registered
+
+
+def _is_of_another_task(scope):
+    """Whether a request is for the credentials of a task, without the token of that task."""
+    if not scope["path"].startswith("/v2/credentials"):
+        return False
+    token = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    own = _task_tokens.get(scope["path"])
+    return own is None or not hmac.compare_digest(token.encode(), own.encode())
+
+
+_task_credentials = imds._ecs_task_credentials_doc
+
+
+def _credentials_of_task():
+    key, secret = _issue("C")
+    return dict(_task_credentials(), AccessKeyId=key, SecretAccessKey=secret)
+
+
+ecs._register_metadata = _register_metadata_with_token
+imds._ecs_task_credentials_doc = _credentials_of_task
+
+
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
+def _authorization_token(data):
+    token = base64.b64encode(f"AWS:{_derive('registry')}".encode()).decode()
+    host = f"https://{ecr.get_account_id()}.dkr.ecr.{ecr.get_region()}.amazonaws.com"
+    expires = int(time.time()) + 43200
+    return ecr.json_response(
+        {"authorizationData": [{"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": host}]}
+    )
+
+
+ecr._get_authorization_token = _authorization_token
+
+
+# Every function has an HTTP server on loopback from which its process takes events. Only processes of this user may use
+# it, and no web page.
+def _user_of(address):
+    """The user of the process at the other end of a connection, from the table of the kernel, or None."""
+    host, port = address[:2]
+    wanted = bytes(reversed([int(part) for part in host.split(".")])).hex().upper() + f":{port:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        next(table)
+        for line in table:
+            fields = line.split()
+            if fields[1] == wanted:
+                return int(fields[7])
+    return None
+
+
+_parse_request = http.server.BaseHTTPRequestHandler.parse_request
+
+
+def _parse_own_request(handler):
+    if not _parse_request(handler):
+        return False
+    host = "{}:{}".format(*handler.server.server_address[:2])
+    browser = any(name.lower() == "origin" or name.lower().startswith("sec-fetch-") for name in handler.headers)
+    if browser or handler.headers.get_all("host") != [host] or _user_of(handler.client_address) != os.geteuid():
+        handler.close_connection = True
+        handler.send_error(403, "Only the function may use this address")
+        return False
+    return True
+
+
+http.server.BaseHTTPRequestHandler.parse_request = _parse_own_request
 
 
 def _weight(given):

@@ -4,7 +4,7 @@ use super::{print, up};
 use crate::cli::{Home, UpArgs};
 use crate::environment::{REMOVED, variables};
 use crate::error::{Context, Error, Result};
-use crate::http_client::{self, HttpClient};
+use crate::http_client::{self, PageClient};
 use crate::instance::{Layout, Record};
 use http_body_util::BodyExt as _;
 use std::ffi::OsString;
@@ -21,7 +21,9 @@ const LISTENERS: [(&str, u16); 2] = [("prod", 80), ("dev", 81)];
 pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
     heading("1/6  Start the local cloud")?;
     up(layout, home, args)?;
-    let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
+    let record = Record::running(layout)?;
+    let variables = variables(layout, &record)?;
+    let story = Story { record, variables, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
     if story.stack_exists()? {
         print("Deleting the stack of an earlier demo\n")?;
         story.tell(&["destroy", "--confirm", stack])?;
@@ -64,6 +66,7 @@ fn heading(text: &str) -> Result<()> {
 /// What the steps of the demo share.
 struct Story {
     record: Record,
+    variables: Vec<(&'static str, String)>,
     bluegreen: PathBuf,
     stack: String,
 }
@@ -71,7 +74,7 @@ struct Story {
 impl Story {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.bluegreen);
-        command.args(["--stack", &self.stack]).args(arguments).envs(variables(&self.record));
+        command.args(["--stack", &self.stack]).args(arguments).envs(self.variables.iter().cloned());
         for name in REMOVED {
             command.env_remove(name);
         }
@@ -106,7 +109,7 @@ impl Story {
 
     /// Prints what both pages show.
     fn show_pages(&self) -> Result<()> {
-        let client = http_client::client();
+        let client = http_client::page_client();
         for (name, listener) in LISTENERS {
             let Some(url) = self.url(listener) else { continue };
             let page = super::block_on(fetch(&client, &url))?;
@@ -140,7 +143,7 @@ fn color_name(color: &str) -> String {
     }
 }
 
-async fn fetch(client: &HttpClient, url: &str) -> Result<Page> {
+async fn fetch(client: &PageClient, url: &str) -> Result<Page> {
     let response = http_client::get(client, url, &[]).await?;
     let status = response.status();
     let version = response.headers().get("x-app-version").and_then(|value| value.to_str().ok()).unwrap_or("unknown");

@@ -56,7 +56,8 @@ pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
                 .hint("stop them by hand, as the user who started them"));
         }
     }
-    for file in [layout.record(), layout.processes(), layout.socket(), layout.control_socket()] {
+    layout.remove_sockets();
+    for file in [layout.record(), layout.processes(), layout.credentials()] {
         // A failure does no harm: a file that remains is overwritten by the next start.
         let _ = std::fs::remove_file(file);
     }

@@ -70,7 +70,7 @@ impl Deployed {
         let program = server(instance.dir.path());
         instance.up();
         let status = instance.status();
-        let aws = Aws::new(status["endpoint"].as_str().unwrap());
+        let aws = instance.aws();
         let prod = status["forwards"][0]["url"].as_str().unwrap().to_owned();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
 
@@ -250,8 +250,9 @@ fn the_environment_of_exec_points_here_and_nowhere_else() {
     let output = instance.run(&["exec", "--", "env", "sh", "-c", script]);
     let status = instance.status();
     let expected = format!(
-        "{} us-east-1 test none {}\n",
+        "{} us-east-1 {} none {}\n",
         status["endpoint"].as_str().unwrap(),
+        instance.credentials().access_key_id(),
         status["connect_to"].as_str().unwrap()
     );
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);

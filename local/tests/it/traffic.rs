@@ -102,7 +102,7 @@ impl World {
         assert!(String::from_utf8_lossy(&lag.stdout).ends_with(text), "{lag:?}");
         let status = instance.status();
         let url = |index: usize| status["forwards"][index]["url"].as_str().unwrap().to_owned();
-        let aws = Aws::new(status["endpoint"].as_str().unwrap());
+        let aws = instance.aws();
         let servers = [Server::start("one", "127.1.0.1").await, Server::start("two", "127.1.0.2").await];
         let groups = [aws.target_group("one").await, aws.target_group("two").await];
         for (group, server) in groups.iter().zip(&servers) {
