@@ -37,4 +37,5 @@ mod docs;
 mod engine;
 mod readme;
 mod story;
+mod supply;
 mod support;
