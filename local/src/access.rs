@@ -75,9 +75,9 @@ impl Secret {
     /// The caller that an access key id was issued to; none if this instance did not issue it.
     pub(crate) fn caller(&self, id: &str) -> Option<Caller> {
         let (begin, proof) = id.split_at_checked(MARK.len() + 1 + PART)?;
-        let caller = [Caller::Client, Caller::Function].into_iter().find(|caller| {
-            begin.strip_prefix(MARK).is_some_and(|rest| rest.starts_with(letter(*caller)))
-        })?;
+        let caller = [Caller::Client, Caller::Function]
+            .into_iter()
+            .find(|caller| begin.strip_prefix(MARK).is_some_and(|rest| rest.starts_with(letter(*caller))))?;
         same(proof, &self.proof(begin)).then_some(caller)
     }
 

@@ -49,7 +49,9 @@ impl Cloud {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
             .endpoint_url("http://localhost")
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "local")))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "local", "local", None, None, "local",
+            )))
             .http_client(socket_client(endpoint))
             // MiniStack cannot read compressed requests.
             .disable_request_compression(true)
@@ -141,7 +143,8 @@ impl Cloud {
 
 /// An HTTP client of the AWS SDK that sends every request to a socket.
 fn socket_client(endpoint: &str) -> SharedHttpClient {
-    let socket = SharedHttpConnector::new(SocketConnector { endpoint: endpoint.to_owned(), client: http_client::client() });
+    let socket =
+        SharedHttpConnector::new(SocketConnector { endpoint: endpoint.to_owned(), client: http_client::client() });
     http_client_fn(move |_, _| socket.clone())
 }
 

@@ -12,7 +12,7 @@ use crate::http_client;
 use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
 use crate::ministack::{self, Settings};
 use crate::private_file;
-use crate::process::{ProcessId, boot_id, end_stragglers};
+use crate::process::{ProcessId, adopt_orphans, boot_id, end_children, end_stragglers, ended_children, reap};
 use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
 use std::fs::File;
@@ -25,6 +25,12 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// Time limit for MiniStack to stop before it is killed.
 const MINISTACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time limit for the processes that are left at the end to end.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of such checks between two reads of the ends of orphans.
+const CHECKS_PER_REAP: u32 = 10;
 
 /// Interval between checks whether the daemon is still needed.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
@@ -47,6 +53,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     let _ = rustix::process::setsid();
     let layout = options.layout.clone();
     let _lock = lock(&layout)?;
+    adopt_orphans()?;
     let daemon = ProcessId::current().ok_or_else(|| Error::new("cannot read /proc: the local cloud needs Linux"))?;
     let addresses = AddressPool::claim()?;
     let mut record = Record {
@@ -92,7 +99,8 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
     let engine =
-        Engine::new(layout, behind.clone(), cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses).await?;
+        Engine::new(layout, behind.clone(), cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses)
+            .await?;
     let engine = Arc::new(engine);
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
@@ -120,11 +128,8 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
         tokio::spawn(gateway.serve(endpoint));
         tokio::spawn(Arc::clone(&balancer).follow());
         tokio::spawn(balancer::publish(Arc::clone(&balancer), cloud));
-        for (nodes, bound) in listeners {
-            for (node, listener) in nodes.into_iter().enumerate() {
-                tokio::spawn(balancer::serve(listener, node, bound.listener, Arc::clone(&balancer)));
-            }
-        }
+        balancer.add_set(listeners);
+        tokio::spawn(Arc::clone(&balancer).keep_a_spare(record.nodes.clone()));
         record.phase = Phase::Ready;
         record.write(layout)?;
         tracing::info!("ready at {}", record.endpoint());
@@ -147,7 +152,20 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     if let Some(process) = process {
         ledger.ended(process);
     }
+    end_orphans().await;
     ended.map_or(Ok(()), Err)
+}
+
+/// Ends whatever is left of what tasks and functions started.
+async fn end_orphans() {
+    let deadline = tokio::time::Instant::now() + ORPHAN_PATIENCE;
+    while !end_children() {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::warn!("processes that tasks or functions started do not end");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The events that stop the daemon: a signal, the end of the owner process, or the deletion of the state directory.
@@ -171,8 +189,16 @@ impl Stop {
     async fn asked(&mut self) {
         let (owner, lock) = (self.owner, &self.lock);
         let alone = async {
+            let (mut ended, mut checks) = (Vec::new(), 0_u32);
             loop {
                 tokio::time::sleep(LOOK_AROUND).await;
+                checks = checks.wrapping_add(1);
+                if checks.is_multiple_of(CHECKS_PER_REAP) {
+                    // A child that somebody waits for does not stay unread for so long.
+                    let now = ended_children();
+                    now.iter().filter(|pid| ended.contains(*pid)).for_each(|pid| reap(*pid));
+                    ended = now;
+                }
                 if owner.is_some_and(|owner| !owner.alive()) {
                     return "its owner process (--owner-pid) has ended";
                 }

@@ -23,6 +23,7 @@ mod ministack;
 mod private_file;
 mod process;
 mod rule;
+mod shown;
 mod task_fault;
 
 pub use cli::run;

@@ -1,6 +1,7 @@
 //! MiniStack as a child process: its environment, its start, and its readiness.
 
 use crate::access::Secret;
+use crate::balancer::ForwardSet;
 use crate::environment::connect_to;
 use crate::error::{Context, Error, Result};
 use crate::gateway::Caller;
@@ -50,7 +51,7 @@ pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
     private_file::replace(&adapter, ADAPTER.as_bytes())?;
     private_file::replace(&layout.scratch().join("secret"), settings.secret.text().as_bytes())?;
     Command::new(settings.python)
-        .args(["-m", "hypercorn", "local_cloud_adapter:app", "--bind"])
+        .args(["-m", "hypercorn", "--workers", "0", "local_cloud_adapter:app", "--bind"])
         .arg(format!("unix:{}", layout.ministack_socket().display()))
         .env_clear()
         .envs(environment(settings, layout))
@@ -66,6 +67,8 @@ pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
 fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> =
         INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+    // A function reaches every load balancer by its DNS name at the ports of the first set.
+    let first = [ForwardSet { balancer: None, forwards: settings.forwards.to_vec() }];
     let key = settings.secret.issue(Caller::Function);
     let scratch = |name: &str| layout.scratch().join(name).display().to_string();
     let own = [
@@ -80,7 +83,7 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
         ("AWS_ACCESS_KEY_ID", key.access_key_id),
         ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, settings.forwards)),
+        ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, &first)),
         // Tasks run in the engine of the local cloud, functions as processes of MiniStack.
         ("DOCKER_HOST", format!("unix://{}", layout.socket().display())),
         ("MINISTACK_DOCKER_TIMEOUT", DOCKER_TIMEOUT_SECONDS.to_string()),

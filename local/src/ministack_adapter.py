@@ -9,11 +9,14 @@ without a limit. It must not decide the target of a request.
 import asyncio
 import base64
 import collections
+import contextlib
+import functools
 import hashlib
 import hmac
 import http.server
 import json
 import os
+import queue
 import secrets
 import time
 from pathlib import Path
@@ -25,12 +28,14 @@ from ministack.services import alb, ecr, ecs, imds, lambda_svc, s3
 from ministack.services.cloudformation import helpers, provisioners
 
 PATH = "/_local-cloud/load-balancers"
-# Interval for a waiting client to see changes that no API call caused.
-LOOK_EVERY = 0.02
+# Interval for a waiting client to see changes that no function below announces. There is none that we know of.
+LOOK_EVERY = 1.0
 # Shorter than any timeout between the client and this adapter.
 WAIT_AT_MOST = 20.0
 
 _seen = {"version": 0, "text": ""}
+# The event loop and the event of each waiting client.
+_waiting = set()
 
 
 def _records(store):
@@ -64,14 +69,36 @@ def _look():
     return _seen["version"], _seen["text"]
 
 
+def _announcing(function):
+    """A function that changes the load balancers, from any thread: waiting clients look when it ends."""
+
+    @functools.wraps(function)
+    def change(*given, **named):
+        try:
+            return function(*given, **named)
+        finally:
+            for loop, changed in list(_waiting):
+                loop.call_soon_threadsafe(changed.set)
+
+    return change
+
+
 async def _answer(scope, send):
     query = parse_qs(scope.get("query_string", b"").decode())
     after = int(query.get("after", ["-1"])[0])
-    deadline = asyncio.get_running_loop().time() + WAIT_AT_MOST
-    version, text = _look()
-    while version == after and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(LOOK_EVERY)
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    deadline = loop.time() + WAIT_AT_MOST
+    waiter = (loop, changed)
+    _waiting.add(waiter)
+    try:
         version, text = _look()
+        while version == after and loop.time() < deadline:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), LOOK_EVERY)
+            changed.clear()
+            version, text = _look()
+    finally:
+        _waiting.discard(waiter)
     body = f'{{"Version":{version},"State":{text}}}'.encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -95,6 +122,52 @@ async def _forbid(send):
     await send({"type": "http.response.body", "body": body})
 
 
+def _with_body(body, receive):
+    """A `receive` that returns a body that was already read."""
+    rest = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again():
+        return rest.pop() if rest else await receive()
+
+    return again
+
+
+async def _read(receive):
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _is_invocation(scope):
+    return scope["method"] == "POST" and scope["path"].endswith("/invocations") and "/functions/" in scope["path"]
+
+
+def _is_no_event(body):
+    """Whether a payload is not JSON. MiniStack invokes the function with `{}` in its place; AWS refuses it.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+    """
+    try:
+        json.loads(body or b"{}")
+    except ValueError:
+        return True
+    return False
+
+
+async def _refuse_event(send):
+    body = b'{"Type":"User","message":"Could not parse request body into json"}'
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-amzn-errortype", b"InvalidRequestContentException"),
+    ]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def app(scope, receive, send):
     """MiniStack with the path of the load balancer state, and conditions that MiniStack does not support."""
     if scope["type"] == "http" and scope["path"] == PATH:
@@ -103,6 +176,12 @@ async def app(scope, receive, send):
         await _forbid(send)
     elif scope["type"] == "http" and _is_of_another_owner(scope):
         await _forbid(send)
+    elif scope["type"] == "http" and _is_invocation(scope):
+        body = await _read(receive)
+        if _is_no_event(body):
+            await _refuse_event(send)
+        else:
+            await ministack(scope, _with_body(body, receive), send)
     else:
         await ministack(scope, receive, send)
 
@@ -432,3 +511,86 @@ def _reconcile_with_room(cluster, key):
 
 
 ecs._reconcile_service_tasks = _reconcile_with_room
+
+
+# MiniStack asks the engine ten times a second whether a task has ended. The engine can tell when.
+_WATCH_AGAIN = 0.1
+
+
+def _watch_until_the_end(task, docker_client, account_id, region):
+    arn = task["taskArn"]
+
+    def watch(container):
+        with ecs.request_scope(account_id, region):
+            while ecs._task_is_active(arn, task):
+                try:
+                    docker_client.containers.get(container).wait()
+                except Exception:
+                    # The time limit of the client has passed, or the engine does not answer: ask again.
+                    time.sleep(_WATCH_AGAIN)
+                    continue
+                ecs._maybe_mark_stopped(task, docker_client)
+                if task.get("lastStatus") == "RUNNING":
+                    # The task does without this container.
+                    return
+                time.sleep(_WATCH_AGAIN)
+
+    for container in list(task.get("_docker_ids") or []):
+        name = f"ministack-ecs-watch-{container[:12]}"
+        ecs.spawn_background(functools.partial(watch, container), thread_name=name)
+    group = task.get("group", "")
+    cluster = ecs._cluster_name_from_arn(task.get("clusterArn", ""))
+    if cluster and group.startswith("service:"):
+        service = f"{cluster}/{group.removeprefix('service:')}"
+        ecs._schedule_service_deployment_completion(cluster, service, account_id, region, healthy_task=task)
+
+
+ecs._watch_task_lifecycle = _watch_until_the_end
+
+
+# The server of a function looks ten times a second whether it is still wanted, while its process waits for an event.
+_PATIENCE = 2.0
+
+
+class _EventQueue(queue.Queue):
+    """A queue for one event, whose reader waits longer."""
+
+    def get(self, block=True, timeout=None):
+        patient = self.maxsize == 1 and timeout is not None
+        return super().get(block, max(timeout, _PATIENCE) if patient else timeout)
+
+
+class _Queues:
+    """The module `queue` with that queue."""
+
+    Queue = _EventQueue
+
+    def __getattr__(self, name):
+        return getattr(queue, name)
+
+
+lambda_runtime.queue = _Queues()
+
+
+# The process of a function ends with the function. MiniStack ends it only where the API of Lambda deletes the function.
+_FUNCTION = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+_delete_function_of_stack = _FUNCTION["delete"]
+
+
+def _delete_function_with_process(physical_id, props):
+    _delete_function_of_stack(physical_id, props)
+    account, region = lambda_svc.get_account_id(), lambda_svc.get_region()
+    lambda_runtime.invalidate_worker(physical_id, account=account, region=region)
+
+
+_FUNCTION["delete"] = _delete_function_with_process
+
+
+# Every function that changes the load balancers, also for CloudFormation and ECS.
+alb.set_targets_for_group = _announcing(alb.set_targets_for_group)
+for _name, _function in alb._ACTION_MAP.items():
+    if not _name.startswith("Describe"):
+        alb._ACTION_MAP[_name] = _announcing(_function)
+for _type, _handlers in provisioners._RESOURCE_HANDLERS.items():
+    if _type.startswith("AWS::ElasticLoadBalancingV2::"):
+        _handlers.update({name: _announcing(handler) for name, handler in _handlers.items() if callable(handler)})

@@ -19,13 +19,15 @@ fn options() -> OpenOptions {
 
 /// Opens a file for writing, and keeps its content.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    let file = options().truncate(false).write(true).open(path).context(|| format!("cannot open {}", path.display()))?;
+    let file =
+        options().truncate(false).write(true).open(path).context(|| format!("cannot open {}", path.display()))?;
     restrict(path, file)
 }
 
 /// Creates a file, or empties it.
 pub(crate) fn create(path: &Path) -> Result<File> {
-    let file = options().truncate(true).write(true).open(path).context(|| format!("cannot write {}", path.display()))?;
+    let file =
+        options().truncate(true).write(true).open(path).context(|| format!("cannot write {}", path.display()))?;
     restrict(path, file)
 }
 

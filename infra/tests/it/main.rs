@@ -8,6 +8,7 @@ mod arrows;
 mod browser;
 mod browser_story;
 mod cli;
+mod cloud_access;
 mod cloud_any_image;
 mod cloud_attacks;
 mod cloud_cutover;

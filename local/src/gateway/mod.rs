@@ -76,7 +76,8 @@ pub(crate) async fn bind(port: u16) -> Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         let owner = port_owner(port).map(|owner| format!(" by {owner}")).unwrap_or_default();
         Error::new(format!("port 127.0.0.1:{port} is in use{owner}: {error}"))
-            .hint("stop that process, or select another port: local-cloud up --endpoint-port PORT")
+            .hint("stop that process (a local cloud: local-cloud --state DIRECTORY down), or select another port: local-cloud up \
+                   --endpoint-port PORT")
     })
 }
 

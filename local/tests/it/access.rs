@@ -1,6 +1,6 @@
 //! Who may use a local cloud: neither a web page nor another user of the machine.
 
-use crate::support::{Instance, is_root};
+use crate::support::{Instance, is_alive, is_root};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -34,7 +34,9 @@ fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body:
 }
 
 fn signed(id: &str, service: &str) -> String {
-    format!("AWS4-HMAC-SHA256 Credential={id}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0")
+    format!(
+        "AWS4-HMAC-SHA256 Credential={id}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
 }
 
 const FUNCTIONS: &str = "/2015-03-31/functions";
@@ -60,7 +62,10 @@ fn a_web_page_is_refused_even_with_the_credentials() {
         (&rebound, ("accept", "*/*")),
     ] {
         let answer = create(host, &[more]);
-        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("does not answer web pages"), "{more:?}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 403") && answer.contains("does not answer web pages"),
+            "{more:?}: {answer}"
+        );
     }
     let preflight = send(&address, "OPTIONS", FUNCTIONS, &[("host", &address), ("origin", "http://evil.example")], "");
     assert!(preflight.starts_with("HTTP/1.1 403"), "{preflight}");
@@ -101,6 +106,57 @@ fn only_the_keys_of_the_instance_are_accepted() {
 }
 
 #[test]
+fn a_payload_that_is_not_json_invokes_nothing() {
+    let instance = Instance::new();
+    instance.up();
+    let address = address(&instance);
+    let own = signed(instance.credentials().access_key_id(), "lambda");
+    let invoke = |body: &str| {
+        let path = format!("{FUNCTIONS}/gone/invocations");
+        send(&address, "POST", &path, &[("host", &address), ("authorization", &own)], body)
+    };
+    // Base64 of {"op":"status"}, which the AWS CLI makes easy to send.
+    for body in ["eyJvcCI6InN0YXR1cyJ9", "{", "{\"op\":\"status\"}\0"] {
+        let answer = invoke(body);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{body}: {answer}");
+        assert!(answer.contains("x-amzn-errortype: InvalidRequestContentException"), "{answer}");
+    }
+    for body in ["{}", "", "3"] {
+        let answer = invoke(body);
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("Function not found"), "{body}: {answer}");
+    }
+}
+
+/// A zip file with one Python module, in base64.
+fn zipped(module: &str, source: &str) -> String {
+    let script = "import base64, io, sys, zipfile\nout = io.BytesIO()\n\
+                  with zipfile.ZipFile(out, 'w') as file: file.writestr(sys.argv[1] + '.py', sys.argv[2])\n\
+                  print(base64.b64encode(out.getvalue()).decode())";
+    let output = Command::new("/usr/bin/python3").args(["-c", script, module, source]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_process_in_a_session_of_its_own_does_not_survive_down() {
+    let instance = Instance::new();
+    instance.up();
+    let address = address(&instance);
+    let own = signed(instance.credentials().access_key_id(), "lambda");
+    let ask =
+        |path: &str, body: &str| send(&address, "POST", path, &[("host", &address), ("authorization", &own)], body);
+    let source = "import subprocess\ndef run(event, context):\n    \
+                  return subprocess.Popen(['sleep', '600'], start_new_session=True).pid\n";
+    let create = CREATE.replace("a.b", "code.run").replace("UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==", &zipped("code", source));
+    let created = ask(FUNCTIONS, &create);
+    assert!(created.starts_with("HTTP/1.1 201"), "{created}");
+    let invoked = ask(&format!("{FUNCTIONS}/page/invocations"), "{}");
+    let pid: i64 = invoked.rsplit_once("\r\n\r\n").unwrap().1.trim().parse().unwrap_or_else(|_| panic!("{invoked}"));
+    assert!(is_alive(pid));
+    assert!(instance.run(&["down"]).status.success());
+    assert!(!is_alive(pid));
+}
+
+#[test]
 fn the_registry_asks_for_its_password() {
     let instance = Instance::new();
     instance.up();
@@ -110,6 +166,35 @@ fn the_registry_asks_for_its_password() {
         assert!(answer.starts_with("HTTP/1.1 401"), "{login}: {answer}");
         assert!(answer.contains("www-authenticate: Basic realm="), "{answer}");
     }
+}
+
+#[test]
+fn down_answers_only_when_the_state_directory_is_free() {
+    let instance = Instance::new();
+    std::fs::create_dir(instance.state()).unwrap();
+    let lock = std::fs::File::create(instance.state().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut down = Command::new(env!("CARGO_BIN_EXE_local-cloud"))
+        .arg("--state")
+        .arg(instance.state())
+        .arg("down")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The command waits as long as another process holds the lock. It has opened the file by then.
+    let opened = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", down.id())).unwrap();
+        let mut files = files.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        files.any(|path| path == instance.state().join("lock"))
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !opened() {
+        assert!(std::time::Instant::now() < deadline, "it does not look at the lock");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(down.try_wait().unwrap().is_none());
+    drop(lock);
+    assert!(down.wait().unwrap().success());
 }
 
 /// Every file, directory, and socket below a directory.
@@ -143,7 +228,9 @@ fn another_user_can_neither_read_nor_enter_what_the_local_cloud_keeps() {
     instance.up();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&instance.state()), 0o700);
-    for name in ["credentials.json", "instance.json", "processes.json", "daemon.log", "ministack.log", "ministack/secret"] {
+    for name in
+        ["credentials.json", "instance.json", "processes.json", "daemon.log", "ministack.log", "ministack/secret"]
+    {
         assert_eq!(mode(&instance.state().join(name)), 0o600, "{name}");
     }
     let all = below(&instance.state());
@@ -168,7 +255,8 @@ for path in sys.argv[1:]:
             print(path, errno.errorcode.get(error.errno, error))
 print('end')
 ";
-    let paths: Vec<String> = all.iter().map(|path| path.display().to_string()).filter(|path| path.len() < 100).collect();
+    let paths: Vec<String> =
+        all.iter().map(|path| path.display().to_string()).filter(|path| path.len() < 100).collect();
     assert!(paths.len() > 10, "{paths:?}");
     assert_eq!(as_another_user(script, &paths), "end\n");
 }

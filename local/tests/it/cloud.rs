@@ -287,5 +287,13 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
         said.contains(&format!("port 127.0.0.1:{port} is in use by")) && said.contains("--endpoint-port PORT"),
         "{said}"
     );
+
+    let other = Instance::new();
+    other.up();
+    let port = other.status()["endpoint"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let taken = instance.run(&["up", "--python", instance.python.to_str().unwrap(), "--endpoint-port", &port]);
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    let state = format!("state directory {})", other.state().display());
+    assert!(said.contains(&state) && said.contains("local-cloud --state DIRECTORY down"), "{said}");
     assert_eq!(instance.run(&["frobnicate"]).status.code(), Some(2));
 }

@@ -120,7 +120,7 @@ fn python() -> PathBuf {
     assert!(
         python.exists(),
         "these tests need MiniStack, but {} is missing: make the Python environment \
-         (python3 -m venv .venv && .venv/bin/pip install -r local/requirements.txt) or set LOCAL_CLOUD_PYTHON",
+         (python3 -m venv .venv && .venv/bin/pip install --require-hashes -r local/requirements.lock) or set LOCAL_CLOUD_PYTHON",
         python.display()
     );
     python
