@@ -30,10 +30,12 @@ pub(crate) struct AccessKey {
 impl AccessKey {
     /// The key of the running instance, from the file that only its user can read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))?;
+        let hint = "local-cloud down, then local-cloud up";
+        let text = std::fs::read_to_string(path).context(|| format!("cannot read {}", path.display()));
+        let text = text.map_err(|error| error.hint(hint))?;
         serde_json::from_str(&text)
             .map_err(|error| Error::new(format!("{} is not a file of credentials: {error}", path.display())))
-            .map_err(|error| error.hint("local-cloud down, then local-cloud up"))
+            .map_err(|error| error.hint(hint))
     }
 
     /// Writes the key to a file that only its user can read.

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-/// Replaces control characters except line breaks and tabs by `\u{fffd}`, and breaks lines that GitHub Actions takes for a
-/// command (`::name::`, also after blanks):
+/// Removes escape sequences such as colors, replaces other control characters except line breaks and tabs by `\u{fffd}`, and
+/// breaks lines that GitHub Actions takes for a command (`::name::`, also after blanks):
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let is_command = |line: &str| line.trim_start().starts_with("::");
@@ -12,7 +12,8 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut cleaned = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
+    let stripped = anstream::adapter::strip_str(text).to_string().replace("\r\n", "\n");
+    for line in stripped.split_inclusive('\n') {
         let line: String =
             line.chars().map(|one| if drives(one) { char::REPLACEMENT_CHARACTER } else { one }).collect();
         match line.find("::") {
@@ -42,9 +43,12 @@ mod tests {
 
     #[test]
     fn nothing_drives_a_terminal() {
-        let hostile = "a\u{1b}[2Jb\rc\u{9b}d\u{7}\u{202e}e\u{0}\n";
-        let cleaned = clean(hostile);
-        assert_eq!(cleaned, "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}e\u{fffd}\n");
+        let hostile = "\u{1b}[31ma\u{1b}[0m\u{1b}[2Jb\rc\u{9b}d\u{202e}e\u{1b}]0;title\u{7}f\r\n";
+        assert_eq!(clean(hostile), "ab\u{fffd}c\u{fffd}d\u{fffd}ef\n");
+        for code in (0..=0x9f).filter(|code| !matches!(code, 0x09 | 0x0a | 0x20..=0x7e)) {
+            let text = format!("a{}b", char::from(code));
+            assert!(!clean(&text).contains(char::from(code)), "{code:#x}");
+        }
     }
 
     #[test]
