@@ -21,7 +21,7 @@ use bytes::Bytes;
 use call::Protocol;
 use fault::Met;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -153,7 +153,7 @@ impl Gateway {
             return self.secret.caller(&id).ok_or_else(|| Box::new(fault::unknown_key(protocol)));
         }
         let path = parts.uri.path();
-        if is_metadata(path) {
+        if parts.method == Method::GET && is_metadata(path) {
             // MiniStack knows the tokens of its tasks.
             return Ok(Caller::Client);
         }

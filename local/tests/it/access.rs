@@ -97,7 +97,8 @@ fn only_the_keys_of_the_instance_are_accepted() {
     let presigned = "/bucket/key?X-Amz-Credential=test%2F20260101%2Fus-east-1%2Fs3%2Faws4_request";
     let answer = send(&address, "GET", presigned, &[("host", &address)], "");
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("InvalidAccessKeyId"), "{answer}");
-    for path in ["/_ministack/health", "/_ministack/reset", "/_local-cloud/load-balancers", "/bucket/key", "/"] {
+    for path in ["/_ministack/health", "/_ministack/reset", "/_local-cloud/load-balancers", "/bucket/key", "/", "/v4/x"]
+    {
         let answer = send(&address, "POST", path, &[("host", &address)], "");
         assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("not signed"), "{path}: {answer}");
     }
