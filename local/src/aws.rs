@@ -4,6 +4,7 @@ use crate::balancer::Counted;
 use crate::engine::placement::{Placement, TaskRef};
 use crate::engine::probe::{HealthCheck, Matcher};
 use crate::error::{Context, Error, Result};
+use crate::http_client::{self, HttpClient};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -11,6 +12,15 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetGroup};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use http::uri::InvalidUri;
+use http_body_util::BodyExt as _;
 use std::time::Duration;
 
 /// Clients of the services that the local cloud reads.
@@ -33,14 +43,16 @@ pub(crate) struct Measured {
 }
 
 impl Cloud {
-    /// Clients for the MiniStack at `endpoint`.
+    /// Clients for the MiniStack at `endpoint`, the URL of its socket.
     pub(crate) fn new(endpoint: &str, region: &str) -> Self {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
-            .endpoint_url(endpoint)
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "local")))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url("http://localhost")
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "local", "local", None, None, "local",
+            )))
+            .http_client(socket_client(endpoint))
             // MiniStack cannot read compressed requests.
             .disable_request_compression(true)
             .build();
@@ -126,6 +138,40 @@ impl Cloud {
         let put = self.logs.put_log_events().log_group_name(group).log_stream_name(&stream);
         put.set_log_events(Some(events)).send().await.context(|| format!("cannot write to log group {group}"))?;
         Ok(())
+    }
+}
+
+/// An HTTP client of the AWS SDK that sends every request to a socket.
+fn socket_client(endpoint: &str) -> SharedHttpClient {
+    let socket =
+        SharedHttpConnector::new(SocketConnector { endpoint: endpoint.to_owned(), client: http_client::client() });
+    http_client_fn(move |_, _| socket.clone())
+}
+
+#[derive(Debug)]
+struct SocketConnector {
+    /// The URL of the socket.
+    endpoint: String,
+    client: HttpClient,
+}
+
+impl HttpConnector for SocketConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (client, endpoint) = (self.client.clone(), self.endpoint.clone());
+        HttpConnectorFuture::new(async move {
+            let user = |error: BoxError| ConnectorError::user(error);
+            let mut request = request.try_into_http1x().map_err(|error| user(error.into()))?;
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            *request.uri_mut() = format!("{endpoint}{path}").parse().map_err(|error: InvalidUri| user(error.into()))?;
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(user)?.to_bytes();
+            let request = http::Request::from_parts(parts, http_client::full(body));
+            let response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| ConnectorError::io(error.into()))?.to_bytes();
+            HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body)))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
     }
 }
 

@@ -4,7 +4,9 @@ use crate::commands::{self, FaultCommand};
 use crate::error::{Context, Error, Result};
 use crate::gateway::Caller;
 use crate::instance::{Forward, Layout};
+use crate::shown::clean;
 use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -110,7 +112,8 @@ pub fn run() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Without a reader of standard error, the exit code says it.
+            let _ = writeln!(std::io::stderr(), "error: {}", clean(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -157,7 +160,10 @@ impl Home {
         let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         let installed = prefix.join("share/bluegreen/venv/bin/python");
         let is_project = |dir: &&Path| dir.join("local/requirements.txt").is_file();
-        let folders = program.ancestors().chain(here.ancestors());
+        // Cargo puts a program into a folder of its target folder. Any other program was installed, and must not run the
+        // Python of the folder that it happens to be used in.
+        let built = program.ancestors().nth(2).is_some_and(|target| target.join("CACHEDIR.TAG").is_file());
+        let folders = program.ancestors().chain(here.ancestors().filter(|_| built));
         match folders.into_iter().find(is_project).filter(|_| !installed.exists()) {
             Some(project) => Self { state: project.join(".local-cloud"), python: project.join(".venv/bin/python") },
             None => Self { state: state.join("bluegreen/local-cloud"), python: installed },
@@ -200,6 +206,7 @@ mod tests {
             std::fs::write(path, "").unwrap();
         };
         touch(&project.join("local/requirements.txt"));
+        touch(&elsewhere.join("target/CACHEDIR.TAG"));
         touch(&prefix.join("share/bluegreen/venv/bin/python"));
         let of_project = Home { state: project.join(".local-cloud"), python: project.join(".venv/bin/python") };
         let installed = Home {
@@ -209,7 +216,16 @@ mod tests {
         let home = |program: &Path, here: &Path| Home::of(program, here, Path::new("/s"));
         let built = project.join("target/debug/local-cloud");
         assert_eq!(home(&built, &elsewhere), of_project, "wherever it is run");
-        assert_eq!(home(&elsewhere.join("target/local-cloud"), &project), of_project, "with a target folder elsewhere");
+        assert_eq!(
+            home(&elsewhere.join("target/debug/local-cloud"), &project),
+            of_project,
+            "with a target folder elsewhere"
+        );
+        let without_python = Home {
+            state: Path::new("/s/bluegreen/local-cloud").to_owned(),
+            python: elsewhere.join("share/bluegreen/venv/bin/python"),
+        };
+        assert_eq!(home(&elsewhere.join("bin/local-cloud"), &project), without_python, "not of a hostile checkout");
         assert_eq!(home(&prefix.join("bin/local-cloud"), &project), installed, "wherever it is run");
     }
 

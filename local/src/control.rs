@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Question {
     /// The calls after the call with a number. Answered with a list of entries.
     Calls { after: u64, caller: Option<Caller> },
-    /// The load balancers behind listener ports. Answered with a name or null for each port.
-    Balancers(Vec<u16>),
+    /// The forwarded ports. Answered with a list of sets, one of which is free.
+    Forwards,
     /// Add a fault of API calls. Answered with the fault and its id.
     AddFault(Fault),
     /// List the faults of API calls.
@@ -76,26 +76,10 @@ async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Response<crate
     let question = body
         .map_err(|error| error.to_string())
         .and_then(|body| serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string()));
-    let answered = question.and_then(|question| {
-        let value = match question {
-            Question::Calls { after, caller } => serde_json::to_vec(&gateway.journal.after(after, caller)),
-            Question::Balancers(ports) => {
-                let names: Vec<_> = ports.into_iter().map(|port| gateway.balancer.name(port)).collect();
-                serde_json::to_vec(&names)
-            }
-            Question::AddFault(fault) => serde_json::to_vec(&gateway.faults.add(fault)),
-            Question::Faults => serde_json::to_vec(&gateway.faults.list()),
-            Question::AddTaskFault(fault) => serde_json::to_vec(&gateway.balancer.faults().add(fault)),
-            Question::TaskFaults => serde_json::to_vec(&gateway.balancer.faults().list()),
-            Question::SetLag(ms) => serde_json::to_vec(&gateway.balancer.set_lag(ms)),
-            Question::Lag => serde_json::to_vec(&gateway.balancer.lag()),
-            Question::ClearFaults(id) => {
-                let rules = gateway.faults.clear(id) + gateway.balancer.faults().clear(id);
-                serde_json::to_vec(&(rules + gateway.balancer.clear_lag(id)))
-            }
-        };
-        value.map_err(|error| error.to_string())
-    });
+    let answered = match question {
+        Ok(question) => answer_question(gateway, question).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
     let (status, bytes) = match answered {
         Ok(bytes) => (StatusCode::OK, bytes),
         Err(why) => (StatusCode::BAD_REQUEST, why.into_bytes()),
@@ -103,6 +87,23 @@ async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Response<crate
     let mut response = Response::new(full(Bytes::from(bytes)));
     *response.status_mut() = status;
     response
+}
+
+async fn answer_question(gateway: &Gateway, question: Question) -> serde_json::Result<Vec<u8>> {
+    match question {
+        Question::Calls { after, caller } => serde_json::to_vec(&gateway.journal.after(after, caller)),
+        Question::Forwards => serde_json::to_vec(&gateway.balancer.forwards().await),
+        Question::AddFault(fault) => serde_json::to_vec(&gateway.faults.add(fault)),
+        Question::Faults => serde_json::to_vec(&gateway.faults.list()),
+        Question::AddTaskFault(fault) => serde_json::to_vec(&gateway.balancer.faults().add(fault)),
+        Question::TaskFaults => serde_json::to_vec(&gateway.balancer.faults().list()),
+        Question::SetLag(ms) => serde_json::to_vec(&gateway.balancer.set_lag(ms)),
+        Question::Lag => serde_json::to_vec(&gateway.balancer.lag()),
+        Question::ClearFaults(id) => {
+            let rules = gateway.faults.clear(id) + gateway.balancer.faults().clear(id);
+            serde_json::to_vec(&(rules + gateway.balancer.clear_lag(id)))
+        }
+    }
 }
 
 /// Sends a question to a running local cloud.

@@ -1,15 +1,18 @@
 //! The daemon behind `local-cloud up`: starts MiniStack and serves the endpoint, the engine, and the load balancer. At
 //! the end, it stops everything that it started.
 
+use crate::access::Secret;
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
 use crate::engine::{self, AddressPool, Engine};
 use crate::error::{Context, Error, Result};
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Caller, Gateway};
+use crate::http_client;
 use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
 use crate::ministack::{self, Settings};
-use crate::process::{ProcessId, boot_id, end_stragglers};
+use crate::private_file;
+use crate::process::{ProcessId, adopt_orphans, boot_id, end_children, end_stragglers, ended_children, reap};
 use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
 use std::fs::File;
@@ -22,6 +25,12 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// Time limit for MiniStack to stop before it is killed.
 const MINISTACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time limit for the processes that are left at the end to end.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of such checks between two reads of the ends of orphans.
+const CHECKS_PER_REAP: u32 = 10;
 
 /// Interval between checks whether the daemon is still needed.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
@@ -44,6 +53,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     let _ = rustix::process::setsid();
     let layout = options.layout.clone();
     let _lock = lock(&layout)?;
+    adopt_orphans()?;
     let daemon = ProcessId::current().ok_or_else(|| Error::new("cannot read /proc: the local cloud needs Linux"))?;
     let addresses = AddressPool::claim()?;
     let mut record = Record {
@@ -64,8 +74,8 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     } else {
         let _ = std::fs::remove_file(layout.record());
     }
-    let _ = std::fs::remove_file(layout.socket());
-    let _ = std::fs::remove_file(layout.control_socket());
+    let _ = std::fs::remove_file(layout.credentials());
+    layout.remove_sockets();
     outcome
 }
 
@@ -80,21 +90,24 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     }
     record.forwards = listeners.iter().map(|(_, bound)| *bound).collect();
 
-    let port = free_port()?;
-    let behind = format!("http://127.0.0.1:{port}");
+    layout.make_socket_dir()?;
+    let secret = Secret::new();
+    secret.issue(Caller::Client).write(&layout.credentials())?;
+    let behind = http_client::base(&layout.ministack_socket());
     let ledger = Arc::new(ProcessLedger::new(layout));
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
     let engine =
-        Engine::new(layout, behind, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses).await?;
+        Engine::new(layout, behind.clone(), cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses)
+            .await?;
     let engine = Arc::new(engine);
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 
     let settings = Settings {
         python: &options.python,
-        port,
+        secret: &secret,
         endpoint_port: record.endpoint_port,
         region: &record.region,
         forwards: &record.forwards,
@@ -106,20 +119,17 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
         ledger.started(process, "MiniStack");
     }
     let ready = tokio::select! {
-        ready = ministack::ready(&mut child, port, layout) => ready.map(|()| true),
+        ready = ministack::ready(&mut child, layout) => ready.map(|()| true),
         () = stop.asked() => Ok(false),
     };
     if matches!(ready, Ok(true)) {
-        let gateway = Gateway::new(port, Arc::clone(&balancer));
+        let gateway = Gateway::new(&behind, record.endpoint_port, secret, Arc::clone(&balancer));
         tokio::spawn(control::serve(engine::bind(&layout.control_socket())?, Arc::clone(&gateway)));
         tokio::spawn(gateway.serve(endpoint));
         tokio::spawn(Arc::clone(&balancer).follow());
         tokio::spawn(balancer::publish(Arc::clone(&balancer), cloud));
-        for (nodes, bound) in listeners {
-            for (node, listener) in nodes.into_iter().enumerate() {
-                tokio::spawn(balancer::serve(listener, node, bound.listener, Arc::clone(&balancer)));
-            }
-        }
+        balancer.add_set(listeners);
+        tokio::spawn(Arc::clone(&balancer).keep_a_spare(record.nodes.clone()));
         record.phase = Phase::Ready;
         record.write(layout)?;
         tracing::info!("ready at {}", record.endpoint());
@@ -142,7 +152,20 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     if let Some(process) = process {
         ledger.ended(process);
     }
+    end_orphans().await;
     ended.map_or(Ok(()), Err)
+}
+
+/// Ends whatever is left of what tasks and functions started.
+async fn end_orphans() {
+    let deadline = tokio::time::Instant::now() + ORPHAN_PATIENCE;
+    while !end_children() {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::warn!("processes that tasks or functions started do not end");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The events that stop the daemon: a signal, the end of the owner process, or the deletion of the state directory.
@@ -166,8 +189,16 @@ impl Stop {
     async fn asked(&mut self) {
         let (owner, lock) = (self.owner, &self.lock);
         let alone = async {
+            let (mut ended, mut checks) = (Vec::new(), 0_u32);
             loop {
                 tokio::time::sleep(LOOK_AROUND).await;
+                checks = checks.wrapping_add(1);
+                if checks.is_multiple_of(CHECKS_PER_REAP) {
+                    // A child that somebody waits for does not stay unread for so long.
+                    let now = ended_children();
+                    now.iter().filter(|pid| ended.contains(*pid)).for_each(|pid| reap(*pid));
+                    ended = now;
+                }
                 if owner.is_some_and(|owner| !owner.alive()) {
                     return "its owner process (--owner-pid) has ended";
                 }
@@ -196,18 +227,10 @@ async fn end_ministack(child: &mut Child, process: Option<ProcessId>) {
 }
 
 fn lock(layout: &Layout) -> Result<File> {
-    let path = layout.lock();
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.context(|| format!("cannot open {}", path.display()))?;
+    let file = private_file::open(&layout.lock())?;
     file.try_lock().map_err(|error| {
         Error::new(format!("the state directory {} is in use by another local cloud: {error}", layout.dir().display()))
             .hint("local-cloud down, or another directory: --state DIR")
     })?;
     Ok(file)
-}
-
-/// A free port for MiniStack; only the gateway needs it.
-fn free_port() -> Result<u16> {
-    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).context(|| "no port of 127.0.0.1 is free".into())
 }

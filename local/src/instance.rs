@@ -1,16 +1,21 @@
 //! The files of a running local cloud: paths, the record, and the list of processes that it started.
 
 use crate::error::{Context, Error, Result};
+use crate::private_file;
 use crate::process::{ProcessId, boot_id};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// The longest path that fits into a Unix socket address on Linux, including the final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
+
+const ENGINE_SOCKET: &str = "engine.sock";
+const CONTROL_SOCKET: &str = "control.sock";
+/// The longest of these names.
+const MINISTACK_SOCKET: &str = "ministack.sock";
 
 /// The files of one instance, all below its state directory.
 #[derive(Debug, Clone)]
@@ -67,25 +72,69 @@ impl Layout {
         self.dir.join("containers")
     }
 
+    /// The access key for the clients of the running instance.
+    pub(crate) fn credentials(&self) -> PathBuf {
+        self.dir.join("credentials.json")
+    }
+
     /// The socket of the engine.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.short("engine.sock")
+        self.socket_dir().join(ENGINE_SOCKET)
     }
 
     /// The socket that the commands use to query the daemon.
     pub(crate) fn control_socket(&self) -> PathBuf {
-        self.short("control.sock")
+        self.socket_dir().join(CONTROL_SOCKET)
     }
 
-    /// The path of a socket. If the path of the state directory is too long, it is in the temporary directory.
-    fn short(&self, name: &str) -> PathBuf {
-        let path = self.dir.join(name);
-        if path.as_os_str().len() <= SOCKET_PATH_LIMIT {
-            return path;
+    /// The socket of MiniStack, behind the gateway.
+    pub(crate) fn ministack_socket(&self) -> PathBuf {
+        self.socket_dir().join(MINISTACK_SOCKET)
+    }
+
+    /// The directory of the sockets: the state directory, or, if its path is too long for a socket, the directory to
+    /// which its link leads.
+    fn socket_dir(&self) -> PathBuf {
+        if self.sockets_fit() {
+            return self.dir.clone();
         }
-        let mut hasher = DefaultHasher::new();
-        self.dir.hash(&mut hasher);
-        std::env::temp_dir().join(format!("local-cloud-{:016x}-{name}", hasher.finish()))
+        // Without the link, no local cloud runs from this directory.
+        fs::read_link(self.socket_link()).unwrap_or_else(|_| self.dir.clone())
+    }
+
+    fn sockets_fit(&self) -> bool {
+        self.dir.join(MINISTACK_SOCKET).as_os_str().len() <= SOCKET_PATH_LIMIT
+    }
+
+    fn socket_link(&self) -> PathBuf {
+        self.dir.join("sockets")
+    }
+
+    /// Makes a directory for the sockets if the state directory has a long path. It has a random name and belongs to this
+    /// user alone, so that no other user can take its place. Call it with the lock held.
+    pub(crate) fn make_socket_dir(&self) -> Result<()> {
+        self.remove_sockets();
+        if self.sockets_fit() {
+            return Ok(());
+        }
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+        let parent = runtime.filter(|dir| dir.is_dir()).unwrap_or_else(std::env::temp_dir);
+        let made = parent.join(format!("local-cloud-{}", uuid::Uuid::new_v4().simple()));
+        private_file::new_directory(&made)?;
+        let link = self.socket_link();
+        std::os::unix::fs::symlink(&made, &link).context(|| format!("cannot create {}", link.display()))
+    }
+
+    /// Removes the sockets of an instance that no longer runs.
+    pub(crate) fn remove_sockets(&self) {
+        // A failure does no harm: the next start replaces what remains.
+        for socket in [self.socket(), self.control_socket(), self.ministack_socket()] {
+            let _ = fs::remove_file(socket);
+        }
+        if let Ok(made) = fs::read_link(self.socket_link()) {
+            let _ = fs::remove_dir(made);
+            let _ = fs::remove_file(self.socket_link());
+        }
     }
 }
 
@@ -243,14 +292,13 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
 /// Writes a file and renames it, so that a reader never sees a partial file.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context(|| format!("cannot encode {}", path.display()))?;
-    let staged = path.with_extension("json.new");
-    fs::write(&staged, text).context(|| format!("cannot write {}", staged.display()))?;
-    fs::rename(&staged, path).context(|| format!("cannot write {}", path.display()))
+    private_file::replace(path, text.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn record(daemon: ProcessId) -> Record {
         Record {
@@ -306,9 +354,20 @@ mod tests {
 
     #[test]
     fn a_long_state_directory_still_has_a_socket_that_fits() {
-        let layout = Layout::new(Path::new(&format!("/{}", "long/".repeat(40)))).unwrap();
-        assert!(layout.socket().as_os_str().len() <= SOCKET_PATH_LIMIT);
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("long/".repeat(40));
+        fs::create_dir_all(&dir).unwrap();
+        let layout = Layout::new(&dir).unwrap();
+        layout.make_socket_dir().unwrap();
+        let made = layout.socket_dir();
+        assert!(layout.ministack_socket().as_os_str().len() <= SOCKET_PATH_LIMIT);
         assert_ne!(layout.socket(), layout.control_socket());
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
+        layout.make_socket_dir().unwrap();
+        assert_ne!(layout.socket_dir(), made, "nobody can know the name before");
+        let last = layout.socket_dir();
+        layout.remove_sockets();
+        assert!(!made.exists() && !last.exists());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! place of Fargate, which MiniStack lacks without Docker. No code here depends on the deployed stack, and the stack
 //! does not depend on this code.
 
+mod access;
 mod aws;
 mod balancer;
 mod cli;
@@ -19,8 +20,10 @@ mod http_client;
 mod image;
 mod instance;
 mod ministack;
+mod private_file;
 mod process;
 mod rule;
+mod shown;
 mod task_fault;
 
 pub use cli::run;

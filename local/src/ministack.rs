@@ -1,12 +1,14 @@
 //! MiniStack as a child process: its environment, its start, and its readiness.
 
+use crate::access::Secret;
+use crate::balancer::ForwardSet;
 use crate::environment::connect_to;
-use crate::error::{Context, Error, Result, chain};
+use crate::error::{Context, Error, Result};
+use crate::gateway::Caller;
 use crate::http_client;
 use crate::instance::{Forward, Layout};
-use crate::process::port_owner;
+use crate::private_file;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
@@ -27,8 +29,8 @@ const ADAPTER: &str = include_str!("ministack_adapter.py");
 #[derive(Debug)]
 pub(crate) struct Settings<'a> {
     pub(crate) python: &'a Path,
-    /// The port that MiniStack listens on, behind the gateway.
-    pub(crate) port: u16,
+    /// The secret of the instance, from which MiniStack issues the keys of functions and tasks.
+    pub(crate) secret: &'a Secret,
     /// The port of the gateway, which MiniStack uses in its URLs.
     pub(crate) endpoint_port: u16,
     pub(crate) region: &'a str,
@@ -40,16 +42,17 @@ pub(crate) struct Settings<'a> {
 /// Starts MiniStack on the loopback, as leader of a new process group.
 pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
     let log = layout.ministack_log();
-    let file = File::create(&log).context(|| format!("cannot write {}", log.display()))?;
+    let file = private_file::create(&log)?;
     let errors = file.try_clone().context(|| format!("cannot write {}", log.display()))?;
     for dir in [layout.scratch().join("tmp"), layout.scratch().join("state"), layout.scratch().join("s3")] {
         std::fs::create_dir_all(&dir).context(|| format!("cannot create {}", dir.display()))?;
     }
     let adapter = layout.scratch().join("local_cloud_adapter.py");
-    std::fs::write(&adapter, ADAPTER).context(|| format!("cannot write {}", adapter.display()))?;
+    private_file::replace(&adapter, ADAPTER.as_bytes())?;
+    private_file::replace(&layout.scratch().join("secret"), settings.secret.text().as_bytes())?;
     Command::new(settings.python)
-        .args(["-m", "hypercorn", "local_cloud_adapter:app", "--bind"])
-        .arg(format!("127.0.0.1:{}", settings.port))
+        .args(["-m", "hypercorn", "--workers", "0", "local_cloud_adapter:app", "--bind"])
+        .arg(format!("unix:{}", layout.ministack_socket().display()))
         .env_clear()
         .envs(environment(settings, layout))
         .env("PYTHONPATH", layout.scratch())
@@ -64,6 +67,9 @@ pub(crate) fn spawn(settings: &Settings<'_>, layout: &Layout) -> Result<Child> {
 fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> =
         INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+    // A function reaches every load balancer by its DNS name at the ports of the first set.
+    let first = [ForwardSet { balancer: None, forwards: settings.forwards.to_vec() }];
+    let key = settings.secret.issue(Caller::Function);
     let scratch = |name: &str| layout.scratch().join(name).display().to_string();
     let own = [
         ("PYTHONUNBUFFERED", "1".to_owned()),
@@ -74,10 +80,10 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
         ("AWS_DEFAULT_REGION", settings.region.to_owned()),
         // The functions that MiniStack runs inherit these.
         ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", settings.endpoint_port)),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ("AWS_ACCESS_KEY_ID", key.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, settings.forwards)),
+        ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, &first)),
         // Tasks run in the engine of the local cloud, functions as processes of MiniStack.
         ("DOCKER_HOST", format!("unix://{}", layout.socket().display())),
         ("MINISTACK_DOCKER_TIMEOUT", DOCKER_TIMEOUT_SECONDS.to_string()),
@@ -96,24 +102,20 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
 }
 
 /// Waits until MiniStack answers.
-pub(crate) async fn ready(child: &mut Child, port: u16, layout: &Layout) -> Result<()> {
+pub(crate) async fn ready(child: &mut Child, layout: &Layout) -> Result<()> {
     let client = http_client::client();
-    let url = format!("http://127.0.0.1:{port}/_ministack/health");
+    let url = format!("{}/_ministack/health", http_client::base(&layout.ministack_socket()));
     let deadline = Instant::now() + START_LIMIT;
     let mut pause = Duration::from_millis(20);
     loop {
         if let Ok(Some(status)) = child.try_wait() {
-            let owner = port_owner(port).map(|owner| format!("; port {port} is in use by {owner}")).unwrap_or_default();
-            return Err(Error::new(format!("MiniStack failed to start with {status}{owner}:\n{}", log_tail(layout)))
+            return Err(Error::new(format!("MiniStack failed to start with {status}:\n{}", log_tail(layout)))
                 .hint(format!("full output: {}", layout.ministack_log().display())));
         }
-        let request = http::Request::get(&url)
-            .body(http_client::empty())
-            .context(|| format!("cannot create a request for {url}"))?;
-        let answer = match tokio::time::timeout(Duration::from_secs(2), client.request(request)).await {
+        let answer = match tokio::time::timeout(Duration::from_secs(2), http_client::get(&client, &url, &[])).await {
             Ok(Ok(response)) if response.status().is_success() => return Ok(()),
             Ok(Ok(response)) => format!("answered {}", response.status()),
-            Ok(Err(error)) => chain(&error),
+            Ok(Err(error)) => error.message().to_owned(),
             Err(_) => "no answer within 2 s".to_owned(),
         };
         if Instant::now() >= deadline {

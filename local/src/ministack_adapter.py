@@ -7,20 +7,35 @@ without a limit. It must not decide the target of a request.
 """
 
 import asyncio
+import base64
+import collections
+import contextlib
+import functools
+import hashlib
+import hmac
+import http.server
 import json
+import os
+import queue
+import secrets
+import time
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
 from ministack.app import app as ministack
-from ministack.services import alb, ecs, s3
+from ministack.core import lambda_runtime
+from ministack.services import alb, ecr, ecs, imds, lambda_svc, s3
 from ministack.services.cloudformation import helpers, provisioners
 
 PATH = "/_local-cloud/load-balancers"
-# Interval for a waiting client to see changes that no API call caused.
-LOOK_EVERY = 0.02
+# Interval for a waiting client to see changes that no function below announces. There is none that we know of.
+LOOK_EVERY = 1.0
 # Shorter than any timeout between the client and this adapter.
 WAIT_AT_MOST = 20.0
 
 _seen = {"version": 0, "text": ""}
+# The event loop and the event of each waiting client.
+_waiting = set()
 
 
 def _records(store):
@@ -54,14 +69,36 @@ def _look():
     return _seen["version"], _seen["text"]
 
 
+def _announcing(function):
+    """A function that changes the load balancers, from any thread: waiting clients look when it ends."""
+
+    @functools.wraps(function)
+    def change(*given, **named):
+        try:
+            return function(*given, **named)
+        finally:
+            for loop, changed in list(_waiting):
+                loop.call_soon_threadsafe(changed.set)
+
+    return change
+
+
 async def _answer(scope, send):
     query = parse_qs(scope.get("query_string", b"").decode())
     after = int(query.get("after", ["-1"])[0])
-    deadline = asyncio.get_running_loop().time() + WAIT_AT_MOST
-    version, text = _look()
-    while version == after and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(LOOK_EVERY)
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    deadline = loop.time() + WAIT_AT_MOST
+    waiter = (loop, changed)
+    _waiting.add(waiter)
+    try:
         version, text = _look()
+        while version == after and loop.time() < deadline:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), LOOK_EVERY)
+            changed.clear()
+            version, text = _look()
+    finally:
+        _waiting.discard(waiter)
     body = f'{{"Version":{version},"State":{text}}}'.encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -85,14 +122,176 @@ async def _forbid(send):
     await send({"type": "http.response.body", "body": body})
 
 
+def _with_body(body, receive):
+    """A `receive` that returns a body that was already read."""
+    rest = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again():
+        return rest.pop() if rest else await receive()
+
+    return again
+
+
+async def _read(receive):
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _is_invocation(scope):
+    return scope["method"] == "POST" and scope["path"].endswith("/invocations") and "/functions/" in scope["path"]
+
+
+def _is_no_event(body):
+    """Whether a payload is not JSON. MiniStack invokes the function with `{}` in its place; AWS refuses it.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+    """
+    try:
+        json.loads(body or b"{}")
+    except ValueError:
+        return True
+    return False
+
+
+async def _refuse_event(send):
+    body = b'{"Type":"User","message":"Could not parse request body into json"}'
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-amzn-errortype", b"InvalidRequestContentException"),
+    ]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def app(scope, receive, send):
-    """MiniStack with the path of the load balancer state, and a condition of S3 that MiniStack does not support."""
+    """MiniStack with the path of the load balancer state, and conditions that MiniStack does not support."""
     if scope["type"] == "http" and scope["path"] == PATH:
         await _answer(scope, send)
+    elif scope["type"] == "http" and _is_of_another_task(scope):
+        await _forbid(send)
     elif scope["type"] == "http" and _is_of_another_owner(scope):
         await _forbid(send)
+    elif scope["type"] == "http" and _is_invocation(scope):
+        body = await _read(receive)
+        if _is_no_event(body):
+            await _refuse_event(send)
+        else:
+            await ministack(scope, _with_body(body, receive), send)
     else:
         await ministack(scope, receive, send)
+
+
+# The keys of functions and tasks. The gateway recognizes them by the secret of this instance (`access.rs`).
+_SECRET = Path(__file__).with_name("secret").read_text().encode()
+_HEX_OF_AN_ID = 32
+
+
+def _derive(purpose):
+    return hmac.new(_SECRET, purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def _issue(letter):
+    """A new access key: id and secret."""
+    begin = f"LC{letter}{secrets.token_hex(_HEX_OF_AN_ID // 2).upper()}"
+    key = begin + _derive(f"id {begin}").upper()[:_HEX_OF_AN_ID]
+    return key, _derive(f"secret {key}")
+
+
+def _credentials_of_function(config):
+    key, secret = _issue("F")
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": ""}
+
+
+lambda_runtime.execution_credentials = _credentials_of_function
+lambda_svc.execution_credentials = _credentials_of_function
+
+
+# A task proves itself with a token in its environment:
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html.
+_TASKS_KNOWN = 10_000
+_task_tokens = collections.OrderedDict()
+_register_metadata = ecs._register_metadata
+
+
+def _register_metadata_with_token(task_arn, cluster_arn, td, cdef, launch_type, env, *rest):
+    registered = _register_metadata(task_arn, cluster_arn, td, cdef, launch_type, env, *rest)
+    path = urlparse(env["AWS_CONTAINER_CREDENTIALS_FULL_URI"]).path
+    _task_tokens[path] = env["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+    while len(_task_tokens) > _TASKS_KNOWN:
+        _task_tokens.popitem(last=False)
+    return registered
+
+
+def _is_of_another_task(scope):
+    """Whether a request is for the credentials of a task, without the token of that task."""
+    if not scope["path"].startswith("/v2/credentials"):
+        return False
+    token = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    own = _task_tokens.get(scope["path"])
+    return own is None or not hmac.compare_digest(token.encode(), own.encode())
+
+
+_task_credentials = imds._ecs_task_credentials_doc
+
+
+def _credentials_of_task():
+    key, secret = _issue("C")
+    return dict(_task_credentials(), AccessKeyId=key, SecretAccessKey=secret)
+
+
+ecs._register_metadata = _register_metadata_with_token
+imds._ecs_task_credentials_doc = _credentials_of_task
+
+
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
+def _authorization_token(data):
+    token = base64.b64encode(f"AWS:{_derive('registry')}".encode()).decode()
+    host = f"https://{ecr.get_account_id()}.dkr.ecr.{ecr.get_region()}.amazonaws.com"
+    expires = int(time.time()) + 43200
+    return ecr.json_response(
+        {"authorizationData": [{"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": host}]}
+    )
+
+
+ecr._get_authorization_token = _authorization_token
+
+
+# Every function has an HTTP server on loopback from which its process takes events. Only processes of this user may use
+# it, and no web page.
+def _user_of(address):
+    """The user of the process at the other end of a connection, from the table of the kernel, or None."""
+    host, port = address[:2]
+    wanted = bytes(reversed([int(part) for part in host.split(".")])).hex().upper() + f":{port:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        next(table)
+        for line in table:
+            fields = line.split()
+            if fields[1] == wanted:
+                return int(fields[7])
+    return None
+
+
+_parse_request = http.server.BaseHTTPRequestHandler.parse_request
+
+
+def _parse_own_request(handler):
+    if not _parse_request(handler):
+        return False
+    host = "{}:{}".format(*handler.server.server_address[:2])
+    browser = any(name.lower() == "origin" or name.lower().startswith("sec-fetch-") for name in handler.headers)
+    if browser or handler.headers.get_all("host") != [host] or _user_of(handler.client_address) != os.geteuid():
+        handler.close_connection = True
+        handler.send_error(403, "Only the function may use this address")
+        return False
+    return True
+
+
+http.server.BaseHTTPRequestHandler.parse_request = _parse_own_request
 
 
 def _weight(given):
@@ -312,3 +511,86 @@ def _reconcile_with_room(cluster, key):
 
 
 ecs._reconcile_service_tasks = _reconcile_with_room
+
+
+# MiniStack asks the engine ten times a second whether a task has ended. The engine can tell when.
+_WATCH_AGAIN = 0.1
+
+
+def _watch_until_the_end(task, docker_client, account_id, region):
+    arn = task["taskArn"]
+
+    def watch(container):
+        with ecs.request_scope(account_id, region):
+            while ecs._task_is_active(arn, task):
+                try:
+                    docker_client.containers.get(container).wait()
+                except Exception:
+                    # The time limit of the client has passed, or the engine does not answer: ask again.
+                    time.sleep(_WATCH_AGAIN)
+                    continue
+                ecs._maybe_mark_stopped(task, docker_client)
+                if task.get("lastStatus") == "RUNNING":
+                    # The task does without this container.
+                    return
+                time.sleep(_WATCH_AGAIN)
+
+    for container in list(task.get("_docker_ids") or []):
+        name = f"ministack-ecs-watch-{container[:12]}"
+        ecs.spawn_background(functools.partial(watch, container), thread_name=name)
+    group = task.get("group", "")
+    cluster = ecs._cluster_name_from_arn(task.get("clusterArn", ""))
+    if cluster and group.startswith("service:"):
+        service = f"{cluster}/{group.removeprefix('service:')}"
+        ecs._schedule_service_deployment_completion(cluster, service, account_id, region, healthy_task=task)
+
+
+ecs._watch_task_lifecycle = _watch_until_the_end
+
+
+# The server of a function looks ten times a second whether it is still wanted, while its process waits for an event.
+_PATIENCE = 2.0
+
+
+class _EventQueue(queue.Queue):
+    """A queue for one event, whose reader waits longer."""
+
+    def get(self, block=True, timeout=None):
+        patient = self.maxsize == 1 and timeout is not None
+        return super().get(block, max(timeout, _PATIENCE) if patient else timeout)
+
+
+class _Queues:
+    """The module `queue` with that queue."""
+
+    Queue = _EventQueue
+
+    def __getattr__(self, name):
+        return getattr(queue, name)
+
+
+lambda_runtime.queue = _Queues()
+
+
+# The process of a function ends with the function. MiniStack ends it only where the API of Lambda deletes the function.
+_FUNCTION = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+_delete_function_of_stack = _FUNCTION["delete"]
+
+
+def _delete_function_with_process(physical_id, props):
+    _delete_function_of_stack(physical_id, props)
+    account, region = lambda_svc.get_account_id(), lambda_svc.get_region()
+    lambda_runtime.invalidate_worker(physical_id, account=account, region=region)
+
+
+_FUNCTION["delete"] = _delete_function_with_process
+
+
+# Every function that changes the load balancers, also for CloudFormation and ECS.
+alb.set_targets_for_group = _announcing(alb.set_targets_for_group)
+for _name, _function in alb._ACTION_MAP.items():
+    if not _name.startswith("Describe"):
+        alb._ACTION_MAP[_name] = _announcing(_function)
+for _type, _handlers in provisioners._RESOURCE_HANDLERS.items():
+    if _type.startswith("AWS::ElasticLoadBalancingV2::"):
+        _handlers.update({name: _announcing(handler) for name, handler in _handlers.items() if callable(handler)})

@@ -1,6 +1,7 @@
 //! Processes by pid and start time, so that a reused pid is never signaled.
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use crate::error::{Context, Result};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, set_child_subreaper, waitpid};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -49,6 +50,51 @@ pub(crate) fn end_stragglers(pid: i32) {
     }
 }
 
+/// Makes this process the parent of those of its descendants whose parent has ended. A program that starts a session of its
+/// own leaves its process group, but not this family.
+pub(crate) fn adopt_orphans() -> Result<()> {
+    set_child_subreaper(Some(rustix::process::getpid())).context(|| "cannot adopt orphaned processes".into())
+}
+
+/// The children of this process that have ended and whose end nobody has read.
+pub(crate) fn ended_children() -> Vec<i32> {
+    children().into_iter().filter(|(_, state)| *state == 'Z').map(|(pid, _)| pid).collect()
+}
+
+/// Reads the end of a child that has ended.
+pub(crate) fn reap(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It fails only if the end was read meanwhile.
+        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}
+
+/// Kills the children of this process, and their children as they become its own. Returns whether none is left.
+pub(crate) fn end_children() -> bool {
+    let children = children();
+    for (pid, state) in &children {
+        if *state == 'Z' {
+            reap(*pid);
+        } else if let Some(pid) = Pid::from_raw(*pid) {
+            // It fails only if the child has ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    children.is_empty()
+}
+
+/// The children of this process, with their states.
+fn children() -> Vec<(i32, char)> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    let child = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = Stat::read(pid)?;
+        (stat.parent == own).then_some((pid, stat.state))
+    };
+    all.flatten().filter_map(child).collect()
+}
+
 /// The id of this boot: start times of different boots cannot be compared.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
@@ -74,14 +120,26 @@ pub(crate) fn port_owner(port: u16) -> Option<String> {
             descriptors.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.to_string_lossy() == wanted));
         if owns {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (pid {pid})", name.trim()));
+            let state = state_directory(pid).map(|dir| format!(", state directory {dir}")).unwrap_or_default();
+            return Some(format!("{} (pid {pid}{state})", name.trim()));
         }
     }
     None
 }
 
+/// The state directory of the daemon of another local cloud, from its command line.
+fn state_directory(pid: u32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    let mut arguments = line.split('\0');
+    arguments.find(|argument| *argument == "--state")?;
+    let state = arguments.next()?.to_owned();
+    (arguments.next() == Some("serve")).then_some(state)
+}
+
 struct Stat {
     state: char,
+    parent: i32,
     started: u64,
 }
 
@@ -94,7 +152,11 @@ impl Stat {
     fn parse(stat: &str) -> Option<Self> {
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        Some(Self { state: fields.first()?.chars().next()?, started: fields.get(19)?.parse().ok()? })
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
     }
 }
 
@@ -106,7 +168,7 @@ mod tests {
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 1 0 0 0 1 1 0 0 20 0 1 0 987654 0 0";
         let parsed = Stat::parse(stat).unwrap();
-        assert_eq!((parsed.state, parsed.started), ('S', 987_654));
+        assert_eq!((parsed.state, parsed.parent, parsed.started), ('S', 1, 987_654));
     }
 
     #[test]

@@ -212,11 +212,25 @@ fn command(root: &Path) -> Command {
     // build everything anew because of who called.
     let of_cargo = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| of_cargo.iter().any(|prefix| name.starts_with(prefix))) {
+        let removed = |name: &str| of_cargo.iter().any(|prefix| name.starts_with(prefix)) || is_secret(name);
+        if removed(&name.to_string_lossy()) {
             command.env_remove(name);
         }
     }
     command
+}
+
+/// Whether a variable can hold a credential. The build scripts of every dependency run with the environment of Cargo.
+fn is_secret(name: &str) -> bool {
+    // Of a library in AWS's namespace, for its build script; and of Cargo itself, for a private registry.
+    if name.starts_with("AWS_LC_") || name.starts_with("CARGO_REGISTRIES_") || name.starts_with("CARGO_REGISTRY_") {
+        return false;
+    }
+    let upper = name.to_ascii_uppercase();
+    let groups = ["AWS_", "GITHUB_", "GH_", "ACTIONS_", "GITLAB_", "CI_JOB_", "AZURE_", "GOOGLE_", "DOCKER_AUTH"];
+    let words =
+        ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "PRIVATE_KEY", "API_KEY", "APIKEY"];
+    groups.iter().any(|prefix| upper.starts_with(prefix)) || words.iter().any(|word| upper.contains(word))
 }
 
 /// Runs Cargo in a project and returns what it prints; `what` is what it is to build.
@@ -275,6 +289,29 @@ pub const fn image_architecture(processor: cfn_kit::resources::lambda::Architect
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_that_can_hold_a_credential_are_known_by_name() {
+        for name in [
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_PROFILE",
+            "GH_TOKEN",
+            "GITHUB_TOKEN",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+            "ACTIONS_ID_TOKEN_REQUEST_URL",
+            "CI_JOB_JWT",
+            "NPM_TOKEN",
+            "db_password",
+            "SIGNING_PRIVATE_KEY",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["PATH", "HOME", "RUSTFLAGS", "CARGO_HOME", "CARGO_REGISTRIES_OWN_TOKEN", "AWS_LC_SYS_CMAKE", "CC"]
+        {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
 
     fn workspace(toml: &str) -> Result<Workspace> {
         Workspace::find(&stack::Settings::parse(toml).unwrap().app)

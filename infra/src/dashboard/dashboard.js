@@ -2,7 +2,16 @@
 // templates of the server; the texts of the confirmation are set as text.
 "use strict";
 
-const token = document.querySelector('meta[name="bluegreen-token"]').content;
+// The secret comes with the printed URL. The storage of the tab belongs to this origin, with its port: unlike a cookie, no
+// other server of this machine receives it. It survives a reload, and the address does not keep it.
+const TOKEN = "bluegreen-token";
+const given = new URLSearchParams(location.search).get("token");
+if (given !== null) {
+  sessionStorage.setItem(TOKEN, given);
+  history.replaceState(null, "", "/");
+}
+const token = sessionStorage.getItem(TOKEN) ?? "";
+const PAUSE = 1000;
 const element = (id) => document.getElementById(id);
 const shown = new Map();
 let actions = "";
@@ -114,18 +123,45 @@ function connection(live) {
   part.classList.toggle("lost", !live);
 }
 
-function follow() {
-  const events = new EventSource("/events");
-  events.addEventListener("open", () => connection(true));
-  events.addEventListener("error", () => connection(false));
-  events.addEventListener("frame", (event) => {
-    const frame = JSON.parse(event.data);
-    for (const [id, html] of frame.parts) place(id, html);
-    placeActions(frame.actions);
-    if (document.title !== frame.title) document.title = frame.title;
-    const announcement = element("announcement");
-    if (announcement.textContent !== frame.announcement) announcement.textContent = frame.announcement;
-  });
+function show(frame) {
+  for (const [id, html] of frame.parts) place(id, html);
+  placeActions(frame.actions);
+  if (document.title !== frame.title) document.title = frame.title;
+  const announcement = element("announcement");
+  if (announcement.textContent !== frame.announcement) announcement.textContent = frame.announcement;
+}
+
+// Reads server-sent events until the server ends. EventSource cannot send a header.
+async function read(reader) {
+  const begin = "event: frame\ndata: ";
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const events = (text + value).split("\n\n");
+    text = events.pop();
+    for (const event of events) if (event.startsWith(begin)) show(JSON.parse(event.slice(begin.length)));
+  }
+}
+
+async function follow() {
+  for (;;) {
+    try {
+      const answer = await fetch("/events", { headers: { "x-bluegreen-token": token }, cache: "no-store" });
+      if (answer.status === 403) {
+        element("connection").textContent = await answer.text();
+        return;
+      }
+      if (answer.ok) {
+        connection(true);
+        await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
+      }
+    } catch {
+      // The server does not answer: shown below.
+    }
+    connection(false);
+    await new Promise((again) => setTimeout(again, PAUSE));
+  }
 }
 
 element("confirm-no").addEventListener("click", () => element("confirm").close());

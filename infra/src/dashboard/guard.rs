@@ -1,21 +1,21 @@
 //! Who may speak to the dashboard: only the browser that was given its address, and only from the dashboard's own page.
 //!
 //! A page of another site can make a browser send requests to loopback (cross-site requests), and with a name that it
-//! points at loopback even read the answers (DNS rebinding). So the Host header must be one of our own, a secret cookie
-//! must be there, and a request that changes anything must come from our origin with the secret in a separate header.
+//! points at loopback even read the answers (DNS rebinding). So the Host header must be one of our own, a header must
+//! carry the secret, and a request that changes anything must come from our origin. The secret is not a cookie: a browser
+//! sends a cookie to every port of a host, and so to every other server on this machine
+//! (<https://www.rfc-editor.org/rfc/rfc6265#section-8.5>).
 
 use actix_web::HttpRequest;
-use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{HeaderName, ORIGIN};
 
-/// The header that carries the secret where something is changed.
+/// The header that carries the secret.
 const TOKEN: &str = "x-bluegreen-token";
 
 /// The checks of one dashboard.
 #[derive(Clone, Debug)]
 pub struct Guard {
     hosts: [String; 2],
-    cookie: String,
     token: String,
 }
 
@@ -35,8 +35,6 @@ impl Guard {
     pub fn new(port: u16) -> Self {
         Self {
             hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
-            // Cookies are shared by all ports of a host: two dashboards need two names.
-            cookie: format!("bluegreen-{port}"),
             token: uuid::Uuid::new_v4().simple().to_string(),
         }
     }
@@ -44,15 +42,6 @@ impl Guard {
     /// The secret.
     pub fn token(&self) -> &str {
         &self.token
-    }
-
-    /// The cookie that a browser gets for the secret in its address.
-    pub fn cookie(&self) -> Cookie<'static> {
-        Cookie::build(self.cookie.clone(), self.token.clone())
-            .path("/")
-            .http_only(true)
-            .same_site(SameSite::Strict)
-            .finish()
     }
 
     /// Whether this is the secret. Compared in full, so that the duration reveals nothing.
@@ -73,8 +62,8 @@ impl Guard {
     /// Checks that the request may read.
     pub fn check_read(&self, request: &HttpRequest) -> Result<(), Refusal> {
         self.check_host(request)?;
-        match request.cookie(&self.cookie) {
-            Some(cookie) if self.knows(cookie.value()) => Ok(()),
+        match header(request, HeaderName::from_static(TOKEN)) {
+            Some(token) if self.knows(token) => Ok(()),
             _ => Err(Refusal::Secret),
         }
     }
@@ -82,16 +71,13 @@ impl Guard {
     /// Checks that the request may change something.
     pub fn check_change(&self, request: &HttpRequest) -> Result<(), Refusal> {
         self.check_read(request)?;
-        let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
         let own = |origin: &str| self.hosts.iter().any(|host| origin.strip_prefix("http://") == Some(host));
-        if !header(ORIGIN).is_some_and(own) {
-            return Err(Refusal::Origin);
-        }
-        match header(HeaderName::from_static(TOKEN)) {
-            Some(token) if self.knows(token) => Ok(()),
-            _ => Err(Refusal::Secret),
-        }
+        if header(request, ORIGIN).is_some_and(own) { Ok(()) } else { Err(Refusal::Origin) }
     }
+}
+
+fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 #[cfg(test)]
@@ -109,7 +95,6 @@ mod tests {
             .insert_header(("host", "127.0.0.1:4000"))
             .insert_header(("origin", "http://127.0.0.1:4000"))
             .insert_header((TOKEN, guard.token()))
-            .cookie(guard.cookie())
     }
 
     #[actix_web::test]
@@ -133,7 +118,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn another_site_changes_nothing_even_with_the_cookie() {
+    async fn another_site_changes_nothing_even_with_the_secret() {
         let guard = guard();
         for origin in ["http://evil.example", "http://127.0.0.1:5000", "null", "https://127.0.0.1:4000"] {
             let request = own(&guard).insert_header(("origin", origin)).to_http_request();
@@ -142,12 +127,12 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn the_cookie_alone_changes_nothing() {
+    async fn a_cookie_is_no_secret() {
         let guard = guard();
         let request = TestRequest::post()
             .insert_header(("host", "127.0.0.1:4000"))
             .insert_header(("origin", "http://127.0.0.1:4000"))
-            .cookie(guard.cookie())
+            .insert_header(("cookie", format!("bluegreen-4000={}; {TOKEN}={}", guard.token(), guard.token())))
             .to_http_request();
         assert_eq!(guard.check_change(&request), Err(Refusal::Secret));
     }

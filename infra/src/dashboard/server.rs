@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::header::{self, ContentType};
-use actix_web::web::{self, Bytes, Data, Json, Path, Query};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, middleware};
+use actix_web::web::{self, Bytes, Data, Path, Query};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, middleware};
 use futures_util::stream;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -26,8 +27,9 @@ use crate::report::STYLE;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The report brings its style sheet with it.
-const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+/// The report brings its style sheet with it. The script only loads the report.
+const REPORT_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; \
+                             base-uri 'none'; form-action 'none'; \
                              frame-ancestors 'none'";
 
 /// Between two signs of life to a viewer: it finds out that a viewer has gone, and the viewer that we have.
@@ -52,7 +54,7 @@ pub fn start(listener: TcpListener, shared: Shared) -> Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(shared.clone()))
-            .app_data(web::JsonConfig::default().limit(LARGEST_BODY))
+            .app_data(web::PayloadConfig::new(LARGEST_BODY))
             .wrap(
                 middleware::DefaultHeaders::new()
                     .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -63,7 +65,9 @@ pub fn start(listener: TcpListener, shared: Shared) -> Result<Server> {
             .route("/style.css", web::get().to(style))
             .route("/app.js", web::get().to(script))
             .route("/events", web::get().to(events))
+            .route("/report.js", web::get().to(report_script))
             .route("/runs/{id}", web::get().to(report))
+            .route("/runs/{id}/report", web::get().to(report_document))
             .route("/runs", web::post().to(begin))
             .route("/told", web::post().to(tell))
     });
@@ -76,23 +80,21 @@ struct Entry {
     token: Option<String>,
 }
 
-/// The page. With the secret in the address it gives the cookie, and the address without the secret.
+/// The page. With the secret in the address it has content at once. Without it, as after a reload, it is empty, and its
+/// script, which has kept the secret, asks for the content.
 async fn page(request: HttpRequest, shared: Data<Shared>, entry: Query<Entry>) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_host(&request) {
         return refuse(refusal);
     }
-    if entry.token.as_deref().is_some_and(|token| shared.guard.knows(token)) {
-        let mut answer = HttpResponse::SeeOther();
-        return answer.cookie(shared.guard.cookie()).insert_header((header::LOCATION, "/")).finish();
-    }
-    if let Err(refusal) = shared.guard.check_read(&request) {
-        return refuse(refusal);
-    }
-    let frame = Arc::clone(&shared.frames.borrow());
+    let frame = match entry.token.as_deref() {
+        Some(token) if shared.guard.knows(token) => Arc::clone(&shared.frames.borrow()),
+        Some(_) => return refuse(Refusal::Secret),
+        None => Arc::new(Frame::default()),
+    };
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .body(document(&frame, shared.guard.token()).into_string())
+        .body(document(&frame).into_string())
 }
 
 fn refuse(refusal: Refusal) -> HttpResponse {
@@ -113,7 +115,8 @@ async fn script(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
 }
 
 fn asset(request: &HttpRequest, shared: &Shared, kind: &str, body: String) -> HttpResponse {
-    match shared.guard.check_read(request) {
+    // A file of the program, the same for everybody.
+    match shared.guard.check_host(request) {
         Ok(()) => HttpResponse::Ok().content_type(kind).body(body),
         Err(refusal) => refuse(refusal),
     }
@@ -139,7 +142,29 @@ async fn events(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/event-stream").streaming(Box::pin(events))
 }
 
-async fn report(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
+async fn report_script(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    asset(&request, &shared, "text/javascript; charset=utf-8", include_str!("report.js").to_owned())
+}
+
+/// The page of a report: empty until its script has asked for the report with the secret.
+async fn report(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    if let Err(refusal) = shared.guard.check_host(&request) {
+        return refuse(refusal);
+    }
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head { meta charset="utf-8"; title { "Report" } script src="/report.js" defer {} }
+            body { p id="problem" role="status" { noscript { "Enable JavaScript to see the report." } } }
+        }
+    };
+    HttpResponse::Ok()
+        .content_type(ContentType::html())
+        .insert_header((header::CONTENT_SECURITY_POLICY, REPORT_POLICY))
+        .body(page.into_string())
+}
+
+async fn report_document(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_read(&request) {
         return refuse(refusal);
     }
@@ -152,24 +177,41 @@ async fn report(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
     }
 }
 
-async fn begin(request: HttpRequest, shared: Data<Shared>, new_run: Json<NewRun>) -> HttpResponse {
+async fn begin(request: HttpRequest, shared: Data<Shared>, body: Bytes) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_change(&request) {
         return refuse(refusal);
     }
-    match ask(&shared, |answer| Command::Begin(*new_run, answer)).await {
+    let new_run: NewRun = match read(&request, &body) {
+        Ok(new_run) => new_run,
+        Err(refusal) => return *refusal,
+    };
+    match ask(&shared, |answer| Command::Begin(new_run, answer)).await {
         Ok(id) => HttpResponse::Accepted().json(serde_json::json!({ "id": id })),
         Err(error) => problem(&error),
     }
 }
 
-async fn tell(request: HttpRequest, shared: Data<Shared>, reported: Json<Steer>) -> HttpResponse {
+async fn tell(request: HttpRequest, shared: Data<Shared>, body: Bytes) -> HttpResponse {
     if let Err(refusal) = shared.guard.check_change(&request) {
         return refuse(refusal);
     }
-    match ask(&shared, |answer| Command::Tell(reported.into_inner(), answer)).await {
+    let steer: Steer = match read(&request, &body) {
+        Ok(steer) => steer,
+        Err(refusal) => return *refusal,
+    };
+    match ask(&shared, |answer| Command::Tell(steer, answer)).await {
         Ok(message) => HttpResponse::Accepted().json(serde_json::json!({ "message": message })),
         Err(error) => problem(&error),
     }
+}
+
+/// Parses the JSON body of a request that was permitted.
+fn read<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, Box<HttpResponse>> {
+    let refuse = |why: String| Box::new(HttpResponse::BadRequest().content_type(ContentType::plaintext()).body(why));
+    if request.content_type() != "application/json" {
+        return Err(refuse("the request must be of the type application/json".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| refuse(format!("cannot parse the request: {error}")))
 }
 
 /// Asks the poller and waits for its answer.
@@ -190,7 +232,7 @@ fn problem(error: &Error) -> HttpResponse {
 }
 
 /// The page with the parts of a frame in their places.
-fn document(frame: &Frame, token: &str) -> Markup {
+fn document(frame: &Frame) -> Markup {
     let part = |id: &str| {
         let html = frame.parts.iter().find(|(name, _)| *name == id).map(|(_, html)| html.clone());
         // The parts were made by our own templates, which escape.
@@ -203,8 +245,7 @@ fn document(frame: &Frame, token: &str) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta name="bluegreen-token" content=(token);
-                title { (frame.title) }
+                title { (if frame.title.is_empty() { "bluegreen" } else { &frame.title }) }
                 link rel="stylesheet" href="/style.css";
                 link rel="icon" href="data:,";
                 script src="/app.js" defer {}

@@ -207,7 +207,7 @@ fn link(url: &str) -> Markup {
     let shown = clean(url);
     html! {
         @if url.starts_with("http://") || url.starts_with("https://") {
-            a href=(url) rel="noreferrer" target="_blank" data-key=(shown) { (shown) }
+            a href=(url) rel="noreferrer" target="_blank" rel="opener" data-key=(shown) { (shown) }
         } @else { (shown) }
     }
 }

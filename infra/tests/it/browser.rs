@@ -515,9 +515,12 @@ fn another_site_can_neither_read_nor_change_anything() {
         answer
     };
     let secret = served.url.split_once("/?").unwrap().1;
-    for (path, host) in
-        [("/", "evil.example"), (&*format!("/?{secret}"), "evil.example"), ("/", &*address), ("/events", &*address)]
-    {
+    for (path, host) in [
+        ("/", "evil.example"),
+        (&*format!("/?{secret}"), "evil.example"),
+        ("/?token=x", &*address),
+        ("/events", &*address),
+    ] {
         let answer = ask("GET", path, host, "");
         assert!(answer.starts_with("HTTP/1.1 403"), "{path} of {host}: {answer}");
     }
@@ -526,5 +529,48 @@ fn another_site_can_neither_read_nor_change_anything() {
         format!("origin: http://evil.example\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len());
     let answer = ask("POST", "/runs", &address, &format!("{post}\r\n{body}"));
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let broken = ask("POST", "/runs", &address, "content-type: application/json\r\ncontent-length: 1\r\n\r\n{");
+    assert!(broken.starts_with("HTTP/1.1 403"), "refused before it is parsed: {broken}");
+    let page = ask("GET", "/", &address, "");
+    assert!(page.starts_with("HTTP/1.1 200") && !page.contains("version"), "a page without content: {page}");
+    assert!(!page.to_ascii_lowercase().contains("set-cookie"), "{page}");
     assert!(served.held.0.lock().unwrap().new_runs.is_empty());
+}
+
+#[test]
+fn a_server_on_another_port_of_this_machine_never_sees_the_secret() {
+    use std::io::{Read as _, Write as _};
+    let served = serve(Some(status()));
+    let secret = served.url.split_once("token=").unwrap().1.to_owned();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 8192];
+            let length = stream.read(&mut request).unwrap_or(0);
+            log.lock().unwrap().push_str(&String::from_utf8_lossy(&request[..length]));
+            let body = "<body>another service</body>";
+            let begin = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length:";
+            let _ = write!(stream, "{begin} {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let browser = Browser::start();
+    browser.open(&served.url);
+    browser.wait_for("#connection", "live");
+    browser.open(&format!("http://{other}/"));
+    browser.wait_for("body", "another service");
+    let kept = browser.eval("return JSON.stringify([document.cookie, sessionStorage, localStorage])");
+    assert!(!kept.as_str().unwrap().contains(&secret), "{kept}");
+    let heard = requests.lock().unwrap().clone();
+    assert!(heard.contains("GET / ") && !heard.contains(&secret), "{heard}");
+    assert!(!heard.to_ascii_lowercase().contains("cookie"), "{heard}");
+
+    // The tab of the dashboard has kept it.
+    let own = served.url.split_once('?').unwrap().0;
+    browser.open(own);
+    browser.wait_for("#connection", "live");
+    browser.wait_for("article.green", "version 1");
 }

@@ -121,7 +121,7 @@ fn an_image_that_others_made_is_deployed_and_cut_over_through_its_settings_alone
     let run = |arguments: &[&str]| {
         let mut command = cloud.command(arguments);
         // The function comes from the project; the service does not.
-        command.current_dir(folder.path());
+        command.current_dir(folder.path()).env("DOCKER_CONFIG", folder.path());
         crate::support::Said::of(command.output().unwrap())
     };
     run(&["deploy"]).expect(0);
@@ -152,6 +152,7 @@ fn an_image_that_others_made_is_deployed_and_cut_over_through_its_settings_alone
     // The same image from a registry: copied to the registry of another stack, without Docker.
     let (repository, digest) = digest_in(&cloud, "bluegreen", "2");
     let host = cloud.endpoint().trim_start_matches("http://").to_owned();
+    cloud.log_in(folder.path());
     settings(folder.path(), &format!("{host}/{repository}@{digest}"), [92, 93]);
     run(&["--stack", "copied", "deploy"]).expect(0);
     let (other, copied) = digest_in(&cloud, "copied", "1");

@@ -18,12 +18,16 @@ fn rehearse(global: &[&str], arguments: &[&str]) -> Said {
 }
 
 fn rehearse_in(folder: &Path, global: &[&str], arguments: &[&str]) -> Said {
+    Said::of(rehearsal(folder, global, arguments).output().unwrap())
+}
+
+fn rehearsal(folder: &Path, global: &[&str], arguments: &[&str]) -> Command {
     let mut command = Command::new(BLUEGREEN);
     command.args(global).arg("rehearse").args(arguments).args(CUTOVER).current_dir(folder);
     // Variables that point at another cloud, and a missing registry login, must not matter.
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_PROFILE", "nobody");
     command.env("DOCKER_CONFIG", "/nowhere");
-    Said::of(command.output().unwrap())
+    command
 }
 
 /// The document of a rehearsal with a fault, which must have this outcome.
@@ -162,7 +166,10 @@ fn an_image_of_a_registry_is_released_onto_itself() {
     let image = format!("{}/{path}", cloud.endpoint().trim_start_matches("http://"));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bluegreen.toml"), "[app]\ncount = 1\n").unwrap();
-    let document = rehearse_in(folder.path(), &["--json"], &["--image", &image, "--version", "1"]).expect(0).json();
+    // Reading an image needs the login of its registry.
+    cloud.log_in(folder.path());
+    let mut command = rehearsal(folder.path(), &["--json"], &["--image", &image, "--version", "1"]);
+    let document = Said::of(command.env("DOCKER_CONFIG", folder.path()).output().unwrap()).expect(0).json();
     assert_eq!((&document["ending"], &document["to"]["image"]), (&"released".into(), &image.into()), "{document:#}");
     let healthy_tasks = cloud.tasks();
     assert_eq!(healthy_tasks.len(), 2, "the other local cloud went on: {healthy_tasks:?}");

@@ -109,7 +109,12 @@ impl LocalCloud {
     pub async fn sdk_config(&self) -> Result<SdkConfig> {
         let shared = aws::sdk_config().await.doing(|| "create AWS clients".to_owned())?;
         let region = self.status["region"].as_str().unwrap_or_default().to_owned();
-        let credentials = Credentials::new("test", "test", None, None, "bench");
+        let file = std::fs::read(self.state.path().join("credentials.json"));
+        let file = file.doing(|| "read the credentials of the local cloud".to_owned())?;
+        let key: Value = serde_json::from_slice(&file)
+            .map_err(|error| Error::failed("cannot parse the credentials of the local cloud").because(error))?;
+        let text = |name: &str| key[name].as_str().unwrap_or_default().to_owned();
+        let credentials = Credentials::new(text("access_key_id"), text("secret_access_key"), None, None, "bench");
         Ok(shared
             .into_builder()
             .endpoint_url(self.endpoint())

@@ -5,6 +5,7 @@ mod answer;
 mod check;
 mod flight;
 mod follow;
+mod forwards;
 mod headers;
 mod metrics;
 mod model;
@@ -18,10 +19,11 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use forwards::ForwardSet;
 pub(crate) use headers::remove_hop_by_hop;
 pub(crate) use metrics::{Counted, publish};
 pub(crate) use node::Lag;
-pub(crate) use serve::{bind, serve};
+pub(crate) use serve::bind;
 pub(crate) use target::{Health, HealthState};
 
 use crate::error::Result;
@@ -30,7 +32,7 @@ use crate::task_fault::TaskFaults;
 use metrics::Counters;
 use model::Snapshot;
 use node::{NODES, Node};
-use routes::{Group, Registered, Routes};
+use routes::{Group, Owners, Registered, Routes};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +53,7 @@ pub(crate) struct Balancer {
     /// The routes of each node.
     routes: [Mutex<Arc<Routes>>; NODES],
     known: Mutex<Known>,
+    sets: forwards::Sets,
 }
 
 /// The last snapshot, and the targets and nodes that follow from it.
@@ -61,6 +64,17 @@ struct Known {
     registered: Registered,
     nodes: [Node; NODES],
     lag: Option<Lag>,
+    /// The newest plan, and the load balancers of the forwarded ports in it.
+    plan: routes::Plan,
+    owners: Owners,
+}
+
+impl Known {
+    /// The DNS name of a load balancer.
+    fn name(&self, arn: &str) -> Option<String> {
+        let found = self.plan.iter().find(|listening| listening.balancer.load_balancer_arn == arn);
+        found.map(|listening| listening.balancer.dns_name.clone())
+    }
 }
 
 #[derive(Debug)]
@@ -99,6 +113,7 @@ impl Balancer {
             faults,
             routes: Default::default(),
             known: Mutex::new(Known { version: -1, ..Known::default() }),
+            sets: forwards::Sets::default(),
         })
     }
 
@@ -116,9 +131,19 @@ impl Balancer {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The DNS name of the load balancer with this listener port.
-    pub(crate) fn name(&self, port: u16) -> Option<String> {
-        self.routes(0).listener(port).map(|listener| listener.balancer.dns_name.clone())
+    /// Gives the sets of forwarded ports to the load balancers again, after a set was added.
+    fn reassign(&self) {
+        let mut known = self.known();
+        let known = &mut *known;
+        self.assign(known);
+        for (index, node) in known.nodes.iter().enumerate() {
+            self.show(index, node, &known.registered, &known.owners);
+        }
+    }
+
+    fn assign(&self, known: &mut Known) {
+        routes::assign(&mut known.owners, &known.plan, &self.forwarded_ports());
+        self.want_a_spare(&known.owners);
     }
 
     /// The lag of the last node, if one is set.
@@ -199,12 +224,14 @@ impl Balancer {
         let gone = std::mem::replace(&mut known.groups, groups);
         known.registered = registered;
         let (plan, now) = (routes::plan(&state), Instant::now());
+        known.plan.clone_from(&plan);
+        self.assign(known);
         for (index, node) in known.nodes.iter_mut().enumerate() {
             if let Some(due) = node.hear(&plan, now + node::delay(known.lag.as_ref(), index)) {
                 self.apply_at(due);
             }
             node.apply(now);
-            self.show(index, node, &known.registered);
+            self.show(index, node, &known.registered, &known.owners);
         }
         // From here on, no request chooses a removed target; earlier choices complete or are repeated.
         for target in gone.values().flat_map(|group| &group.targets) {
@@ -227,14 +254,14 @@ impl Balancer {
     fn apply_due(&self, known: &mut Known, now: Instant) {
         for (index, node) in known.nodes.iter_mut().enumerate() {
             if node.apply(now) {
-                self.show(index, node, &known.registered);
+                self.show(index, node, &known.registered, &known.owners);
             }
         }
     }
 
     /// Builds the routes of a node from its plan and the current targets.
-    fn show(&self, index: usize, node: &Node, registered: &Registered) {
-        let routes = Arc::new(Routes::new(node.plan(), registered));
+    fn show(&self, index: usize, node: &Node, registered: &Registered, owners: &Owners) {
+        let routes = Arc::new(Routes::new(node.plan(), registered, owners));
         *self.routes[index].lock().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
@@ -317,8 +344,9 @@ impl Balancer {
             };
             known.groups.values().flat_map(of).filter(|(target, _)| target.id == id).collect()
         };
-        let idle =
-            draining.into_iter().map(async |(target, delay)| tokio::time::timeout(delay, target.idle()).await.is_ok());
+        let idle = draining
+            .into_iter()
+            .map(|(target, delay)| async move { tokio::time::timeout(delay, target.idle()).await.is_ok() });
         futures_util::future::join_all(idle).await.into_iter().all(|idle| idle) && told
     }
 

@@ -94,6 +94,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// Whether this is the DNS name of its load balancer.
+    fn is_named(&self, name: &str) -> bool {
+        self.balancer.dns_name.eq_ignore_ascii_case(name)
+    }
+
     /// Whether a Boolean attribute of its load balancer is `true`.
     pub(super) fn setting(&self, key: &str) -> Option<&str> {
         self.balancer.attributes.get(key).map(String::as_str)
@@ -141,30 +146,73 @@ fn rules(state: &State, listener: &str) -> Vec<model::Rule> {
     found
 }
 
-/// Every listener by its port. If several load balancers have the same port, the oldest gets it.
+/// The load balancer of each set of forwarded ports, by its ARN; none for a set that no load balancer has yet.
+pub(super) type Owners = Vec<Option<String>>;
+
+/// Gives each load balancer with a listener on one of these ports a set of its own, and keeps what it has. A new load
+/// balancer gets the first free set.
+pub(super) fn assign(owners: &mut Owners, plan: &Plan, ports: &[u16]) {
+    let served = plan.iter().filter(|listening| ports.contains(&listening.port));
+    let arns: Vec<&str> = served.map(|listening| listening.balancer.load_balancer_arn.as_str()).collect();
+    for owner in &mut *owners {
+        owner.take_if(|arn| !arns.contains(&arn.as_str()));
+    }
+    for arn in arns {
+        if owners.iter().flatten().any(|owner| owner == arn) {
+            continue;
+        }
+        match owners.iter_mut().find(|owner| owner.is_none()) {
+            Some(free) => *free = Some(arn.to_owned()),
+            None => owners.push(Some(arn.to_owned())),
+        }
+    }
+}
+
+/// Every listener, those of the oldest load balancer first, and the load balancers of the forwarded ports.
 #[derive(Debug, Default)]
-pub(super) struct Routes(BTreeMap<u16, Listener>);
+pub(super) struct Routes {
+    listeners: Vec<Listener>,
+    owners: Owners,
+}
 
 impl Routes {
-    pub(super) fn new(plan: &[Arc<Listening>], groups: &Registered) -> Self {
+    pub(super) fn new(plan: &[Arc<Listening>], groups: &Registered, owners: &Owners) -> Self {
         let rule = |rule: &model::Rule| Rule {
             conditions: rule.conditions.iter().map(Matching::read).collect(),
             route: route(&rule.actions, groups),
         };
-        let mut routes = BTreeMap::new();
-        for listening in plan {
-            routes.entry(listening.port).or_insert_with(|| Listener {
-                port: listening.port,
-                balancer: listening.balancer.clone(),
-                rules: listening.rules.iter().map(rule).collect(),
-            });
-        }
-        Self(routes)
+        let listener = |listening: &Arc<Listening>| Listener {
+            port: listening.port,
+            balancer: listening.balancer.clone(),
+            rules: listening.rules.iter().map(rule).collect(),
+        };
+        Self { listeners: plan.iter().map(listener).collect(), owners: owners.clone() }
     }
 
-    pub(super) fn listener(&self, port: u16) -> Option<&Listener> {
-        self.0.get(&port)
+    /// The listener with a port for a request that arrived at a forwarded port of a set: that of the load balancer which
+    /// the `Host` header names, or that of the load balancer which has the set.
+    pub(super) fn listener(&self, set: usize, port: u16, host: Option<&str>) -> Option<&Listener> {
+        let name = host.map_or("", |host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        let mut with_port = self.listeners.iter().filter(|listener| listener.port == port);
+        if is_of_a_load_balancer(name) || self.listeners.iter().any(|listener| listener.is_named(name)) {
+            return with_port.find(|listener| listener.is_named(name));
+        }
+        let owner = self.owners.get(set).and_then(Option::as_ref);
+        let has_the_set = |listener: &&Listener| Some(&listener.balancer.load_balancer_arn) == owner;
+        // The first set is for every listener that has no other, and a domain name may lead to any load balancer.
+        let any = set == 0 || !is_this_machine(name);
+        with_port.clone().find(has_the_set).or_else(|| with_port.next().filter(|_| any))
     }
+}
+
+/// Whether a host is the DNS name of a load balancer, existing or not:
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html>.
+fn is_of_a_load_balancer(name: &str) -> bool {
+    name.to_ascii_lowercase().split('.').any(|label| label == "elb")
+}
+
+fn is_this_machine(name: &str) -> bool {
+    name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// The groups in use by a rule, with the load balancer of the rule: only those get health checks.
@@ -279,19 +327,72 @@ mod tests {
             "TargetGroups": [],
         }))
         .unwrap();
-        let routes = Routes::new(&plan(&state), &BTreeMap::new());
+        let routes = Routes::new(&plan(&state), &BTreeMap::new(), &Owners::new());
         let status = |header: Option<&str>| {
             let mut headers = HeaderMap::new();
             if let Some(value) = header {
                 headers.insert("x-env", value.parse().unwrap());
             }
-            let route = routes.listener(81).unwrap().route(&Method::GET, &Uri::from_static("/"), &headers);
+            let route = routes.listener(0, 81, None).unwrap().route(&Method::GET, &Uri::from_static("/"), &headers);
             match route {
                 Some(Route::Fixed(fixed)) => fixed.status_code.clone(),
                 other => panic!("{other:?}"),
             }
         };
         assert_eq!([status(Some("blue")), status(Some("green")), status(None)], ["203", "202", "200"]);
-        assert!(routes.listener(80).is_none());
+        assert!(routes.listener(0, 80, None).is_none());
+    }
+
+    /// Load balancers with these names, each with listeners on these ports.
+    fn balancers(all: &[(&str, &[u16])]) -> Plan {
+        let listeners = all.iter().flat_map(|(name, ports)| {
+            let listener = move |port: &u16| {
+                serde_json::json!({"ListenerArn": format!("{name}{port}"), "LoadBalancerArn": name, "Port": port})
+            };
+            ports.iter().map(listener)
+        });
+        let balancer = |(name, _): &(&str, &[u16])| serde_json::json!({"LoadBalancerArn": name, "DNSName": format!("{name}.elb.example")});
+        let state: State = serde_json::from_value(serde_json::json!({
+            "LoadBalancers": all.iter().map(balancer).collect::<Vec<_>>(),
+            "Listeners": listeners.collect::<Vec<_>>(),
+            "Rules": [],
+            "TargetGroups": [],
+        }))
+        .unwrap();
+        plan(&state)
+    }
+
+    #[test]
+    fn each_load_balancer_has_its_own_set_and_keeps_it() {
+        let mut owners = Owners::new();
+        let mut assigned = |all: &[(&str, &[u16])]| {
+            assign(&mut owners, &balancers(all), &[80, 81]);
+            owners.iter().map(|owner| owner.clone().unwrap_or_default()).collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(assigned(&[("other", &[9000]), ("one", &[80, 81]), ("two", &[80])]), "one,two");
+        assert_eq!(assigned(&[("two", &[80])]), ",two", "two keeps its ports");
+        assert_eq!(assigned(&[("two", &[80]), ("three", &[81])]), "three,two");
+        assert_eq!(assigned(&[]), ",");
+    }
+
+    #[test]
+    fn a_request_reaches_the_load_balancer_that_its_host_names_or_that_has_the_port() {
+        let plan = balancers(&[("one", &[80, 81]), ("two", &[80, 82])]);
+        let mut owners = Owners::new();
+        assign(&mut owners, &plan, &[80, 81, 82]);
+        let routes = Routes::new(&plan, &BTreeMap::new(), &owners);
+        let found = |set, port, host| {
+            let listener = routes.listener(set, port, Some(host));
+            listener.map_or("none", |listener| listener.balancer.load_balancer_arn.as_str())
+        };
+        for set in 0..3 {
+            assert_eq!(found(set, 80, "one.elb.example"), "one");
+            assert_eq!(found(set, 80, "TWO.elb.example:80"), "two");
+            assert_eq!(found(set, 81, "two.elb.example:81"), "none", "not the listener of another load balancer");
+            assert_eq!(found(set, 80, "gone.elb.example"), "none", "not another load balancer");
+        }
+        assert_eq!([found(0, 80, "127.0.0.1:8080"), found(1, 80, "localhost:8090")], ["one", "two"]);
+        assert_eq!([found(0, 82, "127.0.0.1:8082"), found(1, 81, "127.0.0.1:9")], ["two", "none"]);
+        assert_eq!([found(2, 80, "127.0.0.1:8100"), found(2, 80, "shop.example")], ["none", "one"]);
     }
 }

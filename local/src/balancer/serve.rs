@@ -1,5 +1,6 @@
 //! The forwarded ports: local ports for the listeners of the load balancer, whose DNS name does not resolve here.
 
+use super::forwards::Place;
 use super::{Balancer, proxy};
 use crate::error::{Error, Result};
 use crate::instance::Forward;
@@ -35,8 +36,9 @@ pub(crate) async fn bind(forward: Forward, nodes: &[Ipv4Addr]) -> Result<(Vec<Tc
     Ok((listeners, bound))
 }
 
-/// Serves one listener of a node until the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, node: usize, port: u16, balancer: Arc<Balancer>) {
+/// Serves one forwarded port at one node until the task is dropped.
+pub(super) async fn serve(listener: TcpListener, place: Place, balancer: Arc<Balancer>) {
+    let port = place.listener;
     loop {
         let (stream, client) = match listener.accept().await {
             Ok((stream, address)) => (stream, address.ip()),
@@ -52,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, node: usize, port: u16, balance
         let balancer = Arc::clone(&balancer);
         tokio::spawn(async move {
             let service = service_fn(|request| async {
-                Ok::<_, Infallible>(proxy::answer(&balancer, node, port, client, request).await)
+                Ok::<_, Infallible>(proxy::answer(&balancer, place, client, request).await)
             });
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);

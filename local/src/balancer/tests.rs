@@ -41,7 +41,7 @@ fn sent(balancer: &Balancer) -> [(String, Vec<String>); NODES] {
     let registered = balancer.known().registered.clone();
     std::array::from_fn(|node| {
         let routes = balancer.routes(node);
-        let listener = routes.listener(80).unwrap();
+        let listener = routes.listener(0, 80, None).unwrap();
         let route = listener.route(&http::Method::GET, &http::Uri::from_static("/"), &http::HeaderMap::new());
         let Some(Route::Forward(shares)) = route else { panic!("{route:?}") };
         let group = shares.choose().unwrap();

@@ -4,7 +4,7 @@ use super::{print, up};
 use crate::cli::{Home, UpArgs};
 use crate::environment::{REMOVED, variables};
 use crate::error::{Context, Error, Result};
-use crate::http_client::{self, HttpClient};
+use crate::http_client::{self, PageClient};
 use crate::instance::{Layout, Record};
 use http_body_util::BodyExt as _;
 use std::ffi::OsString;
@@ -15,13 +15,18 @@ use std::process::{Command, ExitCode, Stdio};
 const NO_STACK: i32 = 2;
 
 /// The listeners of the load balancer.
-const LISTENERS: [(&str, u16); 2] = [("prod", 80), ("dev", 81)];
+const SITES: [&str; 2] = ["prod", "dev"];
 
 /// Runs the demo. Deletes the stack of an earlier demo first.
 pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
     heading("1/6  Start the local cloud")?;
     up(layout, home, args)?;
-    let story = Story { record: Record::running(layout)?, bluegreen: bluegreen.to_owned(), stack: stack.to_owned() };
+    let story = Story {
+        layout: layout.clone(),
+        record: Record::running(layout)?,
+        bluegreen: bluegreen.to_owned(),
+        stack: stack.to_owned(),
+    };
     if story.stack_exists()? {
         print("Deleting the stack of an earlier demo\n")?;
         story.tell(&["destroy", "--confirm", stack])?;
@@ -42,10 +47,8 @@ pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path
     story.show_pages()?;
 
     heading("6/6  The local cloud keeps running. Open the pages, then try:")?;
-    for (name, listener) in LISTENERS {
-        if let Some(url) = story.url(listener) {
-            print(&format!("  {name:<5} {url}\n"))?;
-        }
+    for name in SITES {
+        print(&format!("  {name:<5} {}\n", story.url(name)?))?;
     }
     print(
         "\n  make status CLOUD=local              show which environment is prod\n  \
@@ -63,25 +66,26 @@ fn heading(text: &str) -> Result<()> {
 
 /// What the steps of the demo share.
 struct Story {
+    layout: Layout,
     record: Record,
     bluegreen: PathBuf,
     stack: String,
 }
 
 impl Story {
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(&self.bluegreen);
-        command.args(["--stack", &self.stack]).args(arguments).envs(variables(&self.record));
+        command.args(["--stack", &self.stack]).args(arguments).envs(variables(&self.layout, &self.record)?);
         for name in REMOVED {
             command.env_remove(name);
         }
-        command
+        Ok(command)
     }
 
     /// Runs a step and shows its output; a failed step ends the demo.
     fn tell(&self, arguments: &[&str]) -> Result<()> {
         print(&format!("$ bluegreen {}\n", arguments.join(" ")))?;
-        let status = self.command(arguments).status().context(|| self.cannot_run())?;
+        let status = self.command(arguments)?.status().context(|| self.cannot_run())?;
         if status.success() {
             return Ok(());
         }
@@ -90,7 +94,7 @@ impl Story {
     }
 
     fn stack_exists(&self) -> Result<bool> {
-        let mut command = self.command(&["status"]);
+        let mut command = self.command(&["status"])?;
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().context(|| self.cannot_run())?;
         Ok(status.code() != Some(NO_STACK))
     }
@@ -99,16 +103,21 @@ impl Story {
         format!("cannot run {}", self.bluegreen.display())
     }
 
-    fn url(&self, listener: u16) -> Option<String> {
-        let forward = self.record.forwards.iter().find(|forward| forward.listener == listener)?;
-        Some(format!("http://127.0.0.1:{}/", forward.local))
+    /// The URL of a listener of the stack, as a browser on this machine opens it.
+    fn url(&self, site: &str) -> Result<String> {
+        let mut command = self.command(&["open", site])?;
+        let said = command.stderr(Stdio::inherit()).output().context(|| self.cannot_run())?;
+        if !said.status.success() {
+            return Err(Error::new(format!("`bluegreen open {site}` failed with {}", said.status)));
+        }
+        Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
     }
 
     /// Prints what both pages show.
     fn show_pages(&self) -> Result<()> {
-        let client = http_client::client();
-        for (name, listener) in LISTENERS {
-            let Some(url) = self.url(listener) else { continue };
+        let client = http_client::page_client();
+        for name in SITES {
+            let url = self.url(name)?;
             let page = super::block_on(fetch(&client, &url))?;
             print(&format!("  {name:<5} {url}  {}\n", page.describe()))?;
         }
@@ -140,7 +149,7 @@ fn color_name(color: &str) -> String {
     }
 }
 
-async fn fetch(client: &HttpClient, url: &str) -> Result<Page> {
+async fn fetch(client: &PageClient, url: &str) -> Result<Page> {
     let response = http_client::get(client, url, &[]).await?;
     let status = response.status();
     let version = response.headers().get("x-app-version").and_then(|value| value.to_str().ok()).unwrap_or("unknown");

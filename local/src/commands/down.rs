@@ -3,6 +3,7 @@
 use super::print;
 use crate::error::{Error, Result};
 use crate::instance::{Child, Layout, ProcessLedger, Record};
+use crate::private_file;
 use rustix::process::Signal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub(crate) fn down(layout: &Layout) -> Result<ExitCode> {
         }
     }
     let leftovers = end_leftovers(layout)?;
+    wait_for_lock(layout)?;
     let text = match (running, leftovers) {
         (Some(_), _) => "The local cloud is stopped.\n".to_owned(),
         (None, 0) => "The local cloud is not running.\n".to_owned(),
@@ -33,6 +35,20 @@ pub(crate) fn down(layout: &Layout) -> Result<ExitCode> {
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the lock of the daemon is free: a process that has ended as its leader can still hold it in a thread, and
+/// then the next `up` would fail.
+fn wait_for_lock(layout: &Layout) -> Result<()> {
+    if !layout.lock().exists() {
+        return Ok(());
+    }
+    let file = private_file::open(&layout.lock())?;
+    if ends(|| file.try_lock().is_ok(), DAEMON_PATIENCE) {
+        return Ok(());
+    }
+    Err(Error::new(format!("a process still uses the state directory {}", layout.dir().display()))
+        .hint("run local-cloud down again"))
 }
 
 /// Stops the processes of a daemon that no longer runs, and removes its record. Returns how many there were.
@@ -56,7 +72,8 @@ pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
                 .hint("stop them by hand, as the user who started them"));
         }
     }
-    for file in [layout.record(), layout.processes(), layout.socket(), layout.control_socket()] {
+    layout.remove_sockets();
+    for file in [layout.record(), layout.processes(), layout.credentials()] {
         // A failure does no harm: a file that remains is overwritten by the next start.
         let _ = std::fs::remove_file(file);
     }

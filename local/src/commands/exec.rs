@@ -16,7 +16,7 @@ pub(crate) fn exec(layout: &Layout, command: &[OsString]) -> Result<ExitCode> {
         return Err(Error::new("no command to run").hint("local-cloud exec -- COMMAND ARGUMENTS"));
     };
     let mut command = Command::new(program);
-    command.args(arguments).envs(variables(&record));
+    command.args(arguments).envs(variables(layout, &record)?);
     for name in REMOVED {
         command.env_remove(name);
     }
@@ -28,7 +28,7 @@ pub(crate) fn exec(layout: &Layout, command: &[OsString]) -> Result<ExitCode> {
 pub(crate) fn env(layout: &Layout) -> Result<ExitCode> {
     let record = Record::running(layout)?;
     let mut text = format!("unset {}\n", REMOVED.join(" "));
-    for (name, value) in variables(&record) {
+    for (name, value) in variables(layout, &record)? {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''"));
     }

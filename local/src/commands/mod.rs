@@ -20,10 +20,11 @@ pub(crate) use up::{serve, up};
 
 use crate::error::{Context, Error, Result};
 use crate::instance::{Forward, Record};
+use crate::shown::clean;
 use std::future::Future;
 
 /// Runs a future to its end.
-fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context(|| "cannot start the asynchronous runtime".into())?;
     let outcome = runtime.block_on(future);
@@ -50,11 +51,11 @@ fn overview(record: &Record) -> Vec<String> {
     lines
 }
 
-/// Prints to standard output. If the reader has closed the pipe, the command ends without an error message.
+/// Prints to standard output, without what drives a terminal. If the reader has closed the pipe, the command ends without an error message.
 fn print(text: &str) -> Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(clean(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(format!("cannot write to standard output: {error}")))
         }

@@ -1,11 +1,12 @@
 //! `status`: shows what runs, and the reason if the local cloud does not run.
 
 use super::{block_on, listener_name, overview, print};
-use crate::control::{self, Question};
+use crate::balancer::ForwardSet;
+use crate::control;
 use crate::engine::{self, EngineStatus, TaskReport};
-use crate::environment::connect_to;
+use crate::environment::{connect_to, forwards};
 use crate::error::Result;
-use crate::instance::{Layout, Phase, ProcessLedger, Record};
+use crate::instance::{Forward, Layout, Phase, ProcessLedger, Record};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
@@ -19,12 +20,11 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
         other => return not_running(layout, other.as_ref(), as_json),
     };
     let engine = engine_status(layout)?;
-    let balancers = balancers(layout, &record)?;
+    let sets = forwards(layout)?;
+    let shown = shown(&sets);
     if as_json {
-        let forwards: Vec<Value> = record
-            .forwards
+        let forwards: Vec<Value> = shown
             .iter()
-            .zip(&balancers)
             .map(|(forward, balancer)| {
                 json!({
                     "url": format!("http://127.0.0.1:{}", forward.local),
@@ -39,14 +39,14 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
             "region": record.region,
             "forwards": forwards,
             "nodes": record.nodes,
-            "connect_to": connect_to(&record.nodes, &record.forwards),
+            "connect_to": connect_to(&record.nodes, &sets),
             "tasks": engine.tasks,
             "pull_failures": engine.pull_failures,
             "logs": { "daemon": layout.daemon_log(), "ministack": layout.ministack_log() },
         });
         print(&format!("{all:#}\n"))?;
     } else {
-        print(&render(&record, &balancers, &engine))?;
+        print(&render(&record, &shown, &engine))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -85,16 +85,17 @@ pub(super) fn engine_status(layout: &Layout) -> Result<EngineStatus> {
     block_on(control::request(&layout.socket(), Method::GET, engine::STATUS_PATH, Bytes::new()))
 }
 
-fn balancers(layout: &Layout, record: &Record) -> Result<Vec<Option<String>>> {
-    let ports = record.forwards.iter().map(|forward| forward.listener).collect();
-    block_on(control::ask(&layout.control_socket(), &Question::Balancers(ports)))
+/// The forwarded ports to show, with their load balancers: those of the first set, and those of every other load balancer.
+fn shown(sets: &[ForwardSet]) -> Vec<(Forward, Option<&str>)> {
+    let wanted = sets.iter().enumerate().filter(|(index, set)| *index == 0 || set.balancer.is_some());
+    wanted.flat_map(|(_, set)| set.forwards.iter().map(|forward| (*forward, set.balancer.as_deref()))).collect()
 }
 
-fn render(record: &Record, balancers: &[Option<String>], engine: &EngineStatus) -> String {
+fn render(record: &Record, forwards: &[(Forward, Option<&str>)], engine: &EngineStatus) -> String {
     let mut lines = vec!["The local cloud is running.".to_owned()];
     lines.push(overview(record).swap_remove(0));
-    for (forward, balancer) in record.forwards.iter().zip(balancers) {
-        let target = balancer.as_deref().unwrap_or("no load balancer yet");
+    for (forward, balancer) in forwards {
+        let target = balancer.unwrap_or("no load balancer yet");
         lines.push(format!(
             "  forward       http://127.0.0.1:{} -> {target} ({})",
             forward.local,

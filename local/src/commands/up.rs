@@ -6,8 +6,8 @@ use crate::commands::down::end_leftovers;
 use crate::daemon::{self, Options};
 use crate::error::{Context, Error, Result};
 use crate::instance::{Layout, Phase, Record};
+use crate::private_file;
 use crate::process::ProcessId;
-use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(crate) fn up(layout: &Layout, home: &Home, args: &UpArgs) -> Result<ExitCode
     }
     let python = args.python(home)?;
     check_python(&python)?;
-    std::fs::create_dir_all(layout.dir()).context(|| format!("cannot create {}", layout.dir().display()))?;
+    private_file::directory(layout.dir())?;
     end_leftovers(layout)?;
     let mut daemon = spawn(layout, &python, args)?;
     let record = wait(layout, Some(&mut daemon))?;
@@ -87,7 +87,7 @@ fn check_python(python: &Path) -> Result<()> {
 fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     let program = std::env::current_exe().context(|| "cannot find the file of this program".into())?;
     let log = layout.daemon_log();
-    let file = File::create(&log).context(|| format!("cannot write {}", log.display()))?;
+    let file = private_file::create(&log)?;
     let errors = file.try_clone().context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new(&program);
     command.arg("--state").arg(layout.dir()).arg("serve");

@@ -3,11 +3,13 @@
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 
 /// Second octets of 127.64.0.0/10; every instance uses one.
 const RANGES: std::ops::RangeInclusive<u8> = 64..=127;
+
+/// The UDP port at the first address of a range that its instance holds. It is never read.
+const CLAIM_PORT: u16 = 4566;
 
 /// The last two octets of the first address for tasks.
 const FIRST_TASK: u16 = 2;
@@ -18,28 +20,25 @@ pub(crate) struct AddressPool {
     range: u8,
     next: u16,
     taken: BTreeMap<String, Ipv4Addr>,
-    /// Locked while this instance runs; the kernel releases the file lock when the process ends.
-    _lock: Option<File>,
+    /// Held while this instance runs; the kernel releases it when the process ends.
+    _claim: Option<UdpSocket>,
 }
 
 impl AddressPool {
     /// Reserves the first range that no instance on this machine uses.
     pub(crate) fn claim() -> Result<Self> {
         for range in RANGES {
-            let path = std::env::temp_dir().join(format!("local-cloud-127.{range}.lock"));
-            let opened = File::options().create(true).truncate(false).write(true).open(&path);
-            // A file that cannot be opened belongs to another user, who uses that range.
-            let Ok(file) = opened else { continue };
-            if file.try_lock().is_ok() {
-                return Ok(Self::new(range, Some(file)));
+            // A socket at the address itself needs no file that another user could replace or lock.
+            if let Ok(claim) = UdpSocket::bind((Ipv4Addr::new(127, range, 0, 1), CLAIM_PORT)) {
+                return Ok(Self::new(range, Some(claim)));
             }
         }
         Err(Error::new("every loopback range of 127.64.0.0/10 is in use by another local cloud")
             .hint("stop some of them: local-cloud down --state DIR"))
     }
 
-    fn new(range: u8, lock: Option<File>) -> Self {
-        Self { range, next: FIRST_TASK, taken: BTreeMap::new(), _lock: lock }
+    fn new(range: u8, claim: Option<UdpSocket>) -> Self {
+        Self { range, next: FIRST_TASK, taken: BTreeMap::new(), _claim: claim }
     }
 
     /// The address of the second node of the load balancer. The first node has 127.0.0.1, which people expect.

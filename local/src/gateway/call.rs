@@ -43,9 +43,9 @@ pub(crate) struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Caller {
-    /// A Lambda function on the local cloud, which signs with the account id as the key.
+    /// A Lambda function on the local cloud.
     Function,
-    /// Any other client: a command or a test.
+    /// Any other client: a command, a test, or a task.
     Client,
 }
 
@@ -80,10 +80,14 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.starts_with("application/x-www-form-urlencoded")
 }
 
-/// Parses a request. `body` is empty if the body is not read.
-pub(super) fn read(protocol: Protocol, parts: &Parts, body: &[u8]) -> Option<Call> {
-    let (key, service) = scope(parts)?;
-    let function = key.len() == 12 && key.bytes().all(|byte| byte.is_ascii_digit());
+/// The access key id that a request is signed with.
+pub(super) fn signer(parts: &Parts) -> Option<String> {
+    scope(parts).map(|(key, _)| key)
+}
+
+/// Parses a request of a caller. `body` is empty if the body is not read.
+pub(super) fn read(protocol: Protocol, caller: Caller, parts: &Parts, body: &[u8]) -> Option<Call> {
+    let (_, service) = scope(parts)?;
     let (action, resources) = match protocol {
         Protocol::Query => query(body),
         Protocol::Json => json(parts, body),
@@ -94,7 +98,6 @@ pub(super) fn read(protocol: Protocol, parts: &Parts, body: &[u8]) -> Option<Cal
     };
     // CloudWatch signs with an older name than its IAM prefix.
     let service = if service == "monitoring" { "cloudwatch".to_owned() } else { service };
-    let caller = if function { Caller::Function } else { Caller::Client };
     Some(Call { service, action, resources: resources.into_iter().collect(), caller })
 }
 
@@ -186,7 +189,7 @@ mod tests {
     }
 
     fn call(parts: &Parts, body: &str) -> Call {
-        read(protocol(parts).unwrap(), parts, body.as_bytes()).unwrap()
+        read(protocol(parts).unwrap(), Caller::Client, parts, body.as_bytes()).unwrap()
     }
 
     #[test]
@@ -196,7 +199,6 @@ mod tests {
         let call = call(&parts, "Action=ModifyListener&ListenerArn=arn%3Aaws%3Ax%3Alistener%2Fa&Port=80");
         assert_eq!((call.service.as_str(), call.action.as_str()), ("elasticloadbalancing", "ModifyListener"));
         assert_eq!(call.resources, ["arn:aws:x:listener/a"]);
-        assert_eq!(call.caller, Caller::Function);
     }
 
     #[test]
@@ -207,7 +209,7 @@ mod tests {
             call(&parts, r#"{"cluster":"demo","services":["arn:aws:ecs:x:service/demo/blue"],"include":["TAGS"]}"#);
         assert_eq!(call.action, "DescribeServices");
         assert_eq!(call.resources, ["arn:aws:ecs:x:service/demo/blue", "demo"]);
-        assert_eq!(call.caller, Caller::Client);
+        assert_eq!((call.caller, signer(&parts).as_deref()), (Caller::Client, Some("test")));
     }
 
     #[test]

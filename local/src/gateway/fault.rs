@@ -149,6 +149,33 @@ pub(super) fn failed(protocol: Protocol) -> Response<Body> {
     }
 }
 
+/// The refusal of an access key that this local cloud did not issue, in the format of the service.
+pub(super) fn unknown_key(protocol: Protocol) -> Response<Body> {
+    let (status, message) = (
+        StatusCode::FORBIDDEN,
+        "This local cloud did not issue the access key. Use its credentials: local-cloud exec -- COMMAND, or \
+         eval &quot;$(local-cloud env)&quot;",
+    );
+    let text = message.replace("&quot;", "\"");
+    match protocol {
+        Protocol::Query => query(status, "Sender", "InvalidClientTokenId", message),
+        Protocol::Json | Protocol::Rest => json(status, "UnrecognizedClientException", &text),
+        Protocol::Cbor => cbor(status, "UnrecognizedClientException", &text),
+        Protocol::S3 => s3(status, "InvalidAccessKeyId", message),
+    }
+}
+
+/// The challenge of the registry to a client without its password:
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>.
+pub(super) fn registry_login() -> Response<Body> {
+    let message = "log in with the password of GetAuthorizationToken (aws ecr get-login-password)";
+    let text = serde_json::json!({ "errors": [{ "code": "UNAUTHORIZED", "message": message }] }).to_string();
+    let mut response = answer(StatusCode::UNAUTHORIZED, "application/json", text, None);
+    let challenge = HeaderValue::from_static("Basic realm=\"local-cloud\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
 fn query(status: StatusCode, kind: &str, code: &str, message: &str) -> Response<Body> {
     let request = uuid::Uuid::new_v4();
     let text = format!(

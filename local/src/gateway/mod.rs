@@ -3,6 +3,7 @@
 
 mod call;
 mod fault;
+mod guard;
 mod health;
 mod journal;
 
@@ -10,6 +11,7 @@ pub(crate) use call::{Call, Caller};
 pub(crate) use fault::{Effect, Fault, Faults};
 pub(crate) use journal::{Entry, Journal};
 
+use crate::access::Secret;
 use crate::balancer::Balancer;
 use crate::balancer::remove_hop_by_hop;
 use crate::error::{Error, Result, chain};
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use call::Protocol;
 use fault::Met;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -32,11 +34,18 @@ use tokio::net::TcpListener;
 const HEAD_LIMIT: usize = 64 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The answer to a request without a signature.
+const UNSIGNED: &str = "The request is not signed. Use the credentials of this local cloud: local-cloud exec -- COMMAND, or \
+                        eval \"$(local-cloud env)\"\n";
+
 /// The state of the endpoint, shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    /// `127.0.0.1:PORT` of MiniStack.
+    /// The URL of the socket of MiniStack.
     upstream: String,
+    /// The port of this endpoint.
+    port: u16,
+    secret: Secret,
     client: HttpClient,
     pub(crate) balancer: Arc<Balancer>,
     pub(crate) journal: Journal,
@@ -67,15 +76,18 @@ pub(crate) async fn bind(port: u16) -> Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         let owner = port_owner(port).map(|owner| format!(" by {owner}")).unwrap_or_default();
         Error::new(format!("port 127.0.0.1:{port} is in use{owner}: {error}"))
-            .hint("stop that process, or select another port: local-cloud up --endpoint-port PORT")
+            .hint("stop that process (a local cloud: local-cloud --state DIRECTORY down), or select another port: local-cloud up \
+                   --endpoint-port PORT")
     })
 }
 
 impl Gateway {
-    /// An endpoint in front of the MiniStack on `port`.
-    pub(crate) fn new(port: u16, balancer: Arc<Balancer>) -> Arc<Self> {
+    /// An endpoint on a port, in front of the MiniStack at `upstream`, for the holders of keys of a secret.
+    pub(crate) fn new(upstream: &str, port: u16, secret: Secret, balancer: Arc<Balancer>) -> Arc<Self> {
         Arc::new(Self {
-            upstream: format!("127.0.0.1:{port}"),
+            upstream: upstream.to_owned(),
+            port,
+            secret,
             client: http_client::client(),
             balancer,
             journal: Journal::default(),
@@ -111,7 +123,11 @@ impl Gateway {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let Some(asked) = read(parts, body).await else { return Err(Dropped("the request was aborted")) };
+        let caller = match self.admit(&parts) {
+            Ok(caller) => caller,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let Some(asked) = read(parts, body, caller).await else { return Err(Dropped("the request was aborted")) };
         let Some((protocol, call)) = asked.call.clone() else { return Ok(self.pass(asked).await) };
         let met = self.faults.meet(&call);
         let number = self.journal.came(call.clone(), met.map(|met| met.effect.name()));
@@ -123,6 +139,30 @@ impl Gateway {
             self.journal.answered(number, response.status().as_u16(), began.elapsed());
         }
         answered
+    }
+
+    /// The caller of a request, or the refusal: of a request of a web page, or without credentials of this instance.
+    fn admit(&self, parts: &Parts) -> Result<Caller, Box<Response<Body>>> {
+        const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+        let plain = |text: &'static str| Box::new(fault::answer(FORBIDDEN, "text/plain; charset=utf-8", text, None));
+        if guard::is_from_a_page(parts, self.port) {
+            return Err(plain(guard::REFUSAL));
+        }
+        if let Some(id) = call::signer(parts) {
+            let protocol = call::protocol(parts).unwrap_or(Protocol::Rest);
+            return self.secret.caller(&id).ok_or_else(|| Box::new(fault::unknown_key(protocol)));
+        }
+        let path = parts.uri.path();
+        if parts.method == Method::GET && is_metadata(path) {
+            // MiniStack knows the tokens of its tasks.
+            return Ok(Caller::Client);
+        }
+        if path == "/v2" || path.starts_with("/v2/") {
+            let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let opened = given.is_some_and(|given| self.secret.opens_registry(given));
+            return if opened { Ok(Caller::Client) } else { Err(Box::new(fault::registry_login())) };
+        }
+        Err(plain(UNSIGNED))
     }
 
     /// Applies a fault to a call. If the fault lets the call run, it runs even if the client no longer waits.
@@ -196,18 +236,25 @@ impl Gateway {
         // A header of this connection only: hyper requests the body from the client when it is read.
         request.headers_mut().remove(header::EXPECT);
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri = Uri::builder().scheme("http").authority(self.upstream.as_str()).path_and_query(path).build();
+        let uri: Result<Uri, _> = format!("{}{path}", self.upstream).parse();
         *request.uri_mut() = uri.map_err(|error| error.to_string())?;
         let response = self.client.request(request).await.map_err(|error| chain(&error))?;
         let (mut parts, body) = response.into_parts();
         remove_hop_by_hop(&mut parts.headers);
+        guard::close(&mut parts.headers);
         Ok(Response::from_parts(parts, body.boxed_unsync()))
     }
 }
 
+/// The paths that a task requests with its own token instead of a signature: metadata, and the credentials of its role.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
+fn is_metadata(path: &str) -> bool {
+    path.starts_with("/v4/") || path.starts_with("/v2/credentials/")
+}
+
 /// Parses an API call. Reads the body only if it holds the action and is not long. `None` if the client disconnected
 /// meanwhile.
-async fn read(parts: Parts, body: Incoming) -> Option<Asked> {
+async fn read(parts: Parts, body: Incoming, caller: Caller) -> Option<Asked> {
     let Some(protocol) = call::protocol(&parts) else {
         return Some(Asked { parts, body: body.boxed_unsync(), call: None });
     };
@@ -218,7 +265,7 @@ async fn read(parts: Parts, body: Incoming) -> Option<Asked> {
     } else {
         (body.boxed_unsync(), Bytes::new())
     };
-    let call = call::read(protocol, &parts, &text).map(|call| (protocol, call));
+    let call = call::read(protocol, caller, &parts, &text).map(|call| (protocol, call));
     Some(Asked { parts, body, call })
 }
 

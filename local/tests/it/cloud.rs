@@ -70,7 +70,7 @@ impl Deployed {
         let program = server(instance.dir.path());
         instance.up();
         let status = instance.status();
-        let aws = Aws::new(status["endpoint"].as_str().unwrap());
+        let aws = instance.aws();
         let prod = status["forwards"][0]["url"].as_str().unwrap().to_owned();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
 
@@ -250,8 +250,9 @@ fn the_environment_of_exec_points_here_and_nowhere_else() {
     let output = instance.run(&["exec", "--", "env", "sh", "-c", script]);
     let status = instance.status();
     let expected = format!(
-        "{} us-east-1 test none {}\n",
+        "{} us-east-1 {} none {}\n",
         status["endpoint"].as_str().unwrap(),
+        instance.credentials().access_key_id(),
         status["connect_to"].as_str().unwrap()
     );
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
@@ -286,5 +287,13 @@ fn what_is_missing_or_taken_is_named_with_what_to_do() {
         said.contains(&format!("port 127.0.0.1:{port} is in use by")) && said.contains("--endpoint-port PORT"),
         "{said}"
     );
+
+    let other = Instance::new();
+    other.up();
+    let port = other.status()["endpoint"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let taken = instance.run(&["up", "--python", instance.python.to_str().unwrap(), "--endpoint-port", &port]);
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    let state = format!("state directory {})", other.state().display());
+    assert!(said.contains(&state) && said.contains("local-cloud --state DIRECTORY down"), "{said}");
     assert_eq!(instance.run(&["frobnicate"]).status.code(), Some(2));
 }

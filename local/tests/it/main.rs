@@ -3,6 +3,7 @@
 // The functions around the tests are test code too.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access;
 mod cloud;
 mod support;
 mod task_faults;

@@ -23,7 +23,7 @@ impl World {
         let program = server(instance.dir.path());
         instance.up();
         let status = instance.status();
-        let aws = Aws::new(status["endpoint"].as_str().unwrap());
+        let aws = instance.aws();
         let prod = status["forwards"][0]["url"].as_str().unwrap().to_owned();
         let client = reqwest::Client::builder().timeout(LIMIT).build().unwrap();
         aws.prepare().await;

@@ -102,7 +102,7 @@ impl World {
         assert!(String::from_utf8_lossy(&lag.stdout).ends_with(text), "{lag:?}");
         let status = instance.status();
         let url = |index: usize| status["forwards"][index]["url"].as_str().unwrap().to_owned();
-        let aws = Aws::new(status["endpoint"].as_str().unwrap());
+        let aws = instance.aws();
         let servers = [Server::start("one", "127.1.0.1").await, Server::start("two", "127.1.0.2").await];
         let groups = [aws.target_group("one").await, aws.target_group("two").await];
         for (group, server) in groups.iter().zip(&servers) {
@@ -144,7 +144,7 @@ impl World {
     fn second_node(&self) -> String {
         let status = self.instance.status();
         let [first, second] = [0, 1].map(|node| status["nodes"][node].as_str().unwrap().to_owned());
-        assert!(status["connect_to"].as_str().unwrap().starts_with(&format!(":80:{first}|{second}:")), "{status}");
+        assert!(status["connect_to"].as_str().unwrap().contains(&format!(":80:{first}|{second}:")), "{status}");
         self.urls[0].replace(&first, &second)
     }
 
@@ -366,6 +366,35 @@ async fn health_is_what_the_targets_say_and_errors_are_those_of_a_load_balancer(
     let asked = world.aws.elb.describe_target_health().target_group_arn(&unused).send().await.unwrap();
     let health = asked.target_health_descriptions()[0].target_health().unwrap();
     assert_eq!(health.reason(), Some(&elb::TargetHealthReasonEnum::NotInUse), "{health:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_idle_timeout_is_for_silence_and_malformed_requests_are_refused() {
+    let world = World::new().await;
+    let described = world.aws.elb.describe_load_balancers().send().await.unwrap();
+    let balancer = described.load_balancers()[0].load_balancer_arn().unwrap();
+    let attribute = elb::LoadBalancerAttribute::builder().key("idle_timeout.timeout_seconds").value("1").build();
+    let modify = world.aws.elb.modify_load_balancer_attributes().load_balancer_arn(balancer);
+    modify.attributes(attribute).send().await.unwrap();
+    let address = world.urls[0].trim_start_matches("http://").to_owned();
+    let ask = async |head: &str, parts: u32, pause: Duration| {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..parts {
+            tokio::time::sleep(pause).await;
+            stream.write_all(b"x").await.unwrap();
+        }
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).await.unwrap();
+        line.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let upload = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 6\r\n\r\n";
+    // Longer than the timeout in all, but never silent for so long.
+    assert_eq!(ask(upload, 6, Duration::from_millis(300)).await, "200");
+    assert_eq!(ask(upload, 1, Duration::ZERO).await, "504", "the rest does not come");
+    assert_eq!(ask("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n", 0, Duration::ZERO).await, "504");
+    assert_eq!(ask("GET / HTTP/1.1\r\n\r\n", 0, Duration::ZERO).await, "400", "no host");
+    assert_eq!(ask("TRACE / HTTP/1.1\r\nhost: a\r\n\r\n", 0, Duration::ZERO).await, "405");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,8 +156,29 @@ impl Cloud {
         shared
             .endpoint_url(self.endpoint())
             .region(Region::new(self.status["region"].as_str().unwrap().to_owned()))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials()))
             .build()
+    }
+
+    /// The access key of this local cloud.
+    pub fn credentials(&self) -> Credentials {
+        let file = std::fs::read(self.state().join("credentials.json")).unwrap();
+        let key: Value = serde_json::from_slice(&file).unwrap();
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        Credentials::new(text("access_key_id"), text("secret_access_key"), None, None, "test")
+    }
+
+    /// Writes a configuration of Docker to a folder, with which its registry can be used.
+    pub fn log_in(&self, folder: &Path) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let token = runtime.block_on(async {
+            let client = aws_sdk_ecr::Client::new(&self.sdk_config().await);
+            let answer = client.get_authorization_token().send().await.unwrap();
+            answer.authorization_data()[0].authorization_token().unwrap().to_owned()
+        });
+        let host = self.endpoint().trim_start_matches("http://");
+        let config = serde_json::json!({ "auths": { host: { "auth": token } } });
+        std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
     }
 
     /// The tasks that the local cloud runs.

@@ -63,8 +63,9 @@ fn iam(cloud: &Cloud, form: &str) -> String {
     let form = format!("{form}&Version=2010-05-08");
     let request = format!(
         "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0\r\n\
          content-length: {}\r\n\r\n{form}",
+        cloud.credentials().access_key_id(),
         form.len()
     );
     stream.write_all(request.as_bytes()).unwrap();

@@ -5,6 +5,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ecs::types as ecs;
 use aws_sdk_elasticloadbalancingv2::types as elb;
+use base64::Engine as _;
 use flate2::{Compression, write::GzEncoder};
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::OciImageManifest;
@@ -49,6 +50,19 @@ impl Instance {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The AWS clients of this instance.
+    pub fn aws(&self) -> Aws {
+        Aws::new(self.status()["endpoint"].as_str().unwrap(), self.credentials())
+    }
+
+    /// The access key of this instance.
+    pub fn credentials(&self) -> Credentials {
+        let key: Value =
+            serde_json::from_slice(&std::fs::read(self.state().join("credentials.json")).unwrap()).unwrap();
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        Credentials::new(text("access_key_id"), text("secret_access_key"), None, None, "test")
+    }
+
     pub fn status(&self) -> Value {
         let output = self.run(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap()
@@ -67,6 +81,15 @@ impl Instance {
             .collect();
         pids.push(self.daemon());
         pids
+    }
+
+    /// The TCP ports on which the processes of the instance listen, with their addresses.
+    pub fn listening(&self) -> Vec<String> {
+        let sockets: Vec<String> = self.pids().into_iter().flat_map(descriptors).collect();
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let listens = |fields: &Vec<&str>| fields[3] == "0A" && sockets.contains(&format!("socket:[{}]", fields[9]));
+        let fields = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields.filter(listens).map(|fields| fields[1].to_owned()).collect()
     }
 
     pub fn daemon(&self) -> i64 {
@@ -97,10 +120,18 @@ fn python() -> PathBuf {
     assert!(
         python.exists(),
         "these tests need MiniStack, but {} is missing: make the Python environment \
-         (python3 -m venv .venv && .venv/bin/pip install -r local/requirements.txt) or set LOCAL_CLOUD_PYTHON",
+         (python3 -m venv .venv && .venv/bin/pip install --require-hashes -r local/requirements.lock) or set LOCAL_CLOUD_PYTHON",
         python.display()
     );
     python
+}
+
+/// The targets of the open files of a process.
+fn descriptors(pid: i64) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    entries
+        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
+        .collect()
 }
 
 pub fn is_alive(pid: i64) -> bool {
@@ -145,12 +176,12 @@ pub struct Aws {
 }
 
 impl Aws {
-    pub fn new(endpoint: &str) -> Self {
+    pub fn new(endpoint: &str, credentials: Credentials) -> Self {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .endpoint_url(endpoint)
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
         Self {
@@ -194,9 +225,18 @@ impl Aws {
             oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
         let host = self.endpoint.trim_start_matches("http://");
         let name = format!("{host}/{REPOSITORY}:latest").parse().unwrap();
-        let pushed = client.push(&name, &layers, config, &RegistryAuth::Anonymous, Some(manifest)).await.unwrap();
+        let pushed = client.push(&name, &layers, config, &self.registry_login().await, Some(manifest)).await.unwrap();
         let digest = pushed.manifest_url.rsplit_once("sha256:").map(|(_, digest)| format!("sha256:{digest}"));
         format!("000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@{}", digest.unwrap_or(pushed.manifest_url))
+    }
+
+    /// The user and password that the registry accepts.
+    async fn registry_login(&self) -> RegistryAuth {
+        let answer = self.ecr.get_authorization_token().send().await.unwrap();
+        let token = answer.authorization_data()[0].authorization_token().unwrap();
+        let login = base64::engine::general_purpose::STANDARD.decode(token).unwrap();
+        let (user, password) = std::str::from_utf8(&login).unwrap().split_once(':').unwrap();
+        RegistryAuth::Basic(user.to_owned(), password.to_owned())
     }
 
     /// Registers a task definition for an image; returns its ARN.
