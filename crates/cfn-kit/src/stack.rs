@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
-use super::references::{cycles, dangling};
+use super::references::{cycles, dangling, references_in};
 use super::scope::Scope;
 use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 
@@ -266,9 +266,12 @@ impl Stack {
 
 /// References to names that do not exist, and cycles of resources.
 fn broken_references(template: &Value) -> Vec<SynthError> {
-    let dangling = dangling(template).into_iter();
+    let [conditions, resources, outputs] =
+        ["Conditions", "Resources", "Outputs"].map(|section| references_in(template, section));
+    let cycles = cycles(template, &resources);
+    let dangling = dangling(template, conditions.into_iter().chain(resources).chain(outputs)).into_iter();
     let dangling = dangling.map(|it| SynthError::DanglingReference { from: it.from, to: it.to });
-    dangling.chain(cycles(template).into_iter().map(SynthError::Cycle)).collect()
+    dangling.chain(cycles.into_iter().map(SynthError::Cycle)).collect()
 }
 
 /// The template's metadata: its entries, and how the console groups the parameters.
