@@ -27,7 +27,7 @@ pub struct Checked {
     template: Value,
 }
 
-/// What is wrong with a template.
+/// What is wrong with a template, as a sentence that names the resource. A test fails with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Finding(String);
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// A reference from one item of a template to another.
+/// A reference from one item of a template to another. It is data, so that a program can draw or copy parts of a
+/// template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The logical id of the item with the reference.
@@ -15,7 +16,8 @@ pub struct Reference {
     pub kind: Kind,
 }
 
-/// The kind of item that a reference points to.
+/// The kind of item that a reference points to. A condition and a resource may have the same name only in different
+/// kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A resource, a parameter or a pseudo parameter.
@@ -25,6 +27,18 @@ pub enum Kind {
 }
 
 /// Every reference in the conditions, resources, and outputs of the template.
+///
+/// ```
+/// use cfn_kit::{references, references_of};
+/// use serde_json::json;
+///
+/// let bucket = json!({ "Type": "AWS::S3::Bucket", "Condition": "Logs", "DependsOn": "Key" });
+/// let template = json!({ "Conditions": { "Logs": {} }, "Resources": { "Key": {}, "Log": bucket } });
+/// let found: Vec<String> = references(&template).into_iter().map(|it| format!("{} -> {}", it.from, it.to)).collect();
+/// assert_eq!(found, ["Log -> Logs", "Log -> Key"]);
+/// // Of one item alone:
+/// assert_eq!(references_of("Resources", "Log", &bucket), references(&template));
+/// ```
 pub fn references(template: &Value) -> Vec<Reference> {
     ["Conditions", "Resources", "Outputs"].iter().flat_map(|section| references_in(template, section)).collect()
 }

@@ -27,7 +27,7 @@ const CHUNK: usize = 256 * 1024;
 #[serde(try_from = "String")]
 pub struct Digest(String);
 
-/// A text that is not a [`Digest`].
+/// A text that is not a [`Digest`]. The text is kept, so that a program can say where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a SHA-256 digest")]
 pub struct InvalidDigest {
