@@ -1,6 +1,5 @@
 //! Tests of the template: the additions of each setting, the assembly of parts of templates, the permissions of
-//! policies, conformance to AWS's schemas, that wrong wiring does not compile, and that the
-//! published crates are documented.
+//! policies, conformance to AWS's schemas, and that the published crates are documented.
 
 // Helper functions are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -17,4 +16,3 @@ mod published;
 mod schema;
 mod simulate;
 mod template;
-mod wiring;
