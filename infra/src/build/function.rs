@@ -9,7 +9,7 @@ use cargo_metadata::Metadata;
 use oci_image::Architecture;
 use sha2::{Digest as _, Sha256};
 
-use super::provenance::{Built, hex};
+use super::provenance::Built;
 use super::{cargo, no_package, packages, sources};
 use crate::error::{Doing as _, Error, Result};
 
@@ -122,7 +122,7 @@ fn ready(bytes: &[u8], from: &str, architecture: Architecture) -> Result<Functio
     program.by_ref().take(64).read_to_end(&mut head).map_err(|error| wrong(error.to_string()))?;
     match Architecture::of_program(&head) {
         Some(found) if found == architecture => {
-            Ok(FunctionZip { bytes: bytes.to_vec(), hash: hex(&Sha256::digest(bytes)) })
+            Ok(FunctionZip { bytes: bytes.to_vec(), hash: hex::encode(Sha256::digest(bytes)) })
         }
         Some(found) => Err(wrong(format!("it is built for {found}, and app.architecture is {architecture}"))),
         None => Err(wrong(format!("its {PROGRAM} is not a Linux program"))),
@@ -210,9 +210,9 @@ fn arguments(target: &str) -> [&str; 11] {
 
 /// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.
 fn pack_once(bootstrap: &[u8], zip: &Built) -> Result<FunctionZip> {
-    let binary = hex(&Sha256::digest(bootstrap));
+    let binary = hex::encode(Sha256::digest(bootstrap));
     if let Some(bytes) = zip.of(&binary) {
-        let hash = hex(&Sha256::digest(&bytes));
+        let hash = hex::encode(Sha256::digest(&bytes));
         return Ok(FunctionZip { bytes, hash });
     }
     let packed = pack(bootstrap)?;
@@ -234,7 +234,7 @@ fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
     archive.start_file(PROGRAM, options).doing(doing)?;
     archive.write_all(bootstrap).doing(doing)?;
     let bytes = archive.finish().doing(doing)?.into_inner();
-    let hash = hex(&Sha256::digest(&bytes));
+    let hash = hex::encode(Sha256::digest(&bytes));
     Ok(FunctionZip { bytes, hash })
 }
 

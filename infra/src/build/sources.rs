@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::lock::Lock;
 use super::packages;
-use super::provenance::hex;
 use crate::error::{Doing as _, Error, Result};
 
 /// Variables that change what a compiler makes, and what the names of further ones begin with.
@@ -63,7 +62,7 @@ pub(super) fn hash(
         // A file that the compiler read and that is gone is a change too.
         add(&std::fs::read(file).unwrap_or_default());
     }
-    Ok(Some(hex(&hash.finalize())))
+    Ok(Some(hex::encode(hash.finalize())))
 }
 
 /// Which compiler it is. It stays the same while this command runs, so each project's is asked once.
