@@ -24,4 +24,4 @@ pub use progress::{CutoverProgress, JsonProgress};
 pub use releases::render as render_releases;
 pub use screen::Screen;
 pub use status::render as render_status;
-pub use style::{Paint, Style};
+pub use style::{Paint, Style, wrapped};

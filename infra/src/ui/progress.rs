@@ -8,7 +8,7 @@ use ledger::Holder;
 use model::{Color, Phase, Record};
 use serde_json::{Value, json};
 
-use super::Style;
+use super::style::{Style, columns, cut};
 use crate::commands::cutover::Follower;
 
 /// Bars of the sparkline.
@@ -47,7 +47,7 @@ impl CutoverProgress {
         let (text, plain) = (Self::text(style, record), Self::text(Style::PLAIN, record));
         let Some(probes) = &record.probes else { return fitting(text, &plain, width) };
         // As many bars as there is room for.
-        let room = width.saturating_sub(plain.chars().count() + 1);
+        let room = width.saturating_sub(columns(&plain) + 1);
         match sparkline(&probes.recent_ms, room.min(SHOWN)) {
             bars if bars.is_empty() => fitting(text, &plain, width),
             bars => format!("{text} {}", style.dim(&bars)),
@@ -163,7 +163,7 @@ impl Follower for JsonProgress {
 
 /// The text unchanged if it fits; otherwise truncated and without colors.
 fn fitting(text: String, plain: &str, width: usize) -> String {
-    if plain.chars().count() <= width { text } else { plain.chars().take(width).collect() }
+    if columns(plain) <= width { text } else { cut(plain, width).to_owned() }
 }
 
 /// The last latencies as bars, from zero to the highest of them.
@@ -213,7 +213,12 @@ mod tests {
         assert_eq!(line(79).chars().filter(|it| BARS.contains(it)).count(), 25);
         assert_eq!(line(200).chars().filter(|it| BARS.contains(it)).count(), SHOWN);
         for width in [10, 40, 52, 53, 54, 55, 79] {
-            assert!(line(width).chars().count() <= width, "{width}: {}", line(width));
+            assert!(columns(&line(width)) <= width, "{width}: {}", line(width));
+        }
+        record.versions.seen = Some("第二版".to_owned());
+        let line = |width| CutoverProgress::line(Style::PLAIN, &record, width);
+        for width in 10..90 {
+            assert!(columns(&line(width)) <= width, "{width}: {}", line(width));
         }
     }
 

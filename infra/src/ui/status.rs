@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use model::Record;
 
+use super::style::columns;
 use super::{Style, runs};
 use crate::commands::status::{Drift, Environment, Status};
 use crate::report::text::clean;
@@ -31,7 +32,7 @@ pub fn render(status: &Status, style: Style) -> String {
         let _ = writeln!(text, "{} {}", style.bad("✕"), style.bad(&said));
         let _ = writeln!(text, "  {} {}\n", style.good("hint:"), style.wrapped(&it.todo, 8));
     }
-    let roles = status.environments.iter().map(|it| it.role.chars().count()).max().unwrap_or_default().max(ROLE);
+    let roles = status.environments.iter().map(|it| columns(&it.role)).max().unwrap_or_default().max(ROLE);
     let heads = format!("environment  {:<roles$}  version  tasks  healthy  image", "role");
     let _ = writeln!(text, "{}", style.dim(&heads));
     for environment in &status.environments {
