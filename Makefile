@@ -138,7 +138,7 @@ build: setup ## Build the commands
 test: build ## Run all tests, including end-to-end tests
 	$(BIN)/bluegreen build
 	cd local/faulty && $(abspath $(BIN))/bluegreen build
-	$(CARGO) test --quiet --locked --doc --package cfn-kit --package bluegreen-oci-image
+	$(CARGO) test --quiet --locked --doc --package cfn-kit --package bluegreen-oci-image --package stack
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run,$(CARGO) test) --locked --workspace
 
 # Build the deployed artifacts first, so that the benchmark does not measure the compiler.

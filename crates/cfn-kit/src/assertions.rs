@@ -27,7 +27,7 @@ pub struct Checked {
     template: Value,
 }
 
-/// What is wrong with a template.
+/// What is wrong with a template, as a sentence that names the resource. A test fails with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Finding(String);
 
@@ -129,7 +129,7 @@ impl Checked {
 
     /// Checks that every `Ref`, `Fn::GetAtt`, `Fn::Sub`, `DependsOn`, and condition refers to an item of the template.
     pub fn refers_only_to_what_exists(&self) -> Result<(), Finding> {
-        match dangling(&self.template).first() {
+        match dangling(&self.template, self.references()).first() {
             None => Ok(()),
             Some(reference) => {
                 Err(Finding(format!("{} refers to {}, which does not exist", reference.from, reference.to)))

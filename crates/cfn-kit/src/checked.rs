@@ -1,6 +1,15 @@
 //! Values that are checked at creation: numbers within limits, and texts that match a rule.
 
-/// Why a value was not accepted: what the value must be.
+/// Why a value was not accepted: what the value must be. One type for all checked values, so that a program can show it
+/// beside the place in its settings.
+///
+/// ```
+/// use cfn_kit::InvalidValue;
+/// use cfn_kit::resources::values::Port;
+///
+/// let port: Result<Port, InvalidValue> = Port::try_from(70_000);
+/// assert_eq!(port.unwrap_err().to_string(), "70000 is not from 1 to 65535");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidValue(String);

@@ -8,21 +8,48 @@ use serde_json::{Value, json};
 
 use super::stack::Resource;
 
-/// The physical id of a resource of type `R` (the value of `Ref` for most resources).
+/// The physical id of a resource of type `R` (the value of `Ref` for most resources). Like [`Arn`] and [`Name`], it has
+/// no values: it is the `T` of an [`Expr<T>`].
 #[derive(Debug)]
 pub struct Id<R>(PhantomData<R>);
 
-/// The Amazon Resource Name of a resource of type `R`.
+/// The Amazon Resource Name of a resource of type `R`. It keeps ARNs of different types apart.
 #[derive(Debug)]
 pub struct Arn<R>(PhantomData<R>);
 
-/// The name of a resource of type `R`.
+/// The name of a resource of type `R`. It keeps names of different types, and names and ids, apart.
 #[derive(Debug)]
 pub struct Name<R>(PhantomData<R>);
 
 /// A value of type `T` that is either written in the template or computed by CloudFormation.
 ///
 /// `T` is a plain type (`String`, `u16`) or one of the markers [`Id`], [`Arn`], [`Name`].
+///
+/// ```
+/// use cfn_kit::resources::s3::Bucket;
+/// use cfn_kit::{Arn, Expr, Name, Stack};
+/// use serde_json::json;
+///
+/// let written: Expr<String> = "eu-central-1".into();
+/// assert_eq!(written.json(), &json!("eu-central-1"));
+///
+/// let bucket = Stack::new("A stack").add("Data", Bucket::private(vec![]));
+/// let name: Expr<Name<Bucket>> = bucket.name();
+/// let arn: Expr<Arn<Bucket>> = bucket.arn();
+/// assert_eq!(name.json(), &json!({ "Ref": "Data" }));
+/// assert_eq!(arn.json(), &json!({ "Fn::GetAtt": ["Data", "Arn"] }));
+/// ```
+///
+/// A name is not an ARN:
+///
+/// ```compile_fail
+/// use cfn_kit::resources::s3::Bucket;
+/// use cfn_kit::{Arn, Expr, Ref};
+///
+/// fn arn(bucket: &Ref<Bucket>) -> Expr<Arn<Bucket>> {
+///     bucket.name()
+/// }
+/// ```
 pub struct Expr<T> {
     json: Value,
     kind: PhantomData<fn() -> T>,
@@ -115,7 +142,15 @@ impl From<String> for Expr<String> {
     }
 }
 
-/// The ARN of a resource of this account in this region: the service, and the parts that name the resource in it.
+/// The ARN of a resource of this account in this region: the service, and the parts that name the resource in it. For a
+/// resource whose `Fn::GetAtt` would make a cycle, or that the stack does not have.
+///
+/// ```
+/// use cfn_kit::own_arn;
+///
+/// let queue = own_arn("sqs", &["orders".into()]);
+/// assert_eq!(queue.json()["Fn::Sub"], "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:orders");
+/// ```
 pub fn own_arn(service: &str, resource: &[Expr<String>]) -> Expr<String> {
     let begin = [
         "arn:".into(),
@@ -130,6 +165,13 @@ pub fn own_arn(service: &str, resource: &[Expr<String>]) -> Expr<String> {
 }
 
 /// The concatenation of `parts`.
+///
+/// ```
+/// use cfn_kit::{Expr, join};
+///
+/// let address = join(&["https://".into(), Expr::region(), ".shop.example".into()]);
+/// assert_eq!(address.json()["Fn::Sub"], "https://${AWS::Region}.shop.example");
+/// ```
 pub fn join(parts: &[Expr<String>]) -> Expr<String> {
     let mut text = String::new();
     let mut variables = serde_json::Map::new();
@@ -178,11 +220,26 @@ fn placeholder(value: &Value) -> Piece<'_> {
 }
 
 /// Text in which `${AWS::…}` pseudo parameters are replaced at deployment.
+///
+/// ```
+/// assert_eq!(cfn_kit::sub("${AWS::StackName}-log").json()["Fn::Sub"], "${AWS::StackName}-log");
+/// ```
 pub fn sub(text: &str) -> Expr<String> {
     Expr::from_json(json!({ "Fn::Sub": text }))
 }
 
-/// A reference to a resource of type `R` in the same stack.
+/// A reference to a resource of type `R` in the same stack. [`Stack::add`](crate::Stack::add) returns it, and the type
+/// of the resource decides what can be read from it.
+///
+/// ```
+/// use cfn_kit::resources::sns::Topic;
+/// use cfn_kit::{Ref, Stack};
+///
+/// let mut stack = Stack::new("A stack");
+/// let topic: Ref<Topic> = stack.add("Alerts", Topic { kms_master_key_id: None, subscription: vec![], tags: vec![] });
+/// assert_eq!(topic.logical_id(), "Alerts");
+/// stack.output("AlertsArn", "Where alarms go", &topic.arn());
+/// ```
 pub struct Ref<R> {
     logical_id: String,
     kind: PhantomData<fn() -> R>,
@@ -306,11 +363,26 @@ impl<R> fmt::Debug for Ref<R> {
     }
 }
 
-/// A condition declared in the stack.
+/// A condition declared in the stack. It exists so that a resource or a value can depend on it only after it was
+/// declared.
 #[derive(Clone, Debug, Serialize)]
 pub struct Condition(pub(super) String);
 
 /// The test of a condition.
+///
+/// ```
+/// use cfn_kit::resources::s3::Bucket;
+/// use cfn_kit::{Condition, Parameter, Stack, Test};
+///
+/// let mut stack = Stack::new("A stack");
+/// let none = Parameter { description: "Address of the log", default: "", allowed: &[], pattern: None };
+/// let address = stack.parameter("LogAddress", &none);
+/// let given: Condition = stack.condition("HasLog", Test::is_given(&address));
+/// let bucket = stack.add("Log", Bucket::private(vec![]));
+/// stack.when(&bucket, &given);
+/// let template = serde_json::to_value(stack.finish().unwrap()).unwrap();
+/// assert_eq!(template["Resources"]["Log"]["Condition"], "HasLog");
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub enum Test {
     /// Both values are the same text.

@@ -25,6 +25,13 @@ pub use stack::{Matched, Parameter, Resource, Stack, SynthError, Untyped};
 pub use template::{Output, Template};
 
 /// A tag in CloudFormation's format.
+///
+/// ```
+/// use cfn_kit::{Expr, Stack, Tag};
+///
+/// let mut stack = Stack::new("A stack");
+/// stack.tag(Tag::new("stack", Expr::stack_name()));
+/// ```
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tag {

@@ -9,6 +9,19 @@ use serde_json::Value;
 use super::expr::{Expr, sub};
 
 /// A policy document: what an identity may do, or who may use a resource.
+///
+/// ```
+/// use cfn_kit::{Effect, PolicyDocument, Principal, Statement};
+/// use serde_json::json;
+///
+/// let read = Statement::allow("Read", &["s3:GetObject"], vec!["arn:aws:s3:::shop/*".into()])
+///     .by(Principal::service("cloudtrail.amazonaws.com"))
+///     .only_from_this_account();
+/// let policy = serde_json::to_value(PolicyDocument::new(vec![read])).unwrap();
+/// let statement = &policy["Statement"][0];
+/// assert_eq!(statement["Effect"], serde_json::to_value(Effect::Allow).unwrap());
+/// assert_eq!(statement["Condition"]["StringEquals"]["aws:SourceAccount"], json!({ "Ref": "AWS::AccountId" }));
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PolicyDocument {

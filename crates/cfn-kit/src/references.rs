@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// A reference from one item of a template to another.
+/// A reference from one item of a template to another. It is data, so that a program can draw or copy parts of a
+/// template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The logical id of the item with the reference.
@@ -15,7 +16,8 @@ pub struct Reference {
     pub kind: Kind,
 }
 
-/// The kind of item that a reference points to.
+/// The kind of item that a reference points to. A condition and a resource may have the same name only in different
+/// kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A resource, a parameter or a pseudo parameter.
@@ -25,18 +27,30 @@ pub enum Kind {
 }
 
 /// Every reference in the conditions, resources, and outputs of the template.
+///
+/// ```
+/// use cfn_kit::{references, references_of};
+/// use serde_json::json;
+///
+/// let bucket = json!({ "Type": "AWS::S3::Bucket", "Condition": "Logs", "DependsOn": "Key" });
+/// let template = json!({ "Conditions": { "Logs": {} }, "Resources": { "Key": {}, "Log": bucket } });
+/// let found: Vec<String> = references(&template).into_iter().map(|it| format!("{} -> {}", it.from, it.to)).collect();
+/// assert_eq!(found, ["Log -> Logs", "Log -> Key"]);
+/// // Of one item alone:
+/// assert_eq!(references_of("Resources", "Log", &bucket), references(&template));
+/// ```
 pub fn references(template: &Value) -> Vec<Reference> {
-    let mut found = Vec::new();
-    for section in ["Conditions", "Resources", "Outputs"] {
-        for (id, item) in template[section].as_object().into_iter().flatten() {
-            found.extend(references_of(section, id, item));
-        }
-    }
-    found
+    ["Conditions", "Resources", "Outputs"].iter().flat_map(|section| references_in(template, section)).collect()
 }
 
-/// The references to names that do not exist in the template.
-pub(super) fn dangling(template: &Value) -> Vec<Reference> {
+/// Every reference in one section of the template: `Conditions`, `Resources` or `Outputs`.
+pub(super) fn references_in(template: &Value, section: &str) -> Vec<Reference> {
+    let items = template[section].as_object().into_iter().flatten();
+    items.flat_map(|(id, item)| references_of(section, id, item)).collect()
+}
+
+/// Those of the references whose names do not exist in the template.
+pub(super) fn dangling(template: &Value, references: impl IntoIterator<Item = Reference>) -> Vec<Reference> {
     let names = |section: &str| -> BTreeSet<&str> {
         template[section].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     };
@@ -48,17 +62,16 @@ pub(super) fn dangling(template: &Value) -> Vec<Reference> {
             Kind::Value => to.starts_with("AWS::") || resources.contains(to) || parameters.contains(to),
         }
     };
-    references(template).into_iter().filter(|reference| !exists(reference)).collect()
+    references.into_iter().filter(|reference| !exists(reference)).collect()
 }
 
-/// Cycles of resources that refer to each other. The first resource of each cycle is also its last. A resource is in at
-/// most one cycle.
-pub(super) fn cycles(template: &Value) -> Vec<Vec<String>> {
+/// Cycles of resources that refer to each other, by the references of resources. The first resource of each cycle is
+/// also its last. A resource is in at most one cycle.
+pub(super) fn cycles(template: &Value, references: &[Reference]) -> Vec<Vec<String>> {
+    let is_resource = |id: &str| template["Resources"].get(id).is_some();
     let mut next: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (id, resource) in template["Resources"].as_object().into_iter().flatten() {
-        let references = references_of("Resources", id, resource).into_iter();
-        let to = references.filter(|it| it.kind == Kind::Value && template["Resources"].get(&it.to).is_some());
-        next.insert(id.clone(), to.map(|it| it.to).collect());
+    for reference in references.iter().filter(|it| it.kind == Kind::Value && is_resource(&it.to)) {
+        next.entry(reference.from.clone()).or_default().insert(reference.to.clone());
     }
     let mut found = Vec::new();
     // Remove resources that are in no cycle and lead to none, until none is left.
@@ -207,6 +220,7 @@ mod tests {
             "A": resource(&["B"]), "B": resource(&["C", "P"]), "C": resource(&["A"]),
             "Into": resource(&["A"]), "Self": resource(&["Self"]), "Fine": resource(&["Leaf"]), "Leaf": resource(&[]),
         } });
-        assert_eq!(cycles(&template), [vec!["A", "B", "C", "A"], vec!["Self", "Self"]]);
+        let references = references_in(&template, "Resources");
+        assert_eq!(cycles(&template, &references), [vec!["A", "B", "C", "A"], vec!["Self", "Self"]]);
     }
 }

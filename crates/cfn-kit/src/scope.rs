@@ -9,6 +9,18 @@ use super::Stack;
 /// A stack within a scope: every added resource has the entry of the scope in its metadata.
 ///
 /// An inner scope with the same key takes precedence. The scope ends when this value is dropped.
+///
+/// ```
+/// use cfn_kit::{Scope, Stack, resources::s3::Bucket};
+/// use serde_json::json;
+///
+/// let mut stack = Stack::new("A stack");
+/// let mut blue: Scope<'_> = stack.annotated("environment", json!("blue"));
+/// blue.add("Data", Bucket::private(vec![]));
+/// drop(blue);
+/// let template = serde_json::to_value(stack.finish().unwrap()).unwrap();
+/// assert_eq!(template["Resources"]["Data"]["Metadata"]["environment"], "blue");
+/// ```
 #[derive(Debug)]
 pub struct Scope<'a> {
     stack: &'a mut Stack,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Tag;
 use super::expr::{Condition, Expr, Ref, Test};
-use super::references::{cycles, dangling};
+use super::references::{cycles, dangling, references_in};
 use super::scope::Scope;
 use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 
@@ -15,17 +15,51 @@ use super::template::{Output, ParameterBody, ResourceBody, Template, UNTYPED};
 /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>).
 const LOGICAL_ID_MAX: usize = 255;
 
-/// A CloudFormation resource type: its properties and its name.
+/// A CloudFormation resource type: its properties and its name. For a type that the kit does not have, declare the
+/// properties that you need, named as in its schema.
+///
+/// ```
+/// use cfn_kit::{Resource, Stack};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// #[serde(rename_all = "PascalCase")]
+/// struct Queue {
+///     visibility_timeout: u16,
+/// }
+///
+/// impl Resource for Queue {
+///     const TYPE: &'static str = "AWS::SQS::Queue";
+/// }
+///
+/// let mut stack = Stack::new("A stack");
+/// stack.add("Orders", Queue { visibility_timeout: 60 });
+/// assert!(stack.finish().unwrap().to_json().unwrap().contains(r#""VisibilityTimeout":60"#));
+/// ```
 pub trait Resource: Serialize {
     /// The type's name, for example `AWS::EC2::VPC`.
     const TYPE: &'static str;
 }
 
-/// A resource without a Rust type.
+/// A resource without a Rust type. It has no values: `Ref<Untyped>` is what [`Stack::add_untyped`] returns.
 #[derive(Clone, Copy, Debug)]
 pub enum Untyped {}
 
 /// A parameter of the template. All parameters here are strings, because engines differ in how they pass numbers.
+///
+/// ```
+/// use cfn_kit::{Parameter, Stack};
+///
+/// let level = Parameter {
+///     description: "What is logged",
+///     default: "info",
+///     allowed: &["debug", "info"],
+///     pattern: None,
+/// };
+/// let mut stack = Stack::new("A stack");
+/// let level = stack.parameter("LogLevel", &level);
+/// assert_eq!(level.json(), &serde_json::json!({ "Ref": "LogLevel" }));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Parameter {
     /// Its description, shown in the console.
@@ -40,12 +74,31 @@ pub struct Parameter {
 
 /// A type whose values, as text, match a pattern. For a parameter of this type, CloudFormation accepts only values that
 /// match.
+///
+/// ```
+/// use cfn_kit::resources::values::ZoneName;
+/// use cfn_kit::{Expr, Matched, Stack};
+///
+/// let mut stack = Stack::new("A stack");
+/// let zone: Expr<ZoneName> = stack.parameter_of("Zone", "Where tasks run");
+/// assert!(stack.finish().unwrap().to_json().unwrap().contains(ZoneName::PATTERN));
+/// ```
 pub trait Matched {
     /// The pattern. It must also match the empty text, which means that no value is given.
     const PATTERN: &'static str;
 }
 
 /// Why no template can be created from a stack.
+///
+/// ```
+/// use cfn_kit::{Stack, SynthError};
+/// use serde_json::json;
+///
+/// let mut stack = Stack::new("A stack");
+/// stack.add_untyped("Log", "AWS::S3::BucketPolicy", json!({ "Bucket": { "Ref": "Lgo" } }));
+/// let error = SynthError::DanglingReference { from: "Log".to_owned(), to: "Lgo".to_owned() };
+/// assert_eq!(stack.finish().unwrap_err(), [error]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SynthError {
     /// Two items have the same logical id.
@@ -78,6 +131,17 @@ pub enum SynthError {
 /// A stack under construction.
 ///
 /// Errors, such as a duplicate id, are collected: [`Stack::finish`] reports all of them.
+///
+/// ```
+/// use cfn_kit::Stack;
+/// use cfn_kit::resources::s3::Bucket;
+///
+/// let mut stack = Stack::new("Invoices of the shop");
+/// let invoices = stack.add("Invoices", Bucket::private(vec![]));
+/// stack.keep(&invoices);
+/// stack.output("InvoicesName", "Where invoices are", &invoices.name());
+/// println!("{}", stack.finish().unwrap().to_pretty_json().unwrap());
+/// ```
 #[derive(Debug, Default)]
 pub struct Stack {
     description: String,
@@ -266,9 +330,12 @@ impl Stack {
 
 /// References to names that do not exist, and cycles of resources.
 fn broken_references(template: &Value) -> Vec<SynthError> {
-    let dangling = dangling(template).into_iter();
+    let [conditions, resources, outputs] =
+        ["Conditions", "Resources", "Outputs"].map(|section| references_in(template, section));
+    let cycles = cycles(template, &resources);
+    let dangling = dangling(template, conditions.into_iter().chain(resources).chain(outputs)).into_iter();
     let dangling = dangling.map(|it| SynthError::DanglingReference { from: it.from, to: it.to });
-    dangling.chain(cycles(template).into_iter().map(SynthError::Cycle)).collect()
+    dangling.chain(cycles.into_iter().map(SynthError::Cycle)).collect()
 }
 
 /// The template's metadata: its entries, and how the console groups the parameters.

@@ -14,6 +14,15 @@ use super::stack::Parameter;
 pub(super) const UNTYPED: &str = "Untyped";
 
 /// A CloudFormation template. Everything is ordered, so the same stack gives the same bytes.
+///
+/// ```
+/// use cfn_kit::{Stack, Template};
+///
+/// let mut stack = Stack::new("A stack");
+/// stack.add_untyped("Orders", "AWS::SQS::Queue", serde_json::json!({}));
+/// let template: Template = stack.finish().unwrap();
+/// assert_eq!(template.untyped().collect::<Vec<_>>(), [("Orders", "AWS::SQS::Queue")]);
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Template {
@@ -162,7 +171,7 @@ fn is_empty_object(value: &Value) -> bool {
     value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
-/// An output of the stack, for other programs and for people.
+/// An output of the stack, for other programs and for people. [`Stack::output`](crate::Stack::output) adds one.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Output {

@@ -1,7 +1,7 @@
 //! A finished run as one log line in CloudWatch's embedded metric format: the log group turns it into metrics, without an
 //! API call. Must not know who reads them.
 //!
-//! | metric in [`METRICS_NAMESPACE`] | unit | meaning |
+//! | metric in [`NAMESPACE`] | unit | meaning |
 //! |---|---|---|
 //! | `Runs` | count | 1 for every finished run, a refused one included |
 //! | `FailedOrHeld` | count | 1 if traffic may be in the wrong place and a person has to look: the metric for an alarm |
@@ -14,10 +14,11 @@
 //! `reconcile`, `plan`) and `Outcome` (as in records). An alarm needs only `Stack`.
 
 use model::Record;
-use model::names::METRICS_NAMESPACE;
 use model::record::ProbeReport;
 use serde_json::{Value, json};
 
+/// Namespace of the metrics.
+pub const NAMESPACE: &str = "BlueGreen/Cutover";
 /// 1 for every finished run.
 pub const RUNS: &str = "Runs";
 /// 1 if a run was held or failed.
@@ -55,7 +56,7 @@ pub fn log_line(stack: &str, record: &Record) -> Option<Value> {
         "_aws": {
             "Timestamp": finished.as_millisecond(),
             "CloudWatchMetrics": [{
-                "Namespace": METRICS_NAMESPACE,
+                "Namespace": NAMESPACE,
                 "Dimensions": [[STACK], [STACK, "Operation", "Outcome"]],
                 "Metrics": metrics,
             }],

@@ -12,5 +12,3 @@ pub const TASKS_TAG: &str = "bluegreen:tasks";
 pub const ENVIRONMENT_HEADER: &str = "x-bluegreen-env";
 /// Source of the function's events on the event bus.
 pub const EVENT_SOURCE: &str = "bluegreen";
-/// Namespace of the function's metrics.
-pub const METRICS_NAMESPACE: &str = "BlueGreen/Cutover";

@@ -5,6 +5,13 @@ use std::fmt;
 use crate::elf;
 
 /// A processor, as OCI names it.
+///
+/// ```
+/// use oci_image::Architecture;
+///
+/// assert_eq!(Architecture::Arm64.name(), "arm64");
+/// assert_eq!(Architecture::Arm64.rust_target(), "aarch64-unknown-linux-gnu");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
     /// x86-64.

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::media_type;
 
-/// A document that belongs to an image, such as its bill of materials.
+/// A document that belongs to an image, such as its bill of materials. A push stores it beside the image, where
+/// scanners find it; [`Image::with_attachment`](crate::Image::with_attachment) adds one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     media_type: String,

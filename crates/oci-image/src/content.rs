@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt as _};
 
 use crate::digest::Digest;
+use crate::error::Error;
 
 /// Bytes piece by piece.
 pub(crate) type Chunks = BoxStream<'static, io::Result<Bytes>>;
@@ -23,6 +24,11 @@ pub(crate) trait BlobSource: fmt::Debug + Send + Sync {
 
     /// The bytes from the beginning. `digest` names them, for a source that holds several blobs.
     fn chunks<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Chunks>>;
+
+    /// What it means that these bytes cannot be read.
+    fn explain(&self, digest: &Digest, error: io::Error) -> Error {
+        Error::io(format!("read the blob {digest}"), error)
+    }
 }
 
 /// Bytes in memory.
@@ -77,5 +83,10 @@ impl Blob {
     /// The bytes from the beginning.
     pub async fn chunks(&self) -> io::Result<Chunks> {
         self.source.chunks(&self.digest).await
+    }
+
+    /// What an error of [`Blob::chunks`], or of the chunks, means.
+    pub fn explain(&self, error: io::Error) -> Error {
+        self.source.explain(&self.digest, error)
     }
 }

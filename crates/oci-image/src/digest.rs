@@ -1,6 +1,6 @@
 //! Content digests: SHA-256 and nothing else. Must not know what the content means.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
 
@@ -27,7 +27,7 @@ const CHUNK: usize = 256 * 1024;
 #[serde(try_from = "String")]
 pub struct Digest(String);
 
-/// A text that is not a [`Digest`].
+/// A text that is not a [`Digest`]. The text is kept, so that a program can say where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a SHA-256 digest")]
 pub struct InvalidDigest {
@@ -38,7 +38,7 @@ pub struct InvalidDigest {
 impl Digest {
     /// The digest of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::from_hash(&Sha256::digest(bytes))
+        Self::from_hash(Sha256::digest(bytes))
     }
 
     /// The digest of everything that a reader returns, and its size in bytes.
@@ -53,19 +53,15 @@ impl Digest {
         loop {
             let read = reader.read(&mut chunk)?;
             if read == 0 {
-                return Ok((Self::from_hash(&hash.finalize()), size));
+                return Ok((Self::from_hash(hash.finalize()), size));
             }
             hash.update(&chunk[..read]);
             size += read as u64;
         }
     }
 
-    fn from_hash(hash: &[u8]) -> Self {
-        Self(hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
+    fn from_hash(hash: impl AsRef<[u8]>) -> Self {
+        Self(format!("sha256:{}", hex::encode(hash)))
     }
 
     /// The whole digest, with the algorithm.

@@ -14,12 +14,22 @@ use crate::architecture::Architecture;
 pub use image::ImageError;
 pub use registry::{Operation, RegistryError, RegistryErrorKind, Step};
 
-/// A result with this crate's error.
+/// A result with this crate's error. The second parameter stays open, so that `?` and other errors fit into one
+/// signature.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate.
 ///
 /// [`kind`](Self::kind) gives a flat list to match on; the variants carry the details.
+///
+/// ```
+/// use oci_image::{Error, ErrorKind, ImageNameError, ImageSource};
+///
+/// let error = "./app.zip".parse::<ImageSource>().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidImageName);
+/// assert!(!error.is_transient(), "the same name stays wrong");
+/// assert!(matches!(error, Error::InvalidImageName { reason: ImageNameError::NotAnArchive, .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -93,7 +103,7 @@ pub enum Error {
     },
 }
 
-/// What kind of error an [`Error`] is.
+/// What kind of error an [`Error`] is, without its data: to choose a hint, an exit code, or a second try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -192,7 +202,7 @@ pub enum ImageNameError {
     Reference(#[from] ParseError),
 }
 
-/// Why a text is not the address of a registry.
+/// Why a text is not the address of a registry. An address is an origin: a path or a user in it would be ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryAddressError {
@@ -207,7 +217,8 @@ pub enum RegistryAddressError {
     NotOnlyHost,
 }
 
-/// Why a program cannot start in an image that holds nothing else.
+/// Why a program cannot start in an image that holds nothing else. Such an image is refused when it is made, not when
+/// it is started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
@@ -233,7 +244,7 @@ pub enum ProgramError {
     Truncated,
 }
 
-/// The processor that a program is for.
+/// The processor that a program is for. Programs exist for more processors than images can be made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Machine {
     /// A processor that images can be made for.
@@ -251,7 +262,8 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Why there are no usable credentials for a registry.
+/// Why there are no usable credentials for a registry. Without an entry in Docker's configuration the image must be
+/// public, which is no error here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {

@@ -26,7 +26,7 @@ pub(crate) const GZIP_UNKNOWN_SYSTEM: u8 = 255;
 /// Enough of a digest to tell images apart in a tag.
 const TAG_DIGEST_CHARS: usize = 12;
 
-/// What an image is made for.
+/// What an image is made for. [`Image::from_static_binary`] makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageSpec<'a> {
     /// The program: it becomes `/name`, the entrypoint, and the image's title.
@@ -40,6 +40,18 @@ pub struct ImageSpec<'a> {
 }
 
 /// An OCI image: what describes it is in memory, its layers wherever they were found.
+///
+/// ```no_run
+/// use oci_image::{Architecture, Image};
+///
+/// # async fn example() -> oci_image::Result<()> {
+/// let image = Image::from_archive("app.tar".as_ref(), Architecture::Amd64).await?;
+/// let bill = br#"{"bomFormat":"CycloneDX"}"#.to_vec();
+/// let image = image.with_attachment("application/vnd.cyclonedx+json", bill)?;
+/// println!("{}: {} bytes, {} attachment", image.digest(), image.size(), image.attachments().len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub(crate) config: Blob,

@@ -23,7 +23,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the file cannot be written, or if a layer cannot be read from where it is.
+    /// [`Error::Io`] if the file cannot be written, or if a layer cannot be read from the archive that it is in;
+    /// `Error::Registry` if a layer cannot be read from the registry that it is in.
     ///
     /// ```
     /// use oci_image::{Architecture, Image};
@@ -48,9 +49,8 @@ impl Image {
         tar.document("index.json", index.to_string().as_bytes()).map_err(failed)?;
         for blob in self.blobs().into_iter().chain([&manifest]) {
             tar.begin(&format!("blobs/sha256/{}", blob.digest.hex()), blob.size).map_err(failed)?;
-            let unread = |error: io::Error| Error::io(format!("read the blob {}", blob.digest), error);
-            let mut chunks = blob.chunks().await.map_err(unread)?;
-            while let Some(chunk) = chunks.try_next().await.map_err(unread)? {
+            let mut chunks = blob.chunks().await.map_err(|error| blob.explain(error))?;
+            while let Some(chunk) = chunks.try_next().await.map_err(|error| blob.explain(error))? {
                 tar.0.write_all(&chunk).map_err(failed)?;
             }
             tar.end(blob.size).map_err(failed)?;

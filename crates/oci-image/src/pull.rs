@@ -14,7 +14,7 @@ use oci_client::{Reference, RegistryOperation};
 
 use crate::architecture::Architecture;
 use crate::assemble::{PartSource, Root, assemble};
-use crate::client::{client, into_io};
+use crate::client::{client, from_io, into_io};
 use crate::content::{BlobSource, Chunks};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
@@ -155,6 +155,10 @@ fn held_back(chunks: Chunks) -> Chunks {
 impl BlobSource for Origin {
     fn chunks<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Chunks>> {
         Box::pin(async move { self.stream(digest).await.map_err(into_io) })
+    }
+
+    fn explain(&self, _: &Digest, error: io::Error) -> Error {
+        self.explain((Step::Read, from_io(error)))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::retry::{Failed, TRIES, Tries};
 /// Blobs that are sent at the same time.
 const AT_ONCE: usize = 4;
 
-/// What a push did.
+/// What a push did. It tells a program what to deploy ([`reference`](Self::reference)), and a person what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// The image by digest: repository URI, `@sha256:` and 64 hexadecimal digits.

@@ -71,6 +71,16 @@ impl fmt::Display for RegistryEndpoint {
 }
 
 /// A user and a password for a registry. Its debug form hides the password.
+///
+/// ```
+/// use oci_image::Credentials;
+///
+/// let credentials = Credentials::new("user", "secret");
+/// assert!(!format!("{credentials:?}").contains("secret"));
+/// // base64 of AWS:password, as ECR gives it
+/// assert_eq!(Credentials::from_ecr_token("QVdTOnBhc3N3b3Jk")?, Credentials::new("AWS", "password"));
+/// # Ok::<(), oci_image::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub(crate) username: String,
@@ -104,6 +114,17 @@ impl fmt::Debug for Credentials {
 }
 
 /// A repository of a registry, and how to get there.
+///
+/// ```
+/// use oci_image::{Credentials, Digest, Registry};
+///
+/// let registry = Registry::new("registry.example/team/app", Credentials::new("user", "password"))?;
+/// assert_eq!(registry.repository(), "team/app");
+/// assert!(registry.reference(&Digest::of(b"")).starts_with("registry.example/team/app@sha256:e3b0c442"));
+/// // Through another address, such as a proxy or a test:
+/// let registry = registry.reached_at("http://127.0.0.1:5000".parse()?);
+/// # Ok::<(), oci_image::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(crate) endpoint: RegistryEndpoint,

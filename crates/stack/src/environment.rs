@@ -137,6 +137,49 @@ fn tasks_only() -> PolicyDocument {
 
 /// The parts of an environment. Parts that are not shared have its color in their type, so parts of the other
 /// environment cannot be used.
+///
+/// ```
+/// use cfn_kit::{Ref, resources::elbv2::TargetGroup};
+/// use stack::{Blue, Green, Own, Parts, Release, Sides};
+///
+/// fn parts<'a>(
+///     groups: &'a Sides<Ref<TargetGroup>>,
+///     blue: &'a Own<Blue, Release>,
+///     others: Parts<'a, Blue>,
+/// ) -> Parts<'a, Blue> {
+///     Parts { target_group: &groups.blue, release: blue, ..others }
+/// }
+/// ```
+///
+/// Blue does not take the target group of green:
+///
+/// ```compile_fail
+/// use cfn_kit::{Ref, resources::elbv2::TargetGroup};
+/// use stack::{Blue, Green, Own, Parts, Release, Sides};
+///
+/// fn parts<'a>(
+///     groups: &'a Sides<Ref<TargetGroup>>,
+///     blue: &'a Own<Blue, Release>,
+///     others: Parts<'a, Blue>,
+/// ) -> Parts<'a, Blue> {
+///     Parts { target_group: &groups.green, release: blue, ..others }
+/// }
+/// ```
+///
+/// And it does not run the image of green:
+///
+/// ```compile_fail
+/// use cfn_kit::{Ref, resources::elbv2::TargetGroup};
+/// use stack::{Blue, Green, Own, Parts, Release, Sides};
+///
+/// fn parts<'a>(
+///     groups: &'a Sides<Ref<TargetGroup>>,
+///     green: &'a Own<Green, Release>,
+///     others: Parts<'a, Blue>,
+/// ) -> Parts<'a, Blue> {
+///     Parts { target_group: &groups.blue, release: green, ..others }
+/// }
+/// ```
 pub struct Parts<'a, C> {
     /// What it shares with the other environment.
     pub fleet: &'a Fleet,

@@ -7,6 +7,8 @@ use model::color::Color;
 use serde_json::Value;
 
 use super::part::Serves;
+use cfn_kit::Resource as _;
+use cfn_kit::resources::ecs::TaskDefinition;
 use cfn_kit::resources::values::{Port, SecretReference};
 
 /// What the environments that stay need from the rest of the stack.
@@ -40,8 +42,7 @@ impl Kept {
 
     fn add(&mut self, deployed: &Value, color: Color) {
         for (id, resource) in deployed["Resources"].as_object().into_iter().flatten() {
-            if resource["Type"] != "AWS::ECS::TaskDefinition"
-                || Serves::of(deployed, id) != Some(Serves::Environment(color))
+            if resource["Type"] != TaskDefinition::TYPE || Serves::of(deployed, id) != Some(Serves::Environment(color))
             {
                 continue;
             }

@@ -39,6 +39,26 @@ impl Side for Green {
 }
 
 /// A `T` that belongs to the environment `C`. Only [`Sides::make`] assigns the color.
+///
+/// ```
+/// use cfn_kit::{Ref, resources::elbv2::TargetGroup};
+/// use stack::{Blue, Own, Sides};
+///
+/// fn blue(pair: Sides<Ref<TargetGroup>>) -> Own<Blue, Ref<TargetGroup>> {
+///     pair.blue
+/// }
+/// ```
+///
+/// Nobody else can call a target group blue:
+///
+/// ```compile_fail
+/// use cfn_kit::{Ref, resources::elbv2::TargetGroup};
+/// use stack::{Blue, Own, Sides};
+///
+/// fn blue(group: Ref<TargetGroup>) -> Own<Blue, Ref<TargetGroup>> {
+///     Own::new(group)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Own<C, T> {
     value: T,

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use cargo_metadata::Metadata;
 use oci_image::Architecture;
 use sha2::{Digest as _, Sha256};
 
-use super::packages::Metadata;
-use super::provenance::{Built, hex};
-use super::{cargo, no_package, sources};
+use super::provenance::Built;
+use super::{cargo, no_package, packages, sources};
 use crate::error::{Doing as _, Error, Result};
 
 /// The package and the binary of the cutover function.
@@ -73,7 +73,7 @@ impl FunctionSource {
         }
         let folders = here.ancestors().chain([Path::new(BUILT_IN)]);
         match folders.into_iter().find(|folder| folder.join(FUNCTION.0).join("Cargo.toml").is_file()) {
-            Some(root) => Ok(Self::Project(Box::new(Project(Metadata::of(root)?)))),
+            Some(root) => Ok(Self::Project(Box::new(Project(packages::workspace(root)?)))),
             None => Err(nowhere()),
         }
     }
@@ -122,7 +122,7 @@ fn ready(bytes: &[u8], from: &str, architecture: Architecture) -> Result<Functio
     program.by_ref().take(64).read_to_end(&mut head).map_err(|error| wrong(error.to_string()))?;
     match Architecture::of_program(&head) {
         Some(found) if found == architecture => {
-            Ok(FunctionZip { bytes: bytes.to_vec(), hash: hex(&Sha256::digest(bytes)) })
+            Ok(FunctionZip { bytes: bytes.to_vec(), hash: hex::encode(Sha256::digest(bytes)) })
         }
         Some(found) => Err(wrong(format!("it is built for {found}, and app.architecture is {architecture}"))),
         None => Err(wrong(format!("its {PROGRAM} is not a Linux program"))),
@@ -132,7 +132,7 @@ fn ready(bytes: &[u8], from: &str, architecture: Architecture) -> Result<Functio
 impl Project {
     /// Its folder.
     pub fn folder(&self) -> &Path {
-        &self.0.workspace_root
+        self.0.workspace_root.as_std_path()
     }
 
     /// Whether the current folder is in it.
@@ -175,7 +175,7 @@ impl Project {
 
     /// Waits until no other command builds the function here; no other does until the file is closed.
     async fn alone(&self) -> Result<File> {
-        let path = self.0.target_directory.join("lambda.lock");
+        let path = self.0.target_directory.join("lambda.lock").into_std_path_buf();
         let locked = tokio::task::spawn_blocking(move || {
             let locking = || format!("lock {}", path.display());
             std::fs::create_dir_all(path.parent().unwrap_or(&path)).doing(locking)?;
@@ -188,13 +188,13 @@ impl Project {
 
     /// The program and its zip.
     fn built(&self) -> (Built, Built) {
-        let folder = self.0.target_directory.join("lambda").join(FUNCTION.1);
+        let folder = self.0.target_directory.join("lambda").join(FUNCTION.1).into_std_path_buf();
         (Built::at(folder.join(PROGRAM)), Built::at(folder.join("bootstrap.zip")))
     }
 
     fn sources(&self, target: &str) -> Result<Option<String>> {
         let Self(metadata) = self;
-        let package = metadata.package(FUNCTION.0).ok_or_else(|| no_package(metadata, FUNCTION.0))?;
+        let package = packages::package(metadata, FUNCTION.0).ok_or_else(|| no_package(metadata, FUNCTION.0))?;
         sources::hash(metadata, package, &arguments(target), None)
     }
 }
@@ -210,9 +210,9 @@ fn arguments(target: &str) -> [&str; 11] {
 
 /// Packs the binary, unless the zip beside it is that of this binary already: compressing takes longer than all else.
 fn pack_once(bootstrap: &[u8], zip: &Built) -> Result<FunctionZip> {
-    let binary = hex(&Sha256::digest(bootstrap));
+    let binary = hex::encode(Sha256::digest(bootstrap));
     if let Some(bytes) = zip.of(&binary) {
-        let hash = hex(&Sha256::digest(&bytes));
+        let hash = hex::encode(Sha256::digest(&bytes));
         return Ok(FunctionZip { bytes, hash });
     }
     let packed = pack(bootstrap)?;
@@ -234,7 +234,7 @@ fn pack(bootstrap: &[u8]) -> Result<FunctionZip> {
     archive.start_file(PROGRAM, options).doing(doing)?;
     archive.write_all(bootstrap).doing(doing)?;
     let bytes = archive.finish().doing(doing)?.into_inner();
-    let hash = hex(&Sha256::digest(&bytes));
+    let hash = hex::encode(Sha256::digest(&bytes));
     Ok(FunctionZip { bytes, hash })
 }
 

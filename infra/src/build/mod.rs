@@ -2,6 +2,7 @@
 //! finds them where others put them. What was built before from the same sources is taken again.
 
 mod function;
+mod linked;
 mod lock;
 mod packages;
 mod program;
@@ -15,12 +16,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use cargo_metadata::Metadata;
 use oci_image::{Architecture, Image, ImageSource};
 use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
 pub use function::{FunctionSource, FunctionZip};
-use packages::Metadata;
 use program::Program;
 use stack::App;
 
@@ -118,7 +119,7 @@ impl Workspace {
                     return Ok(image);
                 }
                 let name = self.name(version);
-                let package = workspace.package(package).ok_or_else(|| no_package(workspace, package))?;
+                let package = packages::package(workspace, package).ok_or_else(|| no_package(workspace, package))?;
                 let program = Program { workspace, package, name: &name, version, architecture };
                 program.build(port).await
             }
@@ -129,7 +130,7 @@ impl Workspace {
     pub fn kept_image(&self, version: &str, architecture: Architecture, port: u16) -> Result<Option<Image>> {
         let Service::Cargo { workspace, package, .. } = &self.service else { return Ok(None) };
         let name = self.name(version);
-        let package = workspace.package(package).ok_or_else(|| no_package(workspace, package))?;
+        let package = packages::package(workspace, package).ok_or_else(|| no_package(workspace, package))?;
         Program { workspace, package, name: &name, version, architecture }.kept(port)
     }
 
@@ -142,7 +143,7 @@ impl Workspace {
     pub fn cargo(&self) -> Command {
         match (&self.function, &self.service) {
             (FunctionSource::Project(project), _) => command(project.folder()),
-            (_, Service::Cargo { workspace, .. }) => command(&workspace.workspace_root),
+            (_, Service::Cargo { workspace, .. }) => command(workspace.workspace_root.as_std_path()),
             _ => command(Path::new(".")),
         }
     }
@@ -155,13 +156,13 @@ impl Workspace {
 
 impl Service {
     fn of_package(workspace: Metadata, name: &str) -> Result<Self> {
-        let package = workspace.package(name).ok_or_else(|| no_package(&workspace, name))?;
+        let package = packages::package(&workspace, name).ok_or_else(|| no_package(&workspace, name))?;
         if !workspace.workspace_root.join("Cargo.lock").is_file() {
-            return Err(Error::usage(format!("no Cargo.lock in {}", workspace.workspace_root.display()))
+            return Err(Error::usage(format!("no Cargo.lock in {}", workspace.workspace_root))
                 .because("without it, builds of the same sources can differ")
                 .hint("create it: cargo generate-lockfile"));
         }
-        let all: Vec<&str> = package.programs().collect();
+        let all: Vec<&str> = packages::programs(package).collect();
         let prefix = format!("{name}-v");
         let mut versions: Vec<String> =
             all.iter().filter_map(|program| program.strip_prefix(&prefix)).map(str::to_owned).collect();
@@ -188,7 +189,7 @@ fn described(here: &Path) -> Result<Metadata> {
             // Without a result, the caller that needs it asks again.
             scope.spawn(|| sources::compiler(here));
         }
-        Metadata::of(here)
+        packages::workspace(here)
     })
 }
 
@@ -200,7 +201,7 @@ fn no_service(here: &Path) -> Error {
 
 fn no_package(workspace: &Metadata, name: &str) -> Error {
     let names: Vec<_> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
-    Error::usage(format!("no package {name} in {}", workspace.workspace_root.display()))
+    Error::usage(format!("no package {name} in {}", workspace.workspace_root))
         .because(format!("its packages: {}", names.join(", ")))
         .hint("set the package or image of the service in bluegreen.toml: [app] cargo = \"greeter\", or image = \"registry/app:{version}\"")
 }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use cargo_metadata::{Metadata, Package};
 use oci_image::{Architecture, Image, ImageCache, ImageSpec};
 
+use super::linked::{self, Platform};
 use super::lock::Lock;
-use super::packages::{Metadata, Package};
-use super::{cargo, sbom, sources};
+use super::{cargo, packages, sbom, sources};
 use crate::error::{Doing, Result};
 
 /// A program of a package, to be built as a static binary.
@@ -24,12 +25,14 @@ impl Program<'_> {
         let Self { workspace, name, version, architecture, .. } = *self;
         let flags = self.flags();
         let before = self.sources(port, None)?;
-        cargo(&workspace.workspace_root, &self.arguments(&flags), name).await?;
+        // Diagnostics for people, and for the bill of materials a message for each package that is built.
+        let arguments = [&self.arguments(&flags)[..], &["--message-format", "json-render-diagnostics"]].concat();
+        let messages = cargo(workspace.workspace_root.as_std_path(), &arguments, name).await?;
         let binary = self.binary();
         let bytes = tokio::fs::read(&binary).await.doing(|| format!("read {}", binary.display()))?;
         let spec = ImageSpec { name, version, architecture, port };
         let image = Image::from_static_binary(&spec, &bytes)?;
-        let image = image.with_attachment(sbom::MEDIA_TYPE, self.parts().await?)?;
+        let image = image.with_attachment(sbom::MEDIA_TYPE, self.bill(&messages)?)?;
         // If a source was edited during the build, it is unknown which version the program is built from.
         if let (Some(known), true) = (self.sources(port, Some(&self.listing()))?, self.sources(port, None)? == before) {
             self.cache().put(&known, &image)?;
@@ -49,7 +52,7 @@ impl Program<'_> {
     }
 
     fn binary(&self) -> PathBuf {
-        self.workspace.target_directory.join(self.architecture.rust_target()).join("release").join(self.name)
+        self.workspace.target_directory.join(self.architecture.rust_target()).join("release").join(self.name).into()
     }
 
     /// What the compiler wrote down as read.
@@ -74,35 +77,20 @@ impl Program<'_> {
         sources::hash(self.workspace, self.package, &inputs, listing)
     }
 
-    /// The bill of what is in it.
-    async fn parts(&self) -> Result<Vec<u8>> {
+    /// The bill of what is in it, by the messages of its build.
+    fn bill(&self, messages: &str) -> Result<Vec<u8>> {
         let Self { workspace, package, name, version, architecture } = *self;
-        let (root, target) = (&workspace.workspace_root, architecture.rust_target());
-        let arguments = [
-            "tree",
-            "--locked",
-            "--offline",
-            "-p",
-            &package.name,
-            "--edges",
-            "normal,no-proc-macro",
-            "--target",
-            target,
-            "--prefix",
-            "depth",
-            "--format",
-            sbom::TREE_FORMAT,
-        ];
-        let tree = cargo(root, &arguments, &format!("the list of packages in {name}")).await?;
-        let lock = root.join("Cargo.lock");
-        let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
-        let lock = Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?;
+        let (root, target) = (workspace.workspace_root.as_std_path(), architecture.rust_target());
+        let metadata = packages::resolved(root, target)?;
+        let platform = Platform { target, conditions: sources::conditions(root, target)? };
+        let parts = linked::parts(&metadata, &platform, messages)?;
         let compiler = String::from_utf8_lossy(&sources::compiler(root)?).into_owned();
         // The library of this machine is the one that is linked in, unless the program is for another.
         let native = compiler.lines().any(|line| line.strip_prefix("host: ") == Some(target));
         let libc = if native { c_library() } else { None };
-        let subject = sbom::Subject { program: name, version, target, compiler: &compiler, libc: libc.as_deref() };
-        Ok(sbom::document(&subject, &tree, &lock).to_string().into_bytes())
+        let libc = libc.as_deref();
+        let subject = sbom::Subject { program: name, package, version, target, compiler: &compiler, libc };
+        sbom::document(&subject, &parts, &Lock::read(root)?)
     }
 }
 

@@ -45,12 +45,7 @@ impl Built {
 
 /// Both: the same file can be built from the same sources in another way.
 fn mark(sources: &str, bytes: &[u8]) -> String {
-    format!("{sources}\n{}\n", hex(&Sha256::digest(bytes)))
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    format!("{sources}\n{}\n", hex::encode(Sha256::digest(bytes)))
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use cargo_metadata::cargo_platform::Cfg;
+use cargo_metadata::{Metadata, Package};
 use sha2::{Digest as _, Sha256};
 
 use super::lock::Lock;
-use super::packages::{Metadata, Package};
-use super::provenance::hex;
-use crate::error::{Doing as _, Result};
+use super::packages;
+use crate::error::{Doing as _, Error, Result};
 
 /// Variables that change what a compiler makes, and what the names of further ones begin with.
 const VARIABLES: [&str; 5] = ["CC", "CFLAGS", "AR", "LD", "RUSTC"];
@@ -32,8 +33,8 @@ pub(super) fn hash(
     arguments: &[&str],
     listing: Option<&Path>,
 ) -> Result<Option<String>> {
-    let Some(folders) = metadata.folders(package) else { return Ok(None) };
-    let root = &metadata.workspace_root;
+    let Some(folders) = packages::folders(metadata, package) else { return Ok(None) };
+    let root = metadata.workspace_root.as_std_path();
     let mut files = BTreeSet::from([root.join("Cargo.toml")]);
     files.extend(configurations(root));
     for folder in folders {
@@ -53,9 +54,7 @@ pub(super) fn hash(
     for (name, value) in variables() {
         add(format!("{name}={value}").as_bytes());
     }
-    let lock = root.join("Cargo.lock");
-    let lock = std::fs::read_to_string(&lock).doing(|| format!("read {}", lock.display()))?;
-    for line in Lock::parse(&lock).doing(|| "read Cargo.lock".to_owned())?.closure(&package.name) {
+    for line in Lock::read(root)?.closure(&package.name) {
         add(line.as_bytes());
     }
     for file in &files {
@@ -63,7 +62,7 @@ pub(super) fn hash(
         // A file that the compiler read and that is gone is a change too.
         add(&std::fs::read(file).unwrap_or_default());
     }
-    Ok(Some(hex(&hash.finalize())))
+    Ok(Some(hex::encode(hash.finalize())))
 }
 
 /// Which compiler it is. It stays the same while this command runs, so each project's is asked once.
@@ -74,11 +73,28 @@ pub(super) fn compiler(root: &Path) -> Result<Vec<u8>> {
     if let Some(compiler) = known.get(root) {
         return Ok(compiler.clone());
     }
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("-vV").current_dir(root).output();
+    let output = rustc(root).arg("-vV").output();
     let compiler = output.doing(|| "read the version of the compiler".to_owned())?.stdout;
     known.insert(root.to_owned(), compiler.clone());
     Ok(compiler)
+}
+
+/// The conditions that hold for a target, as `cfg(...)` in a manifest asks for them.
+pub(super) fn conditions(root: &Path, target: &str) -> Result<Vec<Cfg>> {
+    let doing = || format!("list the conditions of target {target}");
+    let output = rustc(root).args(["--print", "cfg", "--target", target]).output().doing(doing)?;
+    if !output.status.success() {
+        return Err(
+            Error::failed(format!("cannot {}", doing())).because(String::from_utf8_lossy(&output.stderr).trim())
+        );
+    }
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().doing(doing)).collect()
+}
+
+fn rustc(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    command.current_dir(root);
+    command
 }
 
 fn variables() -> BTreeSet<(String, String)> {
@@ -141,13 +157,15 @@ mod tests {
             write(&format!("{name}/Cargo.toml"), &manifest);
             write(&format!("{name}/src/main.rs"), "fn main() {}\n");
         }
-        let metadata = Metadata::of(folder.path()).unwrap();
+        let metadata = packages::workspace(folder.path()).unwrap();
         (folder, metadata)
     }
 
     fn hash_of(metadata: &Metadata, arguments: &[&str]) -> String {
         let listing = metadata.workspace_root.join("app.d");
-        hash(metadata, metadata.package("app").unwrap(), arguments, Some(&listing)).unwrap().unwrap()
+        hash(metadata, packages::package(metadata, "app").unwrap(), arguments, Some(listing.as_std_path()))
+            .unwrap()
+            .unwrap()
     }
 
     #[test]

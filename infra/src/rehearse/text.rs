@@ -110,22 +110,7 @@ pub fn bad_seconds(rehearsal: &Rehearsal) -> (Vec<(u64, &Tally)>, usize) {
 
 /// Text in lines that fit on a terminal of 80 columns, behind something of `indent` columns or after it.
 fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines = String::new();
-    let mut column = indent;
-    for word in text.split(' ') {
-        let width = word.chars().count();
-        if column > indent && column + 1 + width >= COLUMNS {
-            lines.push('\n');
-            lines.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if !lines.is_empty() {
-            lines.push(' ');
-            column += 1;
-        }
-        lines.push_str(word);
-        column += width;
-    }
-    lines
+    crate::ui::wrapped(text, indent, COLUMNS - 1)
 }
 
 /// For a terminal. Writing to a `String` cannot fail, so what `writeln!` returns is dropped.

@@ -1,5 +1,7 @@
 //! What every chart of a report is drawn with: two widths, margins, and how long a label is.
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// For which width a chart is made. Text keeps its size, so a narrow chart is not a small wide one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -39,7 +41,7 @@ const CHARACTER: f64 = 7.2;
 /// Width of a label, about.
 #[expect(clippy::cast_precision_loss, reason = "labels are short")]
 pub fn width_of(text: &str) -> f64 {
-    text.chars().count() as f64 * CHARACTER
+    text.width() as f64 * CHARACTER
 }
 
 /// One decimal: a tenth of a pixel.

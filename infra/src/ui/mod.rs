@@ -19,4 +19,4 @@ pub use lines::{JsonLines, Lines};
 pub use plan::render as render_plan;
 pub use screen::Screen;
 pub use status::render as render_status;
-pub use style::{Paint, Style};
+pub use style::{Paint, Style, wrapped};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use model::color::Color;
 
-use super::Style;
+use super::style::{Style, columns, cut};
 use crate::report::text::clean;
 use deploy::plan::{Action, Difference, Plan, Property, Traffic, Version};
 
@@ -121,11 +121,10 @@ fn short(value: &str) -> String {
         return format!("sha256:{}", digest.get(..12).unwrap_or(digest));
     }
     let value = value.replace('\n', " ");
-    if value.chars().count() <= VALUE_WIDTH {
+    if columns(&value) <= VALUE_WIDTH {
         return if value.is_empty() { "\"\"".to_owned() } else { value };
     }
-    let beginning: String = value.chars().take(VALUE_WIDTH - 1).collect();
-    format!("{beginning}…")
+    format!("{}…", cut(&value, VALUE_WIDTH - 1))
 }
 
 fn summary(plan: &Plan) -> String {

@@ -7,7 +7,7 @@ use deploy::EventKind;
 use model::lease::LeaseInfo;
 use model::{Color, Phase, Record};
 
-use super::Style;
+use super::style::{Style, columns, cut};
 
 /// Bars of the sparkline.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -90,7 +90,7 @@ impl RunProgress {
         let (text, plain) = (Self::text(style, record), Self::text(Style::PLAIN, record));
         let Some(probes) = &record.probes else { return fitting(text, &plain, width) };
         // As many bars as there is room for.
-        let room = width.saturating_sub(plain.chars().count() + 1);
+        let room = width.saturating_sub(columns(&plain) + 1);
         match sparkline(&probes.recent_ms, room.min(SHOWN)) {
             bars if bars.is_empty() => fitting(text, &plain, width),
             bars => format!("{text} {}", style.dim(&bars)),
@@ -127,7 +127,7 @@ fn waiting(style: Style, holder: &LeaseInfo, left: Duration) -> String {
 
 /// The text unchanged if it fits; otherwise truncated and without colors.
 fn fitting(text: String, plain: &str, width: usize) -> String {
-    if plain.chars().count() <= width { text } else { plain.chars().take(width).collect() }
+    if columns(plain) <= width { text } else { cut(plain, width).to_owned() }
 }
 
 /// The last latencies as bars, from zero to the highest of them.
@@ -177,7 +177,12 @@ mod tests {
         assert_eq!(line(79).chars().filter(|it| BARS.contains(it)).count(), 25);
         assert_eq!(line(200).chars().filter(|it| BARS.contains(it)).count(), SHOWN);
         for width in [10, 40, 52, 53, 54, 55, 79] {
-            assert!(line(width).chars().count() <= width, "{width}: {}", line(width));
+            assert!(columns(&line(width)) <= width, "{width}: {}", line(width));
+        }
+        record.versions.seen = Some("第二版".to_owned());
+        let line = |width| CutoverProgress::line(Style::PLAIN, &record, width);
+        for width in 10..90 {
+            assert!(columns(&line(width)) <= width, "{width}: {}", line(width));
         }
     }
 

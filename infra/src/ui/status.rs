@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use model::Record;
 
+use super::style::columns;
 use super::{Style, runs};
 use crate::report::text::clean;
 use crate::status::{Drift, Environment, Status};
@@ -31,8 +32,7 @@ pub fn render(status: &Status, style: Style) -> String {
         let _ = writeln!(text, "{} {}", style.bad("✕"), style.bad(&said));
         let _ = writeln!(text, "  {} {}\n", style.good("hint:"), style.wrapped(&it.todo, 8));
     }
-    let roles =
-        status.environments.iter().map(|it| it.role.to_string().chars().count()).max().unwrap_or_default().max(ROLE);
+    let roles = status.environments.iter().map(|it| columns(&it.role.to_string())).max().unwrap_or_default().max(ROLE);
     let heads = format!("environment  {:<roles$}  version  tasks  healthy  image", "role");
     let _ = writeln!(text, "{}", style.dim(&heads));
     for environment in &status.environments {

@@ -8,7 +8,7 @@ use model::color::Color;
 use model::stack_state::{Action, Progress, ResourceState};
 
 use super::lines::{rollout, seconds};
-use super::style::{Paint, Style};
+use super::style::{Paint, Style, columns, cut};
 use deploy::EventKind;
 use model::event::Step;
 
@@ -305,14 +305,15 @@ impl Line {
     }
 
     fn fit(&self, width: usize, style: Style) -> String {
-        let total: usize = self.pieces.iter().map(|(_, text)| text.chars().count()).sum();
+        let total: usize = self.pieces.iter().map(|(_, text)| columns(text)).sum();
         let mut left = if total > width { width.saturating_sub(1) } else { width };
         let mut text = String::new();
         for (paint, piece) in &self.pieces {
             // What a service says may hold anything; a control character would move the cursor.
-            let piece: String = piece.chars().filter(|it| !it.is_control()).take(left).collect();
-            left -= piece.chars().count();
-            text.push_str(&style.painted(*paint, &piece));
+            let piece: String = piece.chars().filter(|it| !it.is_control()).collect();
+            let piece = cut(&piece, left);
+            left -= columns(piece);
+            text.push_str(&style.painted(*paint, piece));
         }
         if total > width { text + "…" } else { text }
     }
@@ -320,6 +321,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use super::*;
 
     fn text(text: &str) -> String {
@@ -369,7 +372,25 @@ mod tests {
         let (tree, now) = update();
         insta::assert_snapshot!("tree_80", frame(&tree, now, 80));
         insta::assert_snapshot!("tree_200", frame(&tree, now, 200));
-        assert!(frame(&tree, now, 80).lines().all(|line| line.chars().count() <= 80));
+        assert!(frame(&tree, now, 80).lines().all(|line| columns(line) <= 80));
+    }
+
+    /// What a service says may be in any language. On a terminal, a line that is too wide goes on in the next one, and
+    /// then a frame is higher than the screen believes: it would wipe too little of it.
+    #[test]
+    fn a_line_of_wide_characters_stays_one_line_of_the_terminal() {
+        let (mut tree, now) = update();
+        for message in ["服务已启动一个任务".repeat(9), "👩\u{200d}🔬🇯🇵 ready ".repeat(9)] {
+            tree.on(&Event::Service { color: Color::Blue, message }, now);
+            for width in 20..60 {
+                let lines = tree.frame(View { now, width, height: 20, tick: 0, style: Style::PLAIN });
+                let columns = NonZero::new(u16::try_from(width).unwrap()).unwrap();
+                let mut terminal = vt100::Parser::new(NonZero::new(20).unwrap(), columns, 0);
+                terminal.process(lines.join("\r\n").as_bytes());
+                let last = terminal.screen().cursor_position().0;
+                assert_eq!(usize::from(last) + 1, lines.len(), "{width} columns:\n{}", terminal.screen().contents());
+            }
+        }
     }
 
     #[test]

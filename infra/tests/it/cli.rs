@@ -27,6 +27,15 @@ fn an_unknown_color_is_a_usage_error() {
     assert!(said.err.contains("blue or green"), "{}", said.err);
 }
 
+/// See <https://bixense.com/clicolors>.
+#[test]
+fn colors_are_forced_and_refused_by_the_variables_that_others_have_too() {
+    let colored = |variables: &[(&str, &str)]| run(&["status"], variables).expect(2).err.contains('\u{1b}');
+    assert!(!colored(&[NO_METADATA]), "no terminal, no colors");
+    assert!(colored(&[NO_METADATA, ("CLICOLOR_FORCE", "1")]));
+    assert!(!colored(&[NO_METADATA, ("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}
+
 #[test]
 fn an_unknown_verb_is_a_usage_error() {
     run(&["swap"], &[]).expect(2);

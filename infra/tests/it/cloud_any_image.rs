@@ -35,7 +35,7 @@ fn program(folder: &Path) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    hex::encode(Sha256::digest(bytes))
 }
 
 fn put(tar: &mut tar::Builder<impl std::io::Write>, path: &str, mode: u32, bytes: &[u8]) {

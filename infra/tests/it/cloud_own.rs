@@ -88,9 +88,7 @@ fn an_image_is_deployed_and_swapped_where_there_is_nothing_but_a_bluegreen_toml(
 fn image(version: &str) -> Vec<u8> {
     let program = std::fs::read(program(version)).unwrap();
     let layer = tar(&[("shop".to_owned(), program)]);
-    let digest = |bytes: &[u8]| {
-        Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-    };
+    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let described = |kind: &str, bytes: &[u8]| json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest(bytes), "size": bytes.len() });
     let text = |value: Value| value.to_string().into_bytes();
     let config = text(json!({

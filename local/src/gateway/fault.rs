@@ -6,6 +6,7 @@ use crate::rule::{Turns, next_id};
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::{HeaderValue, Response, StatusCode, header};
+use minicbor::Encoder;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -200,13 +201,10 @@ fn json(status: StatusCode, code: &'static str, message: &str) -> Response<Body>
 }
 
 fn cbor(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    // A CBOR map of two pairs of texts, each with its length in one byte.
-    let mut body = vec![0xa2];
-    for text in ["__type", code, "message", message] {
-        body.extend([0x78, u8::try_from(text.len()).unwrap_or(u8::MAX)]);
-        body.extend(text.bytes().take(u8::MAX.into()));
-    }
-    let mut response = answer(status, "application/cbor", body, None);
+    let mut body = Encoder::new(Vec::new());
+    // Writing to memory cannot fail.
+    let _ = body.map(2).and_then(|body| body.str("__type")?.str(code)?.str("message")?.str(message));
+    let mut response = answer(status, "application/cbor", body.into_writer(), None);
     response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
     response
 }
@@ -229,6 +227,8 @@ pub(super) fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt as _;
+    use std::collections::BTreeMap;
 
     fn call(action: &str, resource: &str) -> Call {
         Call {
@@ -260,6 +260,16 @@ mod tests {
         assert_eq!(met, [false, true, true, false, false]);
         assert_eq!(faults.list()[0].turns.met, 5);
         assert!(faults.meet(&call("DescribeListeners", "a")).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_error_in_cbor_is_a_map_of_texts_of_any_length() {
+        let long = "x".repeat(300);
+        let body = cbor(StatusCode::BAD_REQUEST, "ThrottlingException", &long).into_body();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let fields: BTreeMap<String, String> = minicbor::decode(&bytes).unwrap();
+        let expected = [("__type", "ThrottlingException"), ("message", long.as_str())];
+        assert_eq!(fields, expected.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Registry {
                 }
             }
             out.flush().await.context(|| format!("cannot write {}", staged.display()))?;
-            let actual = format!("sha256:{}", hex(&hash.finalize()));
+            let actual = format!("sha256:{}", hex::encode(hash.finalize()));
             if actual != digest {
                 return Err(Error::new(format!("a blob of {reference} has the digest {actual}, expected {digest}")));
             }
@@ -166,14 +166,5 @@ fn refusal(reference: &Reference, what: &str, status: http::StatusCode, body: &B
 }
 
 pub(super) fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }

@@ -1,4 +1,39 @@
 //! Application Auto Scaling: scales the number of tasks with the load.
+//!
+//! ```
+//! use cfn_kit::Stack;
+//! use cfn_kit::resources::autoscaling::{CustomizedMetric, ScalableTarget, ScalingPolicy, TargetTracking};
+//! use cfn_kit::resources::cloudwatch::{Dimension, Metric, MetricQuery};
+//! use cfn_kit::resources::values::Count;
+//!
+//! let mut stack = Stack::new("More tasks under load");
+//! let capacity = ScalableTarget {
+//!     service_namespace: "ecs",
+//!     scalable_dimension: "ecs:service:DesiredCount",
+//!     resource_id: "service/shop/orders".into(),
+//!     min_capacity: Count::of(2),
+//!     max_capacity: Count::of(10),
+//! };
+//! let capacity = stack.add("Capacity", capacity);
+//!
+//! let dimensions = vec![Dimension::new("ServiceName", "orders".into())];
+//! let cpu = Metric { namespace: "AWS/ECS".into(), metric_name: "CPUUtilization", dimensions };
+//! let metrics = vec![MetricQuery::term("cpu", cpu, "Average"), MetricQuery::result("FILL(cpu, 0)")];
+//! let tracking = TargetTracking {
+//!     target_value: 60,
+//!     scale_out_cooldown: 60,
+//!     scale_in_cooldown: 300,
+//!     customized_metric_specification: CustomizedMetric { metrics },
+//! };
+//! let policy = ScalingPolicy {
+//!     policy_name: "cpu".into(),
+//!     policy_type: "TargetTrackingScaling",
+//!     scaling_target_id: capacity.id(),
+//!     target_tracking_scaling_policy_configuration: tracking,
+//! };
+//! stack.add("Scaling", policy);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

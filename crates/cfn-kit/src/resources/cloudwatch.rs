@@ -1,4 +1,30 @@
 //! Amazon CloudWatch: metrics, alarms, dashboards.
+//!
+//! ```
+//! use cfn_kit::Stack;
+//! use cfn_kit::resources::cloudwatch::{Alarm, Comparison, Dashboard, Dimension, Metric, Statistic};
+//! use cfn_kit::resources::sns::Topic;
+//!
+//! let mut stack = Stack::new("Slow answers reach a person");
+//! let topic = stack.add("Alerts", Topic { kms_master_key_id: None, subscription: vec![], tags: vec![] });
+//! let dimensions = vec![Dimension::new("LoadBalancer", "app/shop/50dc6c495c0c9188".into())];
+//! let alarm = Alarm {
+//!     alarm_description: "1 % of the answers take longer than 2 seconds: look at the database".to_owned(),
+//!     metric: Metric { namespace: "AWS/ApplicationELB".into(), metric_name: "TargetResponseTime", dimensions },
+//!     statistic: Statistic::Percentile("p99"),
+//!     period: 60,
+//!     evaluation_periods: 3,
+//!     threshold: 2.0,
+//!     comparison_operator: Comparison::GreaterThanThreshold,
+//!     treat_missing_data: "notBreaching",
+//!     alarm_actions: vec![topic.arn()],
+//!     ok_actions: vec![topic.arn()],
+//!     tags: vec![],
+//! };
+//! stack.add("Slow", alarm);
+//! stack.add("Overview", Dashboard { dashboard_name: "shop".into(), dashboard_body: r#"{"widgets":[]}"#.into() });
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

@@ -1,4 +1,79 @@
 //! Amazon EC2: networks and security groups.
+//!
+//! ```
+//! use cfn_kit::{Expr, Stack};
+//! use cfn_kit::resources::ec2::{
+//!     Eip, EndpointKind, FlowLog, InternetGateway, IpProtocol, NatGateway, Peer, Route, RouteTable, Rule,
+//!     SecurityGroup, Subnet, SubnetRouteTableAssociation, Through, Vpc, VpcEndpoint, VpcGatewayAttachment,
+//! };
+//! use cfn_kit::resources::values::{Cidr, Port};
+//!
+//! let mut stack = Stack::new("A network with a public and a private subnet");
+//! let range = Cidr::try_from("10.0.0.0/16").unwrap();
+//! let vpc = Vpc { cidr_block: range.clone(), enable_dns_hostnames: true, enable_dns_support: true, tags: vec![] };
+//! let vpc = stack.add("Vpc", vpc);
+//! let subnet = |part, public| Subnet {
+//!     vpc_id: vpc.id(),
+//!     cidr_block: range.part(part),
+//!     availability_zone: "eu-central-1a".into(),
+//!     map_public_ip_on_launch: public,
+//!     tags: vec![],
+//! };
+//! let public = stack.add("Public", subnet(0, true));
+//! let private = stack.add("Private", subnet(1, false));
+//!
+//! // From the public subnet, packets go to the internet and back.
+//! let gateway = stack.add("Gateway", InternetGateway { tags: vec![] });
+//! stack.add("Attachment", VpcGatewayAttachment { vpc_id: vpc.id(), internet_gateway_id: gateway.id() });
+//! let address = stack.add("Address", Eip { domain: "vpc", tags: vec![] });
+//! let nat = NatGateway { subnet_id: public.id(), allocation_id: address.allocation_id(), tags: vec![] };
+//! let nat = stack.add("Nat", nat);
+//! let mut tables = Vec::new();
+//! for (name, subnet, through) in
+//!     [("Public", &public, Through::Internet(gateway.id())), ("Private", &private, Through::Nat(nat.id()))]
+//! {
+//!     let table = stack.add(&format!("{name}Table"), RouteTable { vpc_id: vpc.id(), tags: vec![] });
+//!     let route = Route { route_table_id: table.id(), destination_cidr_block: Cidr::anywhere(), through };
+//!     stack.add(&format!("{name}Route"), route);
+//!     let association = SubnetRouteTableAssociation { subnet_id: subnet.id(), route_table_id: table.id() };
+//!     stack.add(&format!("{name}Association"), association);
+//!     tables.push(table.id());
+//! }
+//!
+//! // S3 without a way over the internet.
+//! let endpoint = VpcEndpoint {
+//!     vpc_id: vpc.id(),
+//!     service_name: "com.amazonaws.eu-central-1.s3".into(),
+//!     kind: EndpointKind::Gateway { route_table_ids: tables },
+//!     policy_document: None,
+//!     tags: vec![],
+//! };
+//! stack.add("Storage", endpoint);
+//!
+//! // Anyone reaches port 443, and names are resolved.
+//! let dns = Rule { ip_protocol: IpProtocol::Udp, ..Rule::tcp(Port::of(53), Peer::anyone(), "DNS") };
+//! let group = SecurityGroup {
+//!     group_description: "Web".to_owned(),
+//!     vpc_id: vpc.id(),
+//!     security_group_ingress: vec![Rule::tcp(Port::HTTPS, Peer::anyone(), "HTTPS")],
+//!     security_group_egress: vec![dns],
+//!     tags: vec![],
+//! };
+//! stack.add("Web", group);
+//!
+//! // What is accepted and rejected is logged.
+//! let log = FlowLog {
+//!     resource_id: vpc.id(),
+//!     resource_type: "VPC",
+//!     traffic_type: "ALL",
+//!     log_destination_type: "cloud-watch-logs",
+//!     log_destination: Expr::from_json(serde_json::json!({ "Fn::ImportValue": "flow-log" })),
+//!     deliver_logs_permission_arn: Expr::from_json(serde_json::json!({ "Fn::ImportValue": "flow-log-role" })),
+//!     tags: vec![],
+//! };
+//! stack.add("Flows", log);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

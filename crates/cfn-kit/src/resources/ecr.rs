@@ -1,4 +1,27 @@
 //! Amazon ECR: the image registry.
+//!
+//! ```
+//! use cfn_kit::Stack;
+//! use cfn_kit::resources::ecr::{
+//!     EncryptionConfiguration, LifecyclePolicy, Repository, ScanningConfiguration, TagMutability,
+//! };
+//! use serde_json::json;
+//!
+//! let mut stack = Stack::new("Images of the shop");
+//! let newest = json!({ "tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 50 });
+//! let rule = json!({ "rulePriority": 1, "selection": newest, "action": { "type": "expire" } });
+//! let images = Repository {
+//!     image_tag_mutability: TagMutability::Immutable,
+//!     image_scanning_configuration: ScanningConfiguration { scan_on_push: true },
+//!     encryption_configuration: EncryptionConfiguration::kms(None),
+//!     lifecycle_policy: Some(LifecyclePolicy { lifecycle_policy_text: json!({ "rules": [rule] }).to_string() }),
+//!     empty_on_delete: false,
+//!     tags: vec![],
+//! };
+//! let images = stack.add("Images", images);
+//! stack.output("ImagesUri", "Where to push images", &images.uri());
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

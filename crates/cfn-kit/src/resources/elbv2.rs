@@ -1,4 +1,69 @@
 //! Elastic Load Balancing v2: the Application Load Balancer, its listeners and target groups.
+//!
+//! ```
+//! use cfn_kit::resources::elbv2::{
+//!     Action, Attribute, Certificate, HeaderCondition, Listener, ListenerRule, LoadBalancer, Matcher, Protocol,
+//!     Scheme, SslPolicy, TargetGroup,
+//! };
+//! use cfn_kit::resources::values::{
+//!     CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Port, SubnetId, UrlPath, VpcId,
+//! };
+//! use cfn_kit::Stack;
+//!
+//! let mut stack = Stack::new("The shop is reached over HTTPS");
+//! let subnets = ["subnet-0a1b2c3d", "subnet-4e5f6a7b"].map(|id| (&SubnetId::try_from(id).unwrap()).into());
+//! let balancer = LoadBalancer {
+//!     r#type: "application",
+//!     scheme: Scheme::InternetFacing,
+//!     subnets: subnets.into(),
+//!     security_groups: vec![],
+//!     load_balancer_attributes: vec![Attribute::new("deletion_protection.enabled", "true")],
+//!     tags: vec![],
+//! };
+//! let balancer = stack.add("Balancer", balancer);
+//! let shop = TargetGroup {
+//!     vpc_id: (&VpcId::try_from("vpc-0a1b2c3d").unwrap()).into(),
+//!     target_type: "ip",
+//!     port: Port::of(8080),
+//!     protocol: Protocol::Http,
+//!     health_check_path: UrlPath::try_from("/health").unwrap(),
+//!     health_check_interval_seconds: CheckInterval::of(5),
+//!     health_check_timeout_seconds: CheckTimeout::of(2),
+//!     healthy_threshold_count: CheckThreshold::of(2),
+//!     unhealthy_threshold_count: CheckThreshold::of(2),
+//!     matcher: Matcher { http_code: "200".to_owned() },
+//!     target_group_attributes: vec![Attribute::new("deregistration_delay.timeout_seconds", "30")],
+//!     tags: vec![],
+//! };
+//! let shop = stack.add("Shop", shop);
+//! let certificate = CertificateArn::try_from("arn:aws:acm:eu-central-1:123456789012:certificate/1").unwrap();
+//! let https = Listener {
+//!     load_balancer_arn: balancer.arn(),
+//!     port: Port::HTTPS,
+//!     protocol: Protocol::Https,
+//!     certificates: vec![Certificate { certificate_arn: certificate }],
+//!     ssl_policy: Some(SslPolicy::Tls13),
+//!     default_actions: vec![Action::unavailable("The shop opens soon")],
+//! };
+//! let https = stack.add("Https", https);
+//! let testers = ListenerRule {
+//!     listener_arn: https.arn(),
+//!     priority: 1,
+//!     conditions: vec![HeaderCondition::new("x-tester", "yes")],
+//!     actions: vec![Action::forward(shop.arn())],
+//! };
+//! stack.add("Testers", testers);
+//! let http = Listener {
+//!     load_balancer_arn: balancer.arn(),
+//!     port: Port::HTTP,
+//!     protocol: Protocol::Http,
+//!     certificates: vec![],
+//!     ssl_policy: None,
+//!     default_actions: vec![Action::to_https(Port::HTTPS)],
+//! };
+//! stack.add("Http", http);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 
@@ -103,7 +168,7 @@ pub enum Action {
     },
 }
 
-/// The destination of a redirect. Host, path, and query stay.
+/// The destination of a redirect. Host, path, and query stay. [`Action::to_https`] makes one.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Redirect {
@@ -112,7 +177,7 @@ pub struct Redirect {
     status_code: &'static str,
 }
 
-/// A fixed response of the load balancer.
+/// A fixed response of the load balancer. [`Action::unavailable`] makes one.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct FixedResponse {

@@ -1,4 +1,22 @@
 //! Amazon EventBridge: rules for events and schedules.
+//!
+//! ```
+//! use cfn_kit::resources::events::{DetailPattern, EventPattern, Rule, Target};
+//! use cfn_kit::resources::sns::Topic;
+//! use cfn_kit::{Expr, Stack};
+//!
+//! let mut stack = Stack::new("Events of a stack become messages");
+//! let topic = stack.add("Alerts", Topic { kms_master_key_id: None, subscription: vec![], tags: vec![] });
+//! let pattern = EventPattern { source: vec!["bluegreen"], detail: DetailPattern { stack: vec![Expr::stack_name()] } };
+//! let rule = Rule {
+//!     description: "Cutovers of this stack".to_owned(),
+//!     event_pattern: Some(pattern),
+//!     schedule_expression: None,
+//!     targets: vec![Target::topic("alerts", &topic, "$.detail.message")],
+//! };
+//! stack.add("Cutovers", rule);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

@@ -1,4 +1,38 @@
 //! AWS Identity and Access Management.
+//!
+//! ```
+//! use cfn_kit::resources::iam::{InlinePolicy, OidcProvider, Policy, Role};
+//! use cfn_kit::{PolicyDocument, Principal, Stack, Statement};
+//!
+//! let mut stack = Stack::new("A pipeline may deploy");
+//! let provider = OidcProvider {
+//!     url: "https://token.actions.githubusercontent.com".to_owned(),
+//!     client_id_list: vec!["sts.amazonaws.com"],
+//!     tags: vec![],
+//! };
+//! let provider = stack.add("Provider", provider);
+//! let trust = Statement::allow("Assume", &["sts:AssumeRoleWithWebIdentity"], vec![])
+//!     .by(Principal::Federated { provider: provider.arn().text() })
+//!     .only_if("StringEquals", "token.actions.githubusercontent.com:aud", "sts.amazonaws.com");
+//! let read = Statement::allow("ReadStacks", &["cloudformation:DescribeStacks"], vec!["*".into()]);
+//! let role = Role {
+//!     description: "The pipeline".to_owned(),
+//!     assume_role_policy_document: PolicyDocument::new(vec![trust]),
+//!     policies: vec![Policy::new("read", PolicyDocument::new(vec![read]))],
+//!     tags: vec![],
+//! };
+//! let role = stack.add("Pipeline", role);
+//!
+//! // A permission that is declared beside the resource that it is for.
+//! let push = Statement::allow("Login", &["ecr:GetAuthorizationToken"], vec!["*".into()]);
+//! let push = InlinePolicy {
+//!     policy_name: "push".to_owned(),
+//!     policy_document: PolicyDocument::new(vec![push]),
+//!     roles: vec![role.name()],
+//! };
+//! stack.add("Push", push);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

@@ -1,4 +1,23 @@
 //! AWS Key Management Service.
+//!
+//! ```
+//! use cfn_kit::resources::kms::Key;
+//! use cfn_kit::{PolicyDocument, Principal, Stack, Statement};
+//!
+//! let mut stack = Stack::new("A key for data at rest");
+//! let owner = Statement::allow("Owner", &["kms:*"], vec!["*".into()]).by(Principal::this_account());
+//! let key = Key {
+//!     description: "Data of the shop".into(),
+//!     enable_key_rotation: true,
+//!     pending_window_in_days: 30,
+//!     key_policy: PolicyDocument::new(vec![owner]),
+//!     tags: vec![],
+//! };
+//! let key = stack.add("Key", key);
+//! let grant = serde_json::to_value(key.grant_use()).unwrap();
+//! assert_eq!(grant["Action"], serde_json::json!(["kms:Decrypt", "kms:GenerateDataKey"]));
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

@@ -1,4 +1,69 @@
 //! AWS Lambda.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use cfn_kit::resources::iam::Role;
+//! use cfn_kit::resources::lambda::{
+//!     Architecture, Code, DeadLetterConfig, Environment, EventInvokeConfig, Function, LoggingConfig, Permission,
+//! };
+//! use cfn_kit::resources::logs::LogGroup;
+//! use cfn_kit::resources::s3::Bucket;
+//! use cfn_kit::resources::sns::Topic;
+//! use cfn_kit::resources::values::RetentionDays;
+//! use cfn_kit::{PolicyDocument, Stack, Statement};
+//!
+//! let mut stack = Stack::new("A function that a schedule starts");
+//! let zips = stack.add("Zips", Bucket::private(vec![]));
+//! let failures = stack.add("Failures", Topic { kms_master_key_id: None, subscription: vec![], tags: vec![] });
+//! let log = LogGroup {
+//!     retention_in_days: RetentionDays::MONTH,
+//!     log_group_name: None,
+//!     kms_key_id: None,
+//!     tags: vec![],
+//! };
+//! let log = stack.add("Log", log);
+//! let role = Role {
+//!     description: "Clean up".to_owned(),
+//!     assume_role_policy_document: PolicyDocument::new(vec![Statement::trust("lambda.amazonaws.com")]),
+//!     policies: vec![],
+//!     tags: vec![],
+//! };
+//! let role = stack.add("Role", role);
+//! let function = Function {
+//!     description: "Clean up".to_owned(),
+//!     runtime: "provided.al2023",
+//!     architectures: [Architecture::Arm64],
+//!     handler: "bootstrap",
+//!     code: Code { s3_bucket: zips.name(), s3_key: "clean-up.zip".into() },
+//!     role: role.arn(),
+//!     memory_size: 256,
+//!     timeout: 60,
+//!     environment: Environment { variables: BTreeMap::from([("DAYS", "30".into())]) },
+//!     logging_config: LoggingConfig { log_group: log.name(), log_format: "JSON" },
+//!     kms_key_arn: None,
+//!     vpc_config: None,
+//!     dead_letter_config: Some(DeadLetterConfig { target_arn: failures.arn() }),
+//!     reserved_concurrent_executions: None,
+//!     tags: vec![],
+//! };
+//! let function = stack.add("CleanUp", function);
+//! let retries = EventInvokeConfig {
+//!     function_name: function.name(),
+//!     qualifier: "$LATEST",
+//!     maximum_retry_attempts: 2,
+//!     maximum_event_age_in_seconds: 3600,
+//! };
+//! stack.add("Retries", retries);
+//! let permission = Permission {
+//!     function_name: function.name(),
+//!     action: "lambda:InvokeFunction",
+//!     principal: "events.amazonaws.com",
+//!     source_arn: "arn:aws:events:eu-central-1:123456789012:rule/nightly".into(),
+//! };
+//! stack.add("Nightly", permission);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -69,7 +134,8 @@ impl Ref<Function> {
     }
 }
 
-/// The network that a function runs in.
+/// The network that a function runs in. A function needs one only to reach what has no public address: it then has no
+/// way to the internet of its own (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc-internet.html>).
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct VpcConfig {

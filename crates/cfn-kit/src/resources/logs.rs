@@ -1,4 +1,32 @@
 //! Amazon CloudWatch Logs.
+//!
+//! ```
+//! use cfn_kit::Stack;
+//! use cfn_kit::resources::logs::{LogGroup, MetricFilter, MetricTransformation};
+//! use cfn_kit::resources::values::RetentionDays;
+//!
+//! let mut stack = Stack::new("Errors are counted");
+//! let log = LogGroup {
+//!     retention_in_days: RetentionDays::MONTH,
+//!     log_group_name: None,
+//!     kms_key_id: None,
+//!     tags: vec![],
+//! };
+//! let log = stack.add("Log", log);
+//! let count = MetricTransformation {
+//!     metric_namespace: "Shop".into(),
+//!     metric_name: "Errors",
+//!     metric_value: "1",
+//!     default_value: 0,
+//! };
+//! let errors = MetricFilter {
+//!     log_group_name: log.name(),
+//!     filter_pattern: r#"{ $.level = "ERROR" }"#.to_owned(),
+//!     metric_transformations: [count],
+//! };
+//! stack.add("Errors", errors);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

@@ -1,4 +1,47 @@
 //! Amazon S3.
+//!
+//! ```
+//! use cfn_kit::resources::s3::{
+//!     AbortIncompleteMultipartUpload, Bucket, BucketEncryption, BucketLogging, BucketPolicy, Lifecycle, LifecycleRule,
+//!     NoncurrentVersionExpiration, OwnershipControls, PublicAccessBlock, Versioning,
+//! };
+//! use cfn_kit::resources::values::RetentionDays;
+//! use cfn_kit::{PolicyDocument, Principal, Stack, Statement, join};
+//!
+//! let mut stack = Stack::new("Logs of the shop");
+//! // A bucket as most are: private, encrypted, with versions for a month.
+//! let log = stack.add("AccessLog", Bucket::private(vec![]));
+//!
+//! // And one with each decision written out.
+//! let a_day = LifecycleRule {
+//!     id: "a-day",
+//!     status: "Enabled",
+//!     prefix: Some("tmp/"),
+//!     expiration_in_days: Some(RetentionDays::DAY),
+//!     noncurrent_version_expiration: NoncurrentVersionExpiration { noncurrent_days: 1 },
+//!     abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload { days_after_initiation: 1 },
+//! };
+//! let data = Bucket {
+//!     bucket_encryption: BucketEncryption::s3_managed(),
+//!     public_access_block_configuration: PublicAccessBlock::ALL,
+//!     ownership_controls: OwnershipControls::bucket_owner_enforced(),
+//!     versioning_configuration: Versioning { status: "Enabled" },
+//!     lifecycle_configuration: Lifecycle { rules: vec![a_day] },
+//!     logging_configuration: Some(BucketLogging {
+//!         destination_bucket_name: log.name(),
+//!         log_file_prefix: "data/".into(),
+//!     }),
+//!     tags: vec![],
+//! };
+//! let data = stack.add("Data", data);
+//! let objects = join(&[data.arn().text(), "/*".into()]);
+//! let encrypted = Statement::deny("OnlyTls", &["s3:*"], vec![data.arn().text(), objects])
+//!     .by(Principal::ANYONE)
+//!     .only_if("Bool", "aws:SecureTransport", "false");
+//! let policy = BucketPolicy { bucket: data.name(), policy_document: PolicyDocument::new(vec![encrypted]) };
+//! stack.add("DataPolicy", policy);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

@@ -1,4 +1,19 @@
 //! Amazon Simple Notification Service: topics and subscriptions.
+//!
+//! ```
+//! use cfn_kit::resources::sns::{Subscription, Topic, TopicPolicy};
+//! use cfn_kit::resources::values::Email;
+//! use cfn_kit::{PolicyDocument, Principal, Stack, Statement};
+//!
+//! let mut stack = Stack::new("Alarms reach a person");
+//! let person = Email::try_from("on-call@shop.example").unwrap();
+//! let topic = Topic { kms_master_key_id: None, subscription: vec![Subscription::mail(&person)], tags: vec![] };
+//! let topic = stack.add("Alerts", topic);
+//! let alarms = topic.grant_publish().by(Principal::service("cloudwatch.amazonaws.com")).only_from_this_account();
+//! let policy = TopicPolicy { topics: vec![topic.arn()], policy_document: PolicyDocument::new(vec![alarms]) };
+//! stack.add("AlertsPolicy", policy);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 

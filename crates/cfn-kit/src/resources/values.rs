@@ -1,5 +1,42 @@
 //! Values of properties and settings. Each type accepts only what AWS accepts, so a port cannot be used as a number of
 //! tasks, and a typing error in a CIDR is found before AWS reads it. The error says what is accepted.
+//!
+//! ```
+//! use cfn_kit::resources::values::*;
+//!
+//! /// Whether a type accepts the first text and refuses the second one.
+//! fn accepts<T: for<'a> TryFrom<&'a str>>(good: &str, bad: &str) -> bool {
+//!     T::try_from(good).is_ok() && T::try_from(bad).is_err()
+//! }
+//!
+//! assert!(accepts::<UrlPath>("/health", "health"));
+//! assert!(accepts::<StackName>("shop", "1shop"));
+//! assert!(accepts::<UserId>("1000:1000", "root"));
+//! assert!(accepts::<RegionName>("eu-central-1", "Frankfurt"));
+//! assert!(accepts::<ZoneName>("eu-central-1a", "eu-central-1"));
+//! assert!(accepts::<Cidr>("10.0.0.0/16", "10.0.0.1/16"));
+//! assert!(accepts::<VpcId>("vpc-0a1b2c3d", "subnet-0a1b2c3d"));
+//! assert!(accepts::<SubnetId>("subnet-0a1b2c3d", "vpc-0a1b2c3d"));
+//! assert!(accepts::<BucketName>("shop-logs", "Shop_Logs"));
+//! assert!(accepts::<DomainName>("shop.example", "shop"));
+//! assert!(accepts::<VariableName>("LOG_LEVEL", "LOG-LEVEL"));
+//! assert!(accepts::<Email>("on-call@shop.example", "on-call"));
+//! assert!(accepts::<TagValue>("web shop", "web\nshop"));
+//! assert!(accepts::<ImageByDigest>(&format!("shop@sha256:{}", "0".repeat(64)), "shop:latest"));
+//! let certificate = "arn:aws:acm:eu-central-1:123456789012:certificate/1";
+//! let secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3";
+//! assert!(accepts::<CertificateArn>(certificate, secret));
+//! assert!(accepts::<SecretReference>(secret, "hunter2"));
+//!
+//! // A number in the program is checked when it is compiled, one from outside when it is read.
+//! assert_eq!(Port::of(8080).get(), 8080);
+//! assert_eq!(Port::try_from(0).unwrap_err().to_string(), "0 is not from 1 to 65535");
+//! assert!(Count::try_from(0).is_err() && Amount::try_from(0).is_err() && Percent::try_from(101).is_err());
+//! assert!(CheckInterval::try_from(301).is_err() && CheckTimeout::try_from(1).is_err());
+//! assert!(CheckThreshold::try_from(1).is_err() && DrainSeconds::try_from(3601).is_err());
+//! assert_eq!(GraceSeconds::MAX, 2_147_483);
+//! assert!(RetentionDays::try_from(31).unwrap_err().to_string().contains("use one of 1, 3, 5, 7, 14, 30"));
+//! ```
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,26 @@
 //! AWS WAF: the requests that a load balancer accepts.
+//!
+//! ```
+//! use cfn_kit::resources::waf::{DefaultAction, LoggingConfiguration, Rule, Visibility, WebAcl, WebAclAssociation};
+//! use cfn_kit::{Expr, Stack};
+//! use serde_json::json;
+//!
+//! let mut stack = Stack::new("Fewer requests of robots");
+//! let acl = WebAcl {
+//!     description: "The shop".to_owned(),
+//!     scope: "REGIONAL",
+//!     default_action: DefaultAction::Allow {},
+//!     rules: vec![Rule::managed(1, "AWSManagedRulesCommonRuleSet"), Rule::rate_limit(2, "rate", 2000)],
+//!     visibility_config: Visibility::new("shop"),
+//!     tags: vec![],
+//! };
+//! let acl = stack.add("Acl", acl);
+//! let balancer = Expr::from_json(json!({ "Fn::ImportValue": "shop-balancer" }));
+//! stack.add("Protects", WebAclAssociation { resource_arn: balancer, web_acl_arn: acl.arn() });
+//! let log = Expr::from_json(json!({ "Fn::ImportValue": "aws-waf-logs-shop" }));
+//! stack.add("AclLog", LoggingConfiguration { resource_arn: acl.arn(), log_destination_configs: [log] });
+//! assert!(stack.finish().is_ok());
+//! ```
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -5,7 +5,8 @@ use std::io;
 use crate::architecture::Architecture;
 use crate::digest::{Digest, InvalidDigest};
 
-/// What is wrong with an image that others made.
+/// What is wrong with an image that others made. Each case has its data, so that a program can say what to change in
+/// the image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {

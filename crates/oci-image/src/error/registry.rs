@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// A registry did not do what it was asked to do.
+/// A registry did not do what it was asked to do. The error says what was to be done, at which step it failed, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation}: {}", self.reason())]
 #[non_exhaustive]
@@ -51,7 +51,8 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A step of a push or a pull. Its display form continues "cannot".
+/// A step of a push or a pull, to tell an error of the login from one of the upload. Its display form continues
+/// "cannot".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -79,7 +80,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// What kind of error a [`RegistryError`] is.
+/// What kind of error a [`RegistryError`] is. Registries report the same reason in different ways; this is what they
+/// mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegistryErrorKind {

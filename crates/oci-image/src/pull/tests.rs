@@ -119,6 +119,33 @@ async fn a_layer_with_another_content_than_its_digest_is_not_passed_on() {
     assert!(to.state.lock().unwrap().tags.is_empty());
 }
 
+#[tokio::test]
+async fn an_archive_of_an_image_whose_registry_fails_says_what_the_registry_did() {
+    let (from, original) = registry();
+    let image = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("copy.tar");
+    assert_eq!(&image.write_archive(&path, &[]).await.unwrap(), original.digest());
+
+    let layer = &original.layers[0];
+    let other = vec![0; layer.bytes().unwrap().len()];
+    for (stored, kind) in [(Some(other), ErrorKind::SourceDigestMismatch), (None, ErrorKind::NotFound)] {
+        {
+            let digest = layer.digest.as_str().to_owned();
+            let mut state = from.state.lock().unwrap();
+            state.stored.remove(&digest);
+            state.stored.extend(stored.map(|bytes| (digest, bytes)));
+        }
+        let error = image.write_archive(&path, &[]).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        let Error::Registry(error) = error else { panic!("{error:?}") };
+        assert!(matches!(error.operation, Operation::Pull { .. }) && error.step == Step::Read, "{error:?}");
+    }
+
+    let nowhere = folder.path().join("missing/copy.tar");
+    assert_eq!(image.write_archive(&nowhere, &[]).await.unwrap_err().kind(), ErrorKind::Io);
+}
+
 #[test]
 fn only_this_machine_is_reached_without_tls() {
     for (authority, plain) in [

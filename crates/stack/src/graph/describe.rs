@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::model::{Line, Node, Place};
 use super::roles::{
-    ALARM, BALANCER, BUCKET, CAPACITY, ENDPOINT, FUNCTION, LISTENER, NAT, REGISTRY, SECURITY_GROUP, SERVICE,
+    ACL, ALARM, BALANCER, BUCKET, CAPACITY, ENDPOINT, FUNCTION, LISTENER, NAT, REGISTRY, SECURITY_GROUP, SERVICE,
     TARGET_GROUP, TASK, VPC,
 };
 use crate::FIRST_PROD;
@@ -53,7 +53,7 @@ pub(super) fn details(template: &Value, head: &str, members: &[&str]) -> Vec<Str
     let found: Vec<Option<String>> = match resource(head)["Type"].as_str().unwrap_or_default() {
         VPC => vec![text(&properties["CidrBlock"])],
         BALANCER => {
-            let firewall = members.iter().any(|id| resource(id)["Type"] == "AWS::WAFv2::WebACL");
+            let firewall = members.iter().any(|id| resource(id)["Type"] == ACL);
             vec![text(&properties["Scheme"]), firewall.then(|| "behind a web ACL".to_owned())]
         }
         LISTENER => {

@@ -1,6 +1,9 @@
 //! How each type of resource is drawn in a picture: as a box, as a frame around boxes, or as a part of another
 //! resource.
 
+use cfn_kit::Resource as _;
+use cfn_kit::resources::{autoscaling, cloudwatch, ec2, ecr, ecs, elbv2, events, iam, kms, lambda, logs, s3, sns, waf};
+
 /// How a type is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -13,63 +16,63 @@ pub(super) enum Role {
     Part(&'static [&'static str]),
 }
 
-pub(super) const VPC: &str = "AWS::EC2::VPC";
-pub(super) const NAT: &str = "AWS::EC2::NatGateway";
-pub(super) const ENDPOINT: &str = "AWS::EC2::VPCEndpoint";
-pub(super) const SECURITY_GROUP: &str = "AWS::EC2::SecurityGroup";
-pub(super) const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
-pub(super) const LISTENER: &str = "AWS::ElasticLoadBalancingV2::Listener";
-pub(super) const TARGET_GROUP: &str = "AWS::ElasticLoadBalancingV2::TargetGroup";
-pub(super) const CLUSTER: &str = "AWS::ECS::Cluster";
-pub(super) const SERVICE: &str = "AWS::ECS::Service";
-pub(super) const TASK: &str = "AWS::ECS::TaskDefinition";
-pub(super) const FUNCTION: &str = "AWS::Lambda::Function";
-pub(super) const CAPACITY: &str = "AWS::ApplicationAutoScaling::ScalableTarget";
-pub(super) const SCALING: &str = "AWS::ApplicationAutoScaling::ScalingPolicy";
-pub(super) const ALARM: &str = "AWS::CloudWatch::Alarm";
-pub(super) const TOPIC: &str = "AWS::SNS::Topic";
-pub(super) const REGISTRY: &str = "AWS::ECR::Repository";
-pub(super) const BUCKET: &str = "AWS::S3::Bucket";
-pub(super) const KEY: &str = "AWS::KMS::Key";
-const FLOW_LOG: &str = "AWS::EC2::FlowLog";
-const ROUTES: &str = "AWS::EC2::RouteTable";
-const ATTACHMENT: &str = "AWS::EC2::VPCGatewayAttachment";
-const ACL: &str = "AWS::WAFv2::WebACL";
-const ACL_OF: &str = "AWS::WAFv2::WebACLAssociation";
-const ACL_LOG: &str = "AWS::WAFv2::LoggingConfiguration";
+pub(super) const VPC: &str = ec2::Vpc::TYPE;
+pub(super) const NAT: &str = ec2::NatGateway::TYPE;
+pub(super) const ENDPOINT: &str = ec2::VpcEndpoint::TYPE;
+pub(super) const SECURITY_GROUP: &str = ec2::SecurityGroup::TYPE;
+pub(super) const BALANCER: &str = elbv2::LoadBalancer::TYPE;
+pub(super) const LISTENER: &str = elbv2::Listener::TYPE;
+pub(super) const TARGET_GROUP: &str = elbv2::TargetGroup::TYPE;
+pub(super) const CLUSTER: &str = ecs::Cluster::TYPE;
+pub(super) const SERVICE: &str = ecs::Service::TYPE;
+pub(super) const TASK: &str = ecs::TaskDefinition::TYPE;
+pub(super) const FUNCTION: &str = lambda::Function::TYPE;
+pub(super) const CAPACITY: &str = autoscaling::ScalableTarget::TYPE;
+pub(super) const SCALING: &str = autoscaling::ScalingPolicy::TYPE;
+pub(super) const ALARM: &str = cloudwatch::Alarm::TYPE;
+pub(super) const TOPIC: &str = sns::Topic::TYPE;
+pub(super) const REGISTRY: &str = ecr::Repository::TYPE;
+pub(super) const BUCKET: &str = s3::Bucket::TYPE;
+pub(super) const KEY: &str = kms::Key::TYPE;
+const FLOW_LOG: &str = ec2::FlowLog::TYPE;
+const ROUTES: &str = ec2::RouteTable::TYPE;
+const ATTACHMENT: &str = ec2::VpcGatewayAttachment::TYPE;
+pub(super) const ACL: &str = waf::WebAcl::TYPE;
+const ACL_OF: &str = waf::WebAclAssociation::TYPE;
+const ACL_LOG: &str = waf::LoggingConfiguration::TYPE;
 
 const WATCHING: Role = Role::Together("Alarms", "CloudWatch and SNS");
 
 /// How resources of this type are drawn. Unknown types, such as those that a user adds, are separate boxes.
 pub(super) fn role(resource_type: &str) -> Role {
     match resource_type {
-        "AWS::EC2::Subnet"
+        ec2::Subnet::TYPE
         | ROUTES
-        | "AWS::EC2::Route"
-        | "AWS::EC2::SubnetRouteTableAssociation"
-        | "AWS::EC2::InternetGateway"
+        | ec2::Route::TYPE
+        | ec2::SubnetRouteTableAssociation::TYPE
+        | ec2::InternetGateway::TYPE
         | ATTACHMENT
         | FLOW_LOG => Role::Part(&[VPC, ROUTES, ATTACHMENT]),
-        "AWS::EC2::EIP" => Role::Part(&[NAT]),
+        ec2::Eip::TYPE => Role::Part(&[NAT]),
         NAT => Role::Together("NAT gateways", "EC2"),
         ENDPOINT => Role::Together("VPC endpoints", "EC2"),
         SECURITY_GROUP => Role::Part(&[BALANCER, ENDPOINT, FUNCTION, SERVICE]),
-        "AWS::IAM::Role" => Role::Part(&[FUNCTION, FLOW_LOG, TASK]),
-        "AWS::Logs::LogGroup" => Role::Part(&[FUNCTION, FLOW_LOG, ACL_LOG, TASK]),
+        iam::Role::TYPE => Role::Part(&[FUNCTION, FLOW_LOG, TASK]),
+        logs::LogGroup::TYPE => Role::Part(&[FUNCTION, FLOW_LOG, ACL_LOG, TASK]),
         TASK | TARGET_GROUP | CAPACITY => Role::Part(&[SERVICE]),
         SCALING => Role::Part(&[CAPACITY]),
-        "AWS::ElasticLoadBalancingV2::ListenerRule" => Role::Part(&[LISTENER]),
-        "AWS::Lambda::EventInvokeConfig" => Role::Part(&[FUNCTION]),
-        "AWS::S3::BucketPolicy" => Role::Part(&[BUCKET]),
+        elbv2::ListenerRule::TYPE => Role::Part(&[LISTENER]),
+        lambda::EventInvokeConfig::TYPE => Role::Part(&[FUNCTION]),
+        s3::BucketPolicy::TYPE => Role::Part(&[BUCKET]),
         ACL_OF => Role::Part(&[BALANCER]),
         ACL => Role::Part(&[ACL_OF]),
         ACL_LOG => Role::Part(&[ACL]),
         ALARM
         | TOPIC
-        | "AWS::SNS::TopicPolicy"
-        | "AWS::CloudWatch::Dashboard"
-        | "AWS::Events::Rule"
-        | "AWS::Logs::MetricFilter" => WATCHING,
+        | sns::TopicPolicy::TYPE
+        | cloudwatch::Dashboard::TYPE
+        | events::Rule::TYPE
+        | logs::MetricFilter::TYPE => WATCHING,
         _ => Role::Own,
     }
 }

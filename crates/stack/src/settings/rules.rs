@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use oci_image::ImageSource;
 use toml::de::{DeTable, DeValue};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{Ci, Network, Settings, TaskNetwork};
 
@@ -264,13 +265,14 @@ fn point(text: &str, span: Range<usize>, reason: &str) -> String {
     let start = before.rfind('\n').map_or(0, |end| end + 1);
     let number = before.matches('\n').count() + 1;
     let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
-    let column = text.get(start..span.start).unwrap_or_default().chars().count();
-    let shown = text.get(span).unwrap_or_default().lines().next().unwrap_or_default().chars().count().max(1);
+    let ahead = text.get(start..span.start).unwrap_or_default();
+    let shown = text.get(span).unwrap_or_default().lines().next().unwrap_or_default().width().max(1);
     let margin = " ".repeat(number.to_string().len());
     format!(
         "line {number}, column {}\n{margin} |\n{number} | {line}\n{margin} | {}{}\n{reason}",
-        column + 1,
-        " ".repeat(column),
+        ahead.chars().count() + 1,
+        // The carets stand below the value on a terminal, which may show a character in two columns.
+        " ".repeat(ahead.width()),
         "^".repeat(shown),
     )
 }

@@ -59,6 +59,8 @@ fn what_does_not_go_together_is_pointed_at() {
         ("[health_check]\ntimeout = 5\n", "timeout = 5\n  |           ^\n"),
         ("[app]\ncount = 3\n[autoscaling]\nmax = 2\n", "max = 2\n  |       ^\n"),
         ("[autoscaling]\nmax = 9\n[cutover]\nidle_sleeps_after = 60\n", "after = 60\n  |                     ^^\n"),
+        // One character, and two columns of a terminal.
+        ("environment = { A = '名', PORT = '1' }\n", "PORT = '1' }\n  |                                  ^^^\n"),
         ("[environment]\nPORT = '1'\n", "PORT = '1'\n  |        ^^^\n"),
         ("[environment]\nA = '1'\n[secrets]\nA = 'arn:aws:ssm:eu-west-1:123456789012:parameter/a'\n", "A = 'arn"),
         ("[network]\nvpc = 'vpc-01234567'\n", "vpc = 'vpc-01234567'\n  |       ^^^^^^^^^^^^^^"),

@@ -1,5 +1,5 @@
 //! Tests of the template: the additions of each setting, the assembly of parts of templates, the permissions of
-//! policies, conformance to AWS's schemas, and that wrong wiring does not compile.
+//! policies, conformance to AWS's schemas, and that the published crates are documented.
 
 // Helper functions are test code too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -12,7 +12,7 @@ mod own_stack;
 mod patterns;
 mod pipeline;
 mod profiles;
+mod published;
 mod schema;
 mod simulate;
 mod template;
-mod wiring;

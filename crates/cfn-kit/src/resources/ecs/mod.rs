@@ -1,4 +1,82 @@
 //! Amazon ECS on Fargate.
+//!
+//! ```
+//! use cfn_kit::resources::ecs::{
+//!     AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
+//!     DeploymentConfiguration, FargateSize, ImageByDigest, LinuxParameters, LogConfiguration, NetworkConfiguration,
+//!     PortMapping, RuntimePlatform, Secret, Service, ServiceLoadBalancer, TaskDefinition, Variable,
+//! };
+//! use cfn_kit::resources::values::{Count, GraceSeconds, Port, SecretReference, SubnetId};
+//! use cfn_kit::{Expr, Stack};
+//! use serde_json::json;
+//!
+//! let mut stack = Stack::new("The shop");
+//! let insights = vec![ClusterSetting::CONTAINER_INSIGHTS];
+//! let cluster = stack.add("Cluster", Cluster { cluster_settings: insights, tags: vec![] });
+//! let import = |name: &str| json!({ "Fn::ImportValue": name });
+//! let image = format!("123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop@sha256:{}", "0".repeat(64));
+//! let password = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3";
+//! let container = ContainerDefinition {
+//!     name: "shop",
+//!     image: ImageByDigest::try_from(image).unwrap().into(),
+//!     essential: true,
+//!     port_mappings: vec![PortMapping { container_port: Port::of(8080), protocol: "tcp" }],
+//!     environment: vec![Variable { name: "PORT".to_owned(), value: "8080".into() }],
+//!     secrets: vec![Secret {
+//!         name: "DB_PASSWORD".to_owned(),
+//!         value_from: SecretReference::try_from(password).unwrap(),
+//!     }],
+//!     user: None,
+//!     readonly_root_filesystem: true,
+//!     linux_parameters: LinuxParameters {
+//!         capabilities: Capabilities { drop: vec!["ALL"] },
+//!         init_process_enabled: true,
+//!     },
+//!     stop_timeout: 30,
+//!     log_configuration: LogConfiguration::awslogs(Expr::from_json(import("shop-log")), "shop"),
+//! };
+//! let task = TaskDefinition {
+//!     family: "shop".into(),
+//!     size: FargateSize::of::<256, 512>(),
+//!     network_mode: "awsvpc",
+//!     requires_compatibilities: ["FARGATE"],
+//!     runtime_platform: RuntimePlatform { operating_system_family: "LINUX", cpu_architecture: "ARM64" },
+//!     execution_role_arn: Expr::from_json(import("execution-role")),
+//!     task_role_arn: Expr::from_json(import("shop-role")),
+//!     container_definitions: vec![container],
+//!     tags: vec![],
+//! };
+//! let task = stack.add("Task", task);
+//! let network = AwsvpcConfiguration {
+//!     subnets: vec![(&SubnetId::try_from("subnet-0a1b2c3d").unwrap()).into()],
+//!     security_groups: vec![],
+//!     assign_public_ip: "DISABLED",
+//! };
+//! let service = Service {
+//!     cluster: cluster.name(),
+//!     launch_type: "FARGATE",
+//!     platform_version: "1.4.0",
+//!     task_definition: task.arn(),
+//!     desired_count: Some(Count::of(2)),
+//!     deployment_configuration: DeploymentConfiguration {
+//!         minimum_healthy_percent: 100,
+//!         maximum_percent: 200,
+//!         deployment_circuit_breaker: DeploymentCircuitBreaker { enable: true, rollback: true },
+//!     },
+//!     health_check_grace_period_seconds: GraceSeconds::of(30),
+//!     network_configuration: NetworkConfiguration { awsvpc_configuration: network },
+//!     load_balancers: vec![ServiceLoadBalancer {
+//!         container_name: "shop",
+//!         container_port: Port::of(8080),
+//!         target_group_arn: Expr::from_json(import("shop-target-group")),
+//!     }],
+//!     enable_ecs_managed_tags: true,
+//!     propagate_tags: "SERVICE",
+//!     tags: vec![],
+//! };
+//! stack.add("Service", service);
+//! assert!(stack.finish().is_ok());
+//! ```
 
 mod size;
 
@@ -189,7 +267,8 @@ pub struct LogConfiguration {
     pub options: AwslogsOptions,
 }
 
-/// Options of the `awslogs` driver.
+/// Options of the `awslogs` driver. [`LogConfiguration::awslogs`] sets them: a full buffer must drop lines rather than
+/// stop the container.
 #[derive(Clone, Debug, Serialize)]
 pub struct AwslogsOptions {
     /// The log group.

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::InvalidValue;
 
-/// CPU units of a task, as a type: 1,024 are one vCPU.
+/// CPU units of a task, as a type: 1,024 are one vCPU. It exists so that [`FargateSize::of`] can ask for a pair that
+/// Fargate offers.
 #[derive(Clone, Copy, Debug)]
 pub enum Cpu<const UNITS: u32> {}
 
-/// Implemented if Fargate supports `MIB` MiB of memory with a number of CPU units.
+/// Implemented if Fargate supports `MIB` MiB of memory with a number of CPU units. A size that does not exist is thus
+/// an error of the compiler.
 #[diagnostic::on_unimplemented(
     message = "Fargate offers no task with {Self} and {MIB} MiB of memory",
     note = "see FargateSize::OFFERED for the pairs there are"
@@ -21,6 +23,18 @@ pub enum Cpu<const UNITS: u32> {}
 pub trait With<const MIB: u32> {}
 
 /// CPU and memory of a task.
+///
+/// ```
+/// use cfn_kit::resources::ecs::FargateSize;
+///
+/// assert_eq!(FargateSize::of::<256, 512>().to_string(), "256/512");
+/// let error = "256/4096".parse::<FargateSize>().unwrap_err();
+/// assert!(error.to_string().ends_with("sizes with 256 CPU units: 256/512, 256/1024, 256/2048"));
+/// ```
+///
+/// ```compile_fail
+/// cfn_kit::resources::ecs::FargateSize::of::<256, 4096>();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FargateSize {

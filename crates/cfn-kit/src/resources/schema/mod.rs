@@ -1,6 +1,15 @@
 //! The properties whose change replaces the resource (create-only properties), from AWS's resource schemas.
 //!
 //! The table is generated from the schemas; a test compares the two.
+//!
+//! ```
+//! use cfn_kit::resources::schema::{Replaces, replaces, types};
+//!
+//! // A service in another cluster is another service.
+//! assert_eq!(replaces("AWS::ECS::Service", "Cluster"), Some(Replaces::Always));
+//! assert_eq!(replaces("AWS::ECS::Service", "TaskDefinition"), Some(Replaces::Never));
+//! assert!(types().any(|name| name == "AWS::S3::Bucket"));
+//! ```
 
 mod replacing;
 
