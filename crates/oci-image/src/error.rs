@@ -185,7 +185,7 @@ impl Error {
 #[non_exhaustive]
 pub enum ImageNameError {
     /// It is a path, but not that of an archive.
-    #[error("an image file is a .tar, .tar.gz or .tgz")]
+    #[error("an image file is a .tar, .tar.gz or .tgz (of a folder with an OCI layout: a tar of it)")]
     NotAnArchive,
     /// It is not a reference.
     #[error(transparent)]

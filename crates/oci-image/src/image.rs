@@ -14,8 +14,10 @@ use crate::attachment::Attachment;
 use crate::content::Blob;
 use crate::digest::Digest;
 use crate::elf;
-use crate::error::{Error, Result};
+use crate::error::{Error, ImageError, Result};
+use crate::external::{Usable, read_config};
 use crate::manifest::Manifest;
+use crate::run_config::RunConfig;
 
 /// Who the program runs as: "nonroot" by number, as an image from scratch has no names.
 const USER: &str = "65532:65532";
@@ -45,7 +47,9 @@ pub struct Image {
     pub(crate) config: Blob,
     pub(crate) layers: Vec<Blob>,
     pub(crate) manifest: Manifest,
-    pub(crate) runs_as_root: bool,
+    /// The digests of the uncompressed layers, as the config names them.
+    pub(crate) diff_ids: Vec<Digest>,
+    pub(crate) run: RunConfig,
     pub(crate) attachments: Vec<Attachment>,
 }
 
@@ -76,9 +80,10 @@ impl Image {
         let layer = Blob::new(gzip(&tar).map_err(failed("compress the layer"))?);
         let config = ConfigFile::new(spec, Digest::of(&tar));
         let config = serde_json::to_vec(&config).map_err(|error| failed("write the config")(error.into()))?;
+        let Usable { diff_ids, run } = read_config(&config).map_err(|reason| Error::unusable(name, reason))?;
         let config = Blob::new(config);
         let manifest = Manifest::of_image(&config, slice::from_ref(&layer)).map_err(failed("write the manifest"))?;
-        Ok(Self { config, layers: vec![layer], manifest, runs_as_root: false, attachments: Vec::new() })
+        Ok(Self { config, layers: vec![layer], manifest, diff_ids, run, attachments: Vec::new() })
     }
 
     /// The image with a document about it, such as a bill of materials, which is pushed with it. The digest of the image
@@ -116,7 +121,22 @@ impl Image {
 
     /// Whether its program runs as root, unless the container is started with another user.
     pub fn runs_as_root(&self) -> bool {
-        self.runs_as_root
+        self.run.runs_as_root()
+    }
+
+    /// How its program runs.
+    pub fn run_config(&self) -> &RunConfig {
+        &self.run
+    }
+
+    /// The digest of its config, which Docker calls the image id.
+    pub fn config_digest(&self) -> &Digest {
+        &self.config.digest
+    }
+
+    /// The image, unless it names no program.
+    pub(crate) fn require_command(self, name: &str) -> Result<Self> {
+        if self.run.has_command() { Ok(self) } else { Err(Error::unusable(name, ImageError::NoCommand)) }
     }
 
     /// A tag for this content in this version, such as `v2-0123456789ab`. Other content gets another tag, so a

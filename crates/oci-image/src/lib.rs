@@ -47,6 +47,7 @@ mod attachment;
 mod cache;
 #[cfg(feature = "registry")]
 mod client;
+mod compression;
 mod content;
 mod descriptor;
 mod digest;
@@ -59,6 +60,7 @@ mod fake_registry;
 mod file_part;
 mod image;
 mod layout;
+mod limits;
 mod manifest;
 mod media_type;
 #[cfg(feature = "registry")]
@@ -71,7 +73,12 @@ mod registry;
 mod registry_error;
 #[cfg(feature = "registry")]
 mod retry;
+mod run_config;
 mod source;
+mod tar_stream;
+mod text;
+#[cfg(feature = "unpack")]
+mod unpack;
 
 pub use architecture::Architecture;
 pub use attachment::Attachment;
@@ -82,12 +89,16 @@ pub use error::{
     RegistryAddressError, RegistryError, RegistryErrorKind, Result, Step,
 };
 pub use image::{Image, ImageSpec};
+pub use limits::Limits;
 pub use oci_spec::distribution::{ParseError, Reference};
 #[cfg(feature = "registry")]
 pub use push::{Pushed, push};
 #[cfg(feature = "registry")]
 pub use registry::{Credentials, Registry, RegistryEndpoint};
+pub use run_config::RunConfig;
 pub use source::ImageSource;
+#[cfg(feature = "unpack")]
+pub use unpack::{RootCache, RootDir, Unpacked, UnpackedRoot, copy_tree, remove_tree, while_nothing_is_written};
 
 /// Compiles the example of the README.
 #[cfg(doctest)]

@@ -19,8 +19,9 @@ use crate::content::{BlobSource, Chunks};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{CredentialsError, Error, ImageError, Operation, Result, Step};
-use crate::external::{DOCUMENT_LIMIT, check_size};
+use crate::external::check_size;
 use crate::image::Image;
+use crate::limits::DOCUMENT_LIMIT;
 use crate::media_type;
 use crate::registry_error::failed;
 use crate::retry::{Failed, TRIES, Tries};
@@ -54,7 +55,8 @@ impl Image {
         let auth = credentials(reference).await?;
         let origin = Origin::connect(reference, auth, TRIES).await?;
         let root = origin.root().await?;
-        assemble(&reference.whole(), &origin, root, architecture).await
+        let name = reference.whole();
+        assemble(&name, &origin, root, architecture).await?.require_command(&name)
     }
 }
 

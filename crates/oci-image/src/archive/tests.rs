@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 
+use flate2::read::GzDecoder;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::*;
 use crate::ErrorKind;
+use crate::compression::GZIP_MAGIC;
 use crate::image::gzip;
 
 const INDEX: &str = media_type::INDEX;
@@ -129,7 +131,7 @@ async fn a_saved_layer_may_be_compressed_already_and_a_link() {
     let archive = saved(&["b/layer.tar"], &layer, &[("a/layer.tar", &gzipped)]);
     let mut builder = tar::Builder::new(archive[..archive.len() - 1024].to_vec());
     let mut link = tar::Header::new_gnu();
-    link.set_entry_type(EntryType::Symlink);
+    link.set_entry_type(tar::EntryType::Symlink);
     link.set_size(0);
     builder.append_link(&mut link, "b/layer.tar", "../a/layer.tar").unwrap();
     let image = opened(&builder.into_inner().unwrap()).await.unwrap();
