@@ -12,7 +12,7 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 use crate::digest::Digest;
 
 /// Bytes piece by piece.
-pub(crate) type Chunks = BoxStream<'static, io::Result<Bytes>>;
+pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
 /// Where the bytes of a blob are: in memory, in a file, in a registry.
 pub(crate) trait BlobSource: fmt::Debug + Send + Sync {

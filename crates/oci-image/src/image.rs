@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(image(), image());
         assert_eq!(
             image().digest().as_str(),
-            "sha256:843cc33c4321410e49efa4e275a1e06e95c151bc7c442cdcb73b56cc64f96bf8",
+            "sha256:b75fc8eb41d757a770e0267de0ffc33c471f155aa7902cbcccda1f7f605024e7",
             "the bytes have changed: every image in use will be pushed again"
         );
     }

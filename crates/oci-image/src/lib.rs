@@ -49,6 +49,8 @@ mod cache;
 mod client;
 mod compression;
 mod content;
+#[cfg(feature = "registry")]
+mod credentials;
 mod descriptor;
 mod digest;
 mod elf;
@@ -61,6 +63,8 @@ mod file_part;
 mod image;
 mod layout;
 mod limits;
+#[cfg(feature = "registry")]
+mod login;
 mod manifest;
 mod media_type;
 #[cfg(feature = "registry")]
@@ -75,6 +79,7 @@ mod registry_error;
 mod retry;
 mod run_config;
 mod source;
+mod stored;
 mod tar_stream;
 mod text;
 #[cfg(feature = "unpack")]
@@ -83,6 +88,7 @@ mod unpack;
 pub use architecture::Architecture;
 pub use attachment::Attachment;
 pub use cache::ImageCache;
+pub use content::Chunks;
 pub use digest::{Digest, InvalidDigest};
 pub use error::{
     CredentialsError, Error, ErrorKind, ImageError, ImageNameError, Machine, Operation, ProgramError,
@@ -97,6 +103,7 @@ pub use push::{Pushed, push};
 pub use registry::{Credentials, Registry, RegistryEndpoint};
 pub use run_config::RunConfig;
 pub use source::ImageSource;
+pub use stored::{ContentStore, StoredImage};
 #[cfg(feature = "unpack")]
 pub use unpack::{RootCache, RootDir, Unpacked, UnpackedRoot, copy_tree, remove_tree, while_nothing_is_written};
 

@@ -21,7 +21,6 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// The same of bytes, such as the name of a file.
-#[cfg(any(feature = "unpack", test))]
 pub(crate) fn clean_bytes(bytes: &[u8]) -> String {
     // A character has at most four bytes; the rest would be cut off anyway.
     clean(&String::from_utf8_lossy(&bytes[..bytes.len().min(4 * (LENGTH + 1))]))

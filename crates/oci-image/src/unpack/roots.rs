@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use super::tree::remove_tree;
 use crate::digest::Digest;
@@ -25,6 +26,8 @@ const BOOT: &str = "boot";
 /// machine, all trees are made anew, because nothing forces them to disk.
 ///
 /// ```no_run
+/// use std::time::Duration;
+///
 /// use oci_image::{Image, Limits, RootCache};
 ///
 /// # async fn example(image: Image) -> oci_image::Result<()> {
@@ -32,7 +35,7 @@ const BOOT: &str = "boot";
 /// let root = cache.root_of(&image).await?;
 /// println!("mount {} read-only", root.path().display());
 /// drop(root);
-/// cache.remove_unused().await?;
+/// cache.remove_unused(Duration::from_hours(1)).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -110,6 +113,10 @@ impl RootCache {
         if !path.is_dir() {
             self.unpack(image, &chain).await?;
         }
+        // The time of the folder around the tree says when it was asked for.
+        let folder = path.parent().unwrap_or(&path);
+        let touched = File::open(folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+        touched.map_err(|error| Error::io(format!("use {}", folder.display()), error))?;
         let used = Arc::new(Used { path });
         self.known().entry(chain).or_default().used = Arc::downgrade(&used);
         Ok(UnpackedRoot { used })
@@ -129,12 +136,12 @@ impl RootCache {
         renamed
     }
 
-    /// Removes the trees that nobody uses, and returns how many there were.
+    /// Removes the trees that nobody uses and that were not asked for since this time, and returns how many there were.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if a tree cannot be removed.
-    pub async fn remove_unused(&self) -> Result<usize> {
+    pub async fn remove_unused(&self, since: Duration) -> Result<usize> {
         let failed = |error| Error::io(format!("remove unpacked images from {}", self.folder.display()), error);
         let mut removed = 0;
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
@@ -147,9 +154,14 @@ impl RootCache {
             if self.known().get(&chain).is_some_and(|slot| slot.used.strong_count() > 0) {
                 continue;
             }
+            let path = self.folder.join(chain.hex());
+            let asked = fs::metadata(&path).and_then(|metadata| metadata.modified()).map_err(failed)?;
+            if asked.elapsed().is_ok_and(|elapsed| elapsed < since) {
+                continue;
+            }
             // First out of the way: a tree that is half removed is not used.
             let gone = self.folder.join(format!("{PARTIAL}{}", chain.hex()));
-            fs::rename(self.folder.join(chain.hex()), &gone).map_err(failed)?;
+            fs::rename(&path, &gone).map_err(failed)?;
             remove(&gone).await.map_err(failed)?;
             removed += 1;
         }

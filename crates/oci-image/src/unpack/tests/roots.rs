@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::made::{file, image, tree};
 use super::{expect, text};
@@ -44,7 +45,8 @@ async fn what_nobody_uses_is_removed() {
     let (one, two) = (image(&[&[file("a", "1")]]), image(&[&[file("a", "2")]]));
     let used = cache.root_of(&one).await.unwrap();
     let unused = cache.root_of(&two).await.unwrap().path().to_owned();
-    assert_eq!(cache.remove_unused().await.unwrap(), 1);
+    assert_eq!(cache.remove_unused(Duration::from_mins(5)).await.unwrap(), 0);
+    assert_eq!(cache.remove_unused(Duration::ZERO).await.unwrap(), 1);
     assert!(used.path().join("a").exists() && !unused.exists());
     assert!(cache.root_of(&two).await.unwrap().path().join("a").exists());
 }
