@@ -273,7 +273,7 @@ mod tests {
           "os": "linux",
           "rootfs": {
             "diff_ids": [
-              "sha256:729b3041def5391eca4f1958a2294a05dd875f0705755c12c9a9eb22a907ff39"
+              "sha256:26f0200e9c235073329284c518b927f736fd2e56c6117d08f2bd923f6a566cd3"
             ],
             "type": "layers"
           }
@@ -286,15 +286,15 @@ mod tests {
         insta::assert_json_snapshot!(json(&image().manifest.blob), @r#"
         {
           "config": {
-            "digest": "sha256:2c0a60c3e33d7153ec64b062fa59e985b2dc3c0c0b45886aee4cfae424405937",
+            "digest": "sha256:23e2c88ca45f544b31ef8588e33af5a47640826aa470e6f402fb47b5df99be7c",
             "mediaType": "application/vnd.oci.image.config.v1+json",
             "size": 356
           },
           "layers": [
             {
-              "digest": "sha256:e457ff66fd190155d84662cee23acf69b42c14b236ee56306afbf70847727a73",
+              "digest": "sha256:97458f4573453c51f885b11976aaabf933ecad57a173e6fbf21c96901716309f",
               "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-              "size": 111
+              "size": 112
             }
           ],
           "mediaType": "application/vnd.oci.image.manifest.v1+json",

@@ -1,10 +1,12 @@
-//! Builds, reads and pushes OCI images without Docker.
+//! Builds, reads, unpacks and pushes OCI images without Docker.
 //!
 //! * [`Image::from_static_binary`] makes a reproducible image of one statically linked program: the same input gives the
 //!   same digest on every machine.
 //! * [`Image::from_archive`] reads an image from a file, as `docker save` or an OCI layout;
 //!   [`Image::write_archive`] writes one.
 //! * `Image::pull` reads an image from a registry, [`ImageSource`] from wherever a name says.
+//! * `Image::unpack` unpacks an image into a folder, `RootCache` keeps unpacked images, [`Image::from_store`] reads an
+//!   image from whatever holds manifests and blobs.
 //! * `push` sends an image to a registry, and only what the registry does not have.
 //!
 //! Everything that comes from outside is treated as hostile: sizes are limited, every digest is verified.
@@ -32,6 +34,7 @@
 //!
 //! * `registry` (on by default): registries, that is `push`, `Image::pull`, `ImageSource::open` and their types. Without
 //!   it, the crate has no HTTP client and no TLS among its dependencies.
+//! * `unpack`: `Image::unpack`, `RootCache`, `RootDir`, `copy_tree`, `remove_tree`. Linux only.
 //!
 //! # Errors
 //!

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("cutover-lambda", &["aws", "cutover", "ledger", "model"]),
     ("infra", &["aws", "cfn-kit", "cutover", "ledger", "model", "bluegreen-oci-image", "stack"]),
     ("greeter", &[]),
-    ("local", &[]),
+    ("local", &["bluegreen-oci-image"]),
     ("faulty", &[]),
     ("bench", &["aws", "cfn-kit", "cutover", "infra", "ledger", "model", "bluegreen-oci-image", "stack"]),
 ];

@@ -106,10 +106,13 @@ impl RootDir {
             let at = stack.last().map_or(self.fd.as_fd(), |(fd, _)| fd.as_fd());
             match openat(at, &step[..], directory(), Mode::empty()) {
                 Ok(next) => stack.push((next, step)),
-                Err(Errno::NOENT) if create => {
-                    make(at, &step)?;
-                    steps.push_front(step);
-                }
+                Err(Errno::NOENT) if create => match left_again(&steps) {
+                    Some(count) => drop(steps.drain(..count)),
+                    None => {
+                        make(at, &step)?;
+                        steps.push_front(step);
+                    }
+                },
                 // A link, or no directory.
                 Err(error @ (Errno::LOOP | Errno::NOTDIR)) => match readlinkat(at, &step[..], Vec::new()) {
                     Ok(target) => {
@@ -141,6 +144,20 @@ impl RootDir {
         };
         Ok(Dir { fd, path })
     }
+}
+
+/// How many steps lead into a directory that does not exist and out of it again: it need not be created for them.
+fn left_again(steps: &VecDeque<Vec<u8>>) -> Option<usize> {
+    let mut depth = 1;
+    for (index, step) in steps.iter().enumerate() {
+        match &step[..] {
+            b"" | b"." => {}
+            b".." if depth == 1 => return Some(index + 1),
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    None
 }
 
 /// A directory is opened only to find names in it, which needs no permission to read it.

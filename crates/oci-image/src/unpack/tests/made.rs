@@ -16,13 +16,20 @@ use crate::manifest::Manifest;
 use crate::media_type;
 
 /// One entry of a layer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Made {
     pub path: Vec<u8>,
     pub kind: EntryType,
     pub link: Vec<u8>,
     pub content: Vec<u8>,
     pub mode: u32,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = String::from_utf8_lossy;
+        write!(f, "{:?} {} {:o} -> {}", self.kind, text(&self.path), self.mode, text(&self.link))
+    }
 }
 
 fn made(path: &str, kind: EntryType, link: &str, content: &str, mode: u32) -> Made {
