@@ -106,13 +106,14 @@ impl RootDir {
             let at = stack.last().map_or(self.fd.as_fd(), |(fd, _)| fd.as_fd());
             match openat(at, &step[..], directory(), Mode::empty()) {
                 Ok(next) => stack.push((next, step)),
-                Err(Errno::NOENT) if create => match left_again(&steps) {
-                    Some(count) => drop(steps.drain(..count)),
-                    None => {
+                Err(Errno::NOENT) if create => {
+                    if let Some(count) = left_again(&steps) {
+                        steps.drain(..count);
+                    } else {
                         make(at, &step)?;
                         steps.push_front(step);
                     }
-                },
+                }
                 // A link, or no directory.
                 Err(error @ (Errno::LOOP | Errno::NOTDIR)) => match readlinkat(at, &step[..], Vec::new()) {
                     Ok(target) => {

@@ -1,5 +1,8 @@
 //! Hostile images, read by a process of its own whose memory is limited: the example `unpack`.
 
+// The functions around the tests are test code too.
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
