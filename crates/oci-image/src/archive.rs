@@ -19,7 +19,7 @@ use crate::content::{Blob, BlobSource};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, ImageError, Result};
-use crate::external::{Usable, check_config, check_size, invalid};
+use crate::external::{Usable, check_config, check_layer_count, check_size, invalid};
 use crate::file_part::FilePart;
 use crate::image::{GZIP_UNKNOWN_SYSTEM, Image};
 use crate::limits::{DOCUMENT_LIMIT, Limited, Limits, OverLimit};
@@ -187,6 +187,7 @@ impl Contents {
         let [saved] = &saved[..] else {
             return Err(self.unusable(ImageError::SeveralImages { count: saved.len() }));
         };
+        check_layer_count(saved.layers.len()).map_err(|reason| self.unusable(reason))?;
         let config = self.small(self.inside(&saved.config)?)?;
         let Usable { diff_ids, run } = check_config(&self.name, &config, architecture, saved.layers.len())?;
         let mut layers = Vec::new();

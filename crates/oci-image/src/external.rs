@@ -91,10 +91,13 @@ fn checked(descriptors: &[oci_spec::image::Descriptor]) -> Result<Vec<Descriptor
     descriptors.iter().map(|it| it.try_into().map_err(ImageError::InvalidDigest)).collect()
 }
 
+/// Rejects an image without layers, or with more than any that is used in practice.
+pub(crate) fn check_layer_count(count: usize) -> Result<(), ImageError> {
+    if (1..=LAYER_LIMIT).contains(&count) { Ok(()) } else { Err(ImageError::LayerCount { count, limit: LAYER_LIMIT }) }
+}
+
 fn check_layers(layers: &[Descriptor]) -> Result<(), ImageError> {
-    if layers.is_empty() || layers.len() > LAYER_LIMIT {
-        return Err(ImageError::LayerCount { count: layers.len(), limit: LAYER_LIMIT });
-    }
+    check_layer_count(layers.len())?;
     if let Some(unknown) = layers.iter().find(|layer| !media_type::LAYERS.contains(&layer.media_type.as_str())) {
         return Err(ImageError::UnknownLayer { media_type: clean(&unknown.media_type) });
     }

@@ -77,6 +77,7 @@ fn unusable(reason: &ImageError) -> Option<&'static str> {
         ImageError::CannotOpen(_) => {
             "build the archive first, or use an existing one; paths are relative to the folder of bluegreen.toml"
         }
+        ImageError::Folder => "pack it: tar --create --file app.tar --directory FOLDER .",
         ImageError::NotTar(_) | ImageError::NoImage => {
             "create it with docker save, podman save, skopeo or a similar tool"
         }

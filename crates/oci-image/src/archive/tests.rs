@@ -199,6 +199,27 @@ async fn several_images_in_one_archive_are_rejected() {
 }
 
 #[tokio::test]
+async fn the_number_of_layers_is_limited_and_a_folder_is_told() {
+    let reason = reason(&saved(&["layer.tar"; 129], b"", &[])).await;
+    assert!(matches!(reason, ImageError::LayerCount { count: 129, .. }), "{reason:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let error = Image::from_archive(folder.path(), Architecture::Amd64).await.unwrap_err();
+    assert!(matches!(error, Error::Unusable { reason: ImageError::Folder, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_saved_layer_may_have_several_members_or_be_zstd() {
+    let layer = tar(&[("app", b"program")]);
+    let members = [gzip(&layer[..700]).unwrap(), gzip(&layer[700..]).unwrap()].concat();
+    let image = opened(&saved(&["layer.tar"], &layer, &[("layer.tar", &members)])).await.unwrap();
+    assert_eq!(image.layers[0].digest, Digest::of(&members));
+    let zstd = ruzstd::encoding::compress_to_vec(&layer[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let image = opened(&saved(&["layer.tar"], &layer, &[("layer.tar", &zstd)])).await.unwrap();
+    let unzipped = Digest::of_reader(GzDecoder::new(&content(&image.layers[0]).await[..])).unwrap().0;
+    assert_eq!(unzipped, Digest::of(&layer));
+}
+
+#[tokio::test]
 async fn a_file_that_does_not_exist_is_told_from_a_broken_one() {
     let error = Image::from_archive(Path::new("/nowhere/app.tar"), Architecture::Amd64).await.unwrap_err();
     assert!(matches!(error, Error::Unusable { reason: ImageError::CannotOpen(_), .. }), "{error:?}");
