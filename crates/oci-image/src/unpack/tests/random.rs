@@ -137,6 +137,10 @@ proptest! {
 
     #[test]
     fn umoci_agrees_about_random_layers(layers in layers()) {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: the comparison of random layers, because only root can look into all directories");
+            return Ok(());
+        }
         if !installed("umoci", "the comparison of random layers") {
             return Ok(());
         }
@@ -144,7 +148,8 @@ proptest! {
         let has_links = layers.iter().flatten().any(|it| it.kind == EntryType::Symlink);
         let is_compared = |it: &Made| {
             let is_whiteout = it.path.windows(4).any(|part| part == b".wh.");
-            !matches!(it.kind, EntryType::Char | EntryType::Fifo) && !(has_links && is_whiteout)
+            let is_special = matches!(it.kind, EntryType::Char | EntryType::Fifo);
+            !is_special && (!has_links || !is_whiteout)
         };
         let layers: Vec<Vec<Made>> =
             layers.into_iter().map(|layer| layer.into_iter().filter(is_compared).collect()).collect();
