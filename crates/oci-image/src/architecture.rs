@@ -37,6 +37,15 @@ impl Architecture {
         }
     }
 
+    /// The processor of this machine; `None` if it is another one.
+    pub fn of_host() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::Amd64),
+            "aarch64" => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+
     /// The processor that a program is for, read from its first 64 bytes; `None` if it is not a 64-bit Linux program
     /// (ELF) for one of these processors.
     pub fn of_program(file: &[u8]) -> Option<Self> {

@@ -2,35 +2,36 @@
 //! goes only to files without a name, which the system deletes. Must not know where the image goes.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::read::GzDecoder;
-use flate2::{Compression, GzBuilder};
+use flate2::GzBuilder;
 use serde::Deserialize;
-use tar::{Archive, EntryType};
 
 use crate::architecture::Architecture;
 use crate::assemble::{PartSource, Root, assemble};
+use crate::compression::{Compression, decompressed};
 use crate::content::{Blob, BlobSource};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, ImageError, Result};
-use crate::external::{DOCUMENT_LIMIT, check_config, check_size};
+use crate::external::{Usable, check_config, check_layer_count, check_size, invalid};
 use crate::file_part::FilePart;
 use crate::image::{GZIP_UNKNOWN_SYSTEM, Image};
+use crate::limits::{DOCUMENT_LIMIT, Limited, Limits, OverLimit};
 use crate::manifest::Manifest;
 use crate::media_type;
+use crate::tar_stream::{Kind, Skip, TarStream};
+use crate::text::clean;
 
-/// The largest unpacked archive: what a Fargate task has for an image by default.
-const ARCHIVE_LIMIT: u64 = 20 * 1024 * 1024 * 1024;
 /// The most files of an archive; an image has some dozens.
 const ENTRY_LIMIT: usize = 10_000;
 /// The longest chain of links from one file to another.
 const LINK_LIMIT: usize = 8;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 impl Image {
     /// Reads the image for `architecture` from an archive and checks every digest in it. The archive is an OCI layout or
@@ -57,7 +58,8 @@ impl Image {
         let contents = Arc::new(blocking(move || Contents::read(&path)).await?);
         if contents.part("index.json").is_some() {
             let root = Root { bytes: contents.small("index.json")?, media_type: media_type::INDEX.to_owned() };
-            return assemble(&contents.name, &contents, root, architecture).await;
+            let name = contents.name.clone();
+            return assemble(&name, &contents, root, architecture).await?.require_command(&name);
         }
         blocking(move || contents.docker_save(architecture)).await
     }
@@ -71,6 +73,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 /// The files of an archive by their names, each a part of the archive's file.
 struct Contents {
     name: String,
+    limits: Limits,
     files: BTreeMap<PathBuf, FilePart>,
     links: BTreeMap<PathBuf, PathBuf>,
 }
@@ -80,9 +83,14 @@ impl Contents {
         let name = path.display().to_string();
         let unusable = |reason| Error::unusable(&name, reason);
         let file = File::open(path).map_err(|error| unusable(ImageError::CannotOpen(error)))?;
-        let whole = unzipped(file).map_err(|error| unusable(ImageError::Unreadable(error)))?;
-        let mut contents = Self { name: name.clone(), files: BTreeMap::new(), links: BTreeMap::new() };
-        contents.list(&whole).map_err(|error| unusable(ImageError::NotTar(error)))?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(unusable(ImageError::Folder));
+        }
+        let limits = Limits::default();
+        let unreadable = |error| unusable(ImageError::of_io(error, ImageError::Unreadable));
+        let whole = unzipped(file, &limits).map_err(unreadable)?;
+        let mut contents = Self { name: name.clone(), limits, files: BTreeMap::new(), links: BTreeMap::new() };
+        contents.list(&whole).map_err(|error| unusable(ImageError::of_io(error, ImageError::NotTar)))?;
         Ok(contents)
     }
 
@@ -91,37 +99,38 @@ impl Contents {
     }
 
     fn unreadable(&self, path: &Path, source: io::Error) -> Error {
-        self.unusable(ImageError::UnreadableFile { path: path.display().to_string(), source })
+        let path = clean(&path.display().to_string());
+        self.unusable(ImageError::of_io(source, |source| ImageError::UnreadableFile { path, source }))
     }
 
     fn damaged(&self, part: &Path, expected: &Digest, found: Digest) -> Error {
         let (expected, found) = (Box::new(expected.clone()), Box::new(found));
-        self.unusable(ImageError::DigestMismatch { part: part.display().to_string(), expected, found })
+        self.unusable(ImageError::DigestMismatch { part: clean(&part.display().to_string()), expected, found })
     }
 
     /// Records where each file is, without reading it.
     fn list(&mut self, whole: &FilePart) -> io::Result<()> {
-        let mut archive = Archive::new(BufReader::new(Seekable { part: whole.clone(), at: 0 }));
-        for entry in archive.entries_with_seek()? {
-            let entry = entry?;
-            let Some(path) = plain(&entry.path()?) else { continue };
+        let limits = self.limits.clone();
+        let mut archive = TarStream::new(Seekable { part: whole.clone(), at: 0 }, &limits);
+        while let Some(entry) = archive.next()? {
+            let Some(path) = plain(Path::new(OsStr::from_bytes(&entry.path))) else { continue };
             if self.files.len() + self.links.len() >= ENTRY_LIMIT {
-                return Err(io::Error::other(format!("it holds more than {ENTRY_LIMIT} files")));
+                return Err(OverLimit { what: "the archive", limit: ENTRY_LIMIT as u64, unit: "files" }.into());
             }
-            match entry.header().entry_type() {
-                EntryType::Regular | EntryType::Continuous => {
-                    let (offset, size) = (entry.raw_file_position(), entry.size());
+            match entry.kind {
+                // No tool makes such an archive with sparse files.
+                Kind::File if entry.sparse.is_none() => {
+                    let (offset, size) = (archive.position(), entry.size);
                     if offset.checked_add(size).is_none_or(|end| end > whole.size) {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                     self.files.insert(path, FilePart { offset, size, ..whole.clone() });
                 }
                 // Older `docker save` writes a layer that occurs twice as a link to the first.
-                kind @ (EntryType::Symlink | EntryType::Link) => {
-                    let target = entry.link_name()?.unwrap_or_default().into_owned();
-                    let from =
-                        if kind == EntryType::Symlink { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
-                    if let Some(target) = joined(from, &target) {
+                Kind::Symlink | Kind::HardLink => {
+                    let from = if entry.kind == Kind::Symlink { path.parent() } else { None };
+                    let target = Path::new(OsStr::from_bytes(&entry.link));
+                    if let Some(target) = joined(from.unwrap_or(Path::new("")), target) {
                         self.links.insert(path, target);
                     }
                 }
@@ -143,7 +152,7 @@ impl Contents {
     }
 
     fn require(&self, path: &Path) -> Result<&FilePart> {
-        let missing = || self.unusable(ImageError::MissingFile { path: path.display().to_string() });
+        let missing = || self.unusable(ImageError::MissingFile { path: clean(&path.display().to_string()) });
         self.part(path).ok_or_else(missing)
     }
 
@@ -174,43 +183,44 @@ impl Contents {
             return Err(self.unusable(ImageError::NoImage));
         }
         let saved: Vec<Saved> = serde_json::from_slice(&self.small("manifest.json")?)
-            .map_err(|source| self.unusable(ImageError::InvalidDocument { document: "manifest.json", source }))?;
+            .map_err(|error| self.unusable(invalid("manifest.json", &error)))?;
         let [saved] = &saved[..] else {
             return Err(self.unusable(ImageError::SeveralImages { count: saved.len() }));
         };
+        check_layer_count(saved.layers.len()).map_err(|reason| self.unusable(reason))?;
         let config = self.small(self.inside(&saved.config)?)?;
-        let usable = check_config(&self.name, &config, architecture, saved.layers.len())?;
+        let Usable { diff_ids, run } = check_config(&self.name, &config, architecture, saved.layers.len())?;
         let mut layers = Vec::new();
-        for (path, diff_id) in saved.layers.iter().zip(&usable.diff_ids) {
+        for (path, diff_id) in saved.layers.iter().zip(&diff_ids) {
             layers.push(self.saved_layer(&self.inside(path)?, diff_id)?);
         }
         let config = Blob::new(config);
         let manifest = Manifest::of_image(&config, &layers);
         let manifest = manifest.map_err(|error| Error::io(format!("write the manifest of {}", self.name), error))?;
-        Ok(Image { config, layers, manifest, runs_as_root: usable.runs_as_root, attachments: Vec::new() })
+        Image { config, layers, manifest, diff_ids, run, attachments: Vec::new() }.require_command(&self.name)
     }
 
     /// A path that `manifest.json` names.
     fn inside(&self, path: &str) -> Result<PathBuf> {
-        plain(Path::new(path)).ok_or_else(|| self.unusable(ImageError::OutsidePath { path: path.to_owned() }))
+        plain(Path::new(path)).ok_or_else(|| self.unusable(ImageError::OutsidePath { path: clean(path) }))
     }
 
-    /// A layer, compressed if it is not yet, because every task pulls it.
+    /// A layer, gzipped if it is not yet, because every task pulls it.
     fn saved_layer(&self, path: &Path, diff_id: &Digest) -> Result<Blob> {
         let part = self.require(path)?;
         let broken = |error| self.unreadable(path, error);
-        let is_gzip = starts_with(part, &GZIP_MAGIC).map_err(broken)?;
-        let (content, found) = if is_gzip {
-            let unzipped = GzDecoder::new(BufReader::new(part.reader())).take(ARCHIVE_LIMIT);
-            (part.clone(), Digest::of_reader(unzipped).map_err(broken)?.0)
+        let content = decompressed(part.reader()).map_err(broken)?;
+        let content = Limited::new(content, "an unpacked layer", self.limits.expanded(part.size));
+        let (stored, found) = if compression(part).map_err(broken)? == Compression::Gzip {
+            (part.clone(), Digest::of_reader(content).map_err(broken)?.0)
         } else {
-            compress(part).map_err(broken)?
+            compress(content).map_err(broken)?
         };
         if found != *diff_id {
             return Err(self.damaged(path, diff_id, found));
         }
-        let (digest, size) = Digest::of_reader(content.reader()).map_err(broken)?;
-        Ok(Blob::at(Arc::new(content), digest, size))
+        let (digest, size) = Digest::of_reader(stored.reader()).map_err(broken)?;
+        Ok(Blob::at(Arc::new(stored), digest, size))
     }
 }
 
@@ -250,37 +260,31 @@ impl Read for Seekable {
     }
 }
 
-impl io::Seek for Seekable {
-    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            io::SeekFrom::Start(at) => Some(at),
-            io::SeekFrom::End(by) => self.part.size.checked_add_signed(by),
-            io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at)
+impl Skip for Seekable {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        // Beyond the end, the next read tells.
+        self.at = self.at.checked_add(bytes).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        Ok(())
     }
 }
 
-/// The file itself; if it is gzipped, its content, unpacked to a file without a name.
-fn unzipped(file: File) -> io::Result<FilePart> {
+/// The file itself; if it is compressed, its content, unpacked to a file without a name.
+fn unzipped(file: File, limits: &Limits) -> io::Result<FilePart> {
     let zipped = FilePart::whole(file)?;
-    if !starts_with(&zipped, &GZIP_MAGIC)? {
+    if compression(&zipped)? == Compression::None {
         return Ok(zipped);
     }
     let mut unpacked = tempfile::tempfile()?;
-    let written = io::copy(&mut GzDecoder::new(BufReader::new(zipped.reader())).take(ARCHIVE_LIMIT), &mut unpacked)?;
-    if written == ARCHIVE_LIMIT {
-        return Err(io::Error::other(format!("it holds more than {ARCHIVE_LIMIT} bytes")));
-    }
+    let limit = limits.expanded(zipped.size);
+    io::copy(&mut Limited::new(decompressed(zipped.reader())?, "the unpacked archive", limit), &mut unpacked)?;
     FilePart::whole(unpacked)
 }
 
-/// Gzips a part into a file without a name, and hashes the part.
-fn compress(part: &FilePart) -> io::Result<(FilePart, Digest)> {
+/// Gzips what a reader returns into a file without a name, and hashes it.
+fn compress(content: impl Read) -> io::Result<(FilePart, Digest)> {
     let header = GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM);
-    let mut encoder = header.write(io::BufWriter::new(tempfile::tempfile()?), Compression::default());
-    let found = Digest::of_reader(Tee { from: part.reader(), to: &mut encoder })?.0;
+    let mut encoder = header.write(io::BufWriter::new(tempfile::tempfile()?), flate2::Compression::default());
+    let found = Digest::of_reader(Tee { from: content, to: &mut encoder })?.0;
     let file = encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok((FilePart::whole(file)?, found))
 }
@@ -299,10 +303,10 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
     }
 }
 
-fn starts_with(part: &FilePart, magic: &[u8]) -> io::Result<bool> {
+fn compression(part: &FilePart) -> io::Result<Compression> {
     let mut start = Vec::new();
-    part.reader().take(magic.len() as u64).read_to_end(&mut start)?;
-    Ok(start == magic)
+    part.reader().take(4).read_to_end(&mut start)?;
+    Ok(Compression::of(&start))
 }
 
 /// A path without `.`; `None` if it leads out of the folder where it begins.

@@ -6,7 +6,7 @@ use crate::architecture::Architecture;
 use crate::content::{Blob, BlobSource};
 use crate::descriptor::Descriptor;
 use crate::error::{Error, ImageError, Result};
-use crate::external::{self, Document};
+use crate::external::{self, Document, Usable};
 use crate::image::Image;
 use crate::manifest::Manifest;
 
@@ -47,14 +47,13 @@ pub(crate) async fn assemble(
             Document::Manifest(manifest) => manifest,
         };
         let config = parts.read(&manifest.config, false).await?;
-        let usable = external::check_config(name, &config, architecture, manifest.layers.len())?;
+        let Usable { diff_ids, run } = external::check_config(name, &config, architecture, manifest.layers.len())?;
         let mut layers = Vec::new();
         for layer in &manifest.layers {
             layers.push(Blob::at(parts.layer(layer).await?, layer.digest.clone(), layer.size));
         }
         let manifest = Manifest::new(manifest.media_type, bytes);
-        let runs_as_root = usable.runs_as_root;
-        return Ok(Image { config: Blob::new(config), layers, manifest, runs_as_root, attachments: Vec::new() });
+        return Ok(Image { config: Blob::new(config), layers, manifest, diff_ids, run, attachments: Vec::new() });
     }
     Err(Error::unusable(name, ImageError::NestedTooDeep))
 }

@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use crate::content::Blob;
 use crate::error::{Error, Result};
+use crate::external::{Usable, read_config};
 use crate::image::Image;
 use crate::manifest::Manifest;
 use crate::media_type;
@@ -47,11 +48,14 @@ impl ImageCache {
     pub fn get(&self, sources: &str, attachment: &str) -> Option<Image> {
         let read = |name: &str| fs::read(self.folder.join(name)).ok();
         let blob = |name: &str| read(name).map(Blob::new);
+        let config = read("config.json")?;
+        let Usable { diff_ids, run } = read_config(&config).ok()?;
         let image = Image {
-            config: blob("config.json")?,
+            config: Blob::new(config),
             layers: vec![blob("layer.tar.gz")?],
             manifest: Manifest::new(media_type::MANIFEST, read("manifest.json")?),
-            runs_as_root: false,
+            diff_ids,
+            run,
             attachments: Vec::new(),
         };
         let image = image.with_attachment(attachment, read("attachment")?).ok()?;

@@ -24,6 +24,14 @@ pub(crate) fn client(protocol: ClientProtocol) -> Result<Client, OciDistribution
     })
 }
 
+/// A client for requests that the other one cannot limit.
+pub(crate) fn http() -> Result<reqwest::Client, OciDistributionError> {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+    Ok(client.user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"))).build()?)
+}
+
 /// The client's error as that of a stream of bytes.
 pub(crate) fn into_io(error: OciDistributionError) -> io::Error {
     match error {

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 
 /// Bytes piece by piece.
-pub(crate) type Chunks = BoxStream<'static, io::Result<Bytes>>;
+pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
 /// Where the bytes of a blob are: in memory, in a file, in a registry.
 pub(crate) trait BlobSource: fmt::Debug + Send + Sync {

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::text::clean;
+
 /// The size of a read while hashing.
 const CHUNK: usize = 256 * 1024;
 
@@ -31,7 +33,7 @@ pub struct Digest(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a SHA-256 digest")]
 pub struct InvalidDigest {
-    /// The rejected text.
+    /// The rejected text, or its beginning.
     pub text: String,
 }
 
@@ -60,7 +62,7 @@ impl Digest {
         }
     }
 
-    fn from_hash(hash: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn from_hash(hash: impl AsRef<[u8]>) -> Self {
         Self(format!("sha256:{}", hex::encode(hash)))
     }
 
@@ -95,7 +97,7 @@ impl TryFrom<String> for Digest {
         if digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text))
         } else {
-            Err(InvalidDigest { text })
+            Err(InvalidDigest { text: clean(&text) })
         }
     }
 }

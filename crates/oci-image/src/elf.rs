@@ -1,20 +1,19 @@
 //! Checks that a file is a program that runs in an image with nothing else in it: an ELF file, for the right processor,
-//! that needs no loader. Must not know about images.
+//! that needs no loader and no library. Must not know about images.
+
+use object::elf::{DT_NEEDED, DT_STRTAB, ET_DYN, ET_EXEC, FileHeader64};
+use object::endian::LittleEndian;
+use object::read::StringTable;
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Machine, ProgramError, Result};
+use crate::text::clean_bytes;
 
-// The parts of the ELF format (System V ABI, chapters 4 and 5) that matter here: 64 bit, little endian.
-const MAGIC: &[u8] = b"\x7fELF\x02\x01";
-const TYPE_AT: usize = 16;
-const MACHINE_AT: usize = 18;
-const SEGMENTS_AT: usize = 32;
-const SEGMENT_SIZE_AT: usize = 54;
-const SEGMENT_COUNT_AT: usize = 56;
-const TYPE_EXECUTABLE: u16 = 2;
-const TYPE_POSITION_INDEPENDENT: u16 = 3;
-/// The segment that names the loader of a dynamically linked program.
-const SEGMENT_INTERPRETER: u32 = 3;
+type Header = FileHeader64<LittleEndian>;
+
+/// The most libraries that an error names.
+const LIBRARIES_NAMED: usize = 10;
 
 /// Rejects a program that would not start in an image from scratch for `architecture`. `name` is the program's, for the
 /// error.
@@ -23,89 +22,79 @@ pub(crate) fn require_static_program(name: &str, architecture: Architecture, fil
 }
 
 fn check(wanted: Architecture, file: &[u8]) -> Result<(), ProgramError> {
-    let header = Header::read(file).ok_or(ProgramError::NotElf)?;
-    let found = Architecture::from_machine(header.machine).map_or(Machine::Other(header.machine), Machine::Known);
+    let header = header(file).ok_or(ProgramError::NotElf)?;
+    let machine = header.e_machine(LittleEndian).0;
+    let found = Architecture::from_machine(machine).map_or(Machine::Other(machine), Machine::Known);
     if found != Machine::Known(wanted) {
         return Err(ProgramError::OtherArchitecture { found, wanted });
     }
-    match header.interpreter(file) {
-        Ok(None) => Ok(()),
-        Ok(Some(loader)) => Err(ProgramError::DynamicallyLinked { loader }),
-        Err(Truncated) => Err(ProgramError::Truncated),
+    match needs(header, file) {
+        Ok((Some(loader), _)) => Err(ProgramError::DynamicallyLinked { loader }),
+        Ok((None, libraries)) if !libraries.is_empty() => Err(ProgramError::NeedsLibraries { libraries }),
+        Ok(_) => Ok(()),
+        Err(_) => Err(ProgramError::Truncated),
     }
 }
 
 /// The `e_machine` of a program for Linux; `None` if the file is not one.
 pub(crate) fn machine(file: &[u8]) -> Option<u16> {
-    Some(Header::read(file)?.machine)
+    Some(header(file)?.e_machine(LittleEndian).0)
 }
 
-struct Header {
-    machine: u16,
-    segments: usize,
-    segment_size: usize,
-    segment_count: usize,
+/// The header of a 64-bit program; little endian is what both processors are.
+fn header(file: &[u8]) -> Option<&Header> {
+    let header = Header::parse(file).ok()?;
+    let is_program = matches!(header.e_type(LittleEndian), ET_EXEC | ET_DYN);
+    (is_program && header.is_little_endian()).then_some(header)
 }
 
-/// A file that ends before what its header promises.
-struct Truncated;
-
-impl Header {
-    fn read(file: &[u8]) -> Option<Self> {
-        let kind = u16_at(file, TYPE_AT)?;
-        if !file.starts_with(MAGIC) || ![TYPE_EXECUTABLE, TYPE_POSITION_INDEPENDENT].contains(&kind) {
-            return None;
+/// The loader that the program needs, and the libraries. A program may need libraries and name no loader: the linker makes
+/// such a one of a static program with a shared library, and it crashes when it starts.
+fn needs(header: &Header, file: &[u8]) -> object::read::Result<(Option<String>, Vec<String>)> {
+    let (mut loader, mut libraries) = (None, Vec::new());
+    let segments = header.program_headers(LittleEndian, file)?;
+    for segment in segments {
+        if let Some(path) = segment.interpreter(LittleEndian, file)? {
+            loader = Some(clean_bytes(path));
         }
-        Some(Self {
-            machine: u16_at(file, MACHINE_AT)?,
-            segments: usize_at(file, SEGMENTS_AT)?,
-            segment_size: u16_at(file, SEGMENT_SIZE_AT)?.into(),
-            segment_count: u16_at(file, SEGMENT_COUNT_AT)?.into(),
-        })
-    }
-
-    /// The loader that the program needs, if it needs one.
-    fn interpreter(&self, file: &[u8]) -> Result<Option<String>, Truncated> {
-        for index in 0..self.segment_count {
-            let segment = self.segments.checked_add(index * self.segment_size);
-            let segment = segment.and_then(|at| file.get(at..)).ok_or(Truncated)?;
-            if u32_at(segment, 0).ok_or(Truncated)? == SEGMENT_INTERPRETER {
-                let (from, size) = usize_at(segment, 8).zip(usize_at(segment, 32)).ok_or(Truncated)?;
-                let path = file.get(from..).and_then(|rest| rest.get(..size)).ok_or(Truncated)?;
-                let path = String::from_utf8_lossy(path);
-                return Ok(Some(path.trim_end_matches('\0').to_owned()));
-            }
+        let dynamic = segment.dynamic(LittleEndian, file)?.unwrap_or_default();
+        let value = |tag| dynamic.iter().filter(move |entry| entry.d_tag(LittleEndian) == tag);
+        let Some(strings) = value(DT_STRTAB).map(|entry| entry.d_val(LittleEndian)).next() else { continue };
+        let at = segments.iter().find_map(|segment| offset(segment, strings)).unwrap_or(file.len() as u64);
+        let strings = StringTable::new(file, at, file.len() as u64);
+        for entry in value(DT_NEEDED).take(LIBRARIES_NAMED) {
+            let name = u32::try_from(entry.d_val(LittleEndian)).ok().and_then(|at| strings.get(at).ok());
+            libraries.push(name.map_or_else(|| "a library".to_owned(), clean_bytes));
         }
-        Ok(None)
     }
+    Ok((loader, libraries))
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-}
-
-fn usize_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let value = bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))?;
-    usize::try_from(value).ok()
+/// Where the file has what is at an address of the running program.
+fn offset(segment: &object::elf::ProgramHeader64<LittleEndian>, address: u64) -> Option<u64> {
+    let within = address.checked_sub(segment.p_vaddr(LittleEndian))?;
+    let is_loaded = segment.p_type(LittleEndian) == object::elf::PT_LOAD;
+    (is_loaded && within < segment.p_filesz(LittleEndian))
+        .then(|| segment.p_offset(LittleEndian).saturating_add(within))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
+    const MACHINE_AT: usize = 18;
+
     /// The smallest file that passes for a program, with a loader if `interpreter` names one.
     pub(crate) fn program(architecture: Architecture, interpreter: Option<&str>) -> Vec<u8> {
         let mut file = vec![0; 64 + 56];
-        file[..MAGIC.len()].copy_from_slice(MAGIC);
-        file[TYPE_AT] = 3;
+        // The magic number, 64 bit, little endian, version 1.
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        file[16] = 3;
         file[MACHINE_AT] = if architecture == Architecture::Amd64 { 62 } else { 183 };
-        file[SEGMENTS_AT] = 64;
-        file[SEGMENT_SIZE_AT] = 56;
-        file[SEGMENT_COUNT_AT] = 1;
+        // One program header, of 56 bytes, behind this header.
+        file[32] = 64;
+        file[54] = 56;
+        file[56] = 1;
         file[64] = 1;
         if let Some(path) = interpreter {
             file[64] = 3;
@@ -164,9 +153,46 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn this_very_test_is_dynamically_linked() {
+    fn a_program_of_which_this_very_test_is_one_needs_a_loader_and_libraries() {
         let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let Some(header) = Header::read(&file) else { panic!("not an ELF") };
-        assert!(matches!(header.interpreter(&file), Ok(Some(loader)) if loader.contains("ld")));
+        let (loader, libraries) = needs(header(&file).unwrap(), &file).unwrap();
+        assert!(loader.unwrap().contains("ld"));
+        assert!(libraries.iter().any(|library| library.starts_with("libc.so")), "{libraries:?}");
+    }
+
+    /// Links a program as `+crt-static` does, and a shared library into it if there is one.
+    fn linked(folder: &std::path::Path, with_library: bool) -> Vec<u8> {
+        let run = |arguments: &[&str]| {
+            let output = std::process::Command::new("gcc").current_dir(folder).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        std::fs::write(folder.join("vendor.c"), "int answer(void) { return 42; }").unwrap();
+        run(&["-shared", "-fPIC", "-o", "libvendor.so", "vendor.c"]);
+        std::fs::write(folder.join("main.c"), "int answer(void); void _start(void) { answer(); for (;;); }").unwrap();
+        let library = if with_library { "libvendor.so" } else { "vendor.c" };
+        let flags = ["-nostdlib", "-fPIE", "-pie", "-Wl,--no-dynamic-linker"];
+        run(&[&flags[..], &["-o", "main", "main.c", library]].concat());
+        std::fs::read(folder.join("main")).unwrap()
+    }
+
+    #[test]
+    fn a_program_without_a_loader_that_needs_a_library_is_rejected_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Architecture::of_host().unwrap();
+        assert_eq!(check(host, &linked(folder.path(), false)), Ok(()));
+        let libraries = vec!["libvendor.so".to_owned()];
+        assert_eq!(check(host, &linked(folder.path(), true)), Err(ProgramError::NeedsLibraries { libraries }));
+    }
+
+    #[test]
+    fn a_damaged_program_is_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = linked(folder.path(), true);
+        for at in 0..whole.len().min(4096) {
+            let mut file = whole.clone();
+            file[at] = 0xff;
+            let _ = check(Architecture::of_host().unwrap(), &file);
+            let _ = check(Architecture::of_host().unwrap(), &whole[..at]);
+        }
     }
 }

@@ -4,7 +4,7 @@
 mod image;
 mod registry;
 
-use std::error::Error as StdError;
+use std::path::PathBuf;
 use std::{fmt, io};
 
 use oci_spec::distribution::ParseError;
@@ -135,6 +135,8 @@ pub enum ErrorKind {
     DigestMismatch,
     /// The source of an image, a registry or an archive, holds other bytes than its digests say.
     SourceDigestMismatch,
+    /// The registry wants the credentials at an address without TLS.
+    InsecureLogin,
     /// The registry is busy or the connection was lost: the same call may succeed in a moment.
     Busy,
     /// The registry refused for another reason.
@@ -154,6 +156,7 @@ impl From<RegistryErrorKind> for ErrorKind {
             RegistryErrorKind::DigestMismatch => Self::DigestMismatch,
             RegistryErrorKind::SourceDigestMismatch => Self::SourceDigestMismatch,
             RegistryErrorKind::Busy => Self::Busy,
+            RegistryErrorKind::InsecureLogin => Self::InsecureLogin,
             RegistryErrorKind::Refused => Self::Refused,
         }
     }
@@ -195,7 +198,7 @@ impl Error {
 #[non_exhaustive]
 pub enum ImageNameError {
     /// It is a path, but not that of an archive.
-    #[error("an image file is a .tar, .tar.gz or .tgz")]
+    #[error("an image file is a .tar, .tar.gz or .tgz (of a folder with an OCI layout: a tar of it)")]
     NotAnArchive,
     /// It is not a reference.
     #[error(transparent)]
@@ -239,6 +242,12 @@ pub enum ProgramError {
         /// The path of the loader.
         loader: String,
     },
+    /// The program needs shared libraries.
+    #[error("the program needs {} when it runs, which an image from scratch does not have", libraries.join(", "))]
+    NeedsLibraries {
+        /// The names of the libraries, of at most ten.
+        libraries: Vec<String>,
+    },
     /// The file ends before the end that its header promises.
     #[error("the file is cut off: its program headers are beyond its end")]
     Truncated,
@@ -268,18 +277,31 @@ impl fmt::Display for Machine {
 #[non_exhaustive]
 pub enum CredentialsError {
     /// There is only an identity token.
-    #[error("Docker's configuration has an identity token for {server}, which only Docker itself can use")]
+    #[error("there is only an identity token for {server}, which only Docker itself can use")]
     IdentityToken {
         /// The registry.
         server: String,
     },
-    /// Docker's configuration or the credential helper that it names failed.
-    #[error("cannot read the credentials for {server}")]
+    /// A file with credentials cannot be read or is invalid.
+    #[error("cannot read the credentials for {server} in {}: {reason}", file.display())]
     Unreadable {
         /// The registry.
         server: String,
+        /// The file.
+        file: PathBuf,
         /// Why it failed.
-        #[source]
-        source: Box<dyn StdError + Send + Sync>,
+        reason: String,
+    },
+    /// A credential helper failed.
+    #[error("{program} does not give the credentials for {server}: {reason}")]
+    Helper {
+        /// The registry.
+        server: String,
+        /// The name of the program.
+        program: String,
+        /// The file that names it.
+        file: PathBuf,
+        /// Why it failed.
+        reason: String,
     },
 }

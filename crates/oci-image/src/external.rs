@@ -6,17 +6,20 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::architecture::Architecture;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Platform};
 use crate::digest::Digest;
 use crate::error::{Error, ImageError, Result};
+use crate::limits::DOCUMENT_LIMIT;
 use crate::media_type;
+use crate::run_config::RunConfig;
+use crate::text::clean;
 
-/// The largest manifest, index or config that is read: what registries themselves accept.
-pub(crate) const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// The largest image: what a Fargate task has for its image and its data by default.
 const IMAGE_LIMIT: u64 = 20 * 1024 * 1024 * 1024;
 /// More layers than any container runtime stacks.
 const LAYER_LIMIT: usize = 128;
+/// The most platforms that an error names.
+const PLATFORMS_NAMED: usize = 20;
 
 /// What a manifest document is.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ fn read(bytes: &[u8], announced: &str) -> Result<Document, ImageError> {
     let manifest: ImageManifest = json("manifest", bytes)?;
     let media_type = manifest.media_type().as_ref().map_or_else(|| announced.to_owned(), ToString::to_string);
     if ![media_type::MANIFEST, media_type::DOCKER_MANIFEST].contains(&media_type.as_str()) {
-        return Err(ImageError::UnknownManifest { media_type });
+        return Err(ImageError::UnknownManifest { media_type: clean(&media_type) });
     }
     let layers = checked(manifest.layers())?;
     check_layers(&layers)?;
@@ -76,19 +79,27 @@ fn read(bytes: &[u8], announced: &str) -> Result<Document, ImageError> {
 }
 
 fn json<T: DeserializeOwned>(document: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes).map_err(|source| ImageError::InvalidDocument { document, source })
+    serde_json::from_slice(bytes).map_err(|error| invalid(document, &error))
+}
+
+/// The error about a document that is not the JSON that it must be.
+pub(crate) fn invalid(document: &'static str, error: &serde_json::Error) -> ImageError {
+    ImageError::InvalidDocument { document, reason: clean(&error.to_string()) }
 }
 
 fn checked(descriptors: &[oci_spec::image::Descriptor]) -> Result<Vec<Descriptor>, ImageError> {
     descriptors.iter().map(|it| it.try_into().map_err(ImageError::InvalidDigest)).collect()
 }
 
+/// Rejects an image without layers, or with more than any that is used in practice.
+pub(crate) fn check_layer_count(count: usize) -> Result<(), ImageError> {
+    if (1..=LAYER_LIMIT).contains(&count) { Ok(()) } else { Err(ImageError::LayerCount { count, limit: LAYER_LIMIT }) }
+}
+
 fn check_layers(layers: &[Descriptor]) -> Result<(), ImageError> {
-    if layers.is_empty() || layers.len() > LAYER_LIMIT {
-        return Err(ImageError::LayerCount { count: layers.len(), limit: LAYER_LIMIT });
-    }
+    check_layer_count(layers.len())?;
     if let Some(unknown) = layers.iter().find(|layer| !media_type::LAYERS.contains(&layer.media_type.as_str())) {
-        return Err(ImageError::UnknownLayer { media_type: unknown.media_type.clone() });
+        return Err(ImageError::UnknownLayer { media_type: clean(&unknown.media_type) });
     }
     let total = layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
     check_size("layers", total, IMAGE_LIMIT)
@@ -96,7 +107,7 @@ fn check_layers(layers: &[Descriptor]) -> Result<(), ImageError> {
 
 /// Rejects a part that claims to be larger than any that is used in practice.
 pub(crate) fn check_size(part: &str, size: u64, limit: u64) -> Result<(), ImageError> {
-    if size <= limit { Ok(()) } else { Err(ImageError::TooLarge { part: part.to_owned(), size, limit }) }
+    if size <= limit { Ok(()) } else { Err(ImageError::TooLarge { part: clean(part), size, limit }) }
 }
 
 /// The one of several images that is for Linux on `architecture`.
@@ -104,16 +115,17 @@ pub(crate) fn choose<'a>(name: &str, images: &'a [Descriptor], architecture: Arc
     for_platform(images, architecture).map_err(|reason| Error::unusable(name, reason))
 }
 
-fn for_platform(images: &[Descriptor], architecture: Architecture) -> Result<&Descriptor, ImageError> {
-    let fits = |image: &&Descriptor| {
-        image.platform.as_ref().is_some_and(|it| it.os == "linux" && it.architecture == architecture.name())
-    };
-    let mut fitting = images.iter().filter(fits);
-    if let Some(image) = fitting.next() {
-        if fitting.any(|other| other.digest != image.digest) {
-            return Err(ImageError::SeveralForPlatform { architecture });
+fn for_platform(entries: &[Descriptor], architecture: Architecture) -> Result<&Descriptor, ImageError> {
+    let images: Vec<&Descriptor> = entries.iter().filter(|entry| !entry.is_artifact).collect();
+    let rank = |image: &Descriptor| image.platform.as_ref().and_then(|platform| variant_rank(platform, architecture));
+    if let Some(lowest) = images.iter().filter_map(|image| rank(image)).min() {
+        let mut fitting = images.iter().filter(|image| rank(image) == Some(lowest));
+        if let Some(image) = fitting.next() {
+            if fitting.any(|other| other.digest != image.digest) {
+                return Err(ImageError::SeveralForPlatform { architecture });
+            }
+            return Ok(image);
         }
-        return Ok(image);
     }
     // Tools that save a single image name no platform: its config names it.
     let unnamed: Vec<_> = images.iter().filter(|image| image.platform.is_none()).collect();
@@ -124,8 +136,22 @@ fn for_platform(images: &[Descriptor], architecture: Architecture) -> Result<&De
         [] => {}
     }
     let known = images.iter().filter_map(|image| image.platform.as_ref()).filter(|it| it.os != "unknown");
-    let available = known.map(|it| format!("{}/{}", it.os, it.architecture)).collect();
+    let available = known.take(PLATFORMS_NAMED).map(ToString::to_string).collect();
     Err(ImageError::PlatformMissing { wanted: architecture, available })
+}
+
+/// How much more than every processor of this architecture an image needs; the lowest runs everywhere. `None` if it does
+/// not run there, or not on all processors of Fargate: those of amd64 have no variant beyond v2 for sure
+/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md#platform-variants>).
+fn variant_rank(platform: &Platform, architecture: Architecture) -> Option<u8> {
+    if platform.os != "linux" || platform.architecture != architecture.name() {
+        return None;
+    }
+    match (architecture, platform.variant.as_deref()) {
+        (_, None) | (Architecture::Amd64, Some("v1")) | (Architecture::Arm64, Some("v8")) => Some(0),
+        (Architecture::Amd64, Some("v2")) | (Architecture::Arm64, Some("v8.0")) => Some(1),
+        _ => None,
+    }
 }
 
 /// The part of an image's config that decides whether it can run. The whole one of `oci-spec` would reject images for
@@ -139,14 +165,6 @@ struct ConfigFile {
     rootfs: RootFs,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct RunConfig {
-    entrypoint: Option<Vec<String>>,
-    cmd: Option<Vec<String>>,
-    user: Option<String>,
-}
-
 #[derive(Debug, Deserialize)]
 struct RootFs {
     diff_ids: Vec<Digest>,
@@ -157,8 +175,8 @@ struct RootFs {
 pub(crate) struct Usable {
     /// The digests of the uncompressed layers.
     pub diff_ids: Vec<Digest>,
-    /// Whether the image's program runs as root.
-    pub runs_as_root: bool,
+    /// How the image runs.
+    pub run: RunConfig,
 }
 
 /// Rejects a config of an image that would not start.
@@ -166,22 +184,22 @@ pub(crate) fn check_config(name: &str, bytes: &[u8], architecture: Architecture,
     usable(bytes, architecture, layers).map_err(|reason| Error::unusable(name, reason))
 }
 
+/// What a config says, without a check.
+pub(crate) fn read_config(bytes: &[u8]) -> Result<Usable, ImageError> {
+    let file: ConfigFile = json("config", bytes)?;
+    Ok(Usable { diff_ids: file.rootfs.diff_ids, run: file.config.unwrap_or_default() })
+}
+
 fn usable(bytes: &[u8], wanted: Architecture, layers: usize) -> Result<Usable, ImageError> {
     let file: ConfigFile = json("config", bytes)?;
     if (file.os.as_str(), file.architecture.as_str()) != ("linux", wanted.name()) {
-        return Err(ImageError::OtherPlatform { found: format!("{}/{}", file.os, file.architecture), wanted });
-    }
-    let run = file.config.unwrap_or_default();
-    let is_empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
-    if is_empty(&run.entrypoint) && is_empty(&run.cmd) {
-        return Err(ImageError::NoCommand);
+        let found = format!("{}/{}", clean(&file.os), clean(&file.architecture));
+        return Err(ImageError::OtherPlatform { found, wanted });
     }
     if file.rootfs.diff_ids.len() != layers {
         return Err(ImageError::LayerMismatch { config: file.rootfs.diff_ids.len(), manifest: layers });
     }
-    let user = run.user.unwrap_or_default();
-    let user = user.split(':').next().unwrap_or_default();
-    Ok(Usable { diff_ids: file.rootfs.diff_ids, runs_as_root: matches!(user, "" | "0" | "root") })
+    Ok(Usable { diff_ids: file.rootfs.diff_ids, run: file.config.unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -306,6 +324,76 @@ mod tests {
         assert!(matches!(reason, ImageError::SeveralForPlatform { architecture: Architecture::Amd64 }), "{reason:?}");
     }
 
+    fn entries(entries: &Value) -> Vec<Descriptor> {
+        let index = json!({"schemaVersion": 2, "manifests": entries});
+        let Document::Index(images) = read(&serde_json::to_vec(&index).unwrap(), "").unwrap() else { panic!() };
+        images
+    }
+
+    fn entry(number: u8, architecture: &str, variant: Option<&str>) -> Value {
+        let mut platform = json!({"os": "linux", "architecture": architecture});
+        if let Some(variant) = variant {
+            platform["variant"] = variant.into();
+        }
+        json!({"mediaType": media_type::MANIFEST, "digest": digest(number), "size": 1, "platform": platform})
+    }
+
+    #[test]
+    fn the_variant_that_runs_on_every_processor_is_chosen() {
+        for (variants, chosen) in [
+            (&[Some("v3"), Some("v2"), Some("v1")][..], Some(2)),
+            (&[Some("v2"), None], Some(1)),
+            (&[Some("v3"), Some("v2")], Some(1)),
+            (&[Some("v3"), Some("v4")], None),
+        ] {
+            let list: Vec<_> = (0..).zip(variants).map(|(n, variant)| entry(n, "amd64", *variant)).collect();
+            let list = entries(&list.into());
+            match (for_platform(&list, Architecture::Amd64), chosen) {
+                (Ok(image), Some(chosen)) => assert_eq!(image.digest, digest(chosen)),
+                (Err(ImageError::PlatformMissing { available, .. }), None) => {
+                    assert_eq!(available, ["linux/amd64/v3", "linux/amd64/v4"]);
+                }
+                (other, _) => panic!("{variants:?}: {other:?}"),
+            }
+        }
+        let arm = entries(&json!([entry(0, "arm64", Some("v9")), entry(1, "arm64", Some("v8"))]));
+        assert_eq!(for_platform(&arm, Architecture::Arm64).unwrap().digest, digest(1));
+    }
+
+    #[test]
+    fn what_is_about_an_image_is_not_an_image() {
+        let mut soci = entry(0, "amd64", None);
+        soci["artifactType"] = "application/vnd.amazon.soci.index.v2+json".into();
+        let mut attestation = entry(1, "amd64", None);
+        attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+        let list = entries(&json!([soci, attestation, entry(2, "amd64", None)]));
+        assert_eq!(for_platform(&list, Architecture::Amd64).unwrap().digest, digest(2));
+        let mut unnamed = json!({"mediaType": media_type::MANIFEST, "digest": digest(3), "size": 1});
+        let image = unnamed.clone();
+        unnamed["digest"] = json!(digest(4));
+        unnamed["artifactType"] = "application/spdx+json".into();
+        assert_eq!(for_platform(&entries(&json!([unnamed, image])), Architecture::Amd64).unwrap().digest, digest(3));
+    }
+
+    #[test]
+    fn an_error_repeats_little_of_a_hostile_document() {
+        let long = format!("\u{1b}[2J{}", "x".repeat(1_000_000));
+        for bytes in [
+            serde_json::to_vec(&json!({"schemaVersion": long})).unwrap(),
+            manifest(&json!([{"mediaType": long, "digest": digest(1), "size": 1}])),
+            manifest(&json!([{"mediaType": media_type::LAYERS[0], "digest": long, "size": 1}])),
+        ] {
+            let mut text = String::new();
+            let mut next: Option<&dyn std::error::Error> = Some(&reason(&bytes));
+            let error = reason(&bytes);
+            while let Some(error) = next.take() {
+                text += &error.to_string();
+            }
+            text += &error.to_string();
+            assert!(text.len() < 1000 && !text.contains('\u{1b}'), "{} bytes", text.len());
+        }
+    }
+
     #[test]
     fn an_image_without_a_platform_is_chosen_if_it_is_the_only_one() {
         assert!(for_platform(&index(&[None]), Architecture::Amd64).is_ok());
@@ -315,16 +403,15 @@ mod tests {
 
     #[test]
     fn a_config_that_can_run_is_usable_and_says_who_runs() {
-        assert!(!config(|_| {}).unwrap().runs_as_root);
+        assert!(!config(|_| {}).unwrap().run.runs_as_root());
         for user in ["", "root", "0:0"] {
-            assert!(config(|config| config["config"]["User"] = user.into()).unwrap().runs_as_root, "{user}");
+            assert!(config(|config| config["config"]["User"] = user.into()).unwrap().run.runs_as_root(), "{user}");
         }
     }
 
     #[test]
     fn a_config_that_would_not_start_is_rejected() {
-        let reason = config(|config| config["config"] = Value::Null).unwrap_err();
-        assert!(matches!(reason, ImageError::NoCommand), "{reason:?}");
+        assert!(!config(|config| config["config"] = Value::Null).unwrap().run.has_command());
         let reason = config(|config| config["rootfs"]["diff_ids"] = json!([])).unwrap_err();
         assert!(matches!(reason, ImageError::LayerMismatch { config: 0, manifest: 1 }), "{reason:?}");
         for (field, value, platform) in [("architecture", "arm64", "linux/arm64"), ("os", "windows", "windows/amd64")] {

@@ -11,9 +11,6 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::{Credentials, Digest, Registry};
 
-/// The token that it accepts, if it requires tokens.
-const TOKEN: &str = "a-token";
-
 /// How one request goes wrong.
 #[derive(Clone, Copy)]
 pub enum Fault {
@@ -25,7 +22,6 @@ pub enum Fault {
 
 /// What the registry has and how it behaves.
 #[expect(clippy::struct_excessive_bools, reason = "each is one way to behave")]
-#[derive(Default)]
 pub struct State {
     /// Blobs and manifests by digest.
     pub stored: BTreeMap<String, Vec<u8>>,
@@ -51,6 +47,31 @@ pub struct State {
     pub public: bool,
     /// Where it issues tokens, if it requires them (as Docker Hub does).
     pub token_realm: Option<String>,
+    /// The token that it issues and accepts.
+    pub token: String,
+    /// Whether it answers a request for a manifest with bytes without an end.
+    pub endless_manifests: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            stored: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            requests: Vec::new(),
+            bytes_received: 0,
+            upload_faults: VecDeque::new(),
+            immutable_tags: false,
+            no_repository: false,
+            read_only: false,
+            wrong_digest: None,
+            lists_referrers: false,
+            public: false,
+            token_realm: None,
+            token: "a-token".to_owned(),
+            endless_manifests: false,
+        }
+    }
 }
 
 /// A registry with one repository, `test`, for the user `AWS` with the password `secret`.
@@ -100,6 +121,11 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         let mut state = state.lock().unwrap();
         state.requests.push(format!("{} {}", request.method, request.path));
         state.bytes_received += request.body.len() as u64;
+        if state.endless_manifests && request.path.contains("/manifests/") {
+            drop(state);
+            send_without_end(stream);
+            return;
+        }
         let Some(response) = answer(&mut state, &request) else {
             return;
         };
@@ -114,6 +140,15 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         if stream.write_all(&[text.as_bytes(), &body].concat()).is_err() {
             return;
         }
+    }
+}
+
+/// Until the client hangs up.
+fn send_without_end(mut stream: &TcpStream) {
+    let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+    let chunk = [&b"10000\r\n"[..], &vec![b' '; 0x10000], b"\r\n"].concat();
+    while sent.is_ok() {
+        sent = stream.write_all(&chunk);
     }
 }
 
@@ -154,11 +189,11 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
     let basic = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
     if request.path.starts_with("/token?") {
         let known = request.authorization == basic || (state.public && request.authorization.is_empty());
-        let body = format!(r#"{{"token":"{TOKEN}"}}"#).into_bytes();
+        let body = format!(r#"{{"token":"{}"}}"#, state.token).into_bytes();
         return Some(if known { Response { body, ..status(200) } } else { status(401) });
     }
     let (expected, challenge) = match &state.token_realm {
-        Some(realm) => (format!("Bearer {TOKEN}"), format!(r#"Bearer realm="{realm}",service="test""#)),
+        Some(realm) => (format!("Bearer {}", state.token), format!(r#"Bearer realm="{realm}",service="test""#)),
         None => (basic, r#"Basic realm="test""#.to_owned()),
     };
     let reads = matches!(request.method.as_str(), "GET" | "HEAD") && state.public && state.token_realm.is_none();

@@ -14,8 +14,10 @@ use crate::attachment::Attachment;
 use crate::content::Blob;
 use crate::digest::Digest;
 use crate::elf;
-use crate::error::{Error, Result};
+use crate::error::{Error, ImageError, Result};
+use crate::external::{Usable, read_config};
 use crate::manifest::Manifest;
+use crate::run_config::RunConfig;
 
 /// Who the program runs as: "nonroot" by number, as an image from scratch has no names.
 const USER: &str = "65532:65532";
@@ -57,7 +59,9 @@ pub struct Image {
     pub(crate) config: Blob,
     pub(crate) layers: Vec<Blob>,
     pub(crate) manifest: Manifest,
-    pub(crate) runs_as_root: bool,
+    /// The digests of the uncompressed layers, as the config names them.
+    pub(crate) diff_ids: Vec<Digest>,
+    pub(crate) run: RunConfig,
     pub(crate) attachments: Vec<Attachment>,
 }
 
@@ -88,9 +92,10 @@ impl Image {
         let layer = Blob::new(gzip(&tar).map_err(failed("compress the layer"))?);
         let config = ConfigFile::new(spec, Digest::of(&tar));
         let config = serde_json::to_vec(&config).map_err(|error| failed("write the config")(error.into()))?;
+        let Usable { diff_ids, run } = read_config(&config).map_err(|reason| Error::unusable(name, reason))?;
         let config = Blob::new(config);
         let manifest = Manifest::of_image(&config, slice::from_ref(&layer)).map_err(failed("write the manifest"))?;
-        Ok(Self { config, layers: vec![layer], manifest, runs_as_root: false, attachments: Vec::new() })
+        Ok(Self { config, layers: vec![layer], manifest, diff_ids, run, attachments: Vec::new() })
     }
 
     /// The image with a document about it, such as a bill of materials, which is pushed with it. The digest of the image
@@ -128,7 +133,22 @@ impl Image {
 
     /// Whether its program runs as root, unless the container is started with another user.
     pub fn runs_as_root(&self) -> bool {
-        self.runs_as_root
+        self.run.runs_as_root()
+    }
+
+    /// How its program runs.
+    pub fn run_config(&self) -> &RunConfig {
+        &self.run
+    }
+
+    /// The digest of its config, which Docker calls the image id.
+    pub fn config_digest(&self) -> &Digest {
+        &self.config.digest
+    }
+
+    /// The image, unless it names no program.
+    pub(crate) fn require_command(self, name: &str) -> Result<Self> {
+        if self.run.has_command() { Ok(self) } else { Err(Error::unusable(name, ImageError::NoCommand)) }
     }
 
     /// A tag for this content in this version, such as `v2-0123456789ab`. Other content gets another tag, so a
@@ -231,7 +251,7 @@ mod tests {
         assert_eq!(image(), image());
         assert_eq!(
             image().digest().as_str(),
-            "sha256:843cc33c4321410e49efa4e275a1e06e95c151bc7c442cdcb73b56cc64f96bf8",
+            "sha256:b75fc8eb41d757a770e0267de0ffc33c471f155aa7902cbcccda1f7f605024e7",
             "the bytes have changed: every image in use will be pushed again"
         );
     }
@@ -265,7 +285,7 @@ mod tests {
           "os": "linux",
           "rootfs": {
             "diff_ids": [
-              "sha256:729b3041def5391eca4f1958a2294a05dd875f0705755c12c9a9eb22a907ff39"
+              "sha256:26f0200e9c235073329284c518b927f736fd2e56c6117d08f2bd923f6a566cd3"
             ],
             "type": "layers"
           }
@@ -278,15 +298,15 @@ mod tests {
         insta::assert_json_snapshot!(json(&image().manifest.blob), @r#"
         {
           "config": {
-            "digest": "sha256:2c0a60c3e33d7153ec64b062fa59e985b2dc3c0c0b45886aee4cfae424405937",
+            "digest": "sha256:23e2c88ca45f544b31ef8588e33af5a47640826aa470e6f402fb47b5df99be7c",
             "mediaType": "application/vnd.oci.image.config.v1+json",
             "size": 356
           },
           "layers": [
             {
-              "digest": "sha256:e457ff66fd190155d84662cee23acf69b42c14b236ee56306afbf70847727a73",
+              "digest": "sha256:97458f4573453c51f885b11976aaabf933ecad57a173e6fbf21c96901716309f",
               "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-              "size": 111
+              "size": 112
             }
           ],
           "mediaType": "application/vnd.oci.image.manifest.v1+json",

@@ -7,11 +7,12 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
 
 use crate::attachment::{Attachment, referrers};
-use crate::client::{client, from_io};
+use crate::client::{client, from_io, http};
 use crate::content::Blob;
 use crate::digest::Digest;
 use crate::error::{Operation, Result, Step};
 use crate::image::Image;
+use crate::login::check_demand;
 use crate::manifest::Manifest;
 use crate::registry::Registry;
 use crate::registry_error::{ErrorFacts, failed};
@@ -99,6 +100,9 @@ impl<'a> Session<'a> {
     }
 
     async fn push(&self, image: &Image) -> Result<Pushed, Failed> {
+        let base = self.registry.endpoint.to_string();
+        let http = http().map_err(|error| (Step::Connect, error))?;
+        self.tries.attempt(Step::Connect, || check_demand(&http, &base)).await?;
         // A request by itself, because the client treats a failure here as "no credentials needed".
         self.tries
             .attempt(Step::Connect, || self.client.auth(&self.target, &self.auth, RegistryOperation::Push))

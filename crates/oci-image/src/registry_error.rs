@@ -5,6 +5,9 @@ use std::error::Error as StdError;
 use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
 
 use crate::error::{Error, Operation, RegistryError, RegistryErrorKind, Step};
+use crate::login::InsecureRealm;
+use crate::stored::WrongContent;
+use crate::text::clean;
 
 /// The facts of an error, independent of the way the client reports it.
 #[expect(clippy::struct_excessive_bools, reason = "an error may carry any of these facts")]
@@ -19,6 +22,8 @@ pub(crate) struct ErrorFacts {
     digest_mismatch: bool,
     /// The content that the registry of the image sends, to be pushed to another registry, is not what its digest says.
     broken_source: bool,
+    /// The registry wants the credentials where they would be sent in the clear.
+    insecure: bool,
     text: String,
 }
 
@@ -46,6 +51,9 @@ impl From<&OciDistributionError> for ErrorFacts {
                 ..Self::default()
             },
             OciDistributionError::DigestError(_) => Self { digest_mismatch: true, text, ..Self::default() },
+            OciDistributionError::IoError(error) if is_within::<InsecureRealm>(error) => {
+                Self { insecure: true, text, ..Self::default() }
+            }
             OciDistributionError::IoError(error) if holds_digest_error(error) => {
                 Self { digest_mismatch: true, text, ..Self::default() }
             }
@@ -103,7 +111,9 @@ impl ErrorFacts {
     fn kind(&self, operation: &Operation) -> RegistryErrorKind {
         use RegistryErrorKind as Kind;
         let pushes = matches!(operation, Operation::Push { .. });
-        if self.broken_source {
+        if self.insecure {
+            Kind::InsecureLogin
+        } else if self.broken_source {
             Kind::SourceDigestMismatch
         } else if self.unreachable {
             Kind::Unreachable
@@ -133,7 +143,7 @@ pub(crate) fn failed(operation: Operation, (step, error): (Step, OciDistribution
         kind,
         operation,
         step,
-        detail: facts.text,
+        detail: clean(&facts.text),
         source: Some(Box::new(error)),
     }))
 }
@@ -147,12 +157,18 @@ fn holds_digest_error(error: &(dyn StdError + 'static)) -> bool {
             _ => error.downcast_ref::<std::io::Error>(),
         };
         // The error that an I/O error wraps is not among its sources.
-        if error.is::<DigestError>() || io.and_then(|io| io.get_ref()).is_some_and(|held| held.is::<DigestError>()) {
+        if error.is::<DigestError>()
+            || io.is_some_and(|io| is_within::<DigestError>(io) || is_within::<WrongContent>(io))
+        {
             return true;
         }
         next = error.source();
     }
     false
+}
+
+fn is_within<E: StdError + 'static>(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|held| held.is::<E>())
 }
 
 /// An error's text and those of its sources.

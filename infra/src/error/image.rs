@@ -33,6 +33,11 @@ impl From<oci_image::Error> for Error {
                     ProgramError::OtherArchitecture { .. } => {
                         format!("build it with --target {target}, or choose the other architecture")
                     }
+                    ProgramError::NeedsLibraries { .. } => {
+                        "link the libraries statically (in build.rs: cargo:rustc-link-lib=static=NAME, with the libNAME.a of \
+                         each), or build an image with another tool and set app.image"
+                            .to_owned()
+                    }
                     _ => format!("build it with --target {target} and RUSTFLAGS=\"-C target-feature=+crt-static\""),
                 })
             }
@@ -40,12 +45,15 @@ impl From<oci_image::Error> for Error {
                 Some(hint) => ours.hint(hint),
                 None => ours,
             },
-            Image::Credentials { reason, .. } => ours.hint(match reason {
+            Image::Credentials { reason, .. } => match reason {
                 CredentialsError::IdentityToken { .. } => {
-                    "log in with a user and a password or an access token: docker login -u USER"
+                    ours.hint("log in with a user and a password or an access token: docker login -u USER")
                 }
-                _ => "check ~/.docker/config.json and the credential helper that it names, or log in again",
-            }),
+                CredentialsError::Helper { program, file, .. } => {
+                    ours.hint(format!("install or repair {program}, or remove its name from {}", file.display()))
+                }
+                _ => ours.hint("correct the file, or log in again (docker login, podman login, skopeo login)"),
+            },
             _ => ours,
         }
     }
@@ -69,6 +77,7 @@ fn unusable(reason: &ImageError) -> Option<&'static str> {
         ImageError::CannotOpen(_) => {
             "build the archive first, or use an existing one; paths are relative to the folder of bluegreen.toml"
         }
+        ImageError::Folder => "pack it: tar --create --file app.tar --directory FOLDER .",
         ImageError::NotTar(_) | ImageError::NoImage => {
             "create it with docker save, podman save, skopeo or a similar tool"
         }
@@ -131,7 +140,7 @@ fn hint(error: &RegistryError) -> Option<String> {
         (Operation::Pull { .. }, Kind::Unreachable) => "check the name of the image, and the network",
         (Operation::Pull { host, .. }, Kind::Unauthorized | Kind::Forbidden) => {
             return Some(format!(
-                "check the name; if the image is private, log in: docker login {host} (or write ~/.docker/config.json)"
+                "check the name; if the image is private, log in: docker login {host}, podman login {host} or skopeo login {host}"
             ));
         }
         (Operation::Pull { .. }, Kind::NotFound) => "check the name and the tag, and whether the image was pushed",
@@ -165,7 +174,10 @@ mod tests {
     fn a_name_that_is_invalid_is_a_mistake_in_the_call() {
         let error = ours("./app".parse::<ImageSource>());
         assert_eq!((error.kind(), error.message()), (Kind::Usage, r#""./app" is not an image name"#));
-        assert_eq!(error.causes(), ["an image file is a .tar, .tar.gz or .tgz"]);
+        assert_eq!(
+            error.causes(),
+            ["an image file is a .tar, .tar.gz or .tgz (of a folder with an OCI layout: a tar of it)"]
+        );
         assert!(error.hints()[0].contains("build/app.tar"), "{error:?}");
         for error in
             [ours("ftp://host".parse::<RegistryEndpoint>()), ours(Registry::new("greeter", Credentials::new("", "")))]

@@ -180,7 +180,7 @@ mod tests {
             assert!(columns(&line(width)) <= width, "{width}: {}", line(width));
         }
         record.versions.seen = Some("第二版".to_owned());
-        let line = |width| CutoverProgress::line(Style::PLAIN, &record, width);
+        let line = |width| RunProgress::run(Style::PLAIN, &record, width);
         for width in 10..90 {
             assert!(columns(&line(width)) <= width, "{width}: {}", line(width));
         }

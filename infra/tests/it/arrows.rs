@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("cutover-lambda", &["aws", "cutover", "ledger", "model"]),
     ("infra", &["aws", "cfn-kit", "cutover", "deploy", "ledger", "model", "bluegreen-oci-image", "stack"]),
     ("greeter", &[]),
-    ("local", &[]),
+    ("local", &["bluegreen-oci-image"]),
     ("faulty", &[]),
     ("bench", &["aws", "cfn-kit", "cutover", "deploy", "infra", "ledger", "model", "bluegreen-oci-image", "stack"]),
 ];

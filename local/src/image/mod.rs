@@ -1,9 +1,9 @@
-//! Images: names, the registry client, the store by digest, and the unpacking of layers.
+//! Images: names, what the registry of the local cloud holds, and the images that were pulled from it. How an image is
+//! read and unpacked is the work of the crate `oci_image`.
 
 mod reference;
 mod registry;
 mod store;
-mod unpack;
 
+pub(crate) use oci_image::while_nothing_is_written;
 pub(crate) use store::{Image, ImageStore};
-pub(crate) use unpack::while_nothing_is_written;

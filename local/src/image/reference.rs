@@ -72,7 +72,7 @@ impl fmt::Display for Reference {
 }
 
 /// Whether this is `sha256:` and 64 lower-case hexadecimal digits, which is safe as a file name.
-pub(super) fn is_digest(text: &str) -> bool {
+fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }

@@ -1,63 +1,51 @@
-//! The pulled images: blobs on disk by digest, so that nothing is downloaded twice, and names in memory.
+//! The images that were pulled: their layers on disk by digest, so that nothing is downloaded twice; their unpacked trees,
+//! so that nothing is unpacked twice; and their names in memory.
 
 use super::reference::Reference;
-use super::registry::{Registry, digest_of, host_architecture};
-use super::unpack::unpack_layer;
+use super::registry::Repository;
 use crate::error::{Context, Error, Result};
-use crate::http_client;
-use serde::Deserialize;
+use crate::http_client::{self, HttpClient};
+use oci_image::{Architecture, ErrorKind, Limits, RootCache, RunConfig, StoredImage, UnpackedRoot, copy_tree};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// An image with all its blobs on disk.
+/// How long an unpacked tree stays that no task uses.
+const TREES_KEPT: Duration = Duration::from_hours(1);
+
+/// An image with all its layers on disk.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// The digest of its manifest.
+    /// The digest of its manifest, or of the index that lists it.
     pub(crate) digest: String,
     /// The digest of its configuration, which Docker calls the image id.
     pub(crate) id: String,
     /// The name by which it was pulled.
     pub(crate) name: String,
-    pub(crate) config: ImageConfig,
-    layers: Vec<(String, PathBuf)>,
-}
-
-/// The part of the image configuration that defines how to run it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct ImageConfig {
-    pub(crate) user: Option<String>,
-    pub(crate) env: Option<Vec<String>>,
-    pub(crate) entrypoint: Option<Vec<String>>,
-    pub(crate) cmd: Option<Vec<String>>,
-    pub(crate) working_dir: Option<String>,
-    pub(crate) exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
-    pub(crate) stop_signal: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ConfigFile {
-    architecture: Option<String>,
-    #[serde(default)]
-    config: Option<ImageConfig>,
+    /// How it runs.
+    pub(crate) config: RunConfig,
+    content: oci_image::Image,
+    roots: Arc<RootCache>,
 }
 
 /// Pulls and stores images.
 #[derive(Debug)]
 pub(crate) struct ImageStore {
-    blobs: PathBuf,
-    registry: Registry,
+    layers: PathBuf,
+    endpoint: String,
+    client: HttpClient,
+    roots: Arc<RootCache>,
     by_name: Mutex<BTreeMap<String, Arc<Image>>>,
 }
 
 impl ImageStore {
     /// A store in `dir` that pulls from the registry at `endpoint`.
     pub(crate) fn new(dir: &Path, endpoint: String) -> Result<Self> {
-        let blobs = dir.join("sha256");
-        std::fs::create_dir_all(&blobs).context(|| format!("cannot create {}", blobs.display()))?;
-        let registry = Registry { endpoint, client: http_client::client() };
-        Ok(Self { blobs, registry, by_name: Mutex::default() })
+        let layers = dir.join("sha256");
+        std::fs::create_dir_all(&layers).context(|| format!("cannot create {}", layers.display()))?;
+        let roots = RootCache::open(&dir.join("roots"), Limits::default()).map_err(|error| failed(&error))?;
+        Ok(Self { layers, endpoint, client: http_client::client(), roots: Arc::new(roots), by_name: Mutex::default() })
     }
 
     /// The image with this name, if it was pulled.
@@ -76,40 +64,37 @@ impl ImageStore {
 
     /// The digest of the manifest of a name, without pulling the image.
     pub(crate) async fn resolve(&self, name: &str) -> Result<String> {
-        let reference = Self::local_reference(name)?;
-        Ok(self.registry.manifest(&reference).await?.0)
+        Ok(self.open(&Self::local_reference(name)?).await?.named.to_string())
     }
 
     /// Pulls an image: its manifest, its configuration, and missing layers.
     pub(crate) async fn pull(&self, name: &str) -> Result<Arc<Image>> {
         let reference = Self::local_reference(name)?;
-        let (digest, manifest) = self.registry.manifest(&reference).await?;
-        let Some(config) = manifest.config else {
-            return Err(Error::new(format!("{reference} is not an image: its manifest has no configuration")));
-        };
-        let config_path = self.blob(&reference, &config.digest).await?;
-        let text = tokio::fs::read(&config_path).await.context(|| format!("cannot read {}", config_path.display()))?;
-        debug_assert_eq!(digest_of(&text), config.digest);
-        let file: ConfigFile =
-            serde_json::from_slice(&text).context(|| format!("cannot parse the configuration of {reference}"))?;
-        if let Some(architecture) = file.architecture.as_deref().filter(|arch| *arch != host_architecture()) {
-            let host = host_architecture();
-            return Err(Error::new(format!("{reference} is built for {architecture}, but this machine is {host}"))
-                .hint("build the image for the architecture of this machine"));
-        }
-        let mut layers = Vec::with_capacity(manifest.layers.len());
-        for layer in &manifest.layers {
-            layers.push((layer.media_type.clone(), self.blob(&reference, &layer.digest).await?));
-        }
+        let StoredImage { image, named } = self.open(&reference).await?;
+        let image = image.with_layers_in(&self.layers).await.map_err(|error| failed(&error))?;
         let image = Arc::new(Image {
-            digest,
-            id: config.digest,
+            digest: named.to_string(),
+            id: image.config_digest().to_string(),
             name: reference.to_string(),
-            config: file.config.unwrap_or_default(),
-            layers,
+            config: image.run_config().clone(),
+            content: image,
+            roots: Arc::clone(&self.roots),
         });
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.to_string(), Arc::clone(&image));
+        if let Err(error) = self.roots.remove_unused(TREES_KEPT).await {
+            tracing::warn!("{}", failed(&error));
+        }
         Ok(image)
+    }
+
+    async fn open(&self, reference: &Reference) -> Result<StoredImage> {
+        let Some(host) = Architecture::of_host() else {
+            return Err(Error::new(format!("images for {} are not supported", std::env::consts::ARCH)));
+        };
+        let (endpoint, name, client) = (self.endpoint.clone(), reference.repository.clone(), self.client.clone());
+        let store = Arc::new(Repository { endpoint, name, client });
+        let found = oci_image::Image::from_store(store, &reference.to_string(), &reference.version, host).await;
+        found.map_err(|error| failed(&error))
     }
 
     fn local_reference(name: &str) -> Result<Reference> {
@@ -120,31 +105,39 @@ impl ImageStore {
         Err(Error::new(format!("{name} is in a registry outside the local cloud"))
             .hint("push the image to the registry of the local cloud as ACCOUNT.dkr.ecr.REGION.amazonaws.com/..."))
     }
-
-    async fn blob(&self, reference: &Reference, digest: &str) -> Result<PathBuf> {
-        let path = self.blobs.join(digest.trim_start_matches("sha256:"));
-        // Only verified blobs get their final name, so an existing file is valid.
-        if !super::reference::is_digest(digest) || !path.is_file() {
-            self.registry.blob_to(reference, digest, &path).await?;
-        }
-        Ok(path)
-    }
 }
 
 impl Image {
-    /// Unpacks the layers, lowest first, into an empty directory. Blocking.
+    /// The unpacked image, which nobody may change. The first call for an image unpacks it; the tree stays as long as the
+    /// value.
+    pub(crate) async fn root(&self) -> Result<UnpackedRoot> {
+        let unpacked = self.roots.root_of(&self.content).await;
+        unpacked.map_err(|error| Error::new(format!("cannot unpack {}: {}", self.name, failed(&error).message())))
+    }
+
+    /// Copies the unpacked image to a directory that does not exist. Blocking, on a thread of the runtime that may block.
     pub(crate) fn unpack(&self, root: &Path) -> Result<()> {
-        std::fs::create_dir_all(root).context(|| format!("cannot create {}", root.display()))?;
-        for (media_type, layer) in &self.layers {
-            unpack_layer(media_type, layer, root)
-                .map_err(|error| Error::new(format!("cannot unpack a layer of {}: {}", self.name, error.message())))?;
-        }
-        Ok(())
+        let unpacked = tokio::runtime::Handle::current().block_on(self.root())?;
+        copy_tree(unpacked.path(), root).context(|| format!("cannot copy {} to {}", self.name, root.display()))
     }
 
     /// The TCP ports that the image exposes.
     pub(crate) fn ports(&self) -> Vec<u16> {
-        let exposed = self.config.exposed_ports.iter().flat_map(BTreeMap::keys);
-        exposed.filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok()).collect()
+        self.config.tcp_ports()
+    }
+}
+
+/// An error about an image, with what to do about it.
+fn failed(error: &oci_image::Error) -> Error {
+    let ours = Error::new(crate::error::chain(error));
+    match error {
+        oci_image::Error::Unusable { reason, .. } => match reason {
+            oci_image::ImageError::PlatformMissing { .. } | oci_image::ImageError::OtherPlatform { .. } => {
+                ours.hint("build the image for the architecture of this machine")
+            }
+            _ if error.kind() == ErrorKind::SourceDigestMismatch => ours.hint("push the image again: it is damaged"),
+            _ => ours,
+        },
+        _ => ours,
     }
 }

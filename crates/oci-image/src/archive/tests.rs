@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 
+use flate2::read::GzDecoder;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::*;
 use crate::ErrorKind;
+use crate::compression::GZIP_MAGIC;
 use crate::image::gzip;
 
 const INDEX: &str = media_type::INDEX;
@@ -129,7 +131,7 @@ async fn a_saved_layer_may_be_compressed_already_and_a_link() {
     let archive = saved(&["b/layer.tar"], &layer, &[("a/layer.tar", &gzipped)]);
     let mut builder = tar::Builder::new(archive[..archive.len() - 1024].to_vec());
     let mut link = tar::Header::new_gnu();
-    link.set_entry_type(EntryType::Symlink);
+    link.set_entry_type(tar::EntryType::Symlink);
     link.set_size(0);
     builder.append_link(&mut link, "b/layer.tar", "../a/layer.tar").unwrap();
     let image = opened(&builder.into_inner().unwrap()).await.unwrap();
@@ -194,6 +196,27 @@ async fn several_images_in_one_archive_are_rejected() {
     let two = json!([{"Config": "c", "Layers": []}, {"Config": "d", "Layers": []}]);
     let two = serde_json::to_vec(&two).unwrap();
     assert!(matches!(reason(&tar(&[("manifest.json", &two)])).await, ImageError::SeveralImages { count: 2 }));
+}
+
+#[tokio::test]
+async fn the_number_of_layers_is_limited_and_a_folder_is_told() {
+    let reason = reason(&saved(&["layer.tar"; 129], b"", &[])).await;
+    assert!(matches!(reason, ImageError::LayerCount { count: 129, .. }), "{reason:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let error = Image::from_archive(folder.path(), Architecture::Amd64).await.unwrap_err();
+    assert!(matches!(error, Error::Unusable { reason: ImageError::Folder, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_saved_layer_may_have_several_members_or_be_zstd() {
+    let layer = tar(&[("app", b"program")]);
+    let members = [gzip(&layer[..700]).unwrap(), gzip(&layer[700..]).unwrap()].concat();
+    let image = opened(&saved(&["layer.tar"], &layer, &[("layer.tar", &members)])).await.unwrap();
+    assert_eq!(image.layers[0].digest, Digest::of(&members));
+    let zstd = ruzstd::encoding::compress_to_vec(&layer[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let image = opened(&saved(&["layer.tar"], &layer, &[("layer.tar", &zstd)])).await.unwrap();
+    let unzipped = Digest::of_reader(GzDecoder::new(&content(&image.layers[0]).await[..])).unwrap().0;
+    assert_eq!(unzipped, Digest::of(&layer));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::architecture::Architecture;
 use crate::digest::{Digest, InvalidDigest};
+use crate::limits::OverLimit;
 
 /// What is wrong with an image that others made. Each case has its data, so that a program can say what to change in
 /// the image.
@@ -19,6 +20,9 @@ pub enum ImageError {
     /// The file is not a tar archive.
     #[error("not a valid tar archive")]
     NotTar(#[source] io::Error),
+    /// The path is a folder.
+    #[error("it is a folder; of an OCI layout, a tar archive is read")]
+    Folder,
     /// The archive holds no image.
     #[error("it has neither an index.json nor a manifest.json, so it holds no image")]
     NoImage,
@@ -54,13 +58,12 @@ pub enum ImageError {
         found: Box<Digest>,
     },
     /// A document is not the JSON that it must be.
-    #[error("its {document} is invalid")]
+    #[error("its {document} is invalid: {reason}")]
     InvalidDocument {
         /// Which document it is.
         document: &'static str,
         /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
+        reason: String,
     },
     /// A manifest names something by what is not a SHA-256 digest.
     #[error("its manifest is invalid")]
@@ -135,6 +138,26 @@ pub enum ImageError {
         /// The largest possible size in bytes.
         limit: u64,
     },
+    /// Something in the image is larger than what is read or unpacked; how large, is not known, as it was not read to its
+    /// end.
+    #[error("{what}: more than {limit} {unit}")]
+    OverLimit {
+        /// What is too large.
+        what: String,
+        /// How much is possible.
+        limit: u64,
+        /// What the limit counts.
+        unit: &'static str,
+    },
+    /// A layer cannot be unpacked.
+    #[error("cannot unpack layer {layer}")]
+    Layer {
+        /// The number of the layer; the lowest one is 1.
+        layer: usize,
+        /// Why it cannot be unpacked.
+        #[source]
+        source: io::Error,
+    },
     /// The image names no program.
     #[error("it has no entrypoint and no command, so nothing would run")]
     NoCommand,
@@ -146,4 +169,14 @@ pub enum ImageError {
         /// How many layers the manifest names.
         manifest: usize,
     },
+}
+
+impl ImageError {
+    /// The error of reading something, unless the cause is that a limit is exceeded: then this is the error.
+    pub(crate) fn of_io(error: io::Error, otherwise: impl FnOnce(io::Error) -> Self) -> Self {
+        match error.downcast::<OverLimit>() {
+            Ok(over) => Self::OverLimit { what: over.what.to_owned(), limit: over.limit, unit: over.unit },
+            Err(error) => otherwise(error),
+        }
+    }
 }

@@ -99,6 +99,8 @@ pub enum RegistryErrorKind {
     DigestMismatch,
     /// The registry that the image comes from sends other bytes than its digests say.
     SourceDigestMismatch,
+    /// The registry wants the credentials at an address without TLS.
+    InsecureLogin,
     /// The registry failed several times in a row: it is busy, or the connection was lost.
     Busy,
     /// The registry refused for another reason.
@@ -145,6 +147,9 @@ impl RegistryError {
                 format!("{endpoint} has no repository {path}")
             }
             (Kind::NotFound, Operation::Pull { host, .. }) => format!("{host} has no such image"),
+            (Kind::InsecureLogin, Operation::Push { endpoint: host, .. } | Operation::Pull { host, .. }) => {
+                format!("{host} does not protect the credentials: {}", self.detail)
+            }
             (Kind::Busy, Operation::Push { endpoint: host, .. } | Operation::Pull { host, .. }) => {
                 format!("{host} failed several times in a row to {step}")
             }

@@ -146,15 +146,50 @@ async fn an_archive_of_an_image_whose_registry_fails_says_what_the_registry_did(
     assert_eq!(image.write_archive(&nowhere, &[]).await.unwrap_err().kind(), ErrorKind::Io);
 }
 
-#[test]
-fn only_this_machine_is_reached_without_tls() {
-    for (authority, plain) in [
-        ("127.0.0.1:5000", true),
-        ("localhost", true),
-        ("[::1]:5000", true),
-        ("registry.example:5000", false),
-        ("127.0.0.1.example", false),
-    ] {
-        assert_eq!(is_loopback(authority), plain, "{authority}");
-    }
+#[tokio::test]
+async fn a_manifest_without_an_end_is_not_read_to_its_end() {
+    let (from, _) = registry();
+    from.state.lock().unwrap().endless_manifests = true;
+    let error = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap_err();
+    let is_limit =
+        matches!(&error, Error::Unusable { reason: ImageError::OverLimit { limit: DOCUMENT_LIMIT, .. }, .. });
+    assert!(is_limit, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_password_is_not_sent_without_tls_to_another_place() {
+    let (from, _) = registry();
+    from.state.lock().unwrap().token_realm = Some("http://registry.invalid/token".to_owned());
+    let user = RegistryAuth::Basic("AWS".to_owned(), "secret".to_owned());
+    let error = pulled(&from, "1", user).await.unwrap_err();
+    let Error::Registry(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.kind, crate::RegistryErrorKind::InsecureLogin, "{error:?}");
+    assert!(error.reason().contains("http://registry.invalid/token"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_is_requested_again() {
+    let (from, original) = registry();
+    let realm = format!("{}/token", from.address);
+    from.state.lock().unwrap().token_realm = Some(realm);
+    let image = pulled(&from, "1", RegistryAuth::Anonymous).await.unwrap();
+    from.state.lock().unwrap().token = "another-token".to_owned();
+    let chunks: Vec<_> = image.layers[0].chunks().await.unwrap().try_collect().await.unwrap();
+    assert_eq!(chunks.concat()[..], original.layers[0].bytes().unwrap()[..]);
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_by_digest_and_nothing_else_is_accepted_for_it() {
+    let (from, original) = registry();
+    let host = from.address.trim_start_matches("http://");
+    let open = async |digest: &Digest| {
+        let name = format!("{host}/test@{digest}");
+        let origin = Origin::connect(&name.parse().unwrap(), RegistryAuth::Anonymous, Tries::AT_ONCE).await?;
+        assemble(&name, &origin, origin.root().await?, Architecture::Amd64).await
+    };
+    assert_eq!(open(original.digest()).await.unwrap(), original);
+    let other = Digest::of(b"other");
+    let manifest = original.manifest.blob.bytes().unwrap().to_vec();
+    from.state.lock().unwrap().stored.insert(other.as_str().to_owned(), manifest);
+    assert_eq!(open(&other).await.unwrap_err().kind(), ErrorKind::SourceDigestMismatch);
 }

@@ -95,7 +95,7 @@ async fn wrong_credentials_are_reported_and_not_tried_again() {
     let error = push_with(&image(""), &fake.registry("wrong"), "v1", Tries::AT_ONCE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
     let requests = &fake.state.lock().unwrap().requests;
-    assert!(requests.len() <= 4 && !requests.iter().any(|request| request.starts_with("PUT")), "{requests:?}");
+    assert!(requests.len() <= 5 && !requests.iter().any(|request| request.starts_with("PUT")), "{requests:?}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use oci_client::manifest::OciImageManifest;
 use oci_client::secrets::RegistryAuth;
 use serde_json::{Value, json};
 use std::future::Future;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -203,7 +204,7 @@ impl Aws {
 
     /// Pushes an image with this environment; returns its full name by digest.
     pub async fn push(&self, server: &[u8], env: &[&str]) -> String {
-        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o755);
         header.set_uid(0);
@@ -211,12 +212,15 @@ impl Aws {
         header.set_mtime(0);
         header.set_size(server.len() as u64);
         tar.append_data(&mut header, "server", server).unwrap();
-        let layer = ImageLayer::oci_v1_gzip(tar.into_inner().unwrap().finish().unwrap(), None);
+        let tar = tar.into_inner().unwrap();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&tar).unwrap();
+        let layer = ImageLayer::oci_v1_gzip(gzip.finish().unwrap(), None);
         let config = json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
             "config": { "Entrypoint": ["/server"], "User": "65532:65532", "Env": env, "ExposedPorts": { "8080/tcp": {} } },
-            "rootfs": { "type": "layers", "diff_ids": [] },
+            "rootfs": { "type": "layers", "diff_ids": [oci_image::Digest::of(&tar)] },
         });
         let config = Config::oci_v1(serde_json::to_vec(&config).unwrap(), None);
         let layers = [layer];
