@@ -1,6 +1,7 @@
 //! The command line: arguments, dispatch, and exit codes.
 
 use crate::commands::{self, FaultCommand};
+use crate::engine::{Helper, run_helper};
 use crate::error::{Context, Error, Result};
 use crate::gateway::Caller;
 use crate::instance::{Forward, Layout};
@@ -80,6 +81,9 @@ enum Command {
     /// Run the daemon; `up` starts it
     #[command(hide = true)]
     Serve(UpArgs),
+    /// Run a helper process of a task; the daemon starts it
+    #[command(hide = true)]
+    Helper { kind: Helper },
 }
 
 /// The options of `up`.
@@ -117,6 +121,9 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
+    if let Command::Helper { kind } = cli.command {
+        return run_helper(kind);
+    }
     let home = Home::find()?;
     let layout = Layout::new(cli.state.as_ref().unwrap_or(&home.state))?;
     match cli.command {
@@ -130,6 +137,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Fault { command } => commands::fault(&layout, command),
         Command::Logs { what, follow } => commands::logs(&layout, &what, follow),
         Command::Serve(args) => commands::serve(layout, &home, args),
+        Command::Helper { kind } => run_helper(kind),
     }
 }
 

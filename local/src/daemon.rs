@@ -13,7 +13,7 @@ use crate::process::{ProcessId, boot_id, end_stragglers};
 use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,8 +86,10 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
+    let reachable = SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port));
     let engine =
-        Engine::new(layout, behind, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses).await?;
+        Engine::new(layout, behind, reachable, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses)
+            .await?;
     let engine = Arc::new(engine);
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));

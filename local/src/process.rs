@@ -1,6 +1,6 @@
 //! Processes by pid and start time, so that a reused pid is never signaled.
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -29,6 +29,16 @@ impl ProcessId {
     /// Whether this process still runs; a zombie does not.
     pub(crate) fn alive(self) -> bool {
         Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    /// Signals this process, if it is still this process.
+    pub(crate) fn signal(self, signal: Signal) {
+        if Stat::read(self.pid).is_some_and(|stat| stat.started == self.started)
+            && let Some(pid) = Pid::from_raw(self.pid)
+        {
+            // It fails only if the process no longer exists, which is the purpose of the signal.
+            let _ = kill_process(pid, signal);
+        }
     }
 
     /// Signals the process group that this process leads, if it is still this process.

@@ -34,6 +34,7 @@ pub(crate) struct ImageConfig {
     pub(crate) working_dir: Option<String>,
     pub(crate) exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
     pub(crate) stop_signal: Option<String>,
+    pub(crate) volumes: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Deserialize)]

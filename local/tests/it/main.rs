@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cloud;
+mod containment;
 mod support;
 mod task_faults;
 mod traffic;
