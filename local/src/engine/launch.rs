@@ -158,7 +158,7 @@ fn prepare(container: &Container, settings: &Settings, holder: i32, isolation: I
         bundle: container.dir.clone(),
         state: container.dir.join("runtime"),
         user_namespace_of: only_user.then_some(holder),
-        only_user: (only_user && (user.uid, user.gid) != (0, 0)).then_some((user.uid, user.gid)),
+        only_user: (only_user && user.uid != 0).then_some((user.uid, user.gid)),
         init: settings.init,
         trial: false,
         watched_memory: settings.memory.filter(|_| only_user),

@@ -24,6 +24,8 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 ];
+/// The capability to map root of a user namespace.
+const MAP_ROOT: &str = "CAP_SETFCAP";
 /// Paths of the kernel that a container cannot read.
 const MASKED: [&str; 11] = [
     "/proc/acpi",
@@ -95,7 +97,12 @@ pub(super) fn specification(parts: &Parts<'_>) -> Value {
     let Parts { settings, user, .. } = parts;
     let kept = capabilities(&settings.add, &settings.drop);
     // A program that does not run as root has no capability, but the programs that it starts can get them.
-    let own = if user.uid == 0 { kept.clone() } else { Vec::new() };
+    let (own, bounding) = match (user.uid, parts.only_user) {
+        (0, _) => (kept.clone(), kept),
+        (_, false) => (Vec::new(), kept),
+        // The kernel asks for it to map root of a namespace to another user; the program does not have it.
+        (_, true) => (vec![MAP_ROOT.to_owned()], vec![MAP_ROOT.to_owned()]),
+    };
     // Inside a user namespace with one user, the program becomes its user at the end.
     let (uid, gid, groups) = if parts.only_user { (0, 0, &[][..]) } else { (user.uid, user.gid, &user.groups[..]) };
     let resources = if parts.limited {
@@ -112,7 +119,7 @@ pub(super) fn specification(parts: &Parts<'_>) -> Value {
             "env": parts.environment,
             "cwd": parts.directory,
             "capabilities": {
-                "bounding": kept, "effective": own, "permitted": own, "inheritable": [], "ambient": [],
+                "bounding": bounding, "effective": own, "permitted": own, "inheritable": [], "ambient": [],
             },
             "rlimits": limits(&settings.limits, parts.most_files),
             "noNewPrivileges": false,

@@ -154,10 +154,11 @@ async fn a_task_has_a_network_of_its_own(machine: &Machine) {
     let image = machine.image(json!({})).await;
     // Both listen on all addresses, at the same port.
     let server = "mkdir /www; echo $NAME > /www/index.html; exec busybox httpd -f -p 8080 -h /www";
+    let port = || ecs::PortMapping::builder().container_port(8080).build();
     let named = |name: &str| ecs::KeyValuePair::builder().name("NAME").value(name).build();
     let (one, two) = tokio::join!(
-        machine.run("one", container(&image, server).environment(named("one")), &[]),
-        machine.run("two", container(&image, server).environment(named("two")), &[])
+        machine.run("one", container(&image, server).port_mappings(port()).environment(named("one")), &[]),
+        machine.run("two", container(&image, server).port_mappings(port()).environment(named("two")), &[])
     );
     for (arn, name) in [(&one, "one"), (&two, "two")] {
         let answer = eventually("it answers outside", LIMIT, || async {
@@ -244,7 +245,7 @@ async fn a_failure_reads_as_its_own_last_words(machine: &Machine) {
     let missing = ecs::ContainerDefinition::builder().image(&image).command("no-such-program");
     let arn = machine.run("missing", missing, &[]).await;
     let ended = machine.ended(&arn).await;
-    let expected = "CannotStartContainerError: the image has no program no-such-program in its PATH";
+    let expected = "CannotStartContainerError: cannot run the image: it has no program no-such-program in its PATH";
     assert!(ended.stopped.starts_with(expected), "{ended:?}");
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result, chain};
 use libcontainer::capabilities::drop_privileges;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{LinuxCapabilitiesBuilder, Spec};
 use libcontainer::syscall::syscall::{SyscallType, create_syscall};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::sched::{CloneFlags, unshare};
@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -29,6 +30,8 @@ use std::time::Duration;
 /// The exit codes of shells for a program that cannot be executed and for one that is not there.
 const CANNOT_EXECUTE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+/// The start of the reason why a program is refused before it runs.
+const REFUSED: &str = "cannot run the image: ";
 /// Interval between two looks at the memory of a container that no control group limits.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(250);
 
@@ -76,13 +79,13 @@ fn start(request: &ContainerRequest) -> Result<Container> {
     Ok(container)
 }
 
-/// The last cause: the causes before it say only in which part of the runtime it was found.
+/// The cause: what is before it says only in which part of the runtime it was found.
 fn reason(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
+    let text = chain(error);
+    match text.find(REFUSED) {
+        Some(start) => text[start..].to_owned(),
+        None => text,
     }
-    last.to_string()
 }
 
 /// Enters the user namespace of a process, as its root, with a mount namespace in which the runtime finds control groups
@@ -155,14 +158,25 @@ struct Program {
     trial: bool,
 }
 
+impl Program {
+    fn prepare(&self) -> Result<()> {
+        if let Some((uid, gid)) = self.only_user {
+            become_user(uid, gid)?;
+        }
+        // The change of the user clears it.
+        set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot follow the end of its helper".into())
+    }
+}
+
 impl Executor for Program {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| ExecutorError::Other(error.to_string()))?;
+        // The runtime can tell nobody from here on, so the output of the task does.
+        if let Err(error) = self.prepare() {
+            eprintln!("cannot run the program: {}", error.message());
+            std::process::exit(CANNOT_EXECUTE);
+        }
         if self.trial {
             std::process::exit(0);
-        }
-        if let Some((uid, gid)) = self.only_user {
-            become_user(uid, gid, spec).map_err(|error| ExecutorError::Other(error.to_string()))?;
         }
         let process = spec.process().as_ref();
         let arguments = process.and_then(|process| process.args().clone()).ok_or(ExecutorError::InvalidArg)?;
@@ -183,7 +197,7 @@ impl Executor for Program {
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        let refuse = |why: String| Err(ExecutorValidationError::ArgValidationError(why));
+        let refuse = |why: String| Err(ExecutorValidationError::ArgValidationError(format!("{REFUSED}{why}")));
         if self.trial {
             return Ok(());
         }
@@ -195,24 +209,28 @@ impl Executor for Program {
             process.and_then(|process| process.env().as_ref()?.iter().find_map(|pair| pair.strip_prefix("PATH=")));
         match find(program, path.unwrap_or("")) {
             Some(found) if executable(&found) => Ok(()),
-            Some(found) => refuse(format!("{} of the image is not executable", found.display())),
-            None if program.contains('/') => refuse(format!("the image has no program {program}")),
-            None => refuse(format!("the image has no program {program} in its PATH ({})", path.unwrap_or(""))),
+            Some(found) => refuse(format!("its program {} is not executable", found.display())),
+            None if program.contains('/') => refuse(format!("it has no program {program}")),
+            None => refuse(format!("it has no program {program} in its PATH ({})", path.unwrap_or(""))),
         }
     }
 }
 
 /// Becomes a user other than root in a user namespace with one user: in another namespace inside it.
-fn become_user(uid: u32, gid: u32, spec: &Spec) -> Result<()> {
+fn become_user(uid: u32, gid: u32) -> Result<()> {
     // Only the files of a process that can be inspected are its own, and it writes its mapping to them.
     set_dumpable_behavior(DumpableBehavior::Dumpable).context(|| "cannot become the user of the image".into())?;
     user::enter_new(uid, gid)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context(|| "cannot become the user of the image".into())?;
-    if let Some(capabilities) = spec.process().as_ref().and_then(|process| process.capabilities().as_ref()) {
-        drop_privileges(capabilities, create_syscall().as_ref()).context(|| "cannot drop capabilities".into())?;
-    }
-    // The change of the user has cleared it.
-    set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot become the user of the image".into())
+    let none = LinuxCapabilitiesBuilder::default()
+        .bounding(HashSet::new())
+        .effective(HashSet::new())
+        .permitted(HashSet::new())
+        .inheritable(HashSet::new())
+        .ambient(HashSet::new())
+        .build();
+    let none = none.context(|| "cannot drop capabilities".into())?;
+    drop_privileges(&none, create_syscall().as_ref()).context(|| "cannot drop capabilities".into())
 }
 
 /// Finds a program as the kernel and shells do: by its path, or in the directories of `PATH`.

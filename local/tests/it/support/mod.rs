@@ -39,7 +39,8 @@ impl Instance {
         if !is_root() {
             return None;
         }
-        let mut instance = Self { user: Some(USER), ..Self::new() };
+        let mut instance = Self::new();
+        instance.user = Some(USER);
         std::os::unix::fs::chown(instance.dir.path(), Some(USER), Some(USER)).unwrap();
         let packages = instance.python.parent().and_then(Path::parent).unwrap().join("lib");
         let packages = std::fs::read_dir(packages).unwrap().flatten().next()?.path();
