@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
+    /// The ports of services on this machine that tasks can reach.
+    pub(crate) host_ports: Vec<u16>,
     /// The process whose end stops the daemon.
     pub(crate) owner: Option<ProcessId>,
 }
@@ -53,6 +55,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
         forwards: options.forwards.clone(),
         nodes: vec![Ipv4Addr::LOCALHOST, addresses.second_node()],
         region: options.region.clone(),
+        isolation: None,
         phase: Phase::Starting,
     };
     record.write(&layout)?;
@@ -87,10 +90,18 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
     let reachable = SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port));
-    let engine =
-        Engine::new(layout, behind, reachable, cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses)
-            .await?;
+    let engine = Engine::new(
+        layout,
+        behind,
+        (reachable, &options.host_ports),
+        cloud.clone(),
+        Arc::clone(&balancer),
+        Arc::clone(&ledger),
+        addresses,
+    )
+    .await?;
     let engine = Arc::new(engine);
+    record.isolation = Some(engine.isolation());
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 

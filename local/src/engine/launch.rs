@@ -3,7 +3,7 @@
 use super::container::Container;
 use super::helper::{ContainerEvent, ContainerRequest, Helper};
 use super::isolation::Isolation;
-use super::network::TaskNetwork;
+use super::network::{HOST, HOST_NAME, TaskNetwork};
 use super::output::Stream;
 use super::settings::Settings;
 use super::spec::{self, Bind, Parts, User};
@@ -182,7 +182,7 @@ fn binds(container: &Container, settings: &Settings, root: &Root, hostname: &str
     let address = container.address;
     let short = hostname.split('.').next().unwrap_or(hostname);
     let files = [
-        ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {hostname} {short}\n")),
+        ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {hostname} {short}\n{HOST} {HOST_NAME}\n")),
         ("/etc/hostname", format!("{hostname}\n")),
         // The resolver of a VPC. Nothing answers there, and at once.
         ("/etc/resolv.conf", "nameserver 169.254.169.253\n".to_owned()),

@@ -166,11 +166,12 @@ impl Engine {
             return Ok(network);
         }
         let network = TaskNetwork::create(self.isolation).await?;
-        let endpoint = self.endpoint;
-        network
-            .provide(endpoint, endpoint)
-            .await
-            .map_err(|error| Error::new(format!("cannot give a task the AWS endpoint {endpoint}: {error}")))?;
+        for (inside, outside) in &self.provided {
+            network
+                .provide(*inside, *outside)
+                .await
+                .map_err(|error| Error::new(format!("cannot open {inside} for {outside} in a task: {error}")))?;
+        }
         network::register(address, &network);
         Ok(network)
     }

@@ -36,7 +36,7 @@ use container::Container;
 use output::Output;
 use placement::TaskRef;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,8 +61,9 @@ pub(crate) struct Engine {
     balancer: Arc<Balancer>,
     ledger: Arc<ProcessLedger>,
     isolation: Isolation,
-    /// The AWS endpoint, at the same address inside and outside of a task.
-    endpoint: SocketAddr,
+    /// The addresses that tasks reach in their networks, and where these lead: the AWS endpoint, and services of this
+    /// machine.
+    provided: Vec<(SocketAddr, SocketAddr)>,
     /// Held to create the network of a task, which its containers share.
     creating_network: tokio::sync::Mutex<()>,
     containers_dir: PathBuf,
@@ -82,11 +83,12 @@ struct Wish {
 }
 
 impl Engine {
-    /// An engine without containers for the MiniStack at `behind`, of which tasks see the gateway at `endpoint`.
+    /// An engine without containers for the MiniStack at `behind`. Tasks reach the gateway at `endpoint`, and the
+    /// services of this machine at `host_ports`.
     pub(crate) async fn new(
         layout: &Layout,
         behind: String,
-        endpoint: SocketAddr,
+        (endpoint, host_ports): (SocketAddr, &[u16]),
         cloud: Cloud,
         balancer: Arc<Balancer>,
         ledger: Arc<ProcessLedger>,
@@ -97,7 +99,11 @@ impl Engine {
             remove_tree(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
         }
         std::fs::create_dir_all(&containers_dir).context(|| format!("cannot create {}", containers_dir.display()))?;
+        let services = host_ports
+            .iter()
+            .map(|port| (SocketAddr::from((network::HOST, *port)), SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
         Ok(Self {
+            provided: [(endpoint, endpoint)].into_iter().chain(services).collect(),
             containers: Mutex::default(),
             failures: Mutex::default(),
             pull_failures: Mutex::default(),
@@ -108,7 +114,6 @@ impl Engine {
             balancer,
             ledger,
             isolation: Isolation::detect(&containers_dir).await?,
-            endpoint,
             creating_network: tokio::sync::Mutex::default(),
             containers_dir,
             next: AtomicU64::new(1),
@@ -154,6 +159,11 @@ impl Engine {
         let all: Vec<Arc<Container>> = lock(&self.containers).values().cloned().collect();
         let stops = all.iter().map(|container| self.stop(container, Duration::from_secs(2)));
         futures_util::future::join_all(stops).await;
+    }
+
+    /// What contains the tasks.
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.isolation
     }
 
     fn closing(&self) -> bool {
@@ -311,7 +321,7 @@ mod tests {
         std::fs::create_dir_all(tree.join("module/cache")).unwrap();
         std::fs::write(tree.join("module/cache/file"), "").unwrap();
         for dir in ["module/cache", "module"] {
-            std::fs::set_permissions(tree.join(dir), std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(tree.join(dir), std::fs::Permissions::from_mode(0o000)).unwrap();
         }
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());

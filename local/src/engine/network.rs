@@ -21,6 +21,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 
+/// The name and the address of this machine in the network of a task.
+pub(super) const HOST_NAME: &str = "host.local-cloud.internal";
+pub(super) const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 254);
 /// The connections that wait until they are accepted.
 const BACKLOG: u32 = 1024;
 

@@ -7,15 +7,15 @@ use super::settings::{Limit, Settings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// The capabilities of a container that drops none.
-const CAPABILITIES: [&str; 14] = [
+/// The capabilities of a container that drops none: those of Docker except `CAP_MKNOD`, because control groups of version 2
+/// do not keep a container from the devices of this machine.
+const CAPABILITIES: [&str; 13] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
     "CAP_FSETID",
     "CAP_KILL",
-    "CAP_MKNOD",
     "CAP_NET_BIND_SERVICE",
     "CAP_NET_RAW",
     "CAP_SETFCAP",

@@ -3,6 +3,8 @@
 use crate::support::{Aws, Instance, eventually, is_root};
 use aws_sdk_ecs::types as ecs;
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(40);
@@ -30,14 +32,20 @@ struct Machine {
     instance: Instance,
     aws: Aws,
     busybox: Vec<u8>,
+    /// A service on the loopback of this machine.
+    service: TcpListener,
 }
 
 impl Machine {
     async fn start(instance: Instance, busybox: Vec<u8>) -> Self {
-        instance.up();
+        let service = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = service.local_addr().unwrap().port().to_string();
+        instance.up_with(&["--host-port", &port]);
+        let shown = String::from_utf8(instance.run(&["status"]).stdout).unwrap();
+        assert!(shown.contains("isolated by namespaces"), "{shown}");
         let aws = Aws::new(instance.status()["endpoint"].as_str().unwrap());
         aws.prepare().await;
-        Self { instance, aws, busybox }
+        Self { instance, aws, busybox, service }
     }
 
     /// An image of busybox with `sh`, accounts, and this configuration.
@@ -136,7 +144,7 @@ async fn a_task_runs_as_its_definition_says(machine: &Machine) {
     let ended = machine.ended(&arn).await;
     let output = &ended.output;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    sees(output, &["user 65532:65533", "/not/there", "pid 1", "cannot write", "null", "proc", "2", "OWN=1"]);
+    sees(output, &["user 65532:65533", "/not/there", "pid 1", "cannot write", "null", "proc", "3", "OWN=1"]);
     sees(output, &["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"]);
     sees(output, &["AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1"]);
     assert!(!output.contains("no "), "a device is missing:\n{output}");
@@ -188,6 +196,17 @@ async fn a_task_has_a_network_of_its_own(machine: &Machine) {
                   busybox ping -c 1 -W 5 $(hostname) > /dev/null && echo name";
     let arn = machine.run("endpoint", container(&image, script), &[]).await;
     sees(&machine.ended(&arn).await.output, &["endpoint", "metadata", "name"]);
+
+    // A service on this machine that was not asked for is out of reach, because the loopback is another one.
+    let service = machine.service.try_clone().unwrap();
+    let port = service.local_addr().unwrap().port();
+    std::thread::spawn(move || service.accept().unwrap().0.write_all(b"hello\n").unwrap());
+    let script = format!(
+        "busybox nc 127.0.0.1 {port} < /dev/null || echo unreachable; \
+         busybox nc host.local-cloud.internal {port} < /dev/null"
+    );
+    let arn = machine.run("host", container(&image, &script), &[]).await;
+    sees(&machine.ended(&arn).await.output, &["unreachable", "hello"]);
 }
 
 fn client_of(address: &str) -> String {
@@ -274,7 +293,7 @@ async fn every_task_is_contained(instance: Instance) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let machine = Machine::start(instance, busybox).await;
     a_task_runs_as_its_definition_says(&machine).await;
-    a_task_has_a_network_of_its_own(&machine).await;
+    Box::pin(a_task_has_a_network_of_its_own(&machine)).await;
     nothing_survives_a_task(&machine).await;
     the_environment_of_an_image_reaches_no_program_of_this_machine(&machine).await;
     a_failure_reads_as_its_own_last_words(&machine).await;
@@ -284,13 +303,13 @@ async fn every_task_is_contained(instance: Instance) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_contained() {
-    every_task_is_contained(Instance::new()).await;
+    Box::pin(every_task_is_contained(Instance::new())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_of_an_ordinary_user_is_contained() {
     match Instance::of_ordinary_user() {
-        Some(instance) => every_task_is_contained(instance).await,
+        Some(instance) => Box::pin(every_task_is_contained(instance)).await,
         None if is_root() => println!("skipped: an ordinary user cannot run the Python of this machine"),
         None => println!("skipped: this test runs as an ordinary user anyway"),
     }

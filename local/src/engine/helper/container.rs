@@ -15,10 +15,12 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal as NixSignal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -35,8 +37,48 @@ const REFUSED: &str = "cannot run the image: ";
 /// Interval between two looks at the memory of a container that no control group limits.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(250);
 
-pub(super) fn run(mut socket: Socket) -> Result<ExitCode> {
+/// Enters the namespaces that this process needs, and executes this program again, from a read-only mount. A container can
+/// reach the program that started it as `/proc/self/exe`, and must not change it (CVE-2019-5736).
+pub(super) fn enter(mut socket: Socket) -> Result<ExitCode> {
     let request: ContainerRequest = socket.request()?;
+    let Err(error) = execute_read_only(&request);
+    socket.answer(&ContainerEvent::Failed(error.message().to_owned()))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn execute_read_only(request: &ContainerRequest) -> Result<Infallible> {
+    match request.user_namespace_of {
+        Some(holder) => enter_user_namespace(holder)?,
+        None => separate_mounts()?,
+    }
+    let program = request.bundle.join("program");
+    let what = || format!("cannot mount {}", program.display());
+    let own = std::fs::read_link("/proc/self/exe").context(what)?;
+    if own.exists() {
+        File::create(&program).context(what)?;
+        mount_bind(&own, &program).context(what)?;
+    } else {
+        // The file was replaced since the daemon started.
+        std::fs::copy("/proc/self/exe", &program).context(what)?;
+        mount_bind(&program, &program).context(what)?;
+    }
+    // A mount of a user namespace keeps the flags that its source has.
+    let kept = statvfs(&program).context(what)?.f_flag;
+    let flag =
+        |given: StatVfsMountFlags, flag: MountFlags| if kept.contains(given) { flag } else { MountFlags::empty() };
+    let kept = flag(StatVfsMountFlags::NOSUID, MountFlags::NOSUID)
+        | flag(StatVfsMountFlags::NODEV, MountFlags::NODEV)
+        | flag(StatVfsMountFlags::NOATIME, MountFlags::NOATIME)
+        | flag(StatVfsMountFlags::RELATIME, MountFlags::RELATIME);
+    mount_remount(&program, MountFlags::BIND | MountFlags::RDONLY | kept, c"").context(what)?;
+    let request = serde_json::to_string(request).context(|| "cannot encode a request".into())?;
+    let error = Command::new(&program).args(["helper", "container"]).arg(request).exec();
+    Err(error).context(|| format!("cannot execute {}", program.display()))
+}
+
+pub(super) fn run(mut socket: Socket, request: &str) -> Result<ExitCode> {
+    let request: ContainerRequest =
+        serde_json::from_str(request).context(|| "cannot parse the request of the daemon".into())?;
     let mut container = match start(&request) {
         Ok(container) => container,
         Err(error) => {
@@ -50,19 +92,19 @@ pub(super) fn run(mut socket: Socket) -> Result<ExitCode> {
     };
     socket.answer(&ContainerEvent::Started(init.as_raw()))?;
     let (code, over) = wait(Pid::from_raw(init.as_raw()), request.watched_memory)?;
-    if over || killed_for_memory(&request.id) {
+    let over = over || killed_for_memory(&request.id);
+    // This comes first, because a daemon that was killed does not listen.
+    let cleaned = container.delete(true);
+    if over {
         socket.answer(&ContainerEvent::OutOfMemory)?;
     }
-    if let Err(error) = container.delete(true) {
+    if let Err(error) = cleaned {
         socket.answer(&ContainerEvent::Warning(format!("cannot clean up: {}", chain(&error))))?;
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
 fn start(request: &ContainerRequest) -> Result<Container> {
-    if let Some(holder) = request.user_namespace_of {
-        enter_user_namespace(holder)?;
-    }
     std::fs::create_dir_all(&request.state).context(|| format!("cannot create {}", request.state.display()))?;
     let nothing = File::open("/dev/null").context(|| "cannot open /dev/null".into())?;
     let program = Program { only_user: request.only_user, init: request.init, trial: request.trial };
@@ -95,14 +137,19 @@ fn enter_user_namespace(holder: i32) -> Result<()> {
     let namespace = File::open(&path).context(|| format!("cannot open {path}"))?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
         .context(|| "cannot enter the user namespace of the task".into())?;
-    unshare(CloneFlags::CLONE_NEWNS).context(|| "cannot create a mount namespace".into())?;
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .context(|| "cannot separate the mounts of the task".into())?;
+    separate_mounts()?;
     let unified = Path::new("/sys/fs/cgroup/unified");
     if unified.is_dir() {
         mount_bind(unified, "/sys/fs/cgroup").context(|| "cannot bind the control groups".into())?;
     }
     Ok(())
+}
+
+/// Enters a mount namespace, so that the mounts of this process are not those of the machine.
+fn separate_mounts() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).context(|| "cannot create a mount namespace".into())?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .context(|| "cannot separate the mounts of the task".into())
 }
 
 /// Waits for the end of process 1; returns its exit code, and whether it was killed here for its memory.

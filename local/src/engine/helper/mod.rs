@@ -73,12 +73,13 @@ pub(crate) enum ContainerEvent {
     Warning(String),
 }
 
-/// Runs a helper process to its end.
-pub(crate) fn run(helper: Helper) -> Result<ExitCode> {
+/// Runs a helper process to its end. It gets its request over its socket, or as an argument from itself.
+pub(crate) fn run(helper: Helper, request: Option<&str>) -> Result<ExitCode> {
     let socket = Socket::from_stdin()?;
-    match helper {
-        Helper::Network => network::run(socket),
-        Helper::Container => container::run(socket),
+    match (helper, request) {
+        (Helper::Network, _) => network::run(socket),
+        (Helper::Container, None) => container::enter(socket),
+        (Helper::Container, Some(request)) => container::run(socket, request),
     }
 }
 

@@ -6,11 +6,11 @@ use nix::sched::{CloneFlags, unshare};
 
 /// Enters a new user namespace in which the current user and group have these ids.
 pub(super) fn enter_new(uid: u32, gid: u32) -> Result<()> {
-    let (outer_uid, outer_gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let outside = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     unshare(CloneFlags::CLONE_NEWUSER).context(|| "cannot create a user namespace".into())?;
     write("/proc/self/setgroups", "deny")?;
-    write("/proc/self/uid_map", &format!("{uid} {outer_uid} 1\n"))?;
-    write("/proc/self/gid_map", &format!("{gid} {outer_gid} 1\n"))
+    write("/proc/self/uid_map", &format!("{uid} {} 1\n", outside.0))?;
+    write("/proc/self/gid_map", &format!("{gid} {} 1\n", outside.1))
 }
 
 fn write(path: &str, text: &str) -> Result<()> {

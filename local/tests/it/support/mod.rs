@@ -81,7 +81,12 @@ impl Instance {
     }
 
     pub fn up(&self) {
-        let output = self.run(&["up", "--endpoint-port", "0", "--forward", "0:80", "--forward", "0:81"]);
+        self.up_with(&[]);
+    }
+
+    pub fn up_with(&self, options: &[&str]) {
+        let up = ["up", "--endpoint-port", "0", "--forward", "0:80", "--forward", "0:81"];
+        let output = self.run(&[&up[..], options].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
