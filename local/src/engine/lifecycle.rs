@@ -25,6 +25,8 @@ const PROBE_FIRST: Duration = Duration::from_millis(3);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// Interval between the requests to ECS whether a starting task is still wanted.
 const WANTED_EVERY: Duration = Duration::from_secs(1);
+/// Time limit for the runtime to start a container, without the unpacking of its image.
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long to read output after the process has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
 /// The reason that Fargate gives for a task that ran out of memory.
@@ -131,7 +133,10 @@ impl Engine {
         });
         // It is set once, by the only start.
         let _ = container.settings.set(settings);
-        let process = match helping.event().await? {
+        let event = tokio::time::timeout(START_LIMIT, helping.event()).await;
+        let event =
+            event.map_err(|_| Error::new(format!("the container was not there after {} s", START_LIMIT.as_secs())))?;
+        let process = match event? {
             Some(ContainerEvent::Started(pid)) => u32::try_from(pid).ok().and_then(ProcessId::of),
             Some(ContainerEvent::Failed(reason)) => return Err(Error::new(reason)),
             other => return Err(Error::new(format!("the task ended before it was started ({other:?})"))),
