@@ -3,6 +3,7 @@
 use crate::balancer::Counted;
 use crate::engine::placement::{Placement, TaskRef};
 use crate::engine::probe::{HealthCheck, Matcher};
+use crate::engine::settings::Settings;
 use crate::error::{Context, Error, Result};
 use crate::http_client::{self, HttpClient};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -99,6 +100,14 @@ impl Cloud {
             placement.checks.extend(self.health_check(arn, port).await?);
         }
         Ok(placement)
+    }
+
+    /// The settings of the container of a task.
+    pub(crate) async fn settings(&self, task: &TaskRef) -> Result<Settings> {
+        let described = self.ecs.describe_task_definition().task_definition(&task.definition).send().await;
+        let described = described.context(|| format!("cannot describe task definition {}", task.definition))?;
+        let definition = described.task_definition();
+        Ok(definition.map(|definition| Settings::of(definition, &task.container)).unwrap_or_default())
     }
 
     async fn health_check(&self, arn: &str, port: u16) -> Result<Option<HealthCheck>> {

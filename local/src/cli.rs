@@ -1,6 +1,7 @@
 //! The command line: arguments, dispatch, and exit codes.
 
 use crate::commands::{self, FaultCommand};
+use crate::engine::{Helper, run_helper};
 use crate::error::{Context, Error, Result};
 use crate::gateway::Caller;
 use crate::instance::{Forward, Layout};
@@ -82,6 +83,13 @@ enum Command {
     /// Run the daemon; `up` starts it
     #[command(hide = true)]
     Serve(UpArgs),
+    /// Run a helper process of a task; the daemon starts it
+    #[command(hide = true)]
+    Helper {
+        kind: Helper,
+        /// What the helper does; if absent, its standard input tells
+        request: Option<String>,
+    },
 }
 
 /// The options of `up`.
@@ -94,6 +102,9 @@ pub(crate) struct UpArgs {
     /// nodes of the load balancer has its own address and opens the port there; the first node has 127.0.0.1
     #[arg(long = "forward", value_name = "LOCAL:LISTENER", default_values = ["8080:80", "8081:81"])]
     pub(crate) forwards: Vec<Forward>,
+    /// Port of a service on 127.0.0.1 that tasks can reach, as `host.local-cloud.internal:PORT`. Repeatable
+    #[arg(long = "host-port", value_name = "PORT")]
+    pub(crate) host_ports: Vec<u16>,
     /// Region of the emulated AWS
     #[arg(long, default_value = "us-east-1")]
     pub(crate) region: String,
@@ -120,6 +131,9 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
+    if let Command::Helper { kind, request } = cli.command {
+        return run_helper(kind, request.as_deref());
+    }
     let home = Home::find()?;
     let layout = Layout::new(cli.state.as_ref().unwrap_or(&home.state))?;
     match cli.command {
@@ -133,6 +147,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Fault { command } => commands::fault(&layout, command),
         Command::Logs { what, follow } => commands::logs(&layout, &what, follow),
         Command::Serve(args) => commands::serve(layout, &home, args),
+        Command::Helper { kind, request } => run_helper(kind, request.as_deref()),
     }
 }
 

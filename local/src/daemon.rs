@@ -16,7 +16,7 @@ use crate::process::{ProcessId, adopt_orphans, boot_id, end_children, end_stragg
 use crate::task_fault::TaskFaults;
 use rustix::process::Signal;
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
+    /// The ports of services on this machine that tasks can reach.
+    pub(crate) host_ports: Vec<u16>,
     /// The process whose end stops the daemon.
     pub(crate) owner: Option<ProcessId>,
 }
@@ -63,6 +65,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
         forwards: options.forwards.clone(),
         nodes: vec![Ipv4Addr::LOCALHOST, addresses.second_node()],
         region: options.region.clone(),
+        isolation: None,
         phase: Phase::Starting,
     };
     record.write(&layout)?;
@@ -98,10 +101,19 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
-    let engine =
-        Engine::new(layout, behind.clone(), cloud.clone(), Arc::clone(&balancer), Arc::clone(&ledger), addresses)
-            .await?;
+    let reachable = SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port));
+    let engine = Engine::new(
+        layout,
+        behind.clone(),
+        (reachable, &options.host_ports),
+        cloud.clone(),
+        Arc::clone(&balancer),
+        Arc::clone(&ledger),
+        addresses,
+    )
+    .await?;
     let engine = Arc::new(engine);
+    record.isolation = Some(engine.isolation());
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 

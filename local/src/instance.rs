@@ -1,5 +1,6 @@
 //! The files of a running local cloud: paths, the record, and the list of processes that it started.
 
+use crate::engine::Isolation;
 use crate::error::{Context, Error, Result};
 use crate::private_file;
 use crate::process::{ProcessId, boot_id};
@@ -183,6 +184,9 @@ pub(crate) struct Record {
     #[serde(default = "first_node")]
     pub(crate) nodes: Vec<Ipv4Addr>,
     pub(crate) region: String,
+    /// What contains the tasks; known when it is ready.
+    #[serde(default)]
+    pub(crate) isolation: Option<Isolation>,
     pub(crate) phase: Phase,
 }
 
@@ -308,6 +312,7 @@ mod tests {
             forwards: vec![Forward { local: 8080, listener: 80 }],
             nodes: first_node(),
             region: "us-east-1".into(),
+            isolation: None,
             phase: Phase::Ready,
         }
     }

@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 /// The longest time that a healthy start takes on a slow, busy machine.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// Longer than any start or stop of a task in the engine.
-const DOCKER_TIMEOUT_SECONDS: u32 = 180;
+const DOCKER_TIMEOUT_SECONDS: u32 = 3600;
 /// The variables that MiniStack and its functions inherit.
 const INHERITED: [&str; 8] = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "RUST_LOG"];
 

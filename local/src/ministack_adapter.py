@@ -3,13 +3,15 @@
 It publishes the state of the load balancers as one document, so that a separate data plane can follow all changes (of the
 API, CloudFormation, and ECS). It stores weighted forwards, which MiniStack drops. It rejects requests that AWS rejects and
 MiniStack accepts. If a new ECS deployment replaces one that never became healthy, it stops the old tasks; MiniStack waits
-without a limit. It must not decide the target of a request.
+without a limit. It passes on how tasks run, which MiniStack drops, and tells why tasks ended in the words of ECS. It must
+not decide the target of a request.
 """
 
 import asyncio
 import base64
 import collections
 import contextlib
+import contextvars
 import functools
 import hashlib
 import hmac
@@ -17,6 +19,7 @@ import http.server
 import json
 import os
 import queue
+import re
 import secrets
 import time
 from pathlib import Path
@@ -511,6 +514,128 @@ def _reconcile_with_room(cluster, key):
 
 
 ecs._reconcile_service_tasks = _reconcile_with_room
+
+
+# Settings of services and tasks that MiniStack drops or leaves in the case of CloudFormation:
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ecs-service.html and
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-ecs-taskdefinition-containerdefinition.html.
+_grace = contextvars.ContextVar("grace", default=None)
+_create_service = ecs._create_service
+_create_service_of_stack = provisioners._RESOURCE_HANDLERS["AWS::ECS::Service"]["create"]
+_create_task_definition = provisioners._ecs_task_def_create
+_normalize_container_defs = provisioners._normalize_container_defs
+_register_metadata = ecs._register_metadata
+_DEEP = ("linuxParameters", "ulimits", "healthCheck", "dependsOn", "secrets", "restartPolicy")
+
+
+def _create_service_with_grace(data):
+    seconds = _grace.get()
+    return _create_service(data if seconds is None else dict(data, healthCheckGracePeriodSeconds=int(seconds)))
+
+
+def _create_service_of_stack_with_grace(logical_id, props, stack_name):
+    token = _grace.set(props.get("HealthCheckGracePeriodSeconds"))
+    try:
+        return _create_service_of_stack(logical_id, props, stack_name)
+    finally:
+        _grace.reset(token)
+
+
+def _create_whole_task_definition(logical_id, props, stack_name):
+    volumes = provisioners._pascal_to_camel(props.get("Volumes") or [])
+    return _create_task_definition(logical_id, dict(props, Volumes=volumes), stack_name)
+
+
+def _normalize_deep(definitions):
+    for definition in (normalized := _normalize_container_defs(definitions)):
+        for name in _DEEP:
+            if name in definition:
+                definition[name] = provisioners._pascal_to_camel(definition[name])
+    return normalized
+
+
+def _register_metadata_with_region(task_arn, cluster_arn, td, cdef, launch_type, env, *rest):
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-metadata.html
+    env.setdefault("AWS_REGION", ecs.get_region())
+    env.setdefault("AWS_DEFAULT_REGION", ecs.get_region())
+    return _register_metadata(task_arn, cluster_arn, td, cdef, launch_type, env, *rest)
+
+
+ecs._create_service = _create_service_with_grace
+ecs._register_metadata = _register_metadata_with_region
+provisioners._normalize_container_defs = _normalize_deep
+provisioners._ecs_task_def_create = _create_whole_task_definition
+provisioners._RESOURCE_HANDLERS["AWS::ECS::Service"]["create"] = _create_service_of_stack_with_grace
+provisioners._RESOURCE_HANDLERS["AWS::ECS::TaskDefinition"]["create"] = _create_whole_task_definition
+
+
+# Why a task ended, in the words of ECS, with the last words of the program as the reason of its container:
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html.
+_fail_task_start = ecs._fail_task_start
+_mark_task_stopped = ecs._mark_task_stopped
+_EXITED = "Essential container in task exited"
+
+
+def _told(reason):
+    """The code of a reason, and what the engine says, without what docker-py says around it."""
+    found = re.match(r'(\w+): .*?Server Error for \S+: [^(]* \("(.*)"\)$', reason, re.DOTALL)
+    return found.groups() if found else (None, reason)
+
+
+def _explain(task, told):
+    """Sets the exit code and the reason of the container that a message of the engine is about; returns the reason of
+    the task, or None if the program has not ended by itself."""
+    exited = re.match(r"the app exited with code (\d+)(?:: (.*))?$", told, re.DOTALL)
+    memory = told.startswith("OutOfMemoryError")
+    if not exited and not memory:
+        return None
+    # The containers start in their order, and those that started have an id.
+    container = task["containers"][len(task.get("_docker_ids") or [])]
+    container["exitCode"] = 137 if memory else int(exited.group(1))
+    words = told if memory else exited.group(2)
+    if words:
+        container["reason"] = words
+    return _EXITED
+
+
+def _fail_in_own_words(task, docker_client, reason):
+    code, told = _told(reason)
+    if code is None:
+        return _fail_task_start(task, docker_client, reason)
+    if code == "CannotPullContainerError":
+        return _fail_task_start(task, docker_client, f"{code}: {told}")
+    if told.startswith("failed ELB health checks"):
+        return _fail_task_start(task, docker_client, f"Task {told}")
+    explained = _explain(task, told)
+    if explained is None:
+        return _fail_task_start(task, docker_client, f"CannotStartContainerError: {told}")
+    try:
+        ecs._mark_task_stopped(task["taskArn"], task, explained, "EssentialContainerExited")
+    finally:
+        ecs._cleanup_task_resources(task, docker_client)
+
+
+def _stop_in_own_words(task_arn, task, reason, stop_code, exit_code=None):
+    if reason == "Essential container exited":
+        reason = _EXITED
+        for container, docker_id in zip(task.get("containers", []), task.get("_docker_ids") or []):
+            state = _state_of(docker_id)
+            if words := state.get("Error"):
+                told = re.match(r"the app exited with code \d+(?:: (.*))?$", words, re.DOTALL)
+                container["reason"] = (told.group(1) or "") if told else words
+    return _mark_task_stopped(task_arn, task, reason, stop_code, exit_code=exit_code)
+
+
+def _state_of(docker_id):
+    try:
+        return ecs._get_docker().containers.get(docker_id).attrs["State"]
+    except Exception as error:
+        ecs.logger.warning("cannot read the state of container %s: %s", docker_id, error)
+        return {}
+
+
+ecs._fail_task_start = _fail_in_own_words
+ecs._mark_task_stopped = _stop_in_own_words
 
 
 # MiniStack asks the engine ten times a second whether a task has ended. The engine can tell when.

@@ -32,6 +32,16 @@ impl ProcessId {
         Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
 
+    /// Signals this process, if it is still this process.
+    pub(crate) fn signal(self, signal: Signal) {
+        if Stat::read(self.pid).is_some_and(|stat| stat.started == self.started)
+            && let Some(pid) = Pid::from_raw(self.pid)
+        {
+            // It fails only if the process no longer exists, which is the purpose of the signal.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Signals the process group that this process leads, if it is still this process.
     pub(crate) fn signal_group(self, signal: Signal) {
         if Stat::read(self.pid).is_some_and(|stat| stat.started == self.started)

@@ -112,11 +112,7 @@ fn a_version_that_is_out_of_memory_is_rolled_back() {
 
 #[test]
 fn a_version_that_is_never_healthy_is_not_even_deployed() {
-    // No start needs half a minute.
-    let folder = tempfile::tempdir().unwrap();
-    let settings = folder.path().join("bluegreen.toml");
-    let own = std::fs::read_to_string(project().join("local/faulty/bluegreen.toml")).unwrap();
-    std::fs::write(&settings, own + "\n[health_check]\ngrace_period = 1\n").unwrap();
+    let settings = project().join("local/faulty/bluegreen.toml");
     let global = ["--json", "--config", settings.to_str().unwrap()];
     let document = rehearse(&global, &["--fault", "never-healthy"]).expect(4).json();
     assert_eq!((&document["ending"], &document["users"]["failed"]), (&"deployment_rolled_back".into(), &0.into()));

@@ -1,6 +1,7 @@
 //! Keep-alive connections to one target. A request that was not sent is sent again on another connection; a request
 //! that can have arrived is never repeated.
 
+use crate::engine::network;
 use crate::http_client::Body;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,7 +13,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// Idle connections are closed before the server closes them; five seconds is a common default of servers.
 const IDLE: Duration = Duration::from_secs(3);
@@ -92,7 +92,7 @@ impl Pool {
 
     async fn connect(&self) -> Result<SendRequest<Body>, Failure> {
         let broken = |error: &dyn std::error::Error| Failure::Broken(crate::error::chain(error));
-        let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(self.0.address));
+        let connecting = tokio::time::timeout(CONNECT, network::connect(self.0.address));
         let stream = connecting.await.map_err(|_| Failure::ConnectTimeout)?.map_err(|error| broken(&error))?;
         // Without this, a request in two writes waits for the delayed acknowledgment of the target.
         let _ = stream.set_nodelay(true);

@@ -48,7 +48,13 @@ fn overview(record: &Record) -> Vec<String> {
     for forward in &record.forwards {
         lines.push(format!("  forward       http://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
     }
+    lines.extend(isolation_line(record));
     lines
+}
+
+/// The line that tells what contains the tasks.
+fn isolation_line(record: &Record) -> Option<String> {
+    Some(format!("  tasks         isolated by {}", record.isolation?))
 }
 
 /// Prints to standard output, without what drives a terminal. If the reader has closed the pipe, the command ends without an error message.

@@ -1,6 +1,6 @@
 //! `status`: shows what runs, and the reason if the local cloud does not run.
 
-use super::{block_on, listener_name, overview, print};
+use super::{block_on, isolation_line, listener_name, overview, print};
 use crate::balancer::ForwardSet;
 use crate::control;
 use crate::engine::{self, EngineStatus, TaskReport};
@@ -38,6 +38,7 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
             "endpoint": record.endpoint(),
             "region": record.region,
             "forwards": forwards,
+            "isolation": record.isolation,
             "nodes": record.nodes,
             "connect_to": connect_to(&record.nodes, &sets),
             "tasks": engine.tasks,
@@ -104,6 +105,7 @@ fn render(record: &Record, forwards: &[(Forward, Option<&str>)], engine: &Engine
     }
     let nodes: Vec<String> = record.nodes.iter().map(ToString::to_string).collect();
     lines.push(format!("  nodes         {}  (of the load balancer; each has all forwarded ports)", nodes.join(", ")));
+    lines.extend(isolation_line(record));
     let (failed, live): (Vec<&TaskReport>, Vec<&TaskReport>) =
         engine.tasks.iter().partition(|task| task.state == engine::Phase::Exited);
     if engine.tasks.is_empty() {
@@ -183,7 +185,7 @@ mod tests {
             address: Ipv4Addr::new(127, 64, 0, 7),
             state: engine::Phase::Exited,
             exit_code: Some(3),
-            reason: Some("the task exited with code 3 before it was healthy".into()),
+            reason: Some("the app exited with code 3".into()),
             output: vec!["cannot bind".into()],
             log: "/state/containers/0123456789ab/output.log".into(),
         }
@@ -195,7 +197,7 @@ mod tests {
             render_task(&failed("4711aabbccdd"), 1),
             [
                 "4711aabb  blue                     deadbeef0123  127.64.0.7      \
-                 exited (3): the task exited with code 3 before it was healthy",
+                 exited (3): the app exited with code 3",
                 "          | cannot bind",
             ]
         );

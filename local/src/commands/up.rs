@@ -49,6 +49,7 @@ pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCod
         python,
         endpoint_port: args.endpoint_port,
         forwards: args.forwards,
+        host_ports: args.host_ports.clone(),
         region: args.region,
         owner: owner.transpose()?,
     };
@@ -94,6 +95,9 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     command.arg("--endpoint-port").arg(args.endpoint_port.to_string());
     for forward in &args.forwards {
         command.arg("--forward").arg(format!("{}:{}", forward.local, forward.listener));
+    }
+    for port in &args.host_ports {
+        command.arg("--host-port").arg(port.to_string());
     }
     command.arg("--region").arg(&args.region).arg("--python").arg(python);
     if let Some(pid) = args.owner_pid {

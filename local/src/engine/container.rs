@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::placement::TaskRef;
+use super::settings::Settings;
 use crate::image::Image;
 use crate::process::ProcessId;
 use jiff::Timestamp;
@@ -61,6 +62,8 @@ pub(crate) struct Container {
     pub(crate) output: Arc<Output>,
     /// The service that runs it; known after it starts.
     pub(crate) service: OnceLock<String>,
+    /// The settings of its task definition; known when it starts.
+    pub(super) settings: OnceLock<Settings>,
     pub(crate) state: watch::Sender<State>,
 }
 
@@ -133,6 +136,11 @@ impl Container {
         self.state.send_modify(|state| state.reason = state.reason.take().or_else(|| Some(reason.to_owned())));
     }
 
+    /// Sets the exit code that it will have.
+    pub(crate) fn will_exit(&self, code: i32) {
+        self.state.send_modify(|state| state.exit_code = state.exit_code.or(Some(code)));
+    }
+
     /// Marks it as ended. The first reason stays, because later ones follow from it.
     pub(crate) fn exited(&self, exit_code: Option<i32>, reason: Option<String>) {
         self.state.send_modify(|state| {
@@ -169,6 +177,12 @@ impl Container {
 
     pub(crate) fn short_id(&self) -> &str {
         &self.id[..12]
+    }
+
+    /// The directory of the volumes of its task.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        let task = self.task.as_ref().map_or(self.short_id(), |task| task.task_id());
+        super::launch::volumes_of(self.dir.parent().unwrap_or(&self.dir), task)
     }
 
     pub(crate) fn root(&self) -> PathBuf {

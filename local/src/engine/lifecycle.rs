@@ -1,16 +1,20 @@
 //! The lifecycle of a container: start, become healthy, stay healthy, drain, stop; and the reason for its end.
 
 use super::container::{Container, Phase};
-use super::launch;
+use super::helper::ContainerEvent;
+use super::launch::{self, Helping};
+use super::network::{self, TaskNetwork};
 use super::placement::{Placement, startup_budget};
 use super::probe::{HealthCheck, Matcher};
+use super::settings::Settings;
 use super::{Engine, clear, lock};
 use crate::error::{Error, Result};
-use crate::process::{ProcessId, end_stragglers};
+use crate::process::ProcessId;
 use crate::task_fault::Death;
 use jiff::Timestamp;
 use rustix::process::Signal;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -21,12 +25,14 @@ const PROBE_FIRST: Duration = Duration::from_millis(3);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// Interval between the requests to ECS whether a starting task is still wanted.
 const WANTED_EVERY: Duration = Duration::from_secs(1);
+/// Time limit for the runtime to start a container, without the unpacking of its image.
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long to read output after the process has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
-/// Time limit for a program to abort before it is killed.
-const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 /// The reason that Fargate gives for a task that ran out of memory.
-const OUT_OF_MEMORY: &str = "OutOfMemoryError: container killed due to memory usage";
+const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
+/// The start of the reason for the end of a program.
+const EXITED: &str = "the app exited with ";
 /// The number of lines of output in a message.
 const LINES_IN_MESSAGE: usize = 5;
 
@@ -56,7 +62,7 @@ impl Engine {
             self.keep_output(container);
             tracing::warn!("task {} failed to start: {}", container.name, with_output(&reason, container));
         }
-        clear(container);
+        self.clear(container);
         Err(Error::new(with_output(&reason, container)))
     }
 
@@ -86,12 +92,16 @@ impl Engine {
             let _ = container.service.set(service.clone());
         }
         self.balancer.faults().started(container.address.into(), container.names());
-        self.launch(container).await?;
+        self.launch(container, &placement).await?;
         if self.closing() || container.phase() == Phase::Draining {
             return Err(stopped_early());
         }
         self.become_healthy(container, &placement).await?;
         if !container.became_healthy() {
+            // A task of no service can end as soon as its work is done.
+            if container.phase() == Phase::Exited && placement.service.is_none() {
+                return Ok(());
+            }
             return Err(if container.phase() == Phase::Exited { exited_early(container) } else { stopped_early() });
         }
         tracing::info!("task {} is healthy at {}", container.name, container.address);
@@ -101,33 +111,74 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts the process and the task that supervises it.
-    async fn launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
-        let mut child = launch::launch(container, &self.isolation).await?;
-        let Some(process) = child.id().and_then(ProcessId::of) else {
-            return Err(Error::new(format!("{} ended before it could be supervised", container.image.name)));
+    /// Starts the program and the task that supervises it.
+    async fn launch(self: &Arc<Self>, container: &Arc<Container>, placement: &Placement) -> Result<()> {
+        let settings = match &container.task {
+            Some(task) => self.cloud.settings(task).await?,
+            None => Settings::default(),
         };
-        self.ledger.started(process, &container.name);
+        let network = self.network(container.address).await?;
+        let checked = placement.checks.iter().map(|check| check.port);
+        let ports = checked.chain(container.image.ports()).chain(settings.ports.iter().copied());
+        for port in ports.collect::<BTreeSet<u16>>() {
+            if let Err(error) = network.publish(SocketAddr::from((container.address, port))) {
+                tracing::info!("port {port} of task {} is not open outside: {error}", container.name);
+            }
+        }
+        let mut helping = launch::launch(container, &settings, &network, self.isolation).await?;
+        let capture = tokio::spawn({
+            let (watched, child) = (Arc::clone(container), &mut helping.child);
+            let streams = (child.stdout.take(), child.stderr.take());
+            async move { launch::capture(streams, &watched).await }
+        });
+        // It is set once, by the only start.
+        let _ = container.settings.set(settings);
+        let event = tokio::time::timeout(START_LIMIT, helping.event()).await;
+        let event =
+            event.map_err(|_| Error::new(format!("the container was not there after {} s", START_LIMIT.as_secs())))?;
+        let process = match event? {
+            Some(ContainerEvent::Started(pid)) => u32::try_from(pid).ok().and_then(ProcessId::of),
+            Some(ContainerEvent::Failed(reason)) => return Err(Error::new(reason)),
+            other => return Err(Error::new(format!("the task ended before it was started ({other:?})"))),
+        };
+        // A program that has ended already has no process; the helper reports its end.
+        if let Some(process) = process {
+            self.ledger.started(process, &container.name);
+        }
         container.state.send_modify(|state| {
-            state.process = Some(process);
+            state.process = process;
             state.started = Some(Timestamp::now());
             state.since = Some(Instant::now());
         });
         let (engine, watched) = (Arc::clone(self), Arc::clone(container));
         tokio::spawn(async move {
-            let capture = tokio::spawn({
-                let (watched, streams) = (Arc::clone(&watched), (child.stdout.take(), child.stderr.take()));
-                async move { launch::capture(streams, &watched).await }
-            });
-            let status = child.wait().await;
-            end_stragglers(process.pid);
-            engine.ledger.ended(process);
+            let status = supervise(&mut helping, &watched).await;
+            if let Some(process) = process {
+                engine.ledger.ended(process);
+            }
             if tokio::time::timeout(LAST_OUTPUT, capture).await.is_err() {
                 tracing::debug!("{} still has its output open", watched.name);
             }
-            engine.after_exit(&watched, status.ok().map(exit_code));
+            engine.after_exit(&watched, status);
         });
         Ok(())
+    }
+
+    /// The network of the task with this address.
+    async fn network(&self, address: Ipv4Addr) -> Result<Arc<TaskNetwork>> {
+        let _creating = self.creating_network.lock().await;
+        if let Some(network) = network::find(address) {
+            return Ok(network);
+        }
+        let network = TaskNetwork::create(self.isolation).await?;
+        for (inside, outside) in &self.provided {
+            network
+                .provide(*inside, *outside)
+                .await
+                .map_err(|error| Error::new(format!("cannot open {inside} for {outside} in a task: {error}")))?;
+        }
+        network::register(address, &network);
+        Ok(network)
     }
 
     /// Waits for the delay after earlier failures of the same task definition.
@@ -236,7 +287,9 @@ impl Engine {
             }
             return;
         };
-        process.signal_group(stop_signal(container));
+        let own = container.settings.get().and_then(|settings| settings.stop_timeout);
+        let patience = own.filter(|_| !self.closing()).unwrap_or(patience);
+        process.signal(stop_signal(container));
         if tokio::time::timeout(patience, container.ended()).await.is_err() {
             tracing::warn!("task {} did not end within {} s of its signal", container.name, patience.as_secs());
             self.kill(container).await;
@@ -255,7 +308,7 @@ impl Engine {
     pub(super) async fn kill(&self, container: &Container) {
         let process = container.state.borrow().process;
         if let Some(process) = process {
-            process.signal_group(Signal::KILL);
+            process.signal(Signal::KILL);
             container.ended().await;
         }
     }
@@ -272,16 +325,10 @@ impl Engine {
     }
 
     async fn end_by(self: Arc<Self>, container: Arc<Container>, death: Death) {
-        let process = container.state.borrow().process;
         match death {
             Death::OutOfMemory => container.will_end(OUT_OF_MEMORY),
-            Death::Abort => {
-                if let Some(process) = process {
-                    process.signal_group(Signal::ABORT);
-                }
-                // A program can handle or ignore that signal.
-                let _ = tokio::time::timeout(ABORT_PATIENCE, container.ended()).await;
-            }
+            // The kernel does not deliver this signal to process 1 of a container, which cannot abort itself either.
+            Death::Abort => container.will_exit(128 + Signal::ABORT.as_raw()),
         }
         self.kill(&container).await;
     }
@@ -290,16 +337,23 @@ impl Engine {
     fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
         let before = container.state.borrow().clone();
         container.output.close();
-        let unasked = before.phase == Phase::Healthy;
-        let reason = (unasked && exit_code != Some(0)).then(|| {
-            exit_code.map_or_else(|| "the task ended".to_owned(), |code| format!("the task exited with code {code}"))
-        });
+        let unasked = matches!(before.phase, Phase::Starting | Phase::Healthy);
+        let reason = (unasked && exit_code != Some(0)).then(|| exited_with(before.exit_code.or(exit_code)));
         container.exited(exit_code, reason);
         if matches!(before.phase, Phase::Healthy | Phase::Unhealthy) && before.started.is_some() && !self.closing() {
             let lived = before.since.map(|since| since.elapsed()).unwrap_or_default();
             self.note_failure(container, lived);
         }
+        self.clear(container);
+    }
+
+    /// Deletes the files of an ended container, and its network if it was the last of its task.
+    fn clear(&self, container: &Container) {
         clear(container);
+        let last = |other: &Arc<Container>| other.address != container.address || other.phase() == Phase::Exited;
+        if self.list().iter().all(last) {
+            network::release(container.address);
+        }
     }
 
     /// Writes the output of a failed start to the log group of the task, because people look there first.
@@ -317,12 +371,19 @@ impl Engine {
     }
 }
 
-/// A reason with the last output of the task.
-fn with_output(reason: &str, container: &Container) -> String {
+/// A reason with the last words of the task.
+pub(super) fn with_output(reason: &str, container: &Container) -> String {
     match container.output.tail(LINES_IN_MESSAGE) {
         lines if lines.is_empty() => reason.to_owned(),
+        // The output is the cause.
+        lines if reason.starts_with(EXITED) => format!("{reason}: {}", lines.join(" | ")),
         lines => format!("{reason}; last output: {}", lines.join(" | ")),
     }
+}
+
+/// The reason for the end of a program. The adapter of MiniStack reads the code from it.
+fn exited_with(code: Option<i32>) -> String {
+    code.map_or_else(|| format!("{EXITED}an unknown code"), |code| format!("{EXITED}code {code}"))
 }
 
 fn stopped_early() -> Error {
@@ -330,9 +391,8 @@ fn stopped_early() -> Error {
 }
 
 fn exited_early(container: &Container) -> Error {
-    let code =
-        container.state.borrow().exit_code.map_or_else(|| "an unknown code".to_owned(), |code| format!("code {code}"));
-    Error::new(format!("the task exited with {code} before it was healthy"))
+    let state = container.state.borrow();
+    Error::new(state.reason.clone().unwrap_or_else(|| exited_with(state.exit_code)))
 }
 
 fn accepts(port: u16) -> HealthCheck {
@@ -358,11 +418,29 @@ fn unhealthy(check: &HealthCheck, container: &Container, what: &str) -> String {
 
 /// The stop signal of the image; SIGTERM if it names none or an unknown one.
 fn stop_signal(container: &Container) -> Signal {
-    match container.image.config.stop_signal.as_deref() {
-        Some("SIGINT" | "INT" | "2") => Signal::INT,
-        Some("SIGQUIT" | "QUIT" | "3") => Signal::QUIT,
-        _ => Signal::TERM,
+    let named = container.image.config.stop_signal.as_deref().unwrap_or("SIGTERM");
+    let number = named.parse().ok().or_else(|| {
+        let full = if named.starts_with("SIG") { named.to_owned() } else { format!("SIG{named}") };
+        full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+    });
+    number.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM)
+}
+
+/// Follows a container to its end; returns its exit code.
+async fn supervise(helping: &mut Helping, container: &Container) -> Option<i32> {
+    loop {
+        match helping.event().await {
+            Ok(Some(ContainerEvent::OutOfMemory)) => container.will_end(OUT_OF_MEMORY),
+            Ok(Some(ContainerEvent::Warning(text))) => tracing::warn!("task {}: {text}", container.name),
+            Ok(Some(event)) => tracing::warn!("task {}: {event:?} out of turn", container.name),
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!("task {}: {error}", container.name);
+                break;
+            }
+        }
     }
+    helping.child.wait().await.ok().map(exit_code)
 }
 
 /// The convention of shells: 128 plus the signal number for a process that a signal ended.

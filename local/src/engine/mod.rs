@@ -8,16 +8,23 @@ mod addresses;
 mod api;
 mod backoff;
 mod container;
+mod helper;
+mod isolation;
 mod launch;
 mod lifecycle;
+pub(crate) mod network;
 mod output;
 pub(crate) mod placement;
 pub(crate) mod probe;
+pub(crate) mod settings;
+mod spec;
 mod wire;
 
 pub(crate) use addresses::AddressPool;
 pub(crate) use api::{EngineStatus, STATUS_PATH, bind, serve};
 pub(crate) use container::{Phase, TaskReport};
+pub(crate) use helper::{Helper, run as run_helper};
+pub(crate) use isolation::Isolation;
 
 use crate::aws::Cloud;
 use crate::balancer::Balancer;
@@ -26,11 +33,12 @@ use crate::image::ImageStore;
 use crate::instance::{Layout, ProcessLedger};
 use backoff::Backoff;
 use container::Container;
-use launch::Isolation;
 use output::Output;
 use placement::TaskRef;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +61,11 @@ pub(crate) struct Engine {
     balancer: Arc<Balancer>,
     ledger: Arc<ProcessLedger>,
     isolation: Isolation,
+    /// The addresses that tasks reach in their networks, and where these lead: the AWS endpoint, and services of this
+    /// machine.
+    provided: Vec<(SocketAddr, SocketAddr)>,
+    /// Held to create the network of a task, which its containers share.
+    creating_network: tokio::sync::Mutex<()>,
     containers_dir: PathBuf,
     next: AtomicU64,
     closing: AtomicBool,
@@ -70,10 +83,12 @@ struct Wish {
 }
 
 impl Engine {
-    /// An engine without containers for the MiniStack at `endpoint`.
+    /// An engine without containers for the MiniStack at `behind`. Tasks reach the gateway at `endpoint`, and the
+    /// services of this machine at `host_ports`.
     pub(crate) async fn new(
         layout: &Layout,
-        endpoint: String,
+        behind: String,
+        (endpoint, host_ports): (SocketAddr, &[u16]),
         cloud: Cloud,
         balancer: Arc<Balancer>,
         ledger: Arc<ProcessLedger>,
@@ -81,21 +96,25 @@ impl Engine {
     ) -> Result<Self> {
         let containers_dir = layout.containers();
         if containers_dir.exists() {
-            std::fs::remove_dir_all(&containers_dir)
-                .context(|| format!("cannot empty {}", containers_dir.display()))?;
+            remove_tree(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
         }
         std::fs::create_dir_all(&containers_dir).context(|| format!("cannot create {}", containers_dir.display()))?;
+        let services = host_ports
+            .iter()
+            .map(|port| (SocketAddr::from((network::HOST, *port)), SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
         Ok(Self {
+            provided: [(endpoint, endpoint)].into_iter().chain(services).collect(),
             containers: Mutex::default(),
             failures: Mutex::default(),
             pull_failures: Mutex::default(),
             addresses: Mutex::new(addresses),
             backoff: Mutex::default(),
-            images: ImageStore::new(&layout.images(), endpoint)?,
+            images: ImageStore::new(&layout.images(), behind)?,
             cloud,
             balancer,
             ledger,
-            isolation: Isolation::detect().await,
+            isolation: Isolation::detect(&containers_dir).await?,
+            creating_network: tokio::sync::Mutex::default(),
             containers_dir,
             next: AtomicU64::new(1),
             closing: AtomicBool::new(false),
@@ -142,6 +161,11 @@ impl Engine {
         futures_util::future::join_all(stops).await;
     }
 
+    /// What contains the tasks.
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
     fn closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -173,6 +197,7 @@ impl Engine {
             dir,
             output,
             service: OnceLock::new(),
+            settings: OnceLock::new(),
             state: Container::initial(),
         });
         lock(&self.containers).insert(id, Arc::clone(&container));
@@ -207,7 +232,9 @@ impl Engine {
         let shared = containers.values().any(|other| other.address == container.address);
         drop(containers);
         if !shared {
+            network::release(container.address);
             lock(&self.addresses).release(owner);
+            delete(container.volumes());
         }
         clear(container);
     }
@@ -235,12 +262,40 @@ impl Engine {
 
 /// Deletes the root file system of a container. Its output stays, for diagnosis.
 fn clear(container: &Container) {
-    let root = container.root();
-    if let Err(error) = std::fs::remove_dir_all(&root)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!("cannot remove {}: {error}", root.display());
+    delete(container.root());
+}
+
+/// Deletes a directory in the background, because an image can have many files.
+fn delete(dir: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = remove_tree(&dir) {
+            tracing::warn!("cannot remove {}: {error}", dir.display());
+        }
+    });
+}
+
+/// Deletes a directory that may be missing, with directories inside that do not let their owner in.
+fn remove_tree(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_up(dir)?;
+            std::fs::remove_dir_all(dir)
+        }
+        other => other,
     }
+}
+
+/// Lets the owner into a directory and all directories inside.
+fn open_up(dir: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Why a container could not be created.
@@ -253,4 +308,23 @@ enum CreateError {
 /// Ignores poisoning: the mutex guards plain data, which stays usable when another task panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_without_permissions_can_be_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        std::fs::create_dir_all(tree.join("module/cache")).unwrap();
+        std::fs::write(tree.join("module/cache/file"), "").unwrap();
+        for dir in ["module/cache", "module"] {
+            std::fs::set_permissions(tree.join(dir), std::fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+        remove_tree(&tree).unwrap();
+    }
 }

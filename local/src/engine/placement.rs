@@ -11,10 +11,11 @@ const CONTAINER: &str = "com.amazonaws.ecs.container-name";
 const FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
 const REVISION: &str = "com.amazonaws.ecs.task-definition-version";
 
-/// The bounds of the time limit of a task, whatever its target group says: a slow first answer must not fail the task,
-/// and a deployment must not seem to hang.
+/// The least time limit of a task, whatever its target group says: a slow first answer must not fail the task.
 const LEAST: Duration = Duration::from_secs(10);
-const MOST: Duration = Duration::from_mins(1);
+/// The failures of a health check count up to this time, so that a deployment does not seem to hang. The grace period
+/// counts in full, because the owner of the service has set it.
+const MOST_FAILING: Duration = Duration::from_mins(1);
 
 /// The ECS task of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +57,10 @@ pub(crate) struct Placement {
 }
 
 /// The time limit for a new task to pass its health checks: as of ECS and the load balancer (the grace period, then
-/// the failures that make it unhealthy), within bounds.
+/// the failures that make it unhealthy).
 pub(crate) fn startup_budget(grace: Duration, checks: &[HealthCheck]) -> Duration {
     let failing = checks.iter().map(|check| check.interval * check.unhealthy_threshold).max().unwrap_or_default();
-    (grace + failing).clamp(LEAST, MOST)
+    (grace + failing.min(MOST_FAILING)).max(LEAST)
 }
 
 #[cfg(test)]
@@ -90,7 +91,13 @@ mod tests {
     fn the_budget_has_bounds() {
         assert_eq!(startup_budget(Duration::ZERO, &[]), LEAST);
         assert_eq!(startup_budget(Duration::ZERO, &[check(1, 2)]), LEAST);
-        assert_eq!(startup_budget(Duration::from_mins(5), &[check(30, 5)]), MOST);
+        assert_eq!(startup_budget(Duration::ZERO, &[check(30, 5)]), MOST_FAILING);
+        let slow = Duration::from_mins(5);
+        assert_eq!(
+            startup_budget(slow, &[check(10, 3)]),
+            slow + Duration::from_secs(30),
+            "a grace period counts in full"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Health checks with the settings of the target group: one request to the address of the task.
 
+use super::network;
 use crate::task_fault::TaskFaults;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
@@ -7,7 +8,6 @@ use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// The health check of a target group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl HealthCheck {
     async fn ask(&self, address: Ipv4Addr) -> Result<(), Sick> {
         let silent = |error: &dyn std::error::Error| Sick::Silent(crate::error::chain(error));
         let target = SocketAddr::from((address, self.port));
-        let stream = TcpStream::connect(target).await.map_err(|error| silent(&error))?;
+        let stream = network::connect(target).await.map_err(|error| silent(&error))?;
         let Some(path) = &self.path else { return Ok(()) };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| silent(&error))?;

@@ -2,6 +2,7 @@
 
 use super::Wish;
 use super::container::{Container, Phase};
+use super::lifecycle::with_output;
 use crate::image::Image;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,10 +66,11 @@ pub(super) fn inspect(container: &Container) -> Value {
         "State": {
             "Status": status,
             "Running": status == "running",
-            "Paused": false, "Restarting": false, "OOMKilled": false, "Dead": false,
+            "Paused": false, "Restarting": false, "Dead": false,
+            "OOMKilled": state.reason.as_deref().is_some_and(|reason| reason.starts_with("OutOfMemoryError")),
             "Pid": state.process.map_or(0, |process| process.pid),
             "ExitCode": state.exit_code.unwrap_or(0),
-            "Error": state.reason.unwrap_or_default(),
+            "Error": state.reason.map(|reason| with_output(&reason, container)).unwrap_or_default(),
             "StartedAt": time(state.started),
             "FinishedAt": time(state.finished),
         },

@@ -5,6 +5,7 @@
 
 mod access;
 mod cloud;
+mod containment;
 mod support;
 mod task_faults;
 mod traffic;

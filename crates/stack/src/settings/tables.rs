@@ -18,11 +18,11 @@ table! {
     /// The service.
     pub struct App {
         /// The Cargo package of the service; version `N` is its binary `<package>-vN`, or, for every version,
-        /// its only binary. It must listen on `HOST`:`PORT`.
+        /// its only binary. It must listen on all addresses, at `PORT`.
         cargo: PackageName = known("greeter"),
         /// Image to deploy instead of a Cargo package: from a registry (`"registry.example/app:{version}"`, by tag or
         /// digest, with Docker's credentials) or from an archive (`"build/app-{version}.tar"`, an OCI layout or the
-        /// output of `docker save`). On the local cloud, its program must listen on `HOST`.
+        /// output of `docker save`).
         image: Option<ImageName> = None,
         /// Version of the first release of a new stack.
         first_version: VersionLabel = known("1"),

@@ -13,6 +13,7 @@ use oci_client::secrets::RegistryAuth;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::io::Write as _;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -25,11 +26,47 @@ pub const LOG_GROUP: &str = "/test/web";
 pub struct Instance {
     pub dir: TempDir,
     pub python: PathBuf,
+    /// The user that runs it; none for the user of the test.
+    user: Option<u32>,
 }
 
 impl Instance {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), python: python() }
+        Self { dir: tempfile::tempdir().unwrap(), python: python(), user: None }
+    }
+
+    /// An instance that an ordinary user runs. None if this test is not root, or that user cannot run Python.
+    pub fn of_ordinary_user() -> Option<Self> {
+        const USER: u32 = 54_321;
+        if !is_root() {
+            return None;
+        }
+        let mut instance = Self::new();
+        instance.user = Some(USER);
+        std::os::unix::fs::chown(instance.dir.path(), Some(USER), Some(USER)).unwrap();
+        let packages = instance.python.parent().and_then(Path::parent).unwrap().join("lib");
+        let packages = std::fs::read_dir(packages).unwrap().flatten().next()?.path();
+        // The interpreter of the project can be in the home of root. The one of the system reads the same packages.
+        let version = packages.file_name()?.to_str()?.to_owned();
+        let own = instance.dir.path().join("python");
+        let script = format!(
+            "#!/bin/sh\nPYTHONPATH=$PYTHONPATH:{}/site-packages exec /usr/bin/{version} \"$@\"\n",
+            packages.display()
+        );
+        std::fs::write(&own, script).unwrap();
+        std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for python in [instance.python.clone(), own] {
+            let runs = Command::new(&python).args(["-c", "import ministack, docker"]).uid(USER).gid(USER).output();
+            if runs.is_ok_and(|output| output.status.success()) {
+                instance.python = python;
+                return Some(instance);
+            }
+        }
+        None
+    }
+
+    pub fn has_root_rights(&self) -> bool {
+        self.user.is_none() && is_root()
     }
 
     pub fn state(&self) -> PathBuf {
@@ -37,17 +74,21 @@ impl Instance {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_local-cloud"))
-            .arg("--state")
-            .arg(self.state())
-            .args(arguments)
-            .env("LOCAL_CLOUD_PYTHON", &self.python)
-            .output()
-            .unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local-cloud"));
+        command.arg("--state").arg(self.state()).args(arguments).env("LOCAL_CLOUD_PYTHON", &self.python);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user).env("HOME", self.dir.path()).current_dir("/");
+        }
+        command.output().unwrap()
     }
 
     pub fn up(&self) {
-        let output = self.run(&["up", "--endpoint-port", "0", "--forward", "0:80", "--forward", "0:81"]);
+        self.up_with(&[]);
+    }
+
+    pub fn up_with(&self, options: &[&str]) {
+        let up = ["up", "--endpoint-port", "0", "--forward", "0:80", "--forward", "0:81"];
+        let output = self.run(&[&up[..], options].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -202,16 +243,33 @@ impl Aws {
         self.ecs.create_cluster().cluster_name("test").send().await.unwrap();
     }
 
-    /// Pushes an image with this environment; returns its full name by digest.
+    /// Pushes an image of a server with this environment; returns its full name by digest.
     pub async fn push(&self, server: &[u8], env: &[&str]) -> String {
+        let config = json!({
+            "Entrypoint": ["/server"], "User": "65532:65532", "Env": env, "ExposedPorts": { "8080/tcp": {} },
+        });
+        self.push_image(&[("server", server)], &[], &config).await
+    }
+
+    /// Pushes an image of these executable files and symbolic links; returns its full name by digest.
+    pub async fn push_image(&self, files: &[(&str, &[u8])], links: &[(&str, &str)], config: &Value) -> String {
         let mut tar = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o755);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(server.len() as u64);
-        tar.append_data(&mut header, "server", server).unwrap();
+        let header = |kind: tar::EntryType, size: usize| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_size(size as u64);
+            header
+        };
+        for (path, bytes) in files {
+            tar.append_data(&mut header(tar::EntryType::Regular, bytes.len()), path, *bytes).unwrap();
+        }
+        for (path, target) in links {
+            tar.append_link(&mut header(tar::EntryType::Symlink, 0), path, target).unwrap();
+        }
         let tar = tar.into_inner().unwrap();
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&tar).unwrap();
@@ -219,7 +277,7 @@ impl Aws {
         let config = json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
-            "config": { "Entrypoint": ["/server"], "User": "65532:65532", "Env": env, "ExposedPorts": { "8080/tcp": {} } },
+            "config": config,
             "rootfs": { "type": "layers", "diff_ids": [oci_image::Digest::of(&tar)] },
         });
         let config = Config::oci_v1(serde_json::to_vec(&config).unwrap(), None);
@@ -347,7 +405,7 @@ impl Aws {
         .await;
     }
 
-    /// Why tasks of this definition stopped.
+    /// Why a task of this definition stopped, with the exit code and the reason of its container.
     pub async fn stopped_reason(&self, definition: &str) -> Result<String, String> {
         let listed =
             self.ecs.list_tasks().cluster("test").desired_status(ecs::DesiredStatus::Stopped).send().await.unwrap();
@@ -357,7 +415,11 @@ impl Aws {
         let described = self.ecs.describe_tasks().cluster("test").set_tasks(listed.task_arns).send().await.unwrap();
         let task = described.tasks().iter().find(|task| task.task_definition_arn() == Some(definition));
         let task = task.ok_or_else(|| "no stopped task of this definition".to_owned())?;
-        Ok(task.stopped_reason().unwrap_or_default().to_owned())
+        let reason = task.stopped_reason().unwrap_or_default().to_owned();
+        let container = task.containers().first();
+        let code = container.and_then(|container| container.exit_code());
+        let words = container.and_then(|container| container.reason()).unwrap_or_default();
+        Ok(code.map_or(reason.clone(), |code| format!("{reason} ({code}: {words})")))
     }
 }
 
