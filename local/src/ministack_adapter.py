@@ -524,7 +524,7 @@ _create_service = ecs._create_service
 _create_service_of_stack = provisioners._RESOURCE_HANDLERS["AWS::ECS::Service"]["create"]
 _create_task_definition = provisioners._ecs_task_def_create
 _normalize_container_defs = provisioners._normalize_container_defs
-_register_metadata = ecs._register_metadata
+_register_metadata_with_credentials = ecs._register_metadata
 _DEEP = ("linuxParameters", "ulimits", "healthCheck", "dependsOn", "secrets", "restartPolicy")
 
 
@@ -558,7 +558,7 @@ def _register_metadata_with_region(task_arn, cluster_arn, td, cdef, launch_type,
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-metadata.html
     env.setdefault("AWS_REGION", ecs.get_region())
     env.setdefault("AWS_DEFAULT_REGION", ecs.get_region())
-    return _register_metadata(task_arn, cluster_arn, td, cdef, launch_type, env, *rest)
+    return _register_metadata_with_credentials(task_arn, cluster_arn, td, cdef, launch_type, env, *rest)
 
 
 ecs._create_service = _create_service_with_grace

@@ -182,7 +182,7 @@ impl BlobSource for RemoteLayer {
     }
 
     fn explain(&self, _: &Digest, error: io::Error) -> Error {
-        self.origin.explain((Step::Read, from_io(error)))
+        failed(operation(&self.origin.reference), (Step::Read, from_io(error)))
     }
 }
 

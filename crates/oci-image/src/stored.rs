@@ -232,7 +232,7 @@ pub(crate) fn verified(chunks: Chunks, expected: Digest, size: u64) -> Chunks {
                 }
             }
             state.ended = true;
-            let found = Digest::from_hash(&state.hash.clone().finalize());
+            let found = Digest::from_hash(state.hash.clone().finalize());
             if state.seen != size || found != wrong.expected {
                 return Err(io::Error::other(wrong));
             }

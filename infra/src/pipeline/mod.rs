@@ -136,7 +136,7 @@ pub async fn diff(context: &Context, request: &Request) -> Result<Plan> {
         Start::Stands(stack) => {
             let observed = Observed::look(cloud, stack).await?;
             let spec = Spec::build(job, project, &observed).await?;
-            Planned::new(job, observed, spec)?.exact(job).await?
+            Box::pin(Planned::new(job, observed, spec)?.exact(job)).await?
         }
     };
     if request.expect_no_changes && !plan.is_empty() {

@@ -381,7 +381,7 @@ mod tests {
     fn a_line_of_wide_characters_stays_one_line_of_the_terminal() {
         let (mut tree, now) = update();
         for message in ["服务已启动一个任务".repeat(9), "👩\u{200d}🔬🇯🇵 ready ".repeat(9)] {
-            tree.on(&Event::Service { color: Color::Blue, message }, now);
+            tree.on(&EventKind::Service { color: Color::Blue, message }, now);
             for width in 20..60 {
                 let lines = tree.frame(View { now, width, height: 20, tick: 0, style: Style::PLAIN });
                 let columns = NonZero::new(u16::try_from(width).unwrap()).unwrap();

@@ -43,7 +43,7 @@ impl Machine {
         instance.up_with(&["--host-port", &port]);
         let shown = String::from_utf8(instance.run(&["status"]).stdout).unwrap();
         assert!(shown.contains("isolated by namespaces"), "{shown}");
-        let aws = Aws::new(instance.status()["endpoint"].as_str().unwrap());
+        let aws = instance.aws();
         aws.prepare().await;
         Self { instance, aws, busybox, service }
     }
@@ -191,7 +191,8 @@ async fn a_task_has_a_network_of_its_own(machine: &Machine) {
     let arn = machine.run_all("shared", definitions.to_vec(), &[]).await;
     sees(&machine.ended(&arn).await.output, &["shared"]);
 
-    let script = "busybox wget -qO- $AWS_ENDPOINT_URL/_ministack/health > /dev/null && echo endpoint; \
+    // A request without the credentials of the task reaches it, and is refused.
+    let script = "busybox wget -O- $AWS_ENDPOINT_URL/ 2>&1 | busybox grep -q '403' && echo endpoint; \
                   busybox wget -qO- $ECS_CONTAINER_METADATA_URI_V4/task > /dev/null && echo metadata; \
                   busybox ping -c 1 -W 5 $(hostname) > /dev/null && echo name";
     let arn = machine.run("endpoint", container(&image, script), &[]).await;

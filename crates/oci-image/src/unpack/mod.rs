@@ -134,7 +134,7 @@ impl<R: Read> Hashed<R> {
     /// The digest of everything, after what is left is read.
     fn digest(mut self) -> io::Result<Digest> {
         io::copy(&mut self, &mut io::sink())?;
-        Ok(Digest::from_hash(&self.hash.finalize()))
+        Ok(Digest::from_hash(self.hash.finalize()))
     }
 }
 
