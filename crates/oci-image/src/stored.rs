@@ -34,7 +34,8 @@ pub trait ContentStore: fmt::Debug + Send + Sync {
     fn blob<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, io::Result<Chunks>>;
 }
 
-/// An image in a store.
+/// An image in a store. A name can stand for an index of several images, so the digest that was asked for can be another
+/// than that of the image.
 #[derive(Clone, Debug)]
 pub struct StoredImage {
     /// The image.

@@ -245,7 +245,7 @@ mod tests {
     /// The smallest file that passes for a program: the header of a 64-bit ELF file, with type and processor.
     fn program(architecture: Architecture) -> Vec<u8> {
         let mut file = vec![0; 64];
-        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         file[16] = 2;
         file[18] = if architecture == Architecture::Amd64 { 62 } else { 183 };
         file

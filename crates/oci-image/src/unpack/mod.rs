@@ -24,7 +24,8 @@ pub use dir::RootDir;
 pub use roots::{RootCache, UnpackedRoot};
 pub use tree::{copy_tree, remove_tree};
 
-/// What [`Image::unpack`] did.
+/// What [`Image::unpack`] did. A caller can tell from it what a user should know: what was left out, and whether files
+/// belong to other users than the image says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unpacked {
