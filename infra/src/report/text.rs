@@ -19,6 +19,17 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
+/// Text from outside of any length without what would drive a terminal, or change how the text around it is shown.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|character| if is_disruptive(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// The same for a text of several lines: each further line is indented, so that none begins what a program reads as a
+/// command.
+pub fn visible_lines(text: &str) -> String {
+    text.lines().map(visible).collect::<Vec<_>>().join("\n  ")
+}
+
 fn is_disruptive(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

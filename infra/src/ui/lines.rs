@@ -7,6 +7,7 @@ use model::stack_state::Progress;
 
 use super::Style;
 use super::progress::RunProgress;
+use crate::report::text::{visible, visible_lines};
 use deploy::{Event, EventKind, Listener};
 
 /// Writes events for people to standard error.
@@ -25,28 +26,30 @@ impl Lines {
     /// The line of an event, if it is worth one.
     pub fn line(style: Style, event: &EventKind) -> Option<String> {
         Some(match event {
-            EventKind::Started { step } => format!("{} {} ...", style.dim(">"), step.name),
+            EventKind::Started { step } => format!("{} {} ...", style.dim(">"), visible(&step.name)),
             EventKind::Finished { step, detail, elapsed } => {
                 let took = style.dim(&format!("({})", seconds(*elapsed)));
-                format!("{} {}: {detail} {took}", style.good("ok"), step.name)
+                format!("{} {}: {} {took}", style.good("ok"), visible(&step.name), visible(detail))
             }
             EventKind::Operation { resources, estimate } => {
                 let estimate = (*estimate)?;
                 format!("  {} resources; the last similar operation took {}", resources.len(), seconds(estimate))
             }
             EventKind::Service { color, message } => {
+                let message = visible(message);
                 format!("  {}: {} {message}", style.environment(*color, color.as_str()), style.dim("ECS:"))
             }
             EventKind::Target { color, target, state, reason } => {
                 let color = style.environment(*color, color.as_str());
-                format!("  {color}: target {target} is {}: {reason}", style.warn(state))
+                let (target, reason) = (visible(target), visible(reason));
+                format!("  {color}: target {target} is {}: {reason}", style.warn(&visible(state)))
             }
             EventKind::RolloutFailed { color, reason } => {
-                format!("  {} {color}: {reason}", style.bad("cannot become healthy:"))
+                format!("  {} {color}: {}", style.bad("cannot become healthy:"), visible(reason))
             }
             EventKind::Resource { id, kind, state, reason } => {
                 let reason = reason.as_deref().filter(|reason| !reason.is_empty());
-                let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let why = reason.map_or_else(String::new, |reason| format!(": {}", visible(reason)));
                 if state.is_bad() {
                     format!("  {} {id} {}{why}", style.bad(state.as_str()), style.dim(kind))
                 } else if state.progress() == Progress::InProgress {
@@ -61,9 +64,10 @@ impl Lines {
                 format!("  {color}: {}", rollout(*running, *desired, *healthy))
             }
             EventKind::TaskFailed { color, task, reason, output } => {
+                let reason = visible(reason);
                 let mut text = format!("  {} task {task} of {color}: {reason}", style.bad("failed"));
                 for line in output {
-                    text.push_str(&format!("\n    {} {line}", style.dim("|")));
+                    text.push_str(&format!("\n    {} {}", style.dim("|"), visible(line)));
                 }
                 text
             }
@@ -71,8 +75,8 @@ impl Lines {
             EventKind::Requested { .. } | EventKind::Waiting { .. } | EventKind::Reconnecting | EventKind::Run(_) => {
                 return None;
             }
-            EventKind::Note { text } => format!("  {text}"),
-            EventKind::Warning { text } => format!("{} {text}", style.warn("warning:")),
+            EventKind::Note { text } => format!("  {}", visible_lines(text)),
+            EventKind::Warning { text } => format!("{} {}", style.warn("warning:"), visible_lines(text)),
         })
     }
 }
@@ -147,6 +151,18 @@ mod tests {
         assert_eq!(line(&finished), "ok build greeter-v2: image of 0.9 MiB (32.1 s)");
         let rollout = EventKind::Rollout { color: Color::Blue, running: 1, desired: 2, healthy: 3 };
         assert_eq!(line(&rollout), "  blue: 1 of 2 tasks running, 3 targets healthy");
+    }
+
+    #[test]
+    fn text_from_outside_drives_neither_a_terminal_nor_a_runner_of_workflows() {
+        let (reason, output) = ("\x1b[2J\x1b]0;title\x07".to_owned(), vec!["\x1b[31m\r::set-env name=X::y".to_owned()]);
+        let failed = EventKind::TaskFailed { color: Color::Blue, task: "3f2a".to_owned(), reason, output };
+        let note = EventKind::Note { text: "hello\n::error::x".to_owned() };
+        for event in [failed, note] {
+            let shown = line(&event);
+            assert!(!shown.chars().any(|it| it.is_control() && it != '\n'), "{shown:?}");
+            assert!(!shown.lines().any(|line| line.starts_with("::")), "{shown:?}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ table! {
         /// its only binary. It must listen on all addresses, at `PORT`.
         cargo: PackageName = known("greeter"),
         /// Image to deploy instead of a Cargo package: from a registry (`"registry.example/app:{version}"`, by tag or
-        /// digest, with Docker's credentials) or from an archive (`"build/app-{version}.tar"`, an OCI layout or the
+        /// digest, with the login of Docker or Podman) or from an archive (`"build/app-{version}.tar"`, an OCI layout or the
         /// output of `docker save`).
         image: Option<ImageName> = None,
         /// Version of the first release of a new stack.
