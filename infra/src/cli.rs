@@ -45,7 +45,7 @@ pub fn run(extension: Extension) -> ExitCode {
     let cli = Cli::parse();
     let style = Style::of_stderr();
     cli.run(extension, style).unwrap_or_else(|error| {
-        eprint!("{}", render_error(&error, style));
+        crate::ui::say(&render_error(&error, style));
         ExitCode::from(error.kind().exit_code())
     })
 }

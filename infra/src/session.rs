@@ -86,7 +86,7 @@ impl Session {
     /// Prints the last text of a command that ends before its work does.
     pub fn say_last(&self, text: &str) {
         self.prompt.hold_screen();
-        eprintln!("\n{text}");
+        crate::ui::say(&format!("\n{text}\n"));
     }
 
     /// Prints a result: as JSON if that is asked for, else as `text` says it.

@@ -26,7 +26,7 @@ impl Args {
     pub async fn run(&self, session: &Session) -> Result<()> {
         let context = &session.context;
         let Some(target) = target(context).await? else {
-            eprintln!("stack {} does not exist: nothing to delete", context.stack);
+            context.listener.note(format!("stack {} does not exist: nothing to delete", context.stack));
             return Ok(());
         };
         let name = &target.stack.name;

@@ -16,7 +16,7 @@ impl Args {
         let template = template(&session.context.settings)?;
         print_text(&text(&template)?)?;
         for note in notes(&template) {
-            eprintln!("note: {note}");
+            crate::ui::say(&format!("note: {note}\n"));
         }
         Ok(())
     }

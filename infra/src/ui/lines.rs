@@ -89,7 +89,7 @@ impl Listener for Lines {
             None => Self::line(self.style, &event.kind),
         };
         if let Some(line) = line {
-            eprintln!("{line}");
+            super::say(&format!("{line}\n"));
         }
     }
 }
@@ -110,7 +110,7 @@ impl Listener for JsonLines {
     fn on(&self, event: &Event) {
         let is_due = self.run.lock().unwrap_or_else(PoisonError::into_inner).is_due(&event.kind);
         if let Some(line) = json(event).filter(|_| is_due) {
-            eprintln!("{line}");
+            super::say(&format!("{line}\n"));
         }
     }
 }

@@ -20,3 +20,9 @@ pub use plan::render as render_plan;
 pub use screen::Screen;
 pub use status::render as render_status;
 pub use style::{Paint, Style, wrapped};
+
+/// Writes text to standard error. If nobody reads it any more, the command goes on: it may be in the middle of a deployment.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -61,7 +61,7 @@ impl Screen {
     pub fn resume(&self) {
         let mut state = self.state();
         for line in state.held.take().unwrap_or_default() {
-            eprintln!("{line}");
+            super::say(&format!("{line}\n"));
         }
         state.draw(self.style);
     }
@@ -98,7 +98,7 @@ impl Listener for Screen {
             (Some(held), line) => held.extend(line),
             (None, Some(line)) => {
                 state.wipe();
-                eprintln!("{line}");
+                super::say(&format!("{line}\n"));
                 state.draw(self.style);
             }
             (None, None) => {}

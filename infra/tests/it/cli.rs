@@ -205,3 +205,13 @@ fn a_file_that_is_not_there_is_a_warning_where_it_is_not_needed() {
     );
     run(&["--config", "nope.toml", "deploy"], &variables).expect(1);
 }
+
+#[test]
+fn a_reader_of_the_messages_that_has_gone_ends_nothing() {
+    // Nothing reads standard error: its reader is closed before the command starts.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bluegreen"));
+    let status = command.args(["--stack", "x", "status"]).env_remove("AWS_REGION").stderr(writer).status().unwrap();
+    assert_ne!(status.code(), Some(101), "it panics");
+}
