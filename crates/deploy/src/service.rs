@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_ecs::types::{DeploymentRolloutState, DesiredStatus, Service, Task, TaskStopCode};
+use aws_sdk_ecs::types::{Container, DeploymentRolloutState, DesiredStatus, Service, Task, TaskStopCode};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
 use model::color::Color;
 
@@ -236,17 +236,21 @@ fn is_recent(task: &Task, window: Duration) -> bool {
     now.saturating_sub(stopped.secs()) <= window
 }
 
+/// Why a task ended: what its program did if that ended it, or else what ECS says.
 fn reason_of(task: &Task) -> String {
-    let mut reason = task.stopped_reason().unwrap_or("stopped without a reason").to_owned();
-    for container in task.containers() {
-        if let Some(code) = container.exit_code() {
-            reason.push_str(&format!(" (exit code {code})"));
-        }
-        if let Some(why) = container.reason() {
-            reason.push_str(&format!(": {why}"));
-        }
+    let with_reason = |text: String, container: &Container| match container.reason() {
+        Some(why) if !why.is_empty() => format!("{text}: {why}"),
+        _ => text,
+    };
+    let failed = |container: &&Container| container.exit_code().is_some_and(|code| code != 0);
+    let containers = task.containers();
+    let ended = containers.iter().find(failed).or(containers.iter().find(|it| it.exit_code().is_some()));
+    if let (Some(TaskStopCode::EssentialContainerExited), Some(container)) = (task.stop_code(), ended) {
+        let (name, code) = (container.name().unwrap_or("a container"), container.exit_code().unwrap_or_default());
+        return with_reason(format!("{name} exited with code {code}"), container);
     }
-    reason
+    let stopped = task.stopped_reason().unwrap_or("stopped without a reason").to_owned();
+    containers.iter().fold(stopped, with_reason)
 }
 
 #[cfg(test)]
@@ -255,6 +259,25 @@ mod tests {
 
     fn stopped(code: TaskStopCode, reason: &str) -> Task {
         Task::builder().stop_code(code).stopped_reason(reason).build()
+    }
+
+    #[test]
+    fn a_task_says_what_its_program_did_or_what_ecs_says() {
+        let container = |code: Option<i32>, reason: Option<&str>| {
+            Container::builder().name("app").set_exit_code(code).set_reason(reason.map(str::to_owned)).build()
+        };
+        let task = |code: TaskStopCode, reason: &str, container: Container| {
+            reason_of(&Task::builder().stop_code(code).stopped_reason(reason).containers(container).build())
+        };
+        let exited = "Essential container in task exited";
+        let essential = TaskStopCode::EssentialContainerExited;
+        assert_eq!(task(essential.clone(), exited, container(Some(3), None)), "app exited with code 3");
+        let words = container(Some(1), Some("DATABASE_URL is not set"));
+        assert_eq!(task(essential.clone(), exited, words), "app exited with code 1: DATABASE_URL is not set");
+        assert_eq!(task(essential, exited, container(None, None)), exited);
+        let health = "Task failed ELB health checks in (target-group x)";
+        let killed = container(Some(137), None);
+        assert_eq!(task(TaskStopCode::ServiceSchedulerInitiated, health, killed), health);
     }
 
     #[test]

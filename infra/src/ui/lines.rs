@@ -1,8 +1,10 @@
 //! Events as lines: for people, one line for what matters; for programs, JSON.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use model::color::Color;
 use model::stack_state::Progress;
 
 use super::Style;
@@ -10,17 +12,33 @@ use super::progress::RunProgress;
 use crate::report::text::{visible, visible_lines};
 use deploy::{Event, EventKind, Listener};
 
+/// Which reasons of failed tasks were shown: tasks of one version usually fail for the same reason, and the error at the end
+/// says how many failed.
+#[derive(Debug, Default)]
+pub(super) struct ShownFailures(HashSet<(Color, String)>);
+
+impl ShownFailures {
+    /// Whether this event repeats a reason.
+    pub(super) fn repeats(&mut self, event: &EventKind) -> bool {
+        match event {
+            EventKind::TaskFailed { color, reason, .. } => !self.0.insert((*color, reason.clone())),
+            _ => false,
+        }
+    }
+}
+
 /// Writes events for people to standard error.
 #[derive(Debug)]
 pub struct Lines {
     style: Style,
     run: Mutex<RunProgress>,
+    failures: Mutex<ShownFailures>,
 }
 
 impl Lines {
     /// Lines in this style.
     pub fn new(style: Style) -> Self {
-        Self { style, run: Mutex::default() }
+        Self { style, run: Mutex::default(), failures: Mutex::default() }
     }
 
     /// The line of an event, if it is worth one.
@@ -84,8 +102,10 @@ impl Lines {
 impl Listener for Lines {
     fn on(&self, event: &Event) {
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let repeats = self.failures.lock().unwrap_or_else(PoisonError::into_inner).repeats(&event.kind);
         let line = match run.line(&event.kind, self.style, usize::MAX) {
             Some(line) => line.is_news.then_some(line.text),
+            None if repeats => None,
             None => Self::line(self.style, &event.kind),
         };
         if let Some(line) = line {
@@ -131,7 +151,6 @@ pub fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::color::Color;
     use model::event::{SCHEMA, Step};
     use model::stack_state::ResourceState;
 
@@ -163,6 +182,23 @@ mod tests {
             assert!(!shown.chars().any(|it| it.is_control() && it != '\n'), "{shown:?}");
             assert!(!shown.lines().any(|line| line.starts_with("::")), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn tasks_that_fail_for_the_same_reason_are_shown_once() {
+        let failed = |color, task: &str, reason: &str| EventKind::TaskFailed {
+            color,
+            task: task.to_owned(),
+            reason: reason.to_owned(),
+            output: Vec::new(),
+        };
+        let mut shown = ShownFailures::default();
+        assert!(!shown.repeats(&failed(Color::Blue, "1", "app exited with code 1")));
+        assert!(shown.repeats(&failed(Color::Blue, "2", "app exited with code 1")));
+        assert!(!shown.repeats(&failed(Color::Green, "3", "app exited with code 1")));
+        assert!(!shown.repeats(&failed(Color::Blue, "4", "app exited with code 2")));
+        let note = EventKind::Note { text: "x".to_owned() };
+        assert!(!shown.repeats(&note) && !shown.repeats(&note));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::lines::ShownFailures;
 use super::progress::RunProgress;
 use super::tree::{Tree, View};
 use super::{Lines, Style};
@@ -27,6 +28,7 @@ pub struct Screen {
 struct State {
     tree: Tree,
     run: RunProgress,
+    failures: ShownFailures,
     /// The line of the run that is followed: it is rewritten until the run ends.
     run_line: Option<String>,
     /// Lines of the frame that is on the terminal.
@@ -91,6 +93,7 @@ impl Listener for Screen {
                 | EventKind::Rollout { .. }
                 | EventKind::Service { .. } => None,
                 EventKind::Resource { state, .. } if !state.is_bad() => None,
+                other if state.failures.repeats(other) => None,
                 other => Lines::line(self.style, other),
             }
         };

@@ -58,7 +58,7 @@ async fn follow(
 
 fn task_failed(event: &EventKind) -> bool {
     matches!(event, EventKind::TaskFailed { reason, output, .. }
-        if reason.contains("exit code 3") && output.iter().any(|line| line.contains("no table named greetings")))
+        if reason.contains("exited with code 3") && output.iter().any(|line| line.contains("no table named greetings")))
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_person_is_asked_before_an_update_is_rolled_back() {
     let (control, heard) = (Control::new(OnFailure::Ask), Heard::default());
     let person = async {
         let why = control.asked().await;
-        assert!(why.contains("exit code 3"), "{why}");
+        assert!(why.contains("exited with code 3"), "{why}");
         assert!(!aws.called("CancelUpdateStack"), "the user has not confirmed yet");
         control.cancel();
     };

@@ -99,7 +99,7 @@ fn versions_that_fail_are_rolled_back_with_their_reasons() {
     let user = User::of(prod.clone(), "/");
 
     let exits = run(&["deploy", "--version", "2"]).expect(4);
-    assert!(exits.err.contains("Essential container in task exited (exit code 3)"), "{}", exits.err);
+    assert!(exits.err.contains("exited with code 3"), "{}", exits.err);
     assert!(exits.err.contains("no table named greetings"), "{}", exits.err);
     let unhealthy = run(&["deploy", "--version", "3"]).expect(4);
     assert!(unhealthy.err.contains("500"), "{}", unhealthy.err);
