@@ -11,11 +11,12 @@ use deploy::Cloud;
 use stack::Settings;
 use stack::outputs::Outputs;
 use stack::storage::code_key;
+use stack::values::VersionLabel;
 
 /// Something built: a version of the service.
 pub(crate) struct Artifact {
     name: String,
-    version: String,
+    version: VersionLabel,
     image: Image,
 }
 
@@ -23,7 +24,7 @@ impl Artifact {
     /// What it will be called in this registry, whether it is there already or not.
     pub(crate) fn release(&self, registry_uri: &str) -> Release {
         let image = format!("{registry_uri}@{}", self.image.digest());
-        Release { image, version: self.version.clone(), number: None }
+        Release { image, version: self.version.to_string(), number: None }
     }
 }
 
@@ -45,12 +46,16 @@ pub(crate) struct Cached {
 
 impl Cached {
     /// Finds the image of this version, if one is needed, and the function.
-    pub(crate) async fn find(settings: &Settings, workspace: &Workspace, version: Option<&str>) -> Result<Self> {
+    pub(crate) async fn find(
+        settings: &Settings,
+        workspace: &Workspace,
+        version: Option<&VersionLabel>,
+    ) -> Result<Self> {
         let app = &settings.app;
         let (architecture, port) = (image_architecture(app.architecture), app.port.get());
         let (function, image) = (workspace.function_source().clone(), workspace.clone());
         let function = tokio::task::spawn_blocking(move || function.kept(architecture));
-        let version = version.map(str::to_owned);
+        let version = version.cloned();
         let image = tokio::task::spawn_blocking(move || match version {
             Some(version) => image.kept_image(&version, architecture, port),
             None => Ok(None),
@@ -67,7 +72,12 @@ impl Cached {
 }
 
 /// Builds a version of the service as an image, or finds the image that others built.
-pub(crate) async fn app(context: &Context, workspace: &Workspace, version: &str, cached: &Cached) -> Result<Artifact> {
+pub(crate) async fn app(
+    context: &Context,
+    workspace: &Workspace,
+    version: &VersionLabel,
+    cached: &Cached,
+) -> Result<Artifact> {
     let name = workspace.name(version);
     let app = &context.settings.app;
     let timer = context.listener.start(format!("{} {name}", if app.image.is_some() { "find" } else { "build" }));
@@ -79,7 +89,7 @@ pub(crate) async fn app(context: &Context, workspace: &Workspace, version: &str,
     if image.runs_as_root() && app.user.is_none() {
         context.listener.warn(format!("{name} runs as root: set a user in the image or with app.user"));
     }
-    Ok(Artifact { name, version: version.to_owned(), image })
+    Ok(Artifact { name, version: version.clone(), image })
 }
 
 /// Builds the cutover function, or takes the zip that is there.
@@ -132,7 +142,7 @@ pub(crate) async fn upload(context: &Context, cloud: &Cloud, outputs: &Outputs, 
 
 /// Whether the registry has the image under its tag, with all its attestations.
 pub(crate) async fn is_pushed(cloud: &Cloud, outputs: &Outputs, app: &Artifact) -> Result<bool> {
-    let tag = app.image.tag(&app.version);
+    let tag = app.image.tag(app.version.as_str());
     let digests: Vec<&str> = app.image.attachments().iter().map(|attachment| attachment.digest().as_str()).collect();
     let call = cloud.ecr.describe_images().repository_name(&outputs.registry_name);
     let call = call.image_ids(ImageIdentifier::builder().image_tag(&tag).build());
@@ -157,7 +167,7 @@ pub(crate) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outpu
     if let Some(endpoint) = registry_endpoint()? {
         registry = registry.reached_at(endpoint);
     }
-    let pushed = push(&app.image, &registry, &app.image.tag(&app.version)).await?;
+    let pushed = push(&app.image, &registry, &app.image.tag(app.version.as_str())).await?;
     let detail = match pushed.bytes_sent {
         0 => "already pushed".to_owned(),
         bytes => format!("{} sent", kib(bytes)),
@@ -166,7 +176,7 @@ pub(crate) async fn push_image(context: &Context, cloud: &Cloud, outputs: &Outpu
     for document in &pushed.unlisted {
         context.listener.warn(format!("{document} was pushed, but the registry does not list it with the image"));
     }
-    Ok(Release { image: pushed.reference, version: app.version.clone(), number: None })
+    Ok(Release { image: pushed.reference, version: app.version.to_string(), number: None })
 }
 
 /// The address of the registry, if it is not the host in its images' names (`BLUEGREEN_REGISTRY`): a proxy in

@@ -118,9 +118,9 @@ fn cutover_request(arguments: &[String]) -> Result<Request> {
 /// Rehearses. `request` is what the arguments of the cutover ask for, and `json` whether steps print JSON.
 async fn rehearse(context: &Context, arguments: &Args, request: &Request, json: bool) -> Result<Rehearsal> {
     let choice = Choice {
-        version: arguments.version.clone().map(String::from),
+        version: arguments.version.clone(),
         image: arguments.image.clone(),
-        from: arguments.from.clone().map(String::from),
+        from: arguments.from.clone(),
         from_image: arguments.from_image.clone(),
     };
     let (old, new) = releases(&context.settings, &choice)?;
@@ -241,7 +241,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     async fn perform(self, play: Play, cutover: &[String]) -> Result<Rehearsal> {
-        let (old, new) = (&play.old.version, &play.new.version);
+        let (old, new) = (play.old.version.as_str(), play.new.version.as_str());
         self.step(format!("1/4 deploy version {old} as prod"), &["deploy", "--yes"]).await?.expect_success()?;
 
         let load = self.users(&play).await?;

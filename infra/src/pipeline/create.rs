@@ -29,7 +29,7 @@ pub(super) async fn create(job: Job<'_>, project: Project, begun: Option<Deploye
             .hint("create it by running the command without --expect-no-changes"));
     }
     let Project { workspace, cached } = &project;
-    let first_version = context.settings.app.first_version.as_str();
+    let first_version = &context.settings.app.first_version;
     let zones =
         if context.settings.zones_are_chosen() { Some(zones::choose(cloud, &context.settings).await?) } else { None };
     let template = synthesis::compact(&context.settings)?;

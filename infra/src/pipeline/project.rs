@@ -21,7 +21,7 @@ impl Project {
         if let Some(version) = &request.version {
             workspace.check_version(version)?;
         }
-        let cached = Cached::find(&context.settings, &workspace, request.version.as_deref()).await?;
+        let cached = Cached::find(&context.settings, &workspace, request.version.as_ref()).await?;
         Ok(Self { workspace, cached })
     }
 }

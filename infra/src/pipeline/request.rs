@@ -37,7 +37,7 @@ impl Target {
     /// What is asked for; `live_changes` says whether changes to what serves users of prod are allowed.
     pub fn request(&self, live_changes: bool) -> Request {
         Request {
-            version: self.version.clone().map(String::from),
+            version: self.version.clone(),
             color: self.color,
             allowed: Allowed { live_version: self.force, live_changes },
             expect_no_changes: self.expect_no_changes,
@@ -50,7 +50,7 @@ impl Target {
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The version to deploy; without one only the stack itself is brought up to date.
-    pub version: Option<String>,
+    pub version: Option<VersionLabel>,
     /// The environment to deploy to; by default the idle one.
     pub color: Option<Color>,
     /// What users of prod may notice.

@@ -39,8 +39,8 @@ impl Spec {
         // A deployment that will be refused should not build first.
         let environments = environments(observed, request)?;
         let version = match &request.version {
-            Some(version) => Some(version.as_str()),
-            None => (!environments.is_empty()).then(|| context.settings.app.first_version.as_str()),
+            Some(version) => Some(version),
+            None => (!environments.is_empty()).then_some(&context.settings.app.first_version),
         };
         let app = async {
             match version {

@@ -19,11 +19,11 @@ const NAMELESS: &str = "new";
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// The new version's label.
-    pub version: Option<String>,
+    pub version: Option<VersionLabel>,
     /// Its image.
     pub image: Option<ImageName>,
     /// The old version's label.
-    pub from: Option<String>,
+    pub from: Option<VersionLabel>,
     /// Its image.
     pub from_image: Option<ImageName>,
 }
@@ -32,7 +32,7 @@ pub struct Choice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// Its label.
-    pub version: String,
+    pub version: VersionLabel,
     /// The service, with the image that has this version.
     pub app: App,
 }
@@ -40,7 +40,7 @@ pub struct Release {
 impl Release {
     /// What a rehearsal says of it.
     pub fn side(&self, name: String) -> Side {
-        Side { version: self.version.clone(), image: name }
+        Side { version: self.version.to_string(), image: name }
     }
 }
 
@@ -59,12 +59,14 @@ pub fn releases(settings: &Settings, choice: &Choice) -> Result<(Release, Releas
         let error = Error::usage("cannot mix a package that is built here and an image");
         return Err(error.hint("pass the images of both versions: --from-image and --image"));
     }
-    let first = own.first_version.as_str();
-    let label = |given: &Option<String>, app: &App, otherwise: &str| {
+    let first = &own.first_version;
+    let nameless = VersionLabel::try_from(NAMELESS)
+        .map_err(|error| Error::failed("cannot name the new version").because(error))?;
+    let label = |given: &Option<VersionLabel>, app: &App, otherwise: &VersionLabel| {
         let tag = app.image.as_ref().filter(|image| !image.as_str().contains("{version}")).and_then(tag);
-        given.clone().unwrap_or_else(|| tag.unwrap_or_else(|| otherwise.to_owned()))
+        given.clone().unwrap_or_else(|| tag.unwrap_or_else(|| otherwise.clone()))
     };
-    let new = label(&choice.version, &new_app, if choice.image.is_some() { NAMELESS } else { first });
+    let new = label(&choice.version, &new_app, if choice.image.is_some() { &nameless } else { first });
     let old = match (&choice.from, &choice.from_image) {
         (None, None) => new.clone(),
         (from, _) => label(from, &old_app, first),
@@ -73,10 +75,10 @@ pub fn releases(settings: &Settings, choice: &Choice) -> Result<(Release, Releas
 }
 
 /// The tag of an image in a registry, if it is valid as a version label.
-fn tag(image: &ImageName) -> Option<String> {
+fn tag(image: &ImageName) -> Option<VersionLabel> {
     let name = image.as_str().split('@').next()?;
     let (_, tag) = name.rsplit('/').next()?.split_once(':')?;
-    VersionLabel::try_from(tag).ok().map(String::from)
+    VersionLabel::try_from(tag).ok()
 }
 
 /// The settings as they mean something on this machine, and which were left out.
@@ -116,8 +118,7 @@ pub fn on_this_machine(settings: &Settings, old: &Release) -> Result<(Settings, 
         settings.app.user = UserId::try_from(USER).ok();
     }
     settings.app.image.clone_from(&old.app.image);
-    settings.app.first_version = VersionLabel::try_from(old.version.as_str())
-        .map_err(|error| Error::usage(format!("invalid version {:?}", old.version)).because(error))?;
+    settings.app.first_version = old.version.clone();
     Ok((settings, left_out))
 }
 
@@ -135,6 +136,10 @@ mod tests {
         ImageName::try_from(name).unwrap()
     }
 
+    fn label(text: &str) -> VersionLabel {
+        VersionLabel::try_from(text).unwrap()
+    }
+
     fn named(choice: &Choice, settings: &str) -> (String, String) {
         let name = |release: Release| {
             let image = release.app.image.map_or_else(|| "package".to_owned(), |image| image.to_string());
@@ -148,7 +153,7 @@ mod tests {
     fn a_version_takes_its_own_place_unless_another_is_named() {
         let of = |choice: Choice| named(&choice, "");
         assert_eq!(of(Choice::default()), ("1 package".into(), "1 package".into()));
-        let two = Choice { version: Some("2".into()), from: Some("1".into()), ..Choice::default() };
+        let two = Choice { version: Some(label("2")), from: Some(label("1")), ..Choice::default() };
         assert_eq!(of(two), ("1 package".into(), "2 package".into()));
         let shop = Choice { image: Some(image("registry.example:5000/shop:7")), ..Choice::default() };
         let name = "7 registry.example:5000/shop:7".to_owned();
@@ -161,14 +166,14 @@ mod tests {
     #[test]
     fn versions_of_the_image_in_the_settings_are_named_by_their_label() {
         let settings = "[app]\nimage = \"registry.example/shop:{version}\"";
-        let choice = Choice { version: Some("8".into()), from: Some("7".into()), ..Choice::default() };
+        let choice = Choice { version: Some(label("8")), from: Some(label("7")), ..Choice::default() };
         let both = named(&choice, settings);
         assert_eq!(both, ("7 registry.example/shop:{version}".into(), "8 registry.example/shop:{version}".into()));
     }
 
     #[test]
     fn a_package_and_an_image_do_not_mix() {
-        let choice = Choice { image: Some(image("shop:7")), from: Some("1".into()), ..Choice::default() };
+        let choice = Choice { image: Some(image("shop:7")), from: Some(label("1")), ..Choice::default() };
         let error = releases(&Settings::default(), &choice).unwrap_err();
         assert!(error.hints()[0].contains("--from-image"), "{error:?}");
     }
@@ -180,7 +185,7 @@ mod tests {
                     domain = \"shop.example\"\n[autoscaling]\nmax = 9\n[health_check]\npath = \"/up\"\n\
                     [environment]\nGREETING = \"a \\\"b\\\" = c\"\n[dev]\nport = 9443\n";
         let settings = Settings::parse(text).unwrap();
-        let (old, _) = releases(&settings, &Choice { version: Some("3".into()), ..Choice::default() }).unwrap();
+        let (old, _) = releases(&settings, &Choice { version: Some(label("3")), ..Choice::default() }).unwrap();
         let (local, left_out) = on_this_machine(&settings, &old).unwrap();
         assert_eq!(left_out, ["https", "autoscaling"]);
         assert_eq!((local.prod_port().get(), local.dev_port().get(), local.has_https()), (8443, 9443, false));

@@ -20,7 +20,7 @@ pub(super) fn measure(bench: &Bench, findings: &mut Findings<'_>) -> Result<()> 
     std::env::set_current_dir(bench.project()).doing(|| "change to the folder of the project".to_owned())?;
     let workspace = Workspace::find(&settings.app)?;
     let image = runtime.block_on(workspace.image(
-        "1",
+        &settings.app.first_version,
         infra::build::image_architecture(settings.app.architecture),
         settings.app.port.get(),
     ))?;
