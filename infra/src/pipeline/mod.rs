@@ -1,12 +1,12 @@
 //! The pipeline of a deployment. Each stage is a type that only the stage before it makes:
 //!
-//! 1. **observe** what there is ([`observe::Start`]),
-//! 2. **specify** what is to be deployed, and build it ([`spec::Spec`]),
-//! 3. **plan** what changes ([`plan::Planned`]; `diff` ends here),
-//! 4. **confirm** ([`confirm::Confirmed`]),
-//! 5. **lock**: take the lease that deployments and cutovers share, and **observe again** ([`lock::Locked`]),
-//! 6. **apply** ([`apply::Applied`]),
-//! 7. **verify** that the environments run what was deployed, and roll back if they do not ([`verify`]).
+//! 1. **observe** what there is (`observe::Start`),
+//! 2. **specify** what is to be deployed, and build it (`spec::Spec`),
+//! 3. **plan** what changes (`plan::Planned`; `diff` ends here),
+//! 4. **confirm** (`confirm::Confirmed`),
+//! 5. **lock**: take the lease that deployments and cutovers share, and **observe again** (`lock::Locked`),
+//! 6. **apply** (`apply::Applied`),
+//! 7. **verify** that the environments run what was deployed, and roll back if they do not (`verify`).
 //!
 //! A release changes one environment's half of the template and nothing else; a deployment without a version changes the
 //! rest of the stack and neither half. Things are built before the lease is taken, so a long build never keeps a cutover
