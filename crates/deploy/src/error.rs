@@ -106,7 +106,7 @@ pub enum Error {
     /// Prod sends requests to both environments.
     #[error("prod is split: {route}")]
     Split {
-        /// Where it sends them.
+        /// The share of each environment.
         route: Route,
     },
     /// Prod sends requests to something else than the environments.

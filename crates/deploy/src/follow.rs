@@ -73,13 +73,8 @@ where
     F: Future<Output = Result<(), E>>,
     E: From<Error>,
 {
-    let Operation { cloud, stack, listener, control, .. } = operation;
-    let (reader, old) = Reader::from_now(cloud, &stack.id).await?;
-    let ids: BTreeSet<String> = operation.resources.keys().cloned().collect();
-    listener.send(EventKind::Operation {
-        resources: operation.resources.iter().map(|(id, kind)| (id.clone(), kind.clone())).collect(),
-        estimate: estimate(&old, &ids),
-    });
+    let Operation { stack, control, .. } = operation;
+    let reader = announce(operation).await?;
     let _stage = control.enter(if operation.update { Stage::Updating } else { Stage::Changing });
     begin.await?;
     let findings = Mutex::new(Findings::default());
@@ -95,6 +90,17 @@ where
     let findings = findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     control.over(findings.cancelled);
     Ok(outcome(&stack.name, state, &findings)?)
+}
+
+/// Reports that an operation begins, and how long the last one like it took; returns a reader of what is new from now on.
+async fn announce(operation: Operation<'_>) -> Result<Reader<'_>> {
+    let (reader, old) = Reader::from_now(operation.cloud, &operation.stack.id).await?;
+    let ids: BTreeSet<String> = operation.resources.keys().cloned().collect();
+    operation.listener.send(EventKind::Operation {
+        resources: operation.resources.iter().map(|(id, kind)| (id.clone(), kind.clone())).collect(),
+        estimate: estimate(&old, &ids),
+    });
+    Ok(reader)
 }
 
 /// Follows the stack's events until its operation is over, and returns the stack's state then.
@@ -234,12 +240,7 @@ where
     E: From<Error>,
 {
     let Operation { cloud, stack, listener, control, .. } = operation;
-    let (mut reader, old) = Reader::from_now(cloud, &stack.id).await?;
-    let ids: BTreeSet<String> = operation.resources.keys().cloned().collect();
-    listener.send(EventKind::Operation {
-        resources: operation.resources.iter().map(|(id, kind)| (id.clone(), kind.clone())).collect(),
-        estimate: estimate(&old, &ids),
-    });
+    let mut reader = announce(operation).await?;
     let _stage = control.enter(Stage::Changing);
     begin.await?;
     let mut findings = Findings::default();

@@ -30,12 +30,9 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// The plan by the templates and their parameters alone. Numbers of releases are those that are free as far as the
-    /// stack says.
+    /// The plan by the templates and their parameters alone.
     pub(super) fn new(job: Job<'_>, observed: Observed, spec: Spec) -> Result<Self> {
-        let image = spec.app.as_ref().map(|app| app.release(&observed.outputs.registry_uri));
-        let next = observed.highest_number() + 1;
-        let outcome = spec.outcome(&job.context.settings, &observed, image.as_ref(), next)?;
+        let outcome = spec.expected_outcome(&job.context.settings, &observed)?;
         let mut plan = of_update(job, &observed, &outcome, &spec)?;
         plan.waiting = spec::waiting(job.context, &observed, &spec);
         Ok(Self { observed, spec, outcome, plan })

@@ -93,6 +93,13 @@ impl Spec {
         Ok(Outcome { template, releases, parameters })
     }
 
+    /// What a deployment is expected to lead to before anything is uploaded: the image has its name in the registry, and
+    /// numbers of releases are those that are free as far as the stack says.
+    pub(super) fn expected_outcome(&self, settings: &Settings, observed: &Observed) -> Result<Outcome> {
+        let image = self.app.as_ref().map(|app| app.release(&observed.outputs.registry_uri));
+        self.outcome(settings, observed, image.as_ref(), observed.highest_number() + 1)
+    }
+
     /// What the environments run before and after; what is new gets numbers from `next` on.
     pub(super) fn releases(
         &self,

@@ -57,8 +57,7 @@ impl Found {
             return Ok(None);
         }
         let outputs = &observed.outputs;
-        let image = spec.app.as_ref().map(|app| app.release(&outputs.registry_uri));
-        let outcome = spec.outcome(&context.settings, observed, image.as_ref(), observed.highest_number() + 1)?;
+        let outcome = spec.expected_outcome(&context.settings, observed)?;
         if !outcome.is_there(observed) {
             return Ok(None);
         }

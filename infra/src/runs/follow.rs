@@ -34,7 +34,7 @@ pub(super) async fn follow<E: std::fmt::Display>(
             Ok(record) => record,
             Err(error) => {
                 let why = error.to_string();
-                if began.elapsed() > RUN_LIMIT || is_lasting(&why) {
+                if began.elapsed() > RUN_LIMIT || aws::names_lasting_code(&why) {
                     return Err(out_of_sight(id, &why));
                 }
                 if std::mem::take(&mut in_sight) {
@@ -70,11 +70,6 @@ pub(super) async fn follow<E: std::fmt::Display>(
             _ => sleep(LOOK).await,
         }
     }
-}
-
-/// Whether trying again is of no use: who asks has to do something first.
-fn is_lasting(why: &str) -> bool {
-    aws::names_lasting_code(why)
 }
 
 fn out_of_sight(id: &str, why: &str) -> Error {
