@@ -106,6 +106,7 @@ impl Function {
             clock,
             version_header: self.config.version_header.clone(),
             probe_path: self.config.probe_path.clone(),
+            success_codes: self.config.success_codes.clone(),
             idle: self.config.idle,
             notifier: Some(self.notifier.clone()),
         })

@@ -4,6 +4,7 @@
 use crate::idle::Idle;
 use aws::connect_to::ConnectTo;
 use model::Color;
+use model::request::StatusSet;
 use model::variables::{self, Variables};
 use reqwest::Url;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Config {
     pub version_header: Option<String>,
     /// Path to probe, if the event names none.
     pub probe_path: String,
+    /// Status codes that are a success, if the event names none.
+    pub success_codes: StatusSet,
     /// Name of the event bus that gets the outcome of every cutover.
     pub event_bus: Option<String>,
     /// Where to reach a host and port.
@@ -82,6 +85,7 @@ impl Config {
             dev_url: given.dev_url,
             version_header: given.version_header,
             probe_path: given.probe_path.unwrap_or_else(|| "/".to_owned()),
+            success_codes: given.success_codes.map_or_else(StatusSet::default, |codes| problems.statuses(&codes)),
             event_bus: given.event_bus,
             connect_to: problems.connect_to(&given.connect_to.unwrap_or_default()),
             idle: given.idle_sleeps_after.and_then(|minutes| problems.idle(&minutes)),
@@ -117,6 +121,13 @@ impl Problems {
         number.map(|minutes| Idle { after: Duration::from_secs(60 * u64::from(minutes)) })
     }
 
+    fn statuses(&mut self, text: &str) -> StatusSet {
+        text.parse().unwrap_or_else(|error| {
+            self.0.push(format!("{}: {error}", variables::SUCCESS_CODES));
+            StatusSet::default()
+        })
+    }
+
     fn connect_to(&mut self, text: &str) -> ConnectTo {
         text.parse().unwrap_or_else(|error| {
             self.0.push(format!("{}: {error}", variables::CONNECT_TO));
@@ -136,6 +147,7 @@ mod tests {
             variables::GREEN_SERVICE => "  ".to_owned(),
             variables::VERSION_HEADER
             | variables::PROBE_PATH
+            | variables::SUCCESS_CODES
             | variables::CONNECT_TO
             | variables::EVENT_BUS
             | variables::IDLE_SLEEPS_AFTER => return None,

@@ -22,7 +22,7 @@ use aws::clock::Clock;
 use ledger::{Ledger, ObjectStore, RecordError};
 use model::hook::{HookAnswer, HookEvent, HookStatus};
 use model::record::{Outcome, Phase};
-use model::request::{Op, VersionExpectation, new_id};
+use model::request::{Op, ProbeOptions, StatusSet, VersionExpectation, new_id};
 use model::{Answer, Record, Request};
 use serde_json::Value;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct Stack<B, S, C> {
     pub version_header: Option<String>,
     /// Path to probe, if the request names none.
     pub probe_path: String,
+    /// Status codes that are a success, if the request names none.
+    pub success_codes: StatusSet,
     /// How the idle environment sleeps, if it may.
     pub idle: Option<Idle>,
     /// Receives a notification of every run that has ended.
@@ -59,6 +61,11 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Stack<B, S, C> {
             }
             (header, _) => Ok(header.map(String::as_str)),
         }
+    }
+
+    /// The status codes that are a success.
+    fn success_codes(&self, asked: &ProbeOptions) -> StatusSet {
+        asked.ok.as_ref().unwrap_or(&self.success_codes).clone()
     }
 
     /// Answers an event. Must finish before `deadline`, because then the process may be killed without notice. Errors

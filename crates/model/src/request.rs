@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 mod fields;
@@ -227,8 +228,9 @@ pub struct ProbeOptions {
     /// default 2000.
     #[serde(rename = "timeout_ms", serialize_with = "as_ms")]
     pub timeout: Duration,
-    /// Status codes that are a success, default 200–299.
-    pub ok: StatusSet,
+    /// Status codes that are a success. If absent: the default of the function, or 200–299 if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ok: Option<StatusSet>,
     /// Failure budget: failed probes that the run tolerates, default 0.
     pub max_failures: u32,
     /// Number of probes before the first write, default 10; must be less than `count`.
@@ -254,7 +256,7 @@ impl Default for ProbeOptions {
             count: 150,
             interval: Duration::from_millis(100),
             timeout: Duration::from_secs(2),
-            ok: StatusSet::default(),
+            ok: None,
             max_failures: 0,
             baseline: 10,
             version: VersionExpectation::default(),
@@ -289,7 +291,8 @@ impl Default for GateOptions {
     }
 }
 
-/// A set of HTTP status codes. In JSON an array of codes and of inclusive ranges such as `"200-299"`.
+/// A set of HTTP status codes. In JSON an array of codes and of inclusive ranges such as `"200-299"`. As a text, codes and
+/// ranges with commas between them, such as `200-299,304`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusSet(Vec<RangeInclusive<u16>>);
 
@@ -308,6 +311,25 @@ impl StatusSet {
 impl Default for StatusSet {
     fn default() -> Self {
         Self::new([200..=299])
+    }
+}
+
+/// A text that is not a set of HTTP status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("status codes must be 100 to 599, such as 200-299,304")]
+pub struct InvalidStatusSet;
+
+impl FromStr for StatusSet {
+    type Err = InvalidStatusSet;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStatusSet> {
+        let code = |text: &str| text.trim().parse().ok().filter(|code| limits::STATUS.contains(&u32::from(*code)));
+        let range = |part: &str| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last): (u16, u16) = (code(first)?, code(last)?);
+            (first <= last).then_some(first..=last)
+        };
+        text.split(',').map(range).collect::<Option<Vec<_>>>().map(Self::new).ok_or(InvalidStatusSet)
     }
 }
 
@@ -471,7 +493,7 @@ fn parse_probe(mut fields: Fields<'_>) -> Result<ProbeOptions, RequestError> {
         count,
         interval: fields.duration("interval_ms", &limits::INTERVAL_MS)?.unwrap_or(defaults.interval),
         timeout: fields.duration("timeout_ms", &limits::TIMEOUT_MS)?.unwrap_or(defaults.timeout),
-        ok: fields.statuses("ok")?.unwrap_or(defaults.ok),
+        ok: fields.statuses("ok")?,
         max_failures: fields.number("max_failures", &limits::MAX_FAILURES)?.unwrap_or_default(),
         // A short run has a short baseline, so that {"probe":{"count":5}} works.
         baseline: fields.number("baseline", &limits::BASELINE)?.unwrap_or_else(|| defaults.baseline.min(count / 2)),

@@ -78,6 +78,8 @@ variables! {
     Optional version_header: VERSION_HEADER = "BLUEGREEN_VERSION_HEADER";
     /// Path of probes if the event names none; default `/`.
     Optional probe_path: PROBE_PATH = "BLUEGREEN_PROBE_PATH";
+    /// Status codes that are a success if the event names none, such as `200-299,304`; default 200–299.
+    Optional success_codes: SUCCESS_CODES = "BLUEGREEN_SUCCESS_CODES";
     /// Name of the event bus for events of finished runs. If absent, no events are sent.
     Optional event_bus: EVENT_BUS = "BLUEGREEN_EVENT_BUS";
     /// Other hosts and ports to connect to, as curl's `--connect-to`.

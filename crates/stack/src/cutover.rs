@@ -197,6 +197,7 @@ fn variables(settings: &Settings, parts: &Parts<'_>) -> BTreeMap<&'static str, E
         dev_url: balancer.dev_url.clone(),
         version_header: (!header.is_empty()).then(|| header.into()),
         probe_path: Some(settings.cutover.probe_path.as_str().into()),
+        success_codes: Some(settings.cutover.success_codes.as_str().into()),
         event_bus: Some(EVENT_BUS.into()),
         connect_to: balancer.connect_to.clone(),
         idle_sleeps_after: settings.cutover.idle_sleeps_after.map(|minutes| minutes.to_string().into()),

@@ -186,7 +186,7 @@ fn target_group(stack: &mut Stack, settings: &Settings, network: &Network, color
             health_check_timeout_seconds: check.timeout,
             healthy_threshold_count: check.healthy_threshold,
             unhealthy_threshold_count: check.unhealthy_threshold,
-            matcher: Matcher { http_code: "200".to_owned() },
+            matcher: Matcher { http_code: check.success_codes.to_string() },
             target_group_attributes: vec![Attribute::new(
                 "deregistration_delay.timeout_seconds",
                 settings.app.deregistration_delay.to_string(),

@@ -2,6 +2,7 @@
 //! accepted.
 
 use cfn_kit::resources::values::{DomainName, TagValue};
+use model::request::StatusSet;
 
 cfn_kit::checked_numbers! {
     /// Seconds that the load balancer may take to follow a cutover.
@@ -12,6 +13,13 @@ cfn_kit::checked_texts! {
     /// The name of the HTTP header with the version, or an empty text if there is none.
     pub struct VersionHeader: |text| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
         "a valid header name: at most 40 letters, digits, - and _, or \"\" if no header has the version";
+    /// The status codes of a successful health check, as the load balancer reads them
+    /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-elasticloadbalancingv2-targetgroup-matcher.html>).
+    pub struct HealthCodes: is_matcher,
+        "status codes from 200 to 499 as a list or a range, such as 200,204 or 200-299";
+    /// The status codes of a successful probe.
+    pub struct ProbeCodes: |text| text.parse::<StatusSet>().is_ok(),
+        "status codes from 100 to 599, such as 200-299,304";
     /// The name of a Cargo package.
     pub struct PackageName: |text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
         "a valid package name: letters, digits, - and _";
@@ -41,6 +49,15 @@ cfn_kit::checked_texts! {
     /// The key of a tag.
     pub struct TagKey: |text| (1..=128).contains(&text.len()) && is_tag_text(text) && !text.to_ascii_lowercase().starts_with("aws:") && !text.starts_with("bluegreen:") && text != "Name",
         "a valid tag key: at most 128 letters, digits, spaces and _.:/=+-@, not Name, and without the prefix aws: or bluegreen:";
+}
+
+/// Whether the load balancer accepts these codes: several values, or a range.
+fn is_matcher(text: &str) -> bool {
+    let code = |text: &str| text.parse().ok().filter(|code: &u16| (200..=499).contains(code) && text.len() == 3);
+    match text.split_once('-') {
+        Some((first, last)) => matches!((code(first), code(last)), (Some(first), Some(last)) if first < last),
+        None => text.split(',').all(|part| code(part).is_some()),
+    }
 }
 
 /// Whether these are labels of a domain name.

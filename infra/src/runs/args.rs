@@ -45,8 +45,9 @@ pub struct RunArgs {
     /// Path to probe [default: `probe_path` of `bluegreen.toml`].
     #[arg(long)]
     path: Option<String>,
-    /// Status codes that count as success, such as 200-299,304 [default: 200-299].
-    #[arg(long, value_name = "CODES", value_parser = statuses)]
+    /// Status codes that make a probe a success, such as 200-299,304 [default: `cutover.success_codes` of
+    /// `bluegreen.toml`].
+    #[arg(long, value_name = "CODES")]
     ok: Option<StatusSet>,
     /// Number of failed probes to tolerate [default: 0].
     #[arg(long, value_name = "N")]
@@ -104,9 +105,7 @@ impl RunArgs {
         probe.timeout = self.timeout.unwrap_or(probe.timeout);
         (probe.max_p99, probe.max_slowdown) = (self.max_p99, self.max_slowdown);
         probe.max_failures = self.max_failures.unwrap_or(probe.max_failures);
-        if let Some(ok) = &self.ok {
-            probe.ok.clone_from(ok);
-        }
+        probe.ok.clone_from(&self.ok);
         Order { request, settle_limit: self.settle_limit, wait: self.wait }
     }
 }
@@ -117,17 +116,6 @@ fn on_fail(text: &str) -> Result<OnFail, String> {
         "hold" => Ok(OnFail::Hold),
         _ => Err("must be rollback or hold".to_owned()),
     }
-}
-
-fn statuses(text: &str) -> Result<StatusSet, String> {
-    let code = |text: &str| text.trim().parse().ok().filter(|code| (100..=599).contains(code));
-    let ranges = text.split(',').map(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u16, u16) = (code(first)?, code(last)?);
-        (first <= last).then_some(first..=last)
-    });
-    let ranges: Option<Vec<_>> = ranges.collect();
-    ranges.map(StatusSet::new).ok_or_else(|| "status codes must be 100 to 599, such as 200-299,304".to_owned())
 }
 
 /// A factor, in percent.

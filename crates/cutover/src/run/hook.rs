@@ -43,7 +43,7 @@ pub(super) async fn probe<B: Balancer, S: ObjectStore, C: Clients>(
         timeout: options.timeout,
         baseline: 0,
         max_in_flight: options.max_in_flight,
-        ok: options.ok.clone(),
+        ok: stack.success_codes(options),
         expected: options.version.value.clone(),
         origin: Instant::now(),
     };

@@ -265,7 +265,11 @@ fn hint(reason: Option<Reason>, to: &str) -> Option<String> {
                 .to_owned()
         }
         Reason::NotRead => "Ask again.".to_owned(),
-        Reason::Ineligible | Reason::GateFailed => format!("Deploy to {to}, or repair it; then ask again."),
+        Reason::Ineligible => format!("Deploy to {to}, or repair it; then ask again."),
+        Reason::GateFailed => format!(
+            "Deploy to {to}, or repair it; then ask again. If the answer is as it should be, such as a redirect, change \
+             cutover.success_codes or cutover.probe_path."
+        ),
         Reason::BaselineFailed => "Repair prod first; rollback goes ahead in spite of a failing prod.".to_owned(),
         Reason::DeadlineNear => "Send fewer probes, or give the function a longer timeout.".to_owned(),
         _ => return None,

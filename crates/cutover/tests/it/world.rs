@@ -11,6 +11,7 @@ use ledger::{Holder, Keys, Ledger, Listed, MemoryStore, ObjectStore, Read, Store
 use model::keys;
 use model::listener::{ListenerState, Listeners};
 use model::record::{Connection, Failure, Outcome, Samples};
+use model::request::StatusSet;
 use model::route::{Listener, Route};
 use model::{Answer, Color, Record};
 use serde_json::Value;
@@ -229,6 +230,7 @@ impl World {
             clock: self.clock,
             version_header: Some("x-app-version".to_owned()),
             probe_path: "/".to_owned(),
+            success_codes: StatusSet::default(),
             idle: self.state().idle,
             notifier: Some(Arc::new(Heard(Arc::clone(self)))),
         });

@@ -37,7 +37,7 @@ fn the_defaults_are_the_documented_ones() {
         json!({
             "op": "cutover",
             "probe": {
-                "count": 150, "interval_ms": 100, "timeout_ms": 2000, "ok": ["200-299"], "max_failures": 0,
+                "count": 150, "interval_ms": 100, "timeout_ms": 2000, "max_failures": 0,
                 "baseline": 10, "version": {}, "max_in_flight": 128,
             },
             "gate": {"count": 5},
@@ -63,7 +63,8 @@ fn a_full_event_is_read_and_written_back() {
     });
     let request = Request::parse(&event).unwrap();
     assert_eq!(serde_json::to_value(&request).unwrap(), event);
-    assert!(request.probe.ok.contains(301) && !request.probe.ok.contains(201));
+    let ok = request.probe.ok.as_ref().unwrap();
+    assert!(ok.contains(301) && !ok.contains(201));
     let again: Request = serde_json::from_value(event).unwrap();
     assert_eq!(again, request);
 }
@@ -167,4 +168,13 @@ fn made_ids_sort_by_time() {
     let second = new_id();
     assert!(first < second);
     assert!(check_id(Some(&first)).is_ok());
+}
+
+#[test]
+fn status_codes_are_read_from_a_text() {
+    let codes: StatusSet = "200-299, 304".parse().unwrap();
+    assert_eq!(codes, StatusSet::new([200..=299, 304..=304]));
+    for invalid in ["", "99", "600", "299-200", "200-", "200;201", "2xx"] {
+        assert!(invalid.parse::<StatusSet>().is_err(), "{invalid}");
+    }
 }

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{Ci, Network, Settings, TaskNetwork};
 
 /// Environment variables that the stack sets itself.
-pub(crate) const OWN_VARIABLES: [&str; 2] = ["HOST", "PORT"];
+pub(crate) const OWN_VARIABLES: [&str; 1] = ["PORT"];
 
 /// A rule that the settings break.
 pub(super) struct Broken {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::documentation::table;
 use crate::values::{
-    ImageName, IssuerName, PackageName, ProviderArn, RefName, RepositoryName, SettleSeconds, TokenSubject,
+    HealthCodes, ImageName, IssuerName, PackageName, ProbeCodes, ProviderArn, RefName, RepositoryName, SettleSeconds, TokenSubject,
     VersionHeader, VersionLabel,
 };
 use cfn_kit::resources::ecs::FargateSize;
@@ -52,8 +52,10 @@ table! {
 table! {
     /// Health checks of the load balancer.
     pub struct HealthCheck {
-        /// Path of the check; only status 200 is healthy.
+        /// Path of the check.
         path: UrlPath = known("/healthz"),
+        /// Status codes (200 to 499) that mean that a task is healthy, such as `"200,204"` or `"200-299"`.
+        success_codes: HealthCodes = known("200"),
         /// Seconds between two checks of a task.
         interval: CheckInterval = CheckInterval::of(5),
         /// Seconds until a check without a response fails; must be less than the interval.
@@ -91,6 +93,8 @@ table! {
     pub struct Cutover {
         /// Path that the probes of a cutover request.
         probe_path: UrlPath = known("/"),
+        /// Status codes (100 to 599) that make a probe a success, such as `"200-299,304"`; `--ok` overrides them.
+        success_codes: ProbeCodes = known("200-299"),
         /// Maximum seconds until every address of the load balancer serves the new version. Until an address follows, a
         /// response of the old version is not a failure.
         settle_limit: SettleSeconds = SettleSeconds::of(60),

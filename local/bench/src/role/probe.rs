@@ -46,7 +46,7 @@ pub(super) async fn probe(schedule: &Schedule) -> Result<Kept> {
         timeout: defaults.timeout,
         baseline: 0,
         max_in_flight: defaults.max_in_flight,
-        ok: defaults.ok,
+        ok: defaults.ok.unwrap_or_default(),
         expected: None,
         origin: Instant::now(),
     };

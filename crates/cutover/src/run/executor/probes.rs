@@ -39,7 +39,7 @@ impl<B: Balancer, S: ObjectStore, C: Clients> Executor<B, S, C> {
             timeout: probe.timeout,
             baseline: 0,
             max_in_flight: probe.max_in_flight,
-            ok: probe.ok.clone(),
+            ok: self.stack.success_codes(probe),
             expected: self.expected.clone(),
             origin: self.began,
         }

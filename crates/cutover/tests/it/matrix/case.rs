@@ -124,6 +124,7 @@ async fn invoke(aws: &Aws, event: &Value) -> Record {
         clock: aws.clock,
         version_header: config.version_header.clone(),
         probe_path: config.probe_path.clone(),
+        success_codes: config.success_codes.clone(),
         idle: None,
         notifier: Some(Arc::new(Bus(EventBus::new(&sdk, "default", &config.stack)))),
         balancer: AwsBalancer::new(&sdk, config),
