@@ -22,6 +22,7 @@ use tokio::process::Command;
 
 use crate::error::{Doing, Error, Result};
 pub use function::{FunctionSource, FunctionZip};
+pub use packages::{package_here, packages_with_programs, project_here};
 use program::Program;
 use stack::App;
 use stack::values::VersionLabel;
@@ -57,7 +58,7 @@ enum Programs {
 impl Workspace {
     /// What the settings name, seen from the current folder.
     pub fn find(app: &App) -> Result<Self> {
-        let here = std::env::current_dir().doing(|| "find the current folder".to_owned())?;
+        let here = packages::current_folder()?;
         let service = match &app.image {
             Some(image) => Service::Image(image.as_str().to_owned()),
             None if !here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) => {
@@ -165,6 +166,11 @@ impl Service {
         let programs = match &all[..] {
             _ if !versions.is_empty() => Programs::OfVersions(versions),
             [only] => Programs::One((*only).to_owned()),
+            [] => {
+                return Err(Error::usage(format!("package {name} has no program, only a library"))
+                    .because(programs_here(&workspace))
+                    .hint("set app.cargo in bluegreen.toml to a package with a program"));
+            }
             several if several.contains(&name) => Programs::One(name.to_owned()),
             several => {
                 return Err(Error::usage(format!("cannot find the program of the service in package {name}"))
@@ -195,10 +201,16 @@ fn no_service(here: &Path) -> Error {
 }
 
 fn no_package(workspace: &Metadata, name: &str) -> Error {
-    let names: Vec<_> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
     Error::usage(format!("no package {name} in {}", workspace.workspace_root))
-        .because(format!("its packages: {}", names.join(", ")))
+        .because(programs_here(workspace))
         .hint("set the package or image of the service in bluegreen.toml: [app] cargo = \"greeter\", or image = \"registry/app:{version}\"")
+}
+
+fn programs_here(workspace: &Metadata) -> String {
+    match &packages_with_programs(workspace)[..] {
+        [] => "no package in the workspace has a program".to_owned(),
+        packages => format!("packages with a program: {}", packages.join(", ")),
+    }
 }
 
 fn command(root: &Path) -> Command {

@@ -39,6 +39,34 @@ fn ask(folder: &Path, command: &mut MetadataCommand) -> Result<Metadata> {
     }
 }
 
+/// The workspace around the current folder, if it is in a Cargo project.
+pub fn project_here() -> Result<Option<Metadata>> {
+    let here = current_folder()?;
+    if here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) {
+        workspace(&here).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The package in the current folder itself.
+pub fn package_here(workspace: &Metadata) -> Option<String> {
+    let manifest = current_folder().ok()?.join("Cargo.toml").canonicalize().ok()?;
+    let is_here =
+        |package: &&Package| package.manifest_path.as_std_path().canonicalize().is_ok_and(|it| it == manifest);
+    workspace.packages.iter().find(is_here).map(|package| package.name.to_string())
+}
+
+/// The names of the packages that have a program.
+pub fn packages_with_programs(workspace: &Metadata) -> Vec<String> {
+    let has_program = |package: &&Package| programs(package).next().is_some();
+    workspace.packages.iter().filter(has_program).map(|package| package.name.to_string()).collect()
+}
+
+pub(super) fn current_folder() -> Result<PathBuf> {
+    std::env::current_dir().doing(|| "find the current folder".to_owned())
+}
+
 /// The package of this name.
 pub(super) fn package<'a>(workspace: &'a Metadata, name: &str) -> Option<&'a Package> {
     workspace.packages.iter().find(|package| package.name == name)

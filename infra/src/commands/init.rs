@@ -4,18 +4,33 @@
 //! The explanations are those of the settings themselves, so they are always current, and the text is parsed before
 //! it is written: an invalid file is never written.
 
+mod questions;
+mod service;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cargo_metadata::Metadata;
 use serde_json::Value;
 
+use self::questions::{Ask, Nobody, Question, Terminal};
+use self::service::Service;
+use crate::build;
 use crate::error::{Doing, Error, Result};
 use crate::rehearse::cloud::local_cloud;
 use crate::session::print_text;
+use cfn_kit::resources::values::{Port, StackName, UrlPath};
+use oci_image::Image;
 use stack::Settings;
 use stack::settings::{App, Cutover, HealthCheck, Key, Table};
+use stack::values::{VersionHeader, VersionLabel};
+
+/// The answer that means that no header contains the version.
+const NO_HEADER: &str = "none";
+/// How to deploy on the local cloud without `--local`.
+const ON_LOCAL_CLOUD: &str = "local-cloud up && local-cloud exec -- bluegreen deploy";
 
 /// The arguments of `init`. Missing ones are asked for on a terminal, and have their defaults elsewhere.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -26,19 +41,22 @@ pub struct Args {
     /// Cargo package of the service.
     #[arg(long, value_name = "PACKAGE")]
     pub cargo: Option<String>,
+    /// Version of the first release.
+    #[arg(long, value_name = "VERSION")]
+    pub first_version: Option<String>,
     /// Name of the stack.
     #[arg(long)]
     pub name: Option<String>,
-    /// Container port that the service listens on.
+    /// Container port that the service listens on [default: the port that the image exposes, else 8080].
     #[arg(long)]
-    pub port: Option<u16>,
+    pub port: Option<String>,
     /// Path that returns 200 when the service is healthy.
     #[arg(long, value_name = "PATH")]
     pub health_check: Option<String>,
     /// Path to probe during a cutover.
     #[arg(long, value_name = "PATH")]
     pub probe: Option<String>,
-    /// Response header that contains the version of the service.
+    /// Response header that contains the version of the service; "none" if no header does.
     #[arg(long, value_name = "HEADER")]
     pub version_header: Option<String>,
     /// Also deploy to the local cloud, starting it if it is not running.
@@ -56,50 +74,17 @@ impl Args {
     }
 }
 
-/// Answers the questions about missing arguments.
-pub trait Ask {
-    /// The answer to a question, or the default if it is empty.
-    fn ask(&mut self, question: &str, default: &str) -> Result<String>;
-}
-
-/// A person at a terminal.
-#[derive(Debug)]
-pub struct Terminal;
-
-impl Ask for Terminal {
-    fn ask(&mut self, question: &str, default: &str) -> Result<String> {
-        let offer = if default.is_empty() { String::new() } else { format!(" [{default}]") };
-        eprint!("{question}{offer}: ");
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer).doing(|| "read the answer".to_owned())?;
-        if read == 0 {
-            return Err(Error::refused("no answer to a question: no file was written"));
-        }
-        let answer = answer.trim();
-        Ok(if answer.is_empty() { default } else { answer }.to_owned())
-    }
-}
-
-/// Nobody: everything has its default.
-#[derive(Debug)]
-pub struct Nobody;
-
-impl Ask for Nobody {
-    fn ask(&mut self, _: &str, default: &str) -> Result<String> {
-        Ok(default.to_owned())
-    }
-}
-
 /// Writes the file; returns what to do next, for people.
 fn write(arguments: &Args) -> Result<String> {
     // Fail before any question is asked.
     if arguments.out.exists() {
         return Err(exists(&arguments.out));
     }
-    let package = package_here();
     let asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let person: &mut dyn Ask = if asked { &mut Terminal } else { &mut Nobody };
-    let text = compose(arguments, package.as_deref(), person)?;
+    // The image is no part of a Cargo project.
+    let project = if arguments.image.is_some() { None } else { build::project_here()? };
+    let text = compose(arguments, project.as_ref(), person)?;
     write_new(&arguments.out, &text)?;
     let written = format!(
         "Wrote {}. Its comments explain each setting.\nSettings that it does not contain have their default values.\n",
@@ -110,14 +95,14 @@ fn write(arguments: &Args) -> Result<String> {
     {
         eprintln!("{written}");
         deploy_locally(&arguments.out)?;
-        return Ok("\nNext, on the local cloud:\n  local-cloud exec -- bluegreen deploy --version 2\n  \
+        return Ok("\nNext, on the local cloud:\n  local-cloud exec -- bluegreen deploy --version VERSION\n  \
              local-cloud exec -- bluegreen cutover\n  local-cloud exec -- bluegreen dashboard\n"
             .to_owned());
     }
     Ok(format!(
         "{written}\nNext:\n  bluegreen synth      print the CloudFormation template\n  \
          bluegreen deploy     create the stack on AWS; on the local cloud, run\n                       \
-         local-cloud up && local-cloud exec -- bluegreen deploy\n"
+         {ON_LOCAL_CLOUD}\n"
     ))
 }
 
@@ -136,7 +121,7 @@ fn deploy_locally(config: &Path) -> Result<()> {
         if !status.success() {
             return Err(Error::failed("the deployment to the local cloud failed")
                 .because(format!("{} {} ended with {status}", local_cloud.display(), arguments[0].display()))
-                .hint(format!("see the output above; {} was kept", config.display())));
+                .hint(format!("{} was kept; when the cause is removed, run {ON_LOCAL_CLOUD}", config.display())));
         }
     }
     Ok(())
@@ -144,7 +129,8 @@ fn deploy_locally(config: &Path) -> Result<()> {
 
 fn exists(path: &Path) -> Error {
     Error::refused(format!("{} already exists and is not overwritten", path.display()))
-        .hint("edit it, or pass another file with --out")
+        .hint(format!("to deploy what it describes, run bluegreen deploy (on the local cloud: {ON_LOCAL_CLOUD})"))
+        .hint("to change it, edit it; to start again, delete it; to keep both, pass another file with --out")
 }
 
 /// Creates the file; an error if it exists by now.
@@ -157,37 +143,47 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
     }
 }
 
-/// The Cargo package in the current folder, if there is one.
-fn package_here() -> Option<String> {
-    let manifest: toml::Table = std::fs::read_to_string("Cargo.toml").ok()?.parse().ok()?;
-    Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
-}
-
 /// The text of the file.
-fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Result<String> {
-    let service = service(arguments, package, person)?;
-    // The settings decide what can be deployed.
-    if key::<App>(service.key()).is_none() {
-        return Err(Error::usage(format!("this version of bluegreen cannot deploy {}", service.value()))
-            .because(format!("its settings have no app.{}", service.key()))
-            .hint("pass a Cargo package: bluegreen init --cargo shop"));
-    }
-    let mut said = |given: Option<String>, question: &str, default: &str| match given {
-        Some(given) => Ok(given),
-        None => person.ask(question, default),
-    };
+fn compose(arguments: &Args, project: Option<&Metadata>, person: &mut dyn Ask) -> Result<String> {
+    let service = Service::find(arguments, project, person)?;
     let defaults = Settings::default();
-    let name = said(arguments.name.clone(), "Name of the stack", &service.name())?;
-    let port = arguments.port.map(|port| port.to_string());
-    let port = said(port, "Port that the service listens on", &defaults.app.port.get().to_string())?;
-    let port: u16 = port
-        .parse()
-        .map_err(|_| Error::usage(format!("invalid port {port:?}")).hint("use a number from 1 to 65535"))?;
+    let ask = |option, given: &'_ Option<String>, text, default: &'_ str, person: &mut dyn Ask, check: Check| {
+        Question { option, given: given.as_deref(), text, default }.answer(person, check)
+    };
+    let first_version = defaults.app.first_version.to_string();
+    let first_version = match &service {
+        Service::Image(_) => ask(
+            "--first-version",
+            &arguments.first_version,
+            "Version of the first release",
+            &first_version,
+            person,
+            |answer| valid(VersionLabel::try_from(answer), answer),
+        )?,
+        Service::Cargo(_) => arguments.first_version.clone().unwrap_or(first_version),
+    };
+    let image = in_runtime(service.image(&first_version))?;
+    let name = ask("--name", &arguments.name, "Name of the stack", &service.name(), person, |answer| {
+        valid(StackName::try_from(answer), answer)
+    })?;
+    let port = port_of(image.as_ref()).unwrap_or(defaults.app.port.get()).to_string();
+    let port = ask("--port", &arguments.port, "Port that the service listens on", &port, person, |answer| {
+        let port = answer.parse::<i64>().map_err(|_| "use a number from 1 to 65535".to_owned())?;
+        valid(Port::try_from(port), answer)
+    })?;
+    let port: u16 = port.parse().doing(|| "parse the port".to_owned())?;
+    let path = |answer: &str| valid(UrlPath::try_from(answer), answer);
     let health = default_of::<HealthCheck>("path");
-    let health = said(arguments.health_check.clone(), "Path that returns 200 when the service is healthy", &health)?;
-    let probe = said(arguments.probe.clone(), "Path to probe during a cutover", &default_of::<Cutover>("probe_path"))?;
+    let question = "Path that returns 200 when the service is healthy";
+    let health = ask("--health-check", &arguments.health_check, question, &health, person, path)?;
+    let probe = default_of::<Cutover>("probe_path");
+    let probe = ask("--probe", &arguments.probe, "Path to probe during a cutover", &probe, person, path)?;
     let header = default_of::<App>("version_header");
-    let header = said(arguments.version_header.clone(), "Response header that contains the version", &header)?;
+    let question = "Response header that contains the version (\"none\" if no header does)";
+    let header = ask("--version-header", &arguments.version_header, question, &header, person, |answer| {
+        let header = if answer == NO_HEADER { "" } else { answer };
+        valid(VersionHeader::try_from(header), header)
+    })?;
 
     let mut text =
         "# Deployment settings, written by `bluegreen init`. Settings that are not listed have their default values.\n"
@@ -195,67 +191,40 @@ fn compose(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Res
     text += &line("Name of the stack.", "name", &name.into());
     text += "\n[app]\n";
     text += &setting::<App>(service.key(), &service.value().into());
+    if first_version != defaults.app.first_version.as_str() {
+        text += &setting::<App>("first_version", &first_version.into());
+    }
     text += &setting::<App>("port", &port.into());
     text += &setting::<App>("version_header", &header.into());
     text += "\n[health_check]\n";
     text += &setting::<HealthCheck>("path", &health.into());
     text += "\n[cutover]\n";
     text += &setting::<Cutover>("probe_path", &probe.into());
-    // What was answered comes from outside: it must be a setting, not only TOML.
+    // The answers come from outside: they must be settings, not only TOML.
     Settings::parse(&text)?;
     Ok(text)
 }
 
-/// The source of the service.
-enum Service {
-    Image(String),
-    Cargo(String),
+/// Checks an answer; returns what to write.
+type Check = fn(&str) -> Result<String, String>;
+
+/// The answer, if the type of the setting accepts it.
+fn valid<T, E: std::fmt::Display>(parsed: Result<T, E>, answer: &str) -> Result<String, String> {
+    parsed.map(|_| answer.to_owned()).map_err(|error| error.to_string())
 }
 
-impl Service {
-    fn key(&self) -> &'static str {
-        match self {
-            Self::Image(_) => "image",
-            Self::Cargo(_) => "cargo",
-        }
-    }
-
-    fn value(&self) -> &str {
-        match self {
-            Self::Image(value) | Self::Cargo(value) => value,
-        }
-    }
-
-    /// A name for the stack: the package's, or the last part of the image's.
-    fn name(&self) -> String {
-        let last = self.value().rsplit('/').next().unwrap_or_default();
-        let last = last.split([':', '@']).next().unwrap_or_default();
-        let name: String = last.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let name = name.trim_matches('-');
-        if name.starts_with(|first: char| first.is_ascii_alphabetic()) {
-            name.to_owned()
-        } else {
-            "bluegreen".to_owned()
-        }
+/// The port of the service, if the image exposes exactly one.
+fn port_of(image: Option<&Image>) -> Option<u16> {
+    match image?.run_config().tcp_ports()[..] {
+        [port] => Some(port),
+        _ => None,
     }
 }
 
-fn service(arguments: &Args, package: Option<&str>, person: &mut dyn Ask) -> Result<Service> {
-    if let Some(image) = &arguments.image {
-        return Ok(Service::Image(image.clone()));
-    }
-    if let Some(package) = &arguments.cargo {
-        return Ok(Service::Cargo(package.clone()));
-    }
-    let question = "Service (Cargo package, or image such as example.com/shop:{version})";
-    let answer = person.ask(question, package.unwrap_or_default())?;
-    match answer.as_str() {
-        "" => Err(Error::usage("no service to deploy")
-            .because("neither an image nor a Cargo package was given, and this folder contains no package")
-            .hint("pass one: bluegreen init --image registry.example/shop:{version}, or --cargo shop")),
-        image if image.contains(['/', ':', '@']) => Ok(Service::Image(answer)),
-        _ => Ok(Service::Cargo(answer)),
-    }
+/// Runs on a thread of its own until it is done.
+fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.doing(|| "start".to_owned())?.block_on(work))
 }
 
 fn key<T: Table>(name: &str) -> Option<Key> {
@@ -280,6 +249,7 @@ fn line(meaning: &str, name: &str, value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// A person who gives these answers, one after the other.
     struct Person(Vec<&'static str>);
@@ -289,50 +259,110 @@ mod tests {
             let answer = self.0.remove(0);
             Ok(if answer.is_empty() { default } else { answer }.to_owned())
         }
+
+        fn is_person(&self) -> bool {
+            true
+        }
+    }
+
+    /// A workspace with these packages, and their programs.
+    fn project(packages: &[(&str, &[&str])]) -> Metadata {
+        let package = |(name, programs): &(&str, &[&str])| {
+            let target = |name: &&str| json!({"name": name, "kind": ["bin"], "src_path": "/w/main.rs"});
+            json!({
+                "name": name, "version": "0.1.0", "id": name, "manifest_path": format!("/w/{name}/Cargo.toml"),
+                "targets": programs.iter().map(target).collect::<Vec<_>>(), "dependencies": [], "features": {},
+            })
+        };
+        serde_json::from_value(json!({
+            "workspace_root": "/w", "target_directory": "/w/target", "version": 1, "workspace_members": [],
+            "packages": packages.iter().map(package).collect::<Vec<_>>(),
+        }))
+        .unwrap()
+    }
+
+    fn shop() -> Metadata {
+        project(&[("shop", &["shop"]), ("common", &[])])
+    }
+
+    /// The settings after these answers about an image.
+    fn image(name: &str, answers: Vec<&'static str>) -> Settings {
+        let arguments = Args { image: Some(name.to_owned()), ..Args::default() };
+        Settings::parse(&compose(&arguments, None, &mut Person(answers)).unwrap()).unwrap()
     }
 
     #[test]
-    fn a_package_in_the_folder_needs_no_answers() {
-        let text = compose(&Args::default(), Some("shop"), &mut Nobody).unwrap();
+    fn the_only_package_with_a_program_needs_no_answers() {
+        let text = compose(&Args::default(), Some(&shop()), &mut Nobody).unwrap();
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn what_is_answered_is_written_and_understood() {
         let mut person = Person(vec!["shop", "shop-prod", "3000", "/ready", "", ""]);
-        let text = compose(&Args::default(), None, &mut person).unwrap();
+        let text = compose(&Args::default(), Some(&shop()), &mut person).unwrap();
         let settings = Settings::parse(&text).unwrap();
         assert_eq!(settings.stack_name(), "shop-prod");
         assert_eq!((settings.app.port.get(), settings.health_check.path.as_str()), (3000, "/ready"));
     }
 
     #[test]
-    fn an_answer_is_a_value_and_nothing_else() {
-        let mut person = Person(vec!["shop", "x\"\n[app]\nport = 1", "8080", "", "", ""]);
-        assert_eq!(compose(&Args::default(), None, &mut person).unwrap_err().kind().exit_code(), 2);
-        let mut person = Person(vec!["shop", "shop", "http", "", "", ""]);
-        assert!(compose(&Args::default(), None, &mut person).unwrap_err().message().contains("invalid port"));
+    fn an_image_has_a_first_version_and_may_tell_no_version() {
+        let settings = image("./absent-{version}.tar", vec!["1.4.0", "", "", "", "", "none"]);
+        assert_eq!(settings.app.first_version.as_str(), "1.4.0");
+        assert_eq!(settings.app.version_header.as_str(), "");
+        assert_eq!(settings.stack_name(), "absent");
     }
 
     #[test]
-    fn an_image_is_taken_where_the_settings_have_one_and_nowhere_else() {
-        let arguments = Args { image: Some("registry.example/shop:{version}".to_owned()), ..Args::default() };
-        let written = compose(&arguments, None, &mut Nobody);
-        assert_eq!(written.is_ok(), key::<App>("image").is_some(), "{written:?}");
+    fn an_invalid_answer_is_asked_again() {
+        let mut person =
+            Person(vec!["other", "shop", "x\"\n[app]\nport = 1", "fine", "http", "0", "80", "ready", "/", "", ""]);
+        let settings = Settings::parse(&compose(&Args::default(), Some(&shop()), &mut person).unwrap()).unwrap();
+        assert_eq!((settings.stack_name().as_str(), settings.app.port.get()), ("fine", 80));
+        assert_eq!(settings.health_check.path.as_str(), "/");
     }
 
     #[test]
-    fn no_service_is_said_with_what_to_name() {
+    fn an_invalid_option_is_an_error_that_names_the_option() {
+        let shop = || Args { cargo: Some("shop".to_owned()), ..Args::default() };
+        for (arguments, option) in [
+            (Args { port: Some("http".to_owned()), ..shop() }, "--port"),
+            (Args { port: Some("70000".to_owned()), ..shop() }, "--port"),
+            (Args { name: Some("9".to_owned()), ..shop() }, "--name"),
+            (Args { health_check: Some("healthz".to_owned()), ..shop() }, "--health-check"),
+            (Args { version_header: Some("a b".to_owned()), ..shop() }, "--version-header"),
+            (Args { cargo: Some("common".to_owned()), ..Args::default() }, "--cargo"),
+            (Args { cargo: Some("nothere".to_owned()), ..Args::default() }, "--cargo"),
+            (Args { image: Some("Upper/Case".to_owned()), ..Args::default() }, "--image"),
+            (Args { image: Some("/".to_owned()), ..Args::default() }, "--image"),
+        ] {
+            let error = compose(&arguments, Some(&self::shop()), &mut Nobody).unwrap_err();
+            assert_eq!(error.kind().exit_code(), 2, "{error:?}");
+            assert!(error.message().contains(option), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_service_the_error_lists_what_there_is() {
         let error = compose(&Args::default(), None, &mut Nobody).unwrap_err();
-        assert!(error.hints()[0].contains("--image"), "{error}");
+        assert!(error.hints()[0].contains("--image"), "{error:?}");
+        let two = project(&[("shop", &["shop"]), ("cart", &["cart"]), ("common", &[])]);
+        let error = compose(&Args::default(), Some(&two), &mut Nobody).unwrap_err();
+        assert_eq!(error.causes(), ["packages with a program: shop, cart"]);
     }
 
     #[test]
     fn the_stack_is_named_after_its_service() {
-        for (value, name) in
-            [("registry.example:5000/team/shop:{version}", "shop"), ("9lives", "bluegreen"), ("my_app", "my-app")]
-        {
-            assert_eq!(Service::Image(value.to_owned()).name(), name);
+        for (value, name) in [
+            ("registry.example:5000/team/shop:{version}", "shop"),
+            ("9lives", "bluegreen"),
+            ("my_app", "my-app"),
+            ("build/go-host-{version}.tar.gz", "go-host"),
+            ("go-host--v{version}.tar", "go-host"),
+            ("{version}.tar", "bluegreen"),
+        ] {
+            assert_eq!(Service::Image(value.to_owned()).name(), name, "{value}");
         }
     }
 

@@ -33,16 +33,47 @@ pub(super) async fn create(job: Job<'_>, project: Project, begun: Option<Deploye
     let zones =
         if context.settings.zones_are_chosen() { Some(zones::choose(cloud, &context.settings).await?) } else { None };
     let template = synthesis::compact(&context.settings)?;
+    // Whether an image exists is known at once, so a stack is begun only if it does. A build takes a while, and goes on
+    // beside the creation.
+    let app = async { artifacts::app(context, workspace, first_version, cached).await };
+    let found = if workspace.builds_service() { None } else { Some(app.await.map_err(|it| no_first(context, it))?) };
+    let app = async {
+        match found {
+            Some(found) => Ok(found),
+            None => artifacts::app(context, workspace, first_version, cached).await,
+        }
+    };
     let built = async {
-        tokio::try_join!(
-            artifacts::app(context, workspace, first_version, cached),
-            artifacts::function(context, workspace.function_source(), cached)
-        )
+        tokio::try_join!(app, artifacts::function(context, workspace.function_source(), cached))
+            .map_err(|error| error.hint(begun_hint(context)))
     };
     let ((app, function), ()) = tokio::try_join!(built, first_step(job, &template, zones.as_ref(), begun))?;
     let environments = Color::ALL.to_vec();
     let spec = Spec { function: Some(function), app: Some(app), environments, zones };
     Ok(Confirmed { spec, agreed: Agreed::ToEverything })
+}
+
+/// An image that cannot be used, of a stack that was not begun.
+fn no_first(context: &Context, error: Error) -> Error {
+    let app = &context.settings.app;
+    let has_version = app.image.as_ref().is_some_and(|image| image.as_str().contains("{version}"));
+    let error = if has_version {
+        error.hint(format!(
+            "the first release is version {}; if the image has no such version, set app.first_version in bluegreen.toml",
+            app.first_version
+        ))
+    } else {
+        error
+    };
+    error.hint("nothing was created")
+}
+
+/// What to do about a stack whose creation went on while a build failed.
+fn begun_hint(context: &Context) -> String {
+    format!(
+        "the creation of stack {0} has begun: run the same command again to complete it, or bluegreen destroy to delete it",
+        context.stack
+    )
 }
 
 /// Creates the stack without the resources that need an image or a zip; of an incomplete stack, the rest.
