@@ -95,12 +95,13 @@ enum Command {
 /// The options of `up`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
-    /// Port of the AWS endpoint on 127.0.0.1; 0 selects a free port
-    #[arg(long, value_name = "PORT", default_value_t = 4566)]
-    pub(crate) endpoint_port: u16,
+    /// Port of the AWS endpoint on 127.0.0.1; 0 selects a free port [default: 4566, or a free port if it is in use]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) endpoint_port: Option<u16>,
     /// Forward a local port to a listener of the load balancer; 0 selects a free port. Repeatable. Each of the two
-    /// nodes of the load balancer has its own address and opens the port there; the first node has 127.0.0.1
-    #[arg(long = "forward", value_name = "LOCAL:LISTENER", default_values = ["8080:80", "8081:81"])]
+    /// nodes of the load balancer has its own address and opens the port there; the first node has 127.0.0.1 [default:
+    /// 8080:80 and 8081:81, or free ports for those that are in use]
+    #[arg(long = "forward", value_name = "LOCAL:LISTENER")]
     pub(crate) forwards: Vec<Forward>,
     /// Port of a service on 127.0.0.1 that tasks can reach, as `host.local-cloud.internal:PORT`. Repeatable
     #[arg(long = "host-port", value_name = "PORT")]
@@ -158,6 +159,8 @@ pub(crate) struct Home {
     state: PathBuf,
     /// The Python interpreter that has MiniStack.
     python: PathBuf,
+    /// The folder of the project, unless the program is installed.
+    project: Option<PathBuf>,
 }
 
 impl Home {
@@ -180,9 +183,18 @@ impl Home {
         let built = program.ancestors().nth(2).is_some_and(|target| target.join("CACHEDIR.TAG").is_file());
         let folders = program.ancestors().chain(here.ancestors().filter(|_| built));
         match folders.into_iter().find(is_project).filter(|_| !installed.exists()) {
-            Some(project) => Self { state: project.join(".local-cloud"), python: project.join(".venv/bin/python") },
-            None => Self { state: state.join("bluegreen/local-cloud"), python: installed },
+            Some(project) => Self {
+                state: project.join(".local-cloud"),
+                python: project.join(".venv/bin/python"),
+                project: Some(project.to_owned()),
+            },
+            None => Self { state: state.join("bluegreen/local-cloud"), python: installed, project: None },
         }
+    }
+
+    /// The folder of the project that this program was built in; none if it is installed.
+    pub(crate) fn project(&self) -> Option<&Path> {
+        self.project.as_deref()
     }
 }
 
@@ -223,10 +235,15 @@ mod tests {
         touch(&project.join("local/requirements.txt"));
         touch(&elsewhere.join("target/CACHEDIR.TAG"));
         touch(&prefix.join("share/bluegreen/venv/bin/python"));
-        let of_project = Home { state: project.join(".local-cloud"), python: project.join(".venv/bin/python") };
+        let of_project = Home {
+            state: project.join(".local-cloud"),
+            python: project.join(".venv/bin/python"),
+            project: Some(project.clone()),
+        };
         let installed = Home {
             state: Path::new("/s/bluegreen/local-cloud").to_owned(),
             python: prefix.join("share/bluegreen/venv/bin/python"),
+            project: None,
         };
         let home = |program: &Path, here: &Path| Home::of(program, here, Path::new("/s"));
         let built = project.join("target/debug/local-cloud");
@@ -239,15 +256,19 @@ mod tests {
         let without_python = Home {
             state: Path::new("/s/bluegreen/local-cloud").to_owned(),
             python: elsewhere.join("share/bluegreen/venv/bin/python"),
+            project: None,
         };
         assert_eq!(home(&elsewhere.join("bin/local-cloud"), &project), without_python, "not of a hostile checkout");
         assert_eq!(home(&prefix.join("bin/local-cloud"), &project), installed, "wherever it is run");
     }
 
     #[test]
-    fn ports_have_defaults_that_forwards_replace() {
+    fn ports_that_are_not_given_are_left_to_the_daemon() {
         let cli = Cli::parse_from(["local-cloud", "up", "--forward", "0:80"]);
         let Command::Up(args) = cli.command else { panic!("not up") };
-        assert_eq!((args.endpoint_port, args.forwards), (4566, vec![Forward { local: 0, listener: 80 }]));
+        assert_eq!((args.endpoint_port, args.forwards), (None, vec![Forward { local: 0, listener: 80 }]));
+        let cli = Cli::parse_from(["local-cloud", "up", "--endpoint-port", "4566"]);
+        let Command::Up(args) = cli.command else { panic!("not up") };
+        assert_eq!((args.endpoint_port, args.forwards), (Some(4566), Vec::new()));
     }
 }

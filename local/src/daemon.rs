@@ -35,12 +35,21 @@ const CHECKS_PER_REAP: u32 = 10;
 /// Interval between checks whether the daemon is still needed.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
+/// The default port of the endpoint.
+pub(crate) const ENDPOINT_PORT: u16 = 4566;
+
+/// The default forwarded ports: of prod and of dev.
+pub(crate) const FORWARDS: [Forward; 2] =
+    [Forward { local: 8080, listener: 80 }, Forward { local: 8081, listener: 81 }];
+
 /// The options that `up` passes to the daemon.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) layout: Layout,
     pub(crate) python: PathBuf,
-    pub(crate) endpoint_port: u16,
+    /// The port of the endpoint; if absent, the default port, or a free port if that is in use.
+    pub(crate) endpoint_port: Option<u16>,
+    /// The forwarded ports; if there are none, the default ones, or free ports in place of those that are in use.
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
     /// The ports of services on this machine that tasks can reach.
@@ -61,7 +70,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
     let mut record = Record {
         boot: boot_id(),
         daemon,
-        endpoint_port: options.endpoint_port,
+        endpoint_port: options.endpoint_port.unwrap_or(ENDPOINT_PORT),
         forwards: options.forwards.clone(),
         nodes: vec![Ipv4Addr::LOCALHOST, addresses.second_node()],
         region: options.region.clone(),
@@ -85,11 +94,21 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
 async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> Result<()> {
     let layout = &options.layout;
     let mut stop = Stop::watch(options)?;
-    let endpoint = gateway::bind(options.endpoint_port).await?;
+    let endpoint = match options.endpoint_port {
+        Some(port) => gateway::bind(port).await?,
+        None => or_free(gateway::bind(ENDPOINT_PORT).await, || gateway::bind(0)).await?,
+    };
     record.endpoint_port = endpoint.local_addr().context(|| "cannot read the address of the endpoint".into())?.port();
     let mut listeners = Vec::new();
     for wanted in &options.forwards {
         listeners.push(balancer::bind(*wanted, &record.nodes).await?);
+    }
+    if options.forwards.is_empty() {
+        for default in FORWARDS {
+            let bound = balancer::bind(default, &record.nodes).await;
+            let free = Forward { local: 0, ..default };
+            listeners.push(or_free(bound, || balancer::bind(free, &record.nodes)).await?);
+        }
     }
     record.forwards = listeners.iter().map(|(_, bound)| *bound).collect();
 
@@ -166,6 +185,17 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     }
     end_orphans().await;
     ended.map_or(Ok(()), Err)
+}
+
+/// The bound default port, or a free port if the default port is in use.
+async fn or_free<T, F: Future<Output = Result<T>>>(bound: Result<T>, free: impl FnOnce() -> F) -> Result<T> {
+    match bound {
+        Ok(bound) => Ok(bound),
+        Err(error) => {
+            tracing::info!("selecting a free port: {}", error.message());
+            free().await
+        }
+    }
 }
 
 /// Ends whatever is left of what tasks and functions started.

@@ -220,7 +220,7 @@ impl Record {
             Some(record) if record.daemon_alive() && record.phase == Phase::Ready => Ok(record),
             _ => {
                 Err(Error::new(format!("the local cloud is not running (state directory {})", layout.dir().display()))
-                    .hint("local-cloud up (or make local-up)"))
+                    .hint("local-cloud up (in the project of bluegreen: make local-up)"))
             }
         }
     }

@@ -29,7 +29,7 @@ fn reason(status: StatusCode) -> &'static str {
 pub(super) fn no_listener(port: u16) -> Response<Body> {
     let text = format!(
         "No load balancer has a listener on port {port}: nothing is deployed yet.\n\
-         Deploy it: local-cloud exec -- bluegreen deploy (or make deploy-stack CLOUD=local)\n"
+         Deploy it: local-cloud exec -- bluegreen deploy (in the project of bluegreen: make deploy-stack CLOUD=local)\n"
     );
     own(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text)
 }

@@ -1,4 +1,4 @@
-//! `demo`: a whole release, step by step, with the same commands that a person would use.
+//! `demo`: a whole release of the sample app, step by step, with the same commands that a person would use.
 
 use super::{print, up};
 use crate::cli::{Home, UpArgs};
@@ -19,12 +19,19 @@ const SITES: [&str; 2] = ["prod", "dev"];
 
 /// Runs the demo. Deletes the stack of an earlier demo first.
 pub(crate) fn demo(layout: &Layout, home: &Home, args: &UpArgs, bluegreen: &Path, stack: &str) -> Result<ExitCode> {
+    let Some(project) = home.project() else {
+        return Err(Error::new(
+            "the demo releases the sample app, which is in the project of bluegreen and not installed",
+        )
+        .hint("run make demo in that folder; to release your own service, run bluegreen init --local"));
+    };
     heading("1/6  Start the local cloud")?;
     up(layout, home, args)?;
     let story = Story {
         layout: layout.clone(),
         record: Record::running(layout)?,
-        bluegreen: bluegreen.to_owned(),
+        project: project.to_owned(),
+        bluegreen: std::path::absolute(bluegreen).context(|| format!("cannot use {}", bluegreen.display()))?,
         stack: stack.to_owned(),
     };
     if story.stack_exists()? {
@@ -68,6 +75,8 @@ fn heading(text: &str) -> Result<()> {
 struct Story {
     layout: Layout,
     record: Record,
+    /// The folder of the sample app.
+    project: PathBuf,
     bluegreen: PathBuf,
     stack: String,
 }
@@ -75,7 +84,9 @@ struct Story {
 impl Story {
     fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(&self.bluegreen);
-        command.args(["--stack", &self.stack]).args(arguments).envs(variables(&self.layout, &self.record)?);
+        // The settings of the current folder describe another service.
+        command.current_dir(&self.project).args(["--config", "/dev/null", "--stack", &self.stack]);
+        command.args(arguments).envs(variables(&self.layout, &self.record)?);
         for name in REMOVED {
             command.env_remove(name);
         }

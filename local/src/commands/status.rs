@@ -77,7 +77,7 @@ fn not_running(layout: &Layout, record: Option<&Record>, as_json: bool) -> Resul
     if !left.is_empty() {
         let _ = write!(text, "\nLeftover processes: {}\nStop them: local-cloud down", left.join(", "));
     }
-    print(&format!("{text}\nStart it: local-cloud up (or make local-up)\n"))?;
+    print(&format!("{text}\nStart it: local-cloud up (in the project of bluegreen: make local-up)\n"))?;
     Ok(ExitCode::FAILURE)
 }
 

@@ -3,7 +3,7 @@
 use super::{block_on, overview, print};
 use crate::cli::{Home, UpArgs};
 use crate::commands::down::end_leftovers;
-use crate::daemon::{self, Options};
+use crate::daemon::{self, ENDPOINT_PORT, FORWARDS, Options};
 use crate::error::{Context, Error, Result};
 use crate::instance::{Layout, Phase, Record};
 use crate::private_file;
@@ -21,15 +21,18 @@ pub(crate) fn up(layout: &Layout, home: &Home, args: &UpArgs) -> Result<ExitCode
         && record.daemon_alive()
     {
         let record = wait(layout, None)?;
-        return report("The local cloud is already running.", &record, layout);
+        return report("The local cloud is already running.", &record, layout, home);
     }
     let python = args.python(home)?;
-    check_python(&python)?;
+    check_python(&python, home)?;
     private_file::directory(layout.dir())?;
     end_leftovers(layout)?;
     let mut daemon = spawn(layout, &python, args)?;
     let record = wait(layout, Some(&mut daemon))?;
-    report("The local cloud is running.", &record, layout)
+    if let Some(replaced) = replaced_ports(args, &record) {
+        print(&format!("{replaced}\n"))?;
+    }
+    report("The local cloud is running.", &record, layout, home)
 }
 
 /// Runs the daemon in this process.
@@ -57,24 +60,36 @@ pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(headline: &str, record: &Record, layout: &Layout) -> Result<ExitCode> {
+/// The line about default ports that were in use.
+fn replaced_ports(args: &UpArgs, record: &Record) -> Option<String> {
+    let endpoint = (args.endpoint_port.is_none() && record.endpoint_port != ENDPOINT_PORT).then_some(ENDPOINT_PORT);
+    let forwards = FORWARDS.iter().filter(|default| args.forwards.is_empty() && !record.forwards.contains(default));
+    let ports: Vec<String> =
+        endpoint.into_iter().chain(forwards.map(|default| default.local)).map(|port| port.to_string()).collect();
+    let (noun, verb) = if ports.len() == 1 { ("port", "is") } else { ("ports", "are") };
+    (!ports.is_empty()).then(|| format!("The default {noun} {} {verb} in use, so free ports are used.", ports.join(", ")))
+}
+
+fn report(headline: &str, record: &Record, layout: &Layout, home: &Home) -> Result<ExitCode> {
     let mut lines = vec![headline.to_owned()];
     lines.extend(overview(record));
     lines.push(format!("  state, logs   {}", layout.dir().display()));
-    lines.push("Use it: local-cloud exec -- COMMAND, or make VERB CLOUD=local. Stop it: local-cloud down".to_owned());
+    let make = if home.project().is_some() { " or make VERB CLOUD=local" } else { "" };
+    lines.push(format!("Use it: local-cloud exec -- COMMAND{make}. Stop it: local-cloud down"));
     print(&format!("{}\n", lines.join("\n")))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Checks Python and its packages before anything is started, because they are often missing on a new machine.
-fn check_python(python: &Path) -> Result<()> {
-    let hint = "create the Python environment in the project: make setup, or make install";
+fn check_python(python: &Path, home: &Home) -> Result<()> {
+    let target = if home.project().is_some() { "make setup" } else { "make install" };
+    let hint = format!("create the Python environment: run {target} in the folder of bluegreen");
     let shown = python.display();
     let script = "import importlib.util as u, sys\n\
                   print(' '.join(m for m in ('ministack', 'hypercorn', 'docker') if u.find_spec(m) is None))";
     let checked = Command::new(python).args(["-c", script]).stdin(Stdio::null()).output();
     let checked =
-        checked.map_err(|error| Error::new(format!("cannot run {shown} (Python of MiniStack): {error}")).hint(hint))?;
+        checked.map_err(|error| Error::new(format!("cannot run {shown} (Python of MiniStack): {error}")).hint(hint.clone()))?;
     if !checked.status.success() {
         let why = String::from_utf8_lossy(&checked.stderr);
         return Err(Error::new(format!("{shown} failed: {}", why.trim())).hint(hint));
@@ -92,7 +107,9 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     let errors = file.try_clone().context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new(&program);
     command.arg("--state").arg(layout.dir()).arg("serve");
-    command.arg("--endpoint-port").arg(args.endpoint_port.to_string());
+    if let Some(port) = args.endpoint_port {
+        command.arg("--endpoint-port").arg(port.to_string());
+    }
     for forward in &args.forwards {
         command.arg("--forward").arg(format!("{}:{}", forward.local, forward.listener));
     }
