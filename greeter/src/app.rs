@@ -1,12 +1,14 @@
-//! The routes, limits, and headers of the app. Must not know about sockets, processes, or the environment.
+//! The routes, limits, and headers of the app. Must not know about processes or the environment.
 
+use std::cell::Cell;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, Service as _, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Resource, error, rt, web};
 use futures_util::future::{Either, LocalBoxFuture, Ready, TryFutureExt as _, ready};
 
@@ -17,6 +19,9 @@ use crate::{ApiFormat, Name, Version};
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 /// The largest target and header fields together, in bytes.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// The number of requests on a connection, after which it is closed. The answers to requests that a client sends without
+/// reading stay in memory: this bounds them.
+pub const MAX_REQUESTS_PER_CONNECTION: u32 = 1000;
 /// Time limit for a client to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,6 +57,7 @@ pub fn app(
         .default_service(web::to(|_: IgnoredBody| async { answer(StatusCode::NOT_FOUND, TEXT, "not found\n") }))
         .wrap_fn(move |request, service| {
             let headers = headers.clone();
+            let last = request.conn_data::<RequestCount>().is_some_and(RequestCount::count);
             let answered = if head_bytes(&request) > MAX_HEAD_BYTES {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 let refusal = answer(status, TEXT, "request header too large\n");
@@ -63,9 +69,40 @@ pub fn app(
                 for (name, value) in headers {
                     response.headers_mut().insert(name, value);
                 }
+                if last {
+                    response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                }
                 response
             })
         })
+}
+
+/// The number of requests on a connection.
+#[derive(Debug)]
+pub struct RequestCount {
+    count: Cell<u32>,
+    connection: Option<TcpStream>,
+}
+
+impl RequestCount {
+    /// Counts the requests on a connection.
+    pub const fn new(connection: Option<TcpStream>) -> Self {
+        Self { count: Cell::new(0), connection }
+    }
+
+    /// Counts a request, and says whether it is the last one.
+    fn count(&self) -> bool {
+        let count = self.count.get() + 1;
+        self.count.set(count);
+        // The client learns of the last request by its answer. One that goes on has not read the answer.
+        if count > MAX_REQUESTS_PER_CONNECTION
+            && let Some(connection) = &self.connection
+        {
+            // It fails only if the connection is closed, which is the purpose.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        count >= MAX_REQUESTS_PER_CONNECTION
+    }
 }
 
 /// The headers of every response of a version.

@@ -10,7 +10,7 @@ mod server;
 mod settings;
 mod version;
 
-pub use app::{MAX_BODY_BYTES, MAX_HEAD_BYTES, app};
+pub use app::{MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_REQUESTS_PER_CONNECTION, app};
 pub use commands::run;
 pub use name::{MAX_NAME_CHARS, Name};
 pub use version::{ApiFormat, V1, V2, Version};

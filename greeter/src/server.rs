@@ -1,8 +1,10 @@
 //! Listens and serves; on a signal, finishes the requests in progress and stops. Must not know the routes of the app.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,6 +14,7 @@ use actix_web::HttpServer;
 use actix_web::rt::{self, signal::unix, time};
 use futures_util::future::{Either, select};
 
+use crate::app::RequestCount;
 use crate::{Version, app};
 
 /// Longer than the idle timeout of a load balancer (60 s), so that it never reuses a connection that is being closed.
@@ -70,8 +73,9 @@ async fn serve_until_signal(version: &'static Version, address: SocketAddr) -> R
         .client_request_timeout(REQUEST_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .shutdown_timeout(DRAIN_TIMEOUT.as_secs())
-        .on_connect(move |_, extensions| {
+        .on_connect(move |connection, extensions| {
             extensions.insert(counted.open());
+            extensions.insert(RequestCount::new(duplicate(connection)));
         })
         .disable_signals()
         .bind(address)
@@ -100,6 +104,12 @@ async fn serve_until_signal(version: &'static Version, address: SocketAddr) -> R
     };
     log(&format!("greeter {} stopped{left}", version.number));
     Ok(())
+}
+
+/// Another handle to a connection, to close it; `None` if this process has no free descriptor.
+fn duplicate(connection: &dyn Any) -> Option<TcpStream> {
+    let connection = connection.downcast_ref::<rt::net::TcpStream>()?;
+    connection.as_fd().try_clone_to_owned().ok().map(TcpStream::from)
 }
 
 /// Completes at the first SIGTERM or SIGINT.

@@ -3,9 +3,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use greeter::MAX_REQUESTS_PER_CONNECTION;
+
 use crate::support::{Server, program, read_response, run};
 
 const GET: &[u8] = b"GET /api HTTP/1.1\r\nhost: test\r\n\r\n";
+
+const GET_AND_CLOSE: &[u8] = b"GET /api HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
 
 /// A connection that has been answered once and stays open.
 fn used_connection(server: &Server) -> TcpStream {
@@ -55,6 +59,35 @@ fn a_request_with_a_body_leaves_the_connection_usable() {
         stream.write_all(b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody").unwrap();
         assert!(read_response(&mut stream).starts_with("HTTP/1.1 405"));
     }
+}
+
+#[test]
+fn a_client_learns_which_answer_on_a_connection_is_the_last_one() {
+    let server = Server::start(1);
+    let mut stream = server.connect();
+    for request in 1..=MAX_REQUESTS_PER_CONNECTION {
+        stream.write_all(GET).unwrap();
+        let last = read_response(&mut stream).contains("\r\nconnection: close\r\n");
+        assert_eq!(last, request == MAX_REQUESTS_PER_CONNECTION, "{request}");
+    }
+    assert_closed(&mut stream);
+}
+
+#[test]
+fn a_client_that_sends_without_reading_is_cut_off() {
+    let server = Server::start(1);
+    let limit = usize::try_from(MAX_REQUESTS_PER_CONNECTION).unwrap();
+    let mut stream = server.connect();
+    let mut writing = stream.try_clone().unwrap();
+    let requests = GET.repeat(100 * limit);
+    // The connection is closed while the client sends or after that.
+    let sending = std::thread::spawn(move || drop(writing.write_all(&requests)));
+    sending.join().unwrap();
+    let mut answers = Vec::new();
+    let _ = stream.read_to_end(&mut answers);
+    let count = String::from_utf8_lossy(&answers).matches("HTTP/1.1 200 OK").count();
+    assert!(count <= limit + 32, "{count}");
+    assert!(server.exchange(GET_AND_CLOSE).starts_with(b"HTTP/1.1 200"), "others are served");
 }
 
 #[test]
