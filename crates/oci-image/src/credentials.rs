@@ -9,7 +9,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -24,6 +26,8 @@ use crate::text::clean;
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// The largest file or answer that is read.
 const LIMIT: u64 = 1024 * 1024;
+/// The time that a helper has, which may ask a person for a password.
+const HELPER_LIMIT: Duration = Duration::from_mins(2);
 
 /// The credentials for the registry of an image. Without any, the image must be public.
 pub(crate) async fn credentials(reference: &Reference) -> Result<RegistryAuth> {
@@ -216,11 +220,9 @@ fn ask(wanted: &Wanted, file: &Path, helper: &str) -> Result<Option<RegistryAuth
     let mut child = command.spawn().map_err(io)?;
     // A helper that does not read its input says in its answer what is wrong.
     let _ = child.stdin.take().map(|mut input| input.write_all(server.as_bytes()));
-    let mut output = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(LIMIT).read_to_end(&mut output).map_err(io)?;
-    }
-    let status = child.wait().map_err(io)?;
+    let answered = answer(&mut child, HELPER_LIMIT).map_err(io)?;
+    let (status, output) =
+        answered.ok_or_else(|| failed(&format!("it did not answer within {} s", HELPER_LIMIT.as_secs())))?;
     if !status.success() {
         let text = String::from_utf8_lossy(&output);
         // What every helper says of a registry without a login.
@@ -235,6 +237,24 @@ fn ask(wanted: &Wanted, file: &Path, helper: &str) -> Result<Option<RegistryAuth
         return Err(CredentialsError::IdentityToken { server });
     }
     Ok(Some(RegistryAuth::Basic(answer.username, answer.secret)))
+}
+
+/// What a program writes until it ends, and how it ends. Ends it and answers `None` if it takes too long.
+fn answer(child: &mut Child, limit: Duration) -> io::Result<Option<(ExitStatus, Vec<u8>)>> {
+    let Some(stdout) = child.stdout.take() else { return Err(io::Error::other("its output is not captured")) };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut output = Vec::new();
+        let read = stdout.take(LIMIT).read_to_end(&mut output).map(|_| output);
+        // Nobody waits anymore if this took too long.
+        let _ = sender.send(read);
+    });
+    let Ok(output) = receiver.recv_timeout(limit) else {
+        child.kill()?;
+        child.wait()?;
+        return Ok(None);
+    };
+    Ok(Some((child.wait()?, output?)))
 }
 
 #[cfg(test)]
@@ -283,6 +303,17 @@ mod tests {
         ];
         assert_eq!(files(variables), expected.map(PathBuf::from));
         assert!(files(|_| None).is_empty());
+    }
+
+    #[test]
+    fn a_helper_that_does_not_answer_is_ended() {
+        let start =
+            |program: &str, argument: &str| Command::new(program).arg(argument).stdout(Stdio::piped()).spawn().unwrap();
+        let mut silent = start("sleep", "600");
+        assert!(answer(&mut silent, Duration::from_millis(50)).unwrap().is_none());
+        assert!(silent.try_wait().unwrap().is_some(), "it has ended");
+        let (status, output) = answer(&mut start("echo", "{}"), HELPER_LIMIT).unwrap().unwrap();
+        assert!(status.success() && output == b"{}\n", "{status} {output:?}");
     }
 
     #[test]

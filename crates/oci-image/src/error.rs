@@ -218,6 +218,9 @@ pub enum RegistryAddressError {
     /// There is a path, a query or a user.
     #[error("it has more than scheme, host and port")]
     NotOnlyHost,
+    /// It is HTTP to another machine, which would send the password without encryption.
+    #[error("it is not encrypted; http is allowed only for this machine (localhost, 127.0.0.1)")]
+    NotEncrypted,
 }
 
 /// Why a program cannot start in an image that holds nothing else. Such an image is refused when it is made, not when

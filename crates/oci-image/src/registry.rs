@@ -8,6 +8,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::digest::Digest;
 use crate::error::{Error, RegistryAddressError, Result};
+use crate::login::is_loopback;
 
 /// The address that a registry answers at: scheme, host and port. It may differ from the host in the names of its
 /// images (a local cloud, a proxy).
@@ -40,7 +41,8 @@ impl RegistryEndpoint {
 impl FromStr for RegistryEndpoint {
     type Err = Error;
 
-    /// Reads `https://host`, `http://host:port`, or the bare host, which means HTTPS. The only accepted path is `/`.
+    /// Reads `https://host`, the bare host, which means HTTPS, or `http://host:port` of this machine: a password goes to no
+    /// other machine without encryption. The only accepted path is `/`.
     ///
     /// # Errors
     ///
@@ -59,6 +61,9 @@ impl FromStr for RegistryEndpoint {
         }
         if authority.contains(|c: char| c.is_whitespace() || "/?#@".contains(c)) {
             return Err(invalid(RegistryAddressError::NotOnlyHost));
+        }
+        if !tls && !is_loopback(authority) {
+            return Err(invalid(RegistryAddressError::NotEncrypted));
         }
         Ok(Self { tls, authority: authority.to_owned() })
     }
@@ -194,6 +199,8 @@ mod tests {
             ("http://127.0.0.1:4566", "http://127.0.0.1:4566"),
             ("https://registry.example/", "https://registry.example"),
             ("registry.example:5000", "https://registry.example:5000"),
+            ("http://localhost:5000", "http://localhost:5000"),
+            ("http://[::1]:5000", "http://[::1]:5000"),
         ] {
             assert_eq!(address.parse::<RegistryEndpoint>().unwrap().to_string(), shown);
         }
@@ -201,7 +208,9 @@ mod tests {
 
     #[test]
     fn an_address_with_more_or_less_is_rejected() {
-        for address in ["", "http://", "ftp://host", "https://host/v2", "https://user@host"] {
+        for address in
+            ["", "http://", "ftp://host", "https://host/v2", "https://user@host", "http://host:5000", "http://10.0.0.7"]
+        {
             assert!(address.parse::<RegistryEndpoint>().is_err(), "{address:?}");
         }
     }
