@@ -105,6 +105,9 @@ pub(crate) struct UpArgs {
     /// Port of a service on 127.0.0.1 that tasks can reach, as `host.local-cloud.internal:PORT`. Repeatable
     #[arg(long = "host-port", value_name = "PORT")]
     pub(crate) host_ports: Vec<u16>,
+    /// Let tasks reach no other network than the AWS endpoint and the ports of `--host-port`
+    #[arg(long)]
+    pub(crate) no_internet: bool,
     /// Region of the emulated AWS
     #[arg(long, default_value = "us-east-1")]
     pub(crate) region: String,

@@ -5,7 +5,7 @@ use crate::access::Secret;
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
-use crate::engine::{self, AddressPool, Engine};
+use crate::engine::{self, AddressPool, Engine, Reach};
 use crate::error::{Context, Error, Result};
 use crate::gateway::{self, Caller, Gateway};
 use crate::http_client;
@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) region: String,
     /// The ports of services on this machine that tasks can reach.
     pub(crate) host_ports: Vec<u16>,
+    /// Whether tasks shall reach other networks.
+    pub(crate) internet: bool,
     /// The process whose end stops the daemon.
     pub(crate) owner: Option<ProcessId>,
 }
@@ -66,6 +68,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
         nodes: vec![Ipv4Addr::LOCALHOST, addresses.second_node()],
         region: options.region.clone(),
         isolation: None,
+        internet: None,
         phase: Phase::Starting,
     };
     record.write(&layout)?;
@@ -101,11 +104,15 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
     let balancer = Balancer::new(&behind, faults);
-    let reachable = SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port));
+    let reach = Reach {
+        endpoint: SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port)),
+        host_ports: &options.host_ports,
+        internet: options.internet,
+    };
     let engine = Engine::new(
         layout,
         behind.clone(),
-        (reachable, &options.host_ports),
+        reach,
         cloud.clone(),
         Arc::clone(&balancer),
         Arc::clone(&ledger),
@@ -114,6 +121,7 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     .await?;
     let engine = Arc::new(engine);
     record.isolation = Some(engine.isolation());
+    record.internet = Some(engine.internet());
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 

@@ -644,6 +644,7 @@ _WATCH_AGAIN = 0.1
 
 def _watch_until_the_end(task, docker_client, account_id, region):
     arn = task["taskArn"]
+    containers = list(task.get("_docker_ids") or [])
 
     def watch(container):
         with ecs.request_scope(account_id, region):
@@ -659,8 +660,13 @@ def _watch_until_the_end(task, docker_client, account_id, region):
                     # The task does without this container.
                     return
                 time.sleep(_WATCH_AGAIN)
+            # MiniStack forgets the other containers of a task whose essential container has ended, and ECS stops them:
+            # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
+            if task.get("stopCode") == "EssentialContainerExited":
+                for other in containers:
+                    ecs._remove_docker_container(docker_client, other)
 
-    for container in list(task.get("_docker_ids") or []):
+    for container in containers:
         name = f"ministack-ecs-watch-{container[:12]}"
         ecs.spawn_background(functools.partial(watch, container), thread_name=name)
     group = task.get("group", "")

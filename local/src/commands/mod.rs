@@ -48,13 +48,15 @@ fn overview(record: &Record) -> Vec<String> {
     for forward in &record.forwards {
         lines.push(format!("  forward       http://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
     }
-    lines.extend(isolation_line(record));
+    lines.extend(task_lines(record));
     lines
 }
 
-/// The line that tells what contains the tasks.
-fn isolation_line(record: &Record) -> Option<String> {
-    Some(format!("  tasks         isolated by {}", record.isolation?))
+/// The lines that tell what contains the tasks, and what they reach.
+fn task_lines(record: &Record) -> Vec<String> {
+    let isolation = record.isolation.map(|isolation| format!("  tasks         isolated by {isolation}"));
+    let internet = record.internet.as_ref().map(|internet| format!("                {internet}"));
+    isolation.into_iter().chain(internet).collect()
 }
 
 /// Prints to standard output, without what drives a terminal. If the reader has closed the pipe, the command ends without an error message.

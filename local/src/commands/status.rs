@@ -1,6 +1,6 @@
 //! `status`: shows what runs, and the reason if the local cloud does not run.
 
-use super::{block_on, isolation_line, listener_name, overview, print};
+use super::{block_on, listener_name, overview, print, task_lines};
 use crate::balancer::ForwardSet;
 use crate::control;
 use crate::engine::{self, EngineStatus, TaskReport};
@@ -39,6 +39,7 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
             "region": record.region,
             "forwards": forwards,
             "isolation": record.isolation,
+            "internet": record.internet,
             "nodes": record.nodes,
             "connect_to": connect_to(&record.nodes, &sets),
             "tasks": engine.tasks,
@@ -105,7 +106,7 @@ fn render(record: &Record, forwards: &[(Forward, Option<&str>)], engine: &Engine
     }
     let nodes: Vec<String> = record.nodes.iter().map(ToString::to_string).collect();
     lines.push(format!("  nodes         {}  (of the load balancer; each has all forwarded ports)", nodes.join(", ")));
-    lines.extend(isolation_line(record));
+    lines.extend(task_lines(record));
     let (failed, live): (Vec<&TaskReport>, Vec<&TaskReport>) =
         engine.tasks.iter().partition(|task| task.state == engine::Phase::Exited);
     if engine.tasks.is_empty() {

@@ -50,6 +50,7 @@ pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCod
         endpoint_port: args.endpoint_port,
         forwards: args.forwards,
         host_ports: args.host_ports.clone(),
+        internet: !args.no_internet,
         region: args.region,
         owner: owner.transpose()?,
     };
@@ -98,6 +99,9 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     }
     for port in &args.host_ports {
         command.arg("--host-port").arg(port.to_string());
+    }
+    if args.no_internet {
+        command.arg("--no-internet");
     }
     command.arg("--region").arg(&args.region).arg("--python").arg(python);
     if let Some(pid) = args.owner_pid {

@@ -5,7 +5,7 @@ use super::reference::Reference;
 use super::registry::Repository;
 use crate::error::{Context, Error, Result};
 use crate::http_client::{self, HttpClient};
-use oci_image::{Architecture, ErrorKind, Limits, RootCache, RunConfig, StoredImage, UnpackedRoot, copy_tree};
+use oci_image::{Architecture, ErrorKind, Limits, RootCache, RunConfig, StoredImage, UnpackedRoot};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -113,12 +113,6 @@ impl Image {
     pub(crate) async fn root(&self) -> Result<UnpackedRoot> {
         let unpacked = self.roots.root_of(&self.content).await;
         unpacked.map_err(|error| Error::new(format!("cannot unpack {}: {}", self.name, failed(&error).message())))
-    }
-
-    /// Copies the unpacked image to a directory that does not exist. Blocking, on a thread of the runtime that may block.
-    pub(crate) fn unpack(&self, root: &Path) -> Result<()> {
-        let unpacked = tokio::runtime::Handle::current().block_on(self.root())?;
-        copy_tree(unpacked.path(), root).context(|| format!("cannot copy {} to {}", self.name, root.display()))
     }
 
     /// The TCP ports that the image exposes.

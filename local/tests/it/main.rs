@@ -6,6 +6,7 @@
 mod access;
 mod cloud;
 mod containment;
+mod engine;
 mod support;
 mod task_faults;
 mod traffic;

@@ -425,8 +425,13 @@ impl Aws {
 
 /// Compiles the program that the test images run.
 pub fn server(dir: &Path) -> Vec<u8> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixture/server.rs");
-    let binary = dir.join("server");
+    compiled(dir, "server")
+}
+
+/// Compiles a program for test images.
+pub fn compiled(dir: &Path, name: &str) -> Vec<u8> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixture").join(name).with_extension("rs");
+    let binary = dir.join(name);
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let compiled = Command::new(rustc)
         .args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
