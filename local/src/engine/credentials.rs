@@ -60,6 +60,15 @@ pub(super) fn as_on_ecs(environment: &[String]) -> (Vec<String>, Access) {
     (own, access)
 }
 
+/// How MiniStack answers a request of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Admitted {
+    /// With this token: credentials.
+    WithToken(String),
+    /// Without a token: metadata.
+    Freely,
+}
+
 /// The service of one task.
 #[derive(Debug)]
 pub(super) struct TaskService {
@@ -105,14 +114,14 @@ impl TaskService {
         }
     }
 
-    /// The token for a path of this task: none for metadata. `None` if the path belongs to another task, or to nobody.
-    fn token(&self, path: &str) -> Option<Option<String>> {
+    /// Whether a path belongs to this task. `None` if it belongs to another task, or to nobody.
+    fn admit(&self, path: &str) -> Option<Admitted> {
         let containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
         containers.iter().find_map(|access| match access {
-            Access { credentials: Some((own, token)), .. } if own == path => Some(Some(token.clone())),
+            Access { credentials: Some((own, token)), .. } if own == path => Some(Admitted::WithToken(token.clone())),
             Access { metadata: Some(own), .. } => {
                 let rest = path.strip_prefix(own.as_str())?;
-                (rest.is_empty() || rest.starts_with('/')).then_some(None)
+                (rest.is_empty() || rest.starts_with('/')).then_some(Admitted::Freely)
             }
             Access { .. } => None,
         })
@@ -123,18 +132,18 @@ impl TaskService {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
         }
         let path = request.uri().path();
-        let Some(token) = self.token(path) else {
+        let Some(admitted) = self.admit(path) else {
             return plain(StatusCode::NOT_FOUND, "this task has no such credentials or metadata\n".to_owned());
         };
-        match self.forward(path, token).await {
+        match self.forward(path, admitted).await {
             Ok(response) => response,
             Err(why) => plain(StatusCode::BAD_GATEWAY, format!("MiniStack did not respond: {why}\n")),
         }
     }
 
-    async fn forward(&self, path: &str, token: Option<String>) -> Result<Response<Body>, String> {
+    async fn forward(&self, path: &str, admitted: Admitted) -> Result<Response<Body>, String> {
         let mut request = Request::get(format!("{}{path}", self.upstream)).header(header::HOST, "localhost");
-        if let Some(token) = token {
+        if let Admitted::WithToken(token) = admitted {
             request = request.header(header::AUTHORIZATION, token);
         }
         let request = request.body(http_client::empty()).map_err(|error| error.to_string())?;
@@ -188,13 +197,13 @@ mod tests {
             credentials: Some(("/v2/credentials/one".into(), "secret".into())),
             metadata: Some("/v4/two".into()),
         });
-        assert_eq!(service.token("/v2/credentials/one"), Some(Some("secret".to_owned())));
+        assert_eq!(service.admit("/v2/credentials/one"), Some(Admitted::WithToken("secret".to_owned())));
         for metadata in ["/v4/two", "/v4/two/task", "/v4/two/stats"] {
-            assert_eq!(service.token(metadata), Some(None), "{metadata}");
+            assert_eq!(service.admit(metadata), Some(Admitted::Freely), "{metadata}");
         }
         for foreign in ["/v2/credentials/two", "/v2/credentials/one/", "/v4/twofold", "/v4/", "/", "/_ministack/state"]
         {
-            assert_eq!(service.token(foreign), None, "{foreign}");
+            assert_eq!(service.admit(foreign), None, "{foreign}");
         }
     }
 }

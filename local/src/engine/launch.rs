@@ -244,12 +244,12 @@ fn binds(
     let address = container.address;
     // Without another network, the resolver of a VPC, which is not there, so that a lookup fails at once.
     let resolvers = if leads_outward { internet::resolvers() } else { vec!["169.254.169.253".to_owned()] };
-    let resolvers: String = resolvers.iter().map(|address| format!("nameserver {address}\n")).collect();
+    let resolvers: Vec<String> = resolvers.iter().map(|address| format!("nameserver {address}\n")).collect();
     let short = hostname.split('.').next().unwrap_or(hostname);
     let files = [
         ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {hostname} {short}\n{HOST} {HOST_NAME}\n")),
         ("/etc/hostname", format!("{hostname}\n")),
-        ("/etc/resolv.conf", resolvers),
+        ("/etc/resolv.conf", resolvers.concat()),
     ];
     let mut binds = Vec::new();
     for (path, text) in files {

@@ -224,8 +224,8 @@ async fn a_task_reaches_the_internet_and_not_this_machine(machine: &Machine) {
     let gateways = ["127.0.0.1", "198.18.0.1", "198.18.0.2", "0.0.0.0", "10.0.2.2", "169.254.169.254"];
     let targets = gateways.iter().map(|gateway| format!("{gateway} {loopback}"));
     let targets: Vec<String> = targets.chain([format!("{own} {loopback}"), "169.254.169.254 80".into()]).collect();
-    let tries: String =
-        targets.iter().map(|target| format!("busybox timeout 3 busybox nc -w 2 {target} < /dev/null; ")).collect();
+    let tries = targets.iter().map(|target| format!("busybox timeout 3 busybox nc -w 2 {target} < /dev/null; "));
+    let tries = tries.collect::<Vec<_>>().concat();
     let script = format!(
         "busybox timeout 5 busybox nc -w 5 {own} {outside} < /dev/null; /bin/probe udp {own}:{udp_port}; echo resolvers; \
          busybox cat /etc/resolv.conf; {tries} echo listening; exec busybox nc -l -p 8099"
