@@ -25,6 +25,8 @@ const PREFIX: &str = "30";
 const LIMIT: Duration = Duration::from_secs(10);
 /// Interval between two looks whether it is.
 const LOOK: Duration = Duration::from_millis(3);
+/// The device that the program needs.
+const DEVICE: &str = "/dev/net/tun";
 /// Where the program can be, besides the directories of `PATH`.
 const DIRECTORIES: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The resolvers of this machine, and those behind a resolver on its loopback.
@@ -72,8 +74,12 @@ impl Pasta {
         match TaskNetwork::create(isolation, Some(&found), "").await {
             Ok(_) => (Internet::Reachable, Some(found)),
             Err(error) => {
-                tracing::warn!("tasks reach no other network: {}", error.message());
-                (Internet::Failed(error.message().to_owned()), None)
+                let device = std::fs::File::options().read(true).write(true).open(DEVICE);
+                // udev sets its mode to 0666, on Debian and Ubuntu too; containers and small systems have no udev.
+                let hint = device.err().map(|cause| format!(" ({DEVICE}: {cause}; allow it: chmod 0666 {DEVICE})"));
+                let reason = format!("{}{}", error.message(), hint.unwrap_or_default());
+                tracing::warn!("tasks reach no other network: {reason}");
+                (Internet::Failed(reason), None)
             }
         }
     }
