@@ -2,6 +2,7 @@
 //! the end, it stops everything that it started.
 
 use crate::access::Secret;
+use crate::authority::Authority;
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
@@ -100,7 +101,7 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let ledger = Arc::new(ProcessLedger::new(layout));
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
-    let balancer = Balancer::new(&behind, faults);
+    let balancer = Balancer::new(&behind, faults, Authority::open(layout)?);
     let reachable = SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port));
     let engine = Engine::new(
         layout,

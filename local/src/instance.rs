@@ -78,6 +78,16 @@ impl Layout {
         self.dir.join("credentials.json")
     }
 
+    /// The certificate of the authority that issues the certificates of HTTPS listeners; survives `down`.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// The private key of that authority.
+    pub(crate) fn authority_key(&self) -> PathBuf {
+        self.dir.join("ca-key.pem")
+    }
+
     /// The socket of the engine.
     pub(crate) fn socket(&self) -> PathBuf {
         self.socket_dir().join(ENGINE_SOCKET)

@@ -17,6 +17,7 @@ mod cloud_docs;
 mod cloud_faults;
 mod cloud_follow;
 mod cloud_foreign;
+mod cloud_https;
 mod cloud_idle;
 mod cloud_killed;
 mod cloud_lag;

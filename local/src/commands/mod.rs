@@ -36,8 +36,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
 /// The role of a forwarded port.
 fn listener_name(forward: Forward) -> String {
     match forward.listener {
-        80 => "prod, listener port 80".to_owned(),
-        81 => "dev, listener port 81".to_owned(),
+        80 | 443 => format!("prod, listener port {}", forward.listener),
+        81 | 8443 => format!("dev, listener port {}", forward.listener),
         port => format!("listener port {port}"),
     }
 }

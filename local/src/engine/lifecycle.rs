@@ -5,7 +5,7 @@ use super::helper::ContainerEvent;
 use super::launch::{self, Helping};
 use super::network::{self, TaskNetwork};
 use super::placement::{Placement, startup_budget};
-use super::probe::{HealthCheck, Matcher};
+use super::probe::{HealthCheck, Matcher, Protocol};
 use super::settings::Settings;
 use super::{Engine, clear, lock};
 use crate::error::{Error, Result};
@@ -400,6 +400,7 @@ fn accepts(port: u16) -> HealthCheck {
         target_group: String::new(),
         port,
         path: None,
+        protocol: Protocol::default(),
         matcher: Matcher::parse("200"),
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),

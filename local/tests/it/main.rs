@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod access;
+mod alb;
+mod alb_tls;
+mod backend;
 mod cloud;
 mod containment;
 mod support;
