@@ -437,9 +437,8 @@ fn value(cookies: &[(String, String)], name: &str) -> String {
 
 /// Who answers a request with these cookies, and the response.
 async fn who(address: &str, path: &str, cookie: &str) -> (String, String) {
-    let response =
-        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n"));
-    let response = response.await;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    let response = ask(address, &request).await;
     let body = response.split_once("\r\n\r\n").unwrap().1;
     (body.split([' ', '\r', '\n']).next().unwrap().to_owned(), response)
 }

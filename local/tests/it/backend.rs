@@ -126,16 +126,16 @@ async fn answer(name: &str, request: Request<Incoming>, waiting: &AtomicU32) -> 
             Response::new(parts(vec![(Duration::ZERO, data("first\n")), (Duration::from_secs(600), data("never\n"))]))
         }
         "/events" => {
-            let mut events = vec![(Duration::from_millis(300), data("data: x\n\n")); 10];
-            events[0].0 = Duration::ZERO;
+            let pause = |number| if number == 0 { Duration::ZERO } else { Duration::from_millis(300) };
+            let events = (0..10).map(|number| (pause(number), data("data: x\n\n"))).collect();
             let mut response = Response::new(parts(events));
             response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
             response
         }
         "/big" => {
             let block = Bytes::from(vec![b'x'; 64 * 1024]);
-            let blocks = vec![(Duration::ZERO, Frame::data(block)); BIG / (64 * 1024)];
-            let blocks = stream::iter(blocks.into_iter().map(|(_, block)| Ok::<_, Infallible>(block)));
+            let frame = move |_| Ok::<_, Infallible>(Frame::data(block.clone()));
+            let blocks = stream::iter((0..BIG / (64 * 1024)).map(frame));
             Response::new(StreamBody::new(blocks).boxed_unsync())
         }
         "/login" => {
