@@ -368,9 +368,13 @@ async fn relay(client: OnUpgrade, target: OnUpgrade, flight: Flight, limit: Dura
     let relayed = async {
         let (client, target) = tokio::try_join!(client, target).map_err(|error| crate::error::chain(&error))?;
         drop(connection);
-        let mut client = Touching::new(TokioIo::new(client), &pulse);
-        let mut target = Touching::new(TokioIo::new(target), &pulse);
-        let copied = tokio::io::copy_bidirectional(&mut client, &mut target).await;
+        let (mut from_client, mut to_client) = tokio::io::split(Touching::new(TokioIo::new(client), &pulse));
+        let (mut from_target, mut to_target) = tokio::io::split(Touching::new(TokioIo::new(target), &pulse));
+        // A WebSocket has no half: it ends when either side closes its connection.
+        let copied = tokio::select! {
+            copied = tokio::io::copy(&mut from_client, &mut to_target) => copied,
+            copied = tokio::io::copy(&mut from_target, &mut to_client) => copied,
+        };
         copied.map(|_| ()).map_err(|error| error.to_string())
     };
     let ended = tokio::select! {

@@ -96,7 +96,8 @@ where
     if speaks == Speaks::Http2 {
         let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
     } else {
-        let server = hyper::server::conn::http1::Builder::new();
+        let mut server = hyper::server::conn::http1::Builder::new();
+        server.max_headers(600);
         let _ = server.serve_connection(io, service).with_upgrades().await;
     }
 }
