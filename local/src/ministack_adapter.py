@@ -830,6 +830,22 @@ class _Queues:
 lambda_runtime.queue = _Queues()
 
 
+# A function that sets other hosts to connect to still reaches the load balancers at the ports of this machine.
+_CONNECT_TO = "BLUEGREEN_CONNECT_TO"
+_worker_env = lambda_svc._provided_worker_env
+
+
+def _worker_env_of_this_machine(config, *rest):
+    env, own = _worker_env(config, *rest), os.environ.get(_CONNECT_TO, "")
+    given = env.get(_CONNECT_TO, "")
+    if own and given != own:
+        env[_CONNECT_TO] = f"{own},{given}"
+    return env
+
+
+lambda_svc._provided_worker_env = _worker_env_of_this_machine
+
+
 # The process of a function ends with the function. MiniStack ends it only where the API of Lambda deletes the function.
 _FUNCTION = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
 _delete_function_of_stack = _FUNCTION["delete"]

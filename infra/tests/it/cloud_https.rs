@@ -18,7 +18,7 @@ fn a_cutover_over_https_verifies_the_certificate_and_fails_no_probe() {
         cloud.run_in(&project().join("local/faulty"), &all)
     };
     run(&["deploy"]).expect(0);
-    run(&["deploy", "--version", "2"]).expect(0);
+    run(&["deploy", "--version", "1"]).expect(0);
     let said = run(&["cutover", "--probes", "20", "--interval", "20ms", "--settle", "100ms"]).expect(0);
     assert!(said.out.contains("0 failed") || said.err.contains("0 failed"), "{said:?}");
     let status = run(&["--json", "status"]).expect(0).json();

@@ -214,7 +214,7 @@ mod tests {
     fn the_head_of_a_request_is_kept_up_to_a_limit() {
         let activity = Activity::new(LIMIT, false);
         for _ in 0..3 {
-            activity.came(&[b'x'; HEAD_KEPT / 2]);
+            activity.came(&vec![b'x'; HEAD_KEPT / 2]);
         }
         assert!(activity.is_in_head());
         assert_eq!(activity.take_head().len(), HEAD_KEPT);

@@ -158,7 +158,7 @@ mod tests {
             protocol: None,
             port: None,
             path: Some("/new/#{path}".into()),
-            query: Some("".into()),
+            query: Some(String::new()),
             ..action
         };
         assert_eq!(location(&path, None), "http://app.example:80/new/a/b?c=d");

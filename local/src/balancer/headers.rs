@@ -13,6 +13,7 @@ const TLS_CIPHER_SUITE: HeaderName = HeaderName::from_static("x-amzn-tls-cipher-
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The connection of a request, and the settings of its load balancer.
+#[allow(clippy::struct_excessive_bools, reason = "attributes that are on or off")]
 #[derive(Debug)]
 pub(super) struct Arrival<'a> {
     pub(super) client: SocketAddr,

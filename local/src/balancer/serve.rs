@@ -27,6 +27,8 @@ const HEAD_LIMIT: usize = 128 * 1024;
 const HEADERS: usize = 512;
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html#http2>
 const STREAMS: u32 = 128;
+/// What a stream of HTTP/2 holds of a response that the client does not read.
+const SEND_BUFFER: usize = 64 * 1024;
 /// The first byte of a TLS connection.
 const HANDSHAKE: u8 = 0x16;
 /// Time limit for the end of a connection.
@@ -184,11 +186,11 @@ where
         let link = Arc::clone(&link);
         async move { Ok::<_, Infallible>(proxy::answer(&link, request).await) }
     });
-    let mut server = hyper::server::conn::http1::Builder::new();
+    let mut builder = hyper::server::conn::http1::Builder::new();
     // The idle timeout of the connection is the time limit of a head.
-    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_LIMIT).max_headers(HEADERS);
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_LIMIT).max_headers(HEADERS);
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&activity)));
-    let mut served = server.serve_connection(io, service).with_upgrades();
+    let mut served = builder.serve_connection(io, service).with_upgrades();
     tokio::select! {
         ended = &mut served => return ended.map_err(|error| error.to_string()),
         () = activity.idle() => {}
@@ -217,10 +219,10 @@ where
             async move { Ok::<_, Infallible>(proxy::answer(&link, request).await) }
         })
     };
-    let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
-    server.max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
-    let served = server.serve_connection(TokioIo::new(Wire::new(stream, Arc::clone(&link.activity))), service);
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
+    builder.max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
+    let served = builder.serve_connection(TokioIo::new(Wire::new(stream, Arc::clone(&link.activity))), service);
     tokio::pin!(served);
     loop {
         tokio::select! {

@@ -112,8 +112,8 @@ impl<'a> Cookies<'a> {
 
     /// The sessions of a cookie of the load balancer that have not ended.
     fn sessions(&self, signer: &Signer, name: &str) -> Vec<Session> {
-        let sealed = self.0.iter().filter(|(own, _)| *own == name);
-        let text = sealed.filter_map(|(_, value)| signer.open(value)).next().unwrap_or_default();
+        let mut sealed = self.0.iter().filter(|(own, _)| *own == name);
+        let text = sealed.find_map(|(_, value)| signer.open(value)).unwrap_or_default();
         let session = |line: &str| {
             let mut fields = line.split(' ');
             let until = fields.next()?.parse().ok()?;

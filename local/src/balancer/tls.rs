@@ -146,3 +146,21 @@ impl ServerCertVerifier for Anyone {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_have_the_versions_that_they_name() {
+        for (policy, expected) in [
+            ("ELBSecurityPolicy-TLS13-1-3-2021-06", Versions::Only13),
+            ("ELBSecurityPolicy-TLS13-1-2-Res-2021-06", Versions::From12),
+            ("ELBSecurityPolicy-TLS13-1-0-2021-06", Versions::From12),
+            ("ELBSecurityPolicy-2016-08", Versions::Only12),
+            ("ELBSecurityPolicy-FS-1-2-Res-2020-10", Versions::Only12),
+        ] {
+            assert_eq!(Versions::of(policy), expected, "{policy}");
+        }
+    }
+}

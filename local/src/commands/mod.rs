@@ -46,7 +46,9 @@ fn listener_name(forward: Forward) -> String {
 fn overview(record: &Record) -> Vec<String> {
     let mut lines = vec![format!("  AWS endpoint  {}  (region {})", record.endpoint(), record.region)];
     for forward in &record.forwards {
-        lines.push(format!("  forward       http://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
+        // The usual ports of HTTPS. Which listeners there are, `status` tells.
+        let scheme = if matches!(forward.listener, 443 | 8443) { "https" } else { "http" };
+        lines.push(format!("  forward       {scheme}://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
     }
     lines.extend(isolation_line(record));
     lines

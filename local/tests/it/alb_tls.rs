@@ -36,7 +36,8 @@ impl World {
             request.header("content-type", "application/x-amz-json-1.1").header("authorization", authorization);
         let answer = request.body(body.to_string()).send().await.unwrap().text().await.unwrap();
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        answer["CertificateArn"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        assert!(answer["CertificateArn"].is_string(), "{answer}");
+        answer["CertificateArn"].as_str().unwrap().to_owned()
     }
 
     /// Adds an HTTPS listener on port 443.
@@ -355,7 +356,8 @@ async fn protocol_versions_of_target_groups_get_what_they_speak_and_the_rest_is_
 
     to(&world.group).await;
     assert_eq!(text(sender.send_request(get2("/")).await.unwrap()).await.split(' ').next(), Some("old"));
-    assert_eq!(sender.send_request(grpc("/shop.Echo/Say")).await.unwrap().status(), 464, "gRPC to HTTP/1.1");
+    let refused = sender.send_request(grpc("/shop.Echo/Say")).await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["grpc-status"].as_bytes()), (464, &b"14"[..]));
 }
 
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html#target-group-routing-configuration>

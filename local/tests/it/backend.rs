@@ -124,7 +124,7 @@ async fn answer(name: &str, request: Request<Incoming>, waiting: &AtomicU32) -> 
             std::future::pending().await
         }
         "/silent" => {
-            Response::new(parts(vec![(Duration::ZERO, data("first\n")), (Duration::from_secs(600), data("never\n"))]))
+            Response::new(parts(vec![(Duration::ZERO, data("first\n")), (Duration::from_mins(10), data("never\n"))]))
         }
         "/events" => {
             let pause = |number| if number == 0 { Duration::ZERO } else { Duration::from_millis(300) };
