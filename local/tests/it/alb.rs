@@ -603,7 +603,7 @@ async fn the_target_with_the_fewest_outstanding_requests_gets_the_next_one() {
 }
 
 /// The memory of a process in MiB: now, or the most it had.
-fn memory(pid: i64, field: &str) -> u64 {
+pub fn memory(pid: i64, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024

@@ -1,8 +1,8 @@
 //! The load balancer speaks TLS, HTTP/2, and gRPC as an Application Load Balancer does: certificates and their selection,
 //! redirects, protocol versions of target groups, and targets with TLS.
 
-use crate::alb::{LIMIT, World, forward};
-use crate::backend::{Backend, GRPC_CHECK, Speaks};
+use crate::alb::{LIMIT, World, forward, memory};
+use crate::backend::{BIG, Backend, GRPC_CHECK, Speaks};
 use crate::support::eventually;
 use aws_sdk_elasticloadbalancingv2::types as elb;
 use bytes::Bytes;
@@ -271,6 +271,33 @@ async fn clients_of_https_listeners_can_use_http2_with_many_requests_at_once() {
     world.set(&[("routing.http2.enabled", "false"), ("client_keep_alive.seconds", "3600")]).await;
     let stream = world.connect("shop.example", &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+/// A client that asks for a lot and reads nothing holds a bounded amount of memory for each of its requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_of_http2_that_nobody_reads_hold_bounded_memory() {
+    let backend = Backend::start("one", "127.1.2.9", Speaks::Http1).await;
+    let world = World::new(&[&backend]).await;
+    let shop = world.certificate(&["shop.example"]).await;
+    world.https(&shop, forward(&[(&world.group, 1)], None)).await;
+    let daemon = world.instance.daemon();
+    let before = memory(daemon, "VmRSS");
+    let sender = world.http2("shop.example").await;
+    let asked = (0..120).map(|_| {
+        let mut sender = sender.clone();
+        async move { sender.send_request(get2("/big")).await.unwrap() }
+    });
+    let unread = futures_util::future::join_all(asked).await;
+    assert!(unread.iter().all(|response| response.status() == 200));
+    // Another client gets all it asks for meanwhile.
+    let mut body = world.http2("shop.example").await.send_request(get2("/big")).await.unwrap().into_body();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        read += frame.unwrap().data_ref().map_or(0, Bytes::len);
+    }
+    assert_eq!(read, BIG);
+    let most = memory(daemon, "VmHWM");
+    assert!(most < before + 80, "{before} MiB before, {most} MiB at most");
 }
 
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html#http-408-issues>
