@@ -5,7 +5,7 @@ use crate::access::Secret;
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
-use crate::engine::{self, AddressPool, Engine};
+use crate::engine::{self, AddressPool, Engine, EngineKind};
 use crate::error::{Context, Error, Result};
 use crate::gateway::{self, Caller, Gateway};
 use crate::http_client;
@@ -43,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) endpoint_port: u16,
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
+    /// What runs the containers of tasks.
+    pub(crate) engine: EngineKind,
     /// The ports of services on this machine that tasks can reach.
     pub(crate) host_ports: Vec<u16>,
     /// The process whose end stops the daemon.
@@ -105,7 +107,7 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let engine = Engine::new(
         layout,
         behind.clone(),
-        (reachable, &options.host_ports),
+        (options.engine, reachable, &options.host_ports),
         cloud.clone(),
         Arc::clone(&balancer),
         Arc::clone(&ledger),

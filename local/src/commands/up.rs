@@ -49,6 +49,7 @@ pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCod
         python,
         endpoint_port: args.endpoint_port,
         forwards: args.forwards,
+        engine: args.engine,
         host_ports: args.host_ports.clone(),
         region: args.region,
         owner: owner.transpose()?,
@@ -99,6 +100,7 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     for port in &args.host_ports {
         command.arg("--host-port").arg(port.to_string());
     }
+    command.arg("--engine").arg(args.engine.to_string());
     command.arg("--region").arg(&args.region).arg("--python").arg(python);
     if let Some(pid) = args.owner_pid {
         command.arg("--owner-pid").arg(pid.to_string());

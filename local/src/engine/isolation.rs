@@ -17,6 +17,27 @@ pub(crate) enum Isolation {
     Root,
     /// The same in a user namespace with one user, without root rights. The limit of memory is watched.
     UserNamespace,
+    /// Whatever the container engine of this machine does.
+    Docker,
+}
+
+/// What runs the containers of tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineKind {
+    /// The local cloud itself
+    #[default]
+    BuiltIn,
+    /// Docker or Podman on this machine
+    Docker,
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::BuiltIn => "built-in",
+            Self::Docker => "docker",
+        })
+    }
 }
 
 impl std::fmt::Display for Isolation {
@@ -24,6 +45,7 @@ impl std::fmt::Display for Isolation {
         out.write_str(match self {
             Self::Root => "namespaces and control groups",
             Self::UserNamespace => "namespaces of one user, without control groups",
+            Self::Docker => "the container engine (Docker or Podman)",
         })
     }
 }

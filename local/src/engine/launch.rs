@@ -172,7 +172,7 @@ fn make_directory(root: &Root, directory: &str) -> Result<()> {
 }
 
 /// The name of the host, as on Fargate.
-fn hostname(container: &Container) -> String {
+pub(super) fn hostname(container: &Container) -> String {
     let [a, b, c, d] = container.address.octets();
     format!("ip-{a}-{b}-{c}-{d}.ec2.internal")
 }

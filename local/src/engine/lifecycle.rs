@@ -30,7 +30,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long to read output after the process has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
 /// The reason that Fargate gives for a task that ran out of memory.
-const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
+pub(super) const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
 /// The start of the reason for the end of a program.
 const EXITED: &str = "the app exited with ";
 /// The number of lines of output in a message.
@@ -117,6 +117,9 @@ impl Engine {
             Some(task) => self.cloud.settings(task).await?,
             None => Settings::default(),
         };
+        if let Some(outside) = &self.outside {
+            return self.launch_outside(outside, container, settings).await;
+        }
         let network = self.network(container.address).await?;
         let checked = placement.checks.iter().map(|check| check.port);
         let ports = checked.chain(container.image.ports()).chain(settings.ports.iter().copied());
@@ -289,7 +292,7 @@ impl Engine {
         };
         let own = container.settings.get().and_then(|settings| settings.stop_timeout);
         let patience = own.filter(|_| !self.closing()).unwrap_or(patience);
-        process.signal(stop_signal(container));
+        self.signal(container, process, stop_signal(container)).await;
         if tokio::time::timeout(patience, container.ended()).await.is_err() {
             tracing::warn!("task {} did not end within {} s of its signal", container.name, patience.as_secs());
             self.kill(container).await;
@@ -308,8 +311,15 @@ impl Engine {
     pub(super) async fn kill(&self, container: &Container) {
         let process = container.state.borrow().process;
         if let Some(process) = process {
-            process.signal(Signal::KILL);
+            self.signal(container, process, Signal::KILL).await;
             container.ended().await;
+        }
+    }
+
+    async fn signal(&self, container: &Container, process: ProcessId, signal: Signal) {
+        match &self.outside {
+            Some(outside) => outside.signal(container, signal).await,
+            None => process.signal(signal),
         }
     }
 
@@ -334,7 +344,7 @@ impl Engine {
     }
 
     /// Handles the end of the process, for any reason.
-    fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
+    pub(super) fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
         let before = container.state.borrow().clone();
         container.output.close();
         let unasked = matches!(before.phase, Phase::Starting | Phase::Healthy);

@@ -14,6 +14,7 @@ mod launch;
 mod lifecycle;
 pub(crate) mod network;
 mod output;
+mod outside;
 pub(crate) mod placement;
 pub(crate) mod probe;
 pub(crate) mod settings;
@@ -24,7 +25,8 @@ pub(crate) use addresses::AddressPool;
 pub(crate) use api::{EngineStatus, STATUS_PATH, bind, serve};
 pub(crate) use container::{Phase, TaskReport};
 pub(crate) use helper::{Helper, run as run_helper};
-pub(crate) use isolation::Isolation;
+pub(crate) use isolation::{EngineKind, Isolation};
+pub(crate) use outside::{HOST as OUTSIDE_HOST, remove_leftovers};
 
 use crate::aws::Cloud;
 use crate::balancer::Balancer;
@@ -34,6 +36,7 @@ use crate::instance::{Layout, ProcessLedger};
 use backoff::Backoff;
 use container::Container;
 use output::Output;
+use outside::Outside;
 use placement::TaskRef;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -61,6 +64,8 @@ pub(crate) struct Engine {
     balancer: Arc<Balancer>,
     ledger: Arc<ProcessLedger>,
     isolation: Isolation,
+    /// The engine that runs the containers, if it is not this one itself.
+    outside: Option<Arc<Outside>>,
     /// The addresses that tasks reach in their networks, and where these lead: the AWS endpoint, and services of this
     /// machine.
     provided: Vec<(SocketAddr, SocketAddr)>,
@@ -83,12 +88,12 @@ struct Wish {
 }
 
 impl Engine {
-    /// An engine without containers for the MiniStack at `behind`. Tasks reach the gateway at `endpoint`, and the
-    /// services of this machine at `host_ports`.
+    /// An engine of this kind without containers for the MiniStack at `behind`. Tasks reach the gateway at `endpoint`, and
+    /// the services of this machine at `host_ports`.
     pub(crate) async fn new(
         layout: &Layout,
         behind: String,
-        (endpoint, host_ports): (SocketAddr, &[u16]),
+        (kind, endpoint, host_ports): (EngineKind, SocketAddr, &[u16]),
         cloud: Cloud,
         balancer: Arc<Balancer>,
         ledger: Arc<ProcessLedger>,
@@ -99,6 +104,13 @@ impl Engine {
             remove_tree(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
         }
         std::fs::create_dir_all(&containers_dir).context(|| format!("cannot create {}", containers_dir.display()))?;
+        let (isolation, outside) = match kind {
+            EngineKind::BuiltIn => (Isolation::detect(&containers_dir).await?, None),
+            EngineKind::Docker => {
+                let ports: Vec<u16> = std::iter::once(endpoint.port()).chain(host_ports.iter().copied()).collect();
+                (Isolation::Docker, Some(Arc::new(Outside::start(layout, &containers_dir, &ports).await?)))
+            }
+        };
         let services = host_ports
             .iter()
             .map(|port| (SocketAddr::from((network::HOST, *port)), SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
@@ -107,13 +119,14 @@ impl Engine {
             containers: Mutex::default(),
             failures: Mutex::default(),
             pull_failures: Mutex::default(),
-            addresses: Mutex::new(addresses),
+            addresses: Mutex::new(if outside.is_some() { addresses.of_outside() } else { addresses }),
             backoff: Mutex::default(),
             images: ImageStore::new(&layout.images(), behind)?,
             cloud,
             balancer,
             ledger,
-            isolation: Isolation::detect(&containers_dir).await?,
+            isolation,
+            outside,
             creating_network: tokio::sync::Mutex::default(),
             containers_dir,
             next: AtomicU64::new(1),
@@ -159,6 +172,9 @@ impl Engine {
         let all: Vec<Arc<Container>> = lock(&self.containers).values().cloned().collect();
         let stops = all.iter().map(|container| self.stop(container, Duration::from_secs(2)));
         futures_util::future::join_all(stops).await;
+        if let Some(outside) = &self.outside {
+            outside.close().await;
+        }
     }
 
     /// What contains the tasks.

@@ -156,7 +156,7 @@ impl TaskNetwork {
 }
 
 /// Accepts connections and relays each to a new connection. If that fails, the accepted connection is closed.
-async fn relay<F: Future<Output = io::Result<TcpStream>> + Send + 'static>(
+pub(super) async fn relay<F: Future<Output = io::Result<TcpStream>> + Send + 'static>(
     listener: TcpListener,
     connect: impl Fn() -> F,
 ) {

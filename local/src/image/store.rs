@@ -121,6 +121,12 @@ impl Image {
         copy_tree(unpacked.path(), root).context(|| format!("cannot copy {} to {}", self.name, root.display()))
     }
 
+    /// Writes the image to an archive (an OCI layout as a tar file); returns the digest of its manifest.
+    pub(crate) async fn write_archive(&self, path: &Path) -> Result<String> {
+        let written = self.content.write_archive(path, &[]).await;
+        written.map(|digest| digest.to_string()).map_err(|error| failed(&error))
+    }
+
     /// The TCP ports that the image exposes.
     pub(crate) fn ports(&self) -> Vec<u16> {
         self.config.tcp_ports()
