@@ -2,7 +2,7 @@
 
 use crate::balancer::Counted;
 use crate::engine::placement::{Placement, TaskRef};
-use crate::engine::probe::{HealthCheck, Matcher};
+use crate::engine::probe::{HealthCheck, HttpVersion, Matcher, Protocol};
 use crate::engine::settings::Settings;
 use crate::error::{Context, Error, Result};
 use crate::http_client::{self, HttpClient};
@@ -213,14 +213,20 @@ fn health_check(group: &TargetGroup, container_port: u16) -> Option<HealthCheck>
     }
     let seconds =
         |value: Option<i32>, default| Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default));
-    let http = matches!(group.health_check_protocol().unwrap_or(&ProtocolEnum::Http), ProtocolEnum::Http);
-    let matcher = group.matcher().and_then(|matcher| matcher.http_code()).unwrap_or("200");
+    let checked = group.health_check_protocol().unwrap_or(&ProtocolEnum::Http);
+    let http = matches!(checked, ProtocolEnum::Http | ProtocolEnum::Https);
+    let protocol = Protocol::read(checked.as_str(), group.protocol_version());
+    let codes = group.matcher().and_then(|matcher| match protocol.version {
+        HttpVersion::Grpc => matcher.grpc_code(),
+        _ => matcher.http_code(),
+    });
     Some(HealthCheck {
         target_group: group.target_group_name().unwrap_or("?").to_owned(),
         // "traffic-port" is the port that the target was registered with.
         port: group.health_check_port().and_then(|port| port.parse().ok()).unwrap_or(container_port),
         path: http.then(|| group.health_check_path().unwrap_or("/").to_owned()),
-        matcher: Matcher::parse(matcher),
+        protocol,
+        matcher: Matcher::parse(codes.unwrap_or("200")),
         interval: seconds(group.health_check_interval_seconds(), 30),
         timeout: seconds(group.health_check_timeout_seconds(), 5),
         healthy_threshold: group.healthy_threshold_count().and_then(|n| u32::try_from(n).ok()).unwrap_or(5).max(1),

@@ -1,7 +1,7 @@
 //! The command line: arguments, dispatch, and exit codes.
 
 use crate::commands::{self, FaultCommand};
-use crate::engine::{Helper, run_helper};
+use crate::engine::{EngineKind, Helper, run_helper};
 use crate::error::{Context, Error, Result};
 use crate::gateway::Caller;
 use crate::instance::{Forward, Layout};
@@ -106,6 +106,13 @@ pub(crate) struct UpArgs {
     /// Port of a service on 127.0.0.1 that tasks can reach, as `host.local-cloud.internal:PORT`. Repeatable
     #[arg(long = "host-port", value_name = "PORT")]
     pub(crate) host_ports: Vec<u16>,
+    /// Let tasks reach no other network than the AWS endpoint and the ports of `--host-port`
+    #[arg(long)]
+    pub(crate) no_internet: bool,
+    /// What runs the containers of tasks: the local cloud itself, or Docker or Podman on this machine with root rights, at
+    /// the socket in `DOCKER_HOST` or at a usual one
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: EngineKind,
     /// Region of the emulated AWS
     #[arg(long, default_value = "us-east-1")]
     pub(crate) region: String,

@@ -2,10 +2,11 @@
 //! the end, it stops everything that it started.
 
 use crate::access::Secret;
+use crate::authority::Authority;
 use crate::aws::Cloud;
 use crate::balancer::{self, Balancer};
 use crate::control;
-use crate::engine::{self, AddressPool, Engine};
+use crate::engine::{self, AddressPool, Engine, EngineKind, TaskOptions};
 use crate::error::{Context, Error, Result};
 use crate::gateway::{self, Caller, Gateway};
 use crate::http_client;
@@ -52,8 +53,12 @@ pub(crate) struct Options {
     /// The forwarded ports; if there are none, the default ones, or free ports in place of those that are in use.
     pub(crate) forwards: Vec<Forward>,
     pub(crate) region: String,
+    /// What runs the containers of tasks.
+    pub(crate) engine: EngineKind,
     /// The ports of services on this machine that tasks can reach.
     pub(crate) host_ports: Vec<u16>,
+    /// Whether tasks shall reach other networks.
+    pub(crate) internet: bool,
     /// The process whose end stops the daemon.
     pub(crate) owner: Option<ProcessId>,
 }
@@ -75,6 +80,7 @@ pub(crate) async fn serve(options: Options) -> Result<()> {
         nodes: vec![Ipv4Addr::LOCALHOST, addresses.second_node()],
         region: options.region.clone(),
         isolation: None,
+        internet: None,
         phase: Phase::Starting,
     };
     record.write(&layout)?;
@@ -119,12 +125,17 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     let ledger = Arc::new(ProcessLedger::new(layout));
     let cloud = Cloud::new(&behind, &record.region);
     let (faults, deaths) = TaskFaults::new();
-    let balancer = Balancer::new(&behind, faults);
-    let reachable = SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port));
+    let balancer = Balancer::new(&behind, faults, Authority::open(layout)?);
+    let tasks = TaskOptions {
+        engine: options.engine,
+        endpoint: SocketAddr::from((Ipv4Addr::LOCALHOST, record.endpoint_port)),
+        host_ports: &options.host_ports,
+        internet: options.internet,
+    };
     let engine = Engine::new(
         layout,
         behind.clone(),
-        (reachable, &options.host_ports),
+        tasks,
         cloud.clone(),
         Arc::clone(&balancer),
         Arc::clone(&ledger),
@@ -133,6 +144,7 @@ async fn run(options: &Options, addresses: AddressPool, record: &mut Record) -> 
     .await?;
     let engine = Arc::new(engine);
     record.isolation = Some(engine.isolation());
+    record.internet = Some(engine.internet());
     tokio::spawn(Arc::clone(&engine).end_those_told(deaths));
     tokio::spawn(engine::serve(engine::bind(&layout.socket())?, Arc::clone(&engine)));
 

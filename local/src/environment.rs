@@ -9,11 +9,10 @@ use crate::instance::{Layout, Record};
 use std::net::Ipv4Addr;
 
 /// Variables that would point the AWS configuration elsewhere and must be unset.
-pub(crate) const REMOVED: [&str; 7] = [
+pub(crate) const REMOVED: [&str; 6] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
-    "AWS_CA_BUNDLE",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_ROLE_ARN",
     "AWS_ENDPOINT_URL_S3",
@@ -51,6 +50,8 @@ pub(crate) fn variables(layout: &Layout, record: &Record) -> Result<Vec<(&'stati
         ("AWS_REGION", record.region.clone()),
         ("AWS_DEFAULT_REGION", record.region.clone()),
         ("AWS_EC2_METADATA_DISABLED", "true".into()),
+        // Probes of HTTPS listeners trust it. The endpoint itself has no TLS.
+        ("AWS_CA_BUNDLE", layout.authority().display().to_string()),
         ("BLUEGREEN_CONNECT_TO", connect_to(&record.nodes, &forwards)),
         ("BLUEGREEN_REGISTRY", record.endpoint()),
         ("NO_PROXY", no_proxy.clone()),
@@ -84,7 +85,7 @@ mod tests {
 
     fn set(balancer: Option<&str>, first: u16) -> ForwardSet {
         let forwards = vec![Forward { local: first, listener: 80 }, Forward { local: first + 1, listener: 81 }];
-        ForwardSet { balancer: balancer.map(str::to_owned), forwards }
+        ForwardSet { balancer: balancer.map(str::to_owned), forwards, secure: Vec::new() }
     }
 
     #[test]

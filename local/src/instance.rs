@@ -1,6 +1,6 @@
 //! The files of a running local cloud: paths, the record, and the list of processes that it started.
 
-use crate::engine::Isolation;
+use crate::engine::{Internet, Isolation};
 use crate::error::{Context, Error, Result};
 use crate::private_file;
 use crate::process::{ProcessId, boot_id};
@@ -76,6 +76,16 @@ impl Layout {
     /// The access key for the clients of the running instance.
     pub(crate) fn credentials(&self) -> PathBuf {
         self.dir.join("credentials.json")
+    }
+
+    /// The certificate of the authority that issues the certificates of HTTPS listeners; survives `down`.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// The private key of that authority.
+    pub(crate) fn authority_key(&self) -> PathBuf {
+        self.dir.join("ca-key.pem")
     }
 
     /// The socket of the engine.
@@ -187,6 +197,9 @@ pub(crate) struct Record {
     /// What contains the tasks; known when it is ready.
     #[serde(default)]
     pub(crate) isolation: Option<Isolation>,
+    /// What tasks reach; known when it is ready.
+    #[serde(default)]
+    pub(crate) internet: Option<Internet>,
     pub(crate) phase: Phase,
 }
 
@@ -313,6 +326,7 @@ mod tests {
             nodes: first_node(),
             region: "us-east-1".into(),
             isolation: None,
+            internet: None,
             phase: Phase::Ready,
         }
     }

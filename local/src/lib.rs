@@ -5,6 +5,7 @@
 //! does not depend on this code.
 
 mod access;
+mod authority;
 mod aws;
 mod balancer;
 mod cli;

@@ -68,7 +68,7 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
     let mut all: BTreeMap<String, String> =
         INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
     // A function reaches every load balancer by its DNS name at the ports of the first set.
-    let first = [ForwardSet { balancer: None, forwards: settings.forwards.to_vec() }];
+    let first = [ForwardSet { balancer: None, forwards: settings.forwards.to_vec(), secure: Vec::new() }];
     let key = settings.secret.issue(Caller::Function);
     let scratch = |name: &str| layout.scratch().join(name).display().to_string();
     let own = [
@@ -83,6 +83,7 @@ fn environment(settings: &Settings<'_>, layout: &Layout) -> BTreeMap<String, Str
         ("AWS_ACCESS_KEY_ID", key.access_key_id),
         ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_CA_BUNDLE", layout.authority().display().to_string()),
         ("BLUEGREEN_CONNECT_TO", connect_to(settings.nodes, &first)),
         // Tasks run in the engine of the local cloud, functions as processes of MiniStack.
         ("DOCKER_HOST", format!("unix://{}", layout.socket().display())),

@@ -1,7 +1,7 @@
 """MiniStack with the extensions of the local cloud: written to its scratch directory and started instead of MiniStack.
 
 It publishes the state of the load balancers as one document, so that a separate data plane can follow all changes (of the
-API, CloudFormation, and ECS). It stores weighted forwards, which MiniStack drops. It rejects requests that AWS rejects and
+API, CloudFormation, and ECS). It stores what MiniStack drops: weighted forwards, protocol versions, lists of certificates. It rejects requests that AWS rejects and
 MiniStack accepts. If a new ECS deployment replaces one that never became healthy, it stops the old tasks; MiniStack waits
 without a limit. It passes on how tasks run, which MiniStack drops, and tells why tasks ended in the words of ECS. It must
 not decide the target of a request.
@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 from ministack.app import app as ministack
 from ministack.core import lambda_runtime
-from ministack.services import alb, ecr, ecs, imds, lambda_svc, s3
+from ministack.services import acm, alb, ecr, ecs, imds, lambda_svc, s3
 from ministack.services.cloudformation import helpers, provisioners
 
 PATH = "/_local-cloud/load-balancers"
@@ -55,13 +55,26 @@ def _state():
     balancers, groups, targets = _attributes(alb._lb_attrs), _attributes(alb._tg_attrs), dict(_records(alb._targets))
     return {
         "LoadBalancers": [dict(lb, Attributes=balancers.get(arn, {})) for arn, lb in _records(alb._lbs)],
-        "Listeners": [listener for _, listener in _records(alb._listeners)],
+        "Listeners": [
+            dict(listener, Certificates=listener.get("Certificates", []) + _more_certificates.get(arn, []))
+            for arn, listener in _records(alb._listeners)
+        ],
+        # MiniStack does not read the names of an imported certificate.
+        "Certificates": [
+            {"CertificateArn": arn, "Names": [one["DomainName"], *one.get("SubjectAlternativeNames", [])]}
+            for arn, one in _records(acm._certificates)
+            if one.get("Type") != "IMPORTED"
+        ],
         "Rules": [rule for _, rule in _records(alb._rules)],
         "TargetGroups": [
             dict(group, Attributes=groups.get(arn, {}), Targets=targets.get(arn, []))
             for arn, group in _records(alb._tgs)
         ],
     }
+
+
+# The certificate list of each listener, without the default certificate.
+_more_certificates = {}
 
 
 def _look():
@@ -385,13 +398,133 @@ alb._action_xml = _action_xml_with_weights
 provisioners._elbv2_listener_actions = _listener_actions_with_weights
 
 
+# The protocol version of a target group and the codes of its gRPC health check, which MiniStack drops:
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html and
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html.
+_create_group = alb._create_tg
+_modify_group = alb._modify_tg
+_group_xml = alb._tg_xml
+_create_group_of_stack = provisioners._elbv2_target_group_create
+_update_group_of_stack = provisioners._elbv2_target_group_update
+_VERSIONS = ("HTTP1", "HTTP2", "GRPC")
+
+
+def _group_xml_with_version(group):
+    xml = _group_xml(group)
+    code = group["Matcher"].get("GrpcCode")
+    if code:
+        xml = re.sub(r"<Matcher>.*</Matcher>", f"<Matcher><GrpcCode>{alb._esc(code)}</GrpcCode></Matcher>", xml)
+    version = group.get("ProtocolVersion", "HTTP1")
+    return xml.removesuffix("</member>") + f"<ProtocolVersion>{version}</ProtocolVersion></member>"
+
+
+def _set_version(group, version, path, code):
+    group["ProtocolVersion"] = version
+    if version == "GRPC":
+        group["HealthCheckPath"] = path or "/AWS.ALB/healthcheck"
+        group["Matcher"] = {"GrpcCode": str(code or "12")}
+
+
+def _create_group_with_version(params):
+    version = alb._p(params, "ProtocolVersion", "HTTP1").upper()
+    if version not in _VERSIONS:
+        return alb._error("ValidationError", f"Protocol version '{version}' must be one of {', '.join(_VERSIONS)}")
+    before = set(alb._tgs.keys())
+    created = _create_group(params)
+    for arn in set(alb._tgs.keys()) - before:
+        group = alb._tgs[arn]
+        if group["TargetGroupName"] == alb._p(params, "Name"):
+            path, code = alb._p(params, "HealthCheckPath"), alb._p(params, "Matcher.GrpcCode")
+            _set_version(group, version, path, code)
+            return alb._xml(200, "CreateTargetGroup", f"<TargetGroups>{alb._tg_xml(group)}</TargetGroups>")
+    return created
+
+
+def _modify_group_with_codes(params):
+    code, group = alb._p(params, "Matcher.GrpcCode"), alb._tgs.get(alb._p(params, "TargetGroupArn"))
+    if code and group:
+        group["Matcher"] = {"GrpcCode": code}
+    return _modify_group(params)
+
+
+def _set_version_of_stack(arn, props):
+    code = (props.get("Matcher") or {}).get("GrpcCode")
+    _set_version(alb._tgs[arn], props.get("ProtocolVersion") or "HTTP1", props.get("HealthCheckPath"), code)
+
+
+def _create_group_of_stack_with_version(logical_id, props, stack_name):
+    created = _create_group_of_stack(logical_id, props, stack_name)
+    _set_version_of_stack(created[0], props)
+    return created
+
+
+def _update_group_of_stack_with_version(physical_id, old_props, new_props, *rest):
+    updated = _update_group_of_stack(physical_id, old_props, new_props, *rest)
+    _set_version_of_stack(updated[0], new_props)
+    return updated
+
+
+alb._tg_xml = _group_xml_with_version
+alb._ACTION_MAP["CreateTargetGroup"] = _create_group_with_version
+alb._ACTION_MAP["ModifyTargetGroup"] = _modify_group_with_codes
+_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
+provisioners._elbv2_target_group_create = _create_group_of_stack_with_version
+provisioners._RESOURCE_HANDLERS[_GROUP].update(
+    create=_create_group_of_stack_with_version, update=_update_group_of_stack_with_version
+)
+
+
+# The certificate list of a listener:
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_AddListenerCertificates.html,
+# API_RemoveListenerCertificates.html and API_DescribeListenerCertificates.html.
+def _certificates_xml(action, certificates):
+    members = "".join(
+        f"<member><CertificateArn>{alb._esc(arn)}</CertificateArn><IsDefault>{default}</IsDefault></member>"
+        for arn, default in certificates
+    )
+    return alb._xml(200, action, f"<Certificates>{members}</Certificates>")
+
+
+def _certificate_action(change):
+    """An action on the certificate list of a listener that exists."""
+
+    def act(params):
+        listener = alb._p(params, "ListenerArn")
+        if listener not in alb._listeners:
+            return alb._error("ListenerNotFound", "One or more listeners not found")
+        return change(listener, alb._parse_certificate_arns(params))
+
+    return act
+
+
+def _add_certificates(listener, arns):
+    more = _more_certificates.setdefault(listener, [])
+    more += [arn for arn in arns if arn not in more]
+    return _certificates_xml("AddListenerCertificates", [(arn, "false") for arn in arns])
+
+
+def _remove_certificates(listener, arns):
+    _more_certificates[listener] = [arn for arn in _more_certificates.get(listener, []) if arn not in arns]
+    return alb._empty("RemoveListenerCertificates")
+
+
+def _describe_certificates(listener, _):
+    default = [(arn, "true") for arn in alb._listeners[listener].get("Certificates", [])]
+    more = [(arn, "false") for arn in _more_certificates.get(listener, [])]
+    return _certificates_xml("DescribeListenerCertificates", default + more)
+
+
+alb._ACTION_MAP["AddListenerCertificates"] = _certificate_action(_add_certificates)
+alb._ACTION_MAP["RemoveListenerCertificates"] = _certificate_action(_remove_certificates)
+alb._ACTION_MAP["DescribeListenerCertificates"] = _certificate_action(_describe_certificates)
+
+
 # Requests that AWS rejects: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html,
 # API_DescribeRules.html and API_DeleteTargetGroup.html.
 _create_rule = alb._create_rule
 _describe_rules = alb._describe_rules
 _delete_group = alb._delete_tg
 _delete_group_of_stack = provisioners._elbv2_target_group_delete
-_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 
 
 def _create_rule_once(params):
@@ -644,6 +777,7 @@ _WATCH_AGAIN = 0.1
 
 def _watch_until_the_end(task, docker_client, account_id, region):
     arn = task["taskArn"]
+    containers = list(task.get("_docker_ids") or [])
 
     def watch(container):
         with ecs.request_scope(account_id, region):
@@ -659,8 +793,13 @@ def _watch_until_the_end(task, docker_client, account_id, region):
                     # The task does without this container.
                     return
                 time.sleep(_WATCH_AGAIN)
+            # MiniStack forgets the other containers of a task whose essential container has ended, and ECS stops them:
+            # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
+            if task.get("stopCode") == "EssentialContainerExited":
+                for other in containers:
+                    ecs._remove_docker_container(docker_client, other)
 
-    for container in list(task.get("_docker_ids") or []):
+    for container in containers:
         name = f"ministack-ecs-watch-{container[:12]}"
         ecs.spawn_background(functools.partial(watch, container), thread_name=name)
     group = task.get("group", "")
@@ -695,6 +834,22 @@ class _Queues:
 
 
 lambda_runtime.queue = _Queues()
+
+
+# A function that sets other hosts to connect to still reaches the load balancers at the ports of this machine.
+_CONNECT_TO = "BLUEGREEN_CONNECT_TO"
+_worker_env = lambda_svc._provided_worker_env
+
+
+def _worker_env_of_this_machine(config, *rest):
+    env, own = _worker_env(config, *rest), os.environ.get(_CONNECT_TO, "")
+    given = env.get(_CONNECT_TO, "")
+    if own and given != own:
+        env[_CONNECT_TO] = f"{own},{given}"
+    return env
+
+
+lambda_svc._provided_worker_env = _worker_env_of_this_machine
 
 
 # The process of a function ends with the function. MiniStack ends it only where the API of Lambda deletes the function.

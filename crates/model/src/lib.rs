@@ -3,6 +3,8 @@
 
 pub mod color;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod hook;
 pub mod idle;
 pub mod keys;

@@ -49,6 +49,10 @@ pub struct State {
     pub token_realm: Option<String>,
     /// The token that it issues and accepts.
     pub token: String,
+    /// Where it redirects requests for blobs, as registries with blobs in a store do.
+    pub blobs_elsewhere: Option<String>,
+    /// Whether it refuses a request with a login, as a store does for a signed address.
+    pub refuses_logins: bool,
     /// Whether it answers a request for a manifest with bytes without an end.
     pub endless_manifests: bool,
 }
@@ -69,6 +73,8 @@ impl Default for State {
             public: false,
             token_realm: None,
             token: "a-token".to_owned(),
+            blobs_elsewhere: None,
+            refuses_logins: false,
             endless_manifests: false,
         }
     }
@@ -187,6 +193,9 @@ fn error(code: u16, name: &str, message: &str) -> Response {
 /// The answer; `None` closes the connection.
 fn answer(state: &mut State, request: &Request) -> Option<Response> {
     let basic = format!("Basic {}", BASE64_STANDARD.encode("AWS:secret"));
+    if state.refuses_logins && !request.authorization.is_empty() {
+        return Some(error(400, "INVALID", "Only one auth mechanism allowed"));
+    }
     if request.path.starts_with("/token?") {
         let known = request.authorization == basic || (state.public && request.authorization.is_empty());
         let body = format!(r#"{{"token":"{}"}}"#, state.token).into_bytes();
@@ -219,6 +228,10 @@ fn answer(state: &mut State, request: &Request) -> Option<Response> {
             Response { body: referrers(state, digest), ..status(200) }
         }
         ("GET", ("referrers", _)) => status(404),
+        ("GET", ("blobs", _)) if state.blobs_elsewhere.is_some() => {
+            let elsewhere = format!("{}{}", state.blobs_elsewhere.as_deref().unwrap_or_default(), request.path);
+            Response { headers: vec![("location", elsewhere)], ..status(307) }
+        }
         ("GET", ("blobs", digest)) => match state.stored.get(digest) {
             Some(bytes) => Response { body: bytes.clone(), ..status(200) },
             None => error(404, "BLOB_UNKNOWN", "no such blob"),

@@ -357,7 +357,7 @@ fn task_definition<C: Side>(settings: &Settings, parts: &Parts<'_, C>) -> TaskDe
             user: user(settings),
             readonly_root_filesystem: settings.app.read_only,
             linux_parameters: LinuxParameters {
-                capabilities: Capabilities { drop: vec!["ALL"] },
+                capabilities: Capabilities::keeping(&settings.app.capabilities),
                 init_process_enabled: true,
             },
             stop_timeout: 30,

@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::support::project;
 
 /// The crates that each crate of the workspace may use. None of them leads back.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("cfn-kit", &[]),
     ("bluegreen-oci-image", &[]),
+    ("fuzz-input", &[]),
     ("aws", &["model"]),
     ("ledger", &["aws", "model"]),
     ("stack", &["bluegreen-oci-image", "cfn-kit", "model"]),

@@ -94,7 +94,7 @@ fn settings(folder: &Path, image: &str, ports: [u16; 2]) {
 }
 
 /// The image in the registry of a stack with the tag of the version.
-fn digest_in(cloud: &Cloud, stack: &str, version: &str) -> (String, String) {
+pub fn digest_in(cloud: &Cloud, stack: &str, version: &str) -> (String, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let config = cloud.sdk_config().await;

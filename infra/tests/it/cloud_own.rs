@@ -14,9 +14,10 @@ use sha2::{Digest as _, Sha256};
 const PROMISE: Duration = Duration::from_mins(5);
 
 /// The blocks of the page that do not run here: their start, and the reason.
-const NOT_HERE: [(&str, &str); 3] = [
+const NOT_HERE: [(&str, &str); 4] = [
     ("make install", "it installs for the user; the commands of this build replace it"),
     ("bluegreen init --image", "its image does not exist; the test below builds one"),
+    ("local-cloud up --engine docker", "it needs an engine; `cloud_engine` runs it"),
     ("bluegreen doctor", "the same steps on AWS"),
 ];
 

@@ -3,7 +3,7 @@
 use super::KnownTarget;
 use super::model::TargetGroup;
 use super::target::{Health, HealthState, Target};
-use crate::engine::probe::{HealthCheck, Matcher, Sick};
+use crate::engine::probe::{HealthCheck, HttpVersion, Matcher, Protocol, Sick};
 use crate::task_fault::TaskFaults;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,13 +67,20 @@ async fn run(target: Arc<Target>, check: HealthCheck, faults: Arc<TaskFaults>) {
 
 fn health_check(group: &TargetGroup, target: &Target) -> HealthCheck {
     let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX).max(1);
-    let http = group.health_check_protocol.as_deref().unwrap_or("HTTP") == "HTTP";
+    let checked = group.health_check_protocol.as_deref().unwrap_or("HTTP");
+    let protocol = Protocol::read(checked, group.protocol_version.as_deref());
+    let codes = match protocol.version {
+        HttpVersion::Grpc => &group.matcher.grpc_code,
+        _ => &group.matcher.http_code,
+    };
     HealthCheck {
         target_group: group.target_group_name.clone(),
         // "traffic-port" means the port of the registered target.
         port: group.health_check_port.as_deref().and_then(|port| port.parse().ok()).unwrap_or(target.port),
-        path: http.then(|| group.health_check_path.clone().unwrap_or_else(|| "/".to_owned())),
-        matcher: Matcher::parse(group.matcher.http_code.as_deref().unwrap_or("200")),
+        path: matches!(checked, "HTTP" | "HTTPS")
+            .then(|| group.health_check_path.clone().unwrap_or_else(|| "/".to_owned())),
+        protocol,
+        matcher: Matcher::parse(codes.as_deref().unwrap_or("200")),
         interval: Duration::from_secs(group.health_check_interval_seconds.max(1)),
         timeout: Duration::from_secs(group.health_check_timeout_seconds.max(1)),
         healthy_threshold: count(group.healthy_threshold_count),

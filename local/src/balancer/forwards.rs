@@ -31,6 +31,17 @@ pub(crate) struct ForwardSet {
     /// The DNS name of the load balancer that has the set; none if it is free.
     pub(crate) balancer: Option<String>,
     pub(crate) forwards: Vec<Forward>,
+    /// The ports of its HTTPS listeners.
+    #[serde(default)]
+    pub(crate) secure: Vec<u16>,
+}
+
+impl ForwardSet {
+    /// The URL of a forwarded port.
+    pub(crate) fn url(&self, forward: Forward) -> String {
+        let scheme = if self.secure.contains(&forward.listener) { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", forward.local)
+    }
 }
 
 /// The bound sets.
@@ -48,6 +59,12 @@ impl Balancer {
     /// The listener ports that are forwarded.
     pub(super) fn forwarded_ports(&self) -> Vec<u16> {
         self.sets.bound.borrow().first().into_iter().flatten().map(|forward| forward.listener).collect()
+    }
+
+    /// The local port that leads to a listener port in a set.
+    pub(super) fn forwarded(&self, set: usize, listener: u16) -> Option<u16> {
+        let bound = self.sets.bound.borrow();
+        bound.get(set)?.iter().find(|forward| forward.listener == listener).map(|forward| forward.local)
     }
 
     /// Serves a set of forwarded ports until the daemon stops.
@@ -102,10 +119,13 @@ impl Balancer {
         loop {
             let sets = {
                 let (known, bound) = (self.known(), changes.borrow_and_update());
-                let name = |set: usize| known.name(known.owners.get(set)?.as_deref()?);
-                let one = |(set, forwards): (usize, &Vec<Forward>)| ForwardSet {
-                    balancer: name(set),
-                    forwards: forwards.clone(),
+                let one = |(set, forwards): (usize, &Vec<Forward>)| {
+                    let owner = known.owners.get(set).and_then(Option::as_deref);
+                    ForwardSet {
+                        balancer: owner.and_then(|owner| known.name(owner)),
+                        forwards: forwards.clone(),
+                        secure: owner.map(|owner| known.secure(owner)).unwrap_or_default(),
+                    }
                 };
                 bound.iter().enumerate().map(one).collect::<Vec<_>>()
             };

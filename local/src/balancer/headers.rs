@@ -1,24 +1,34 @@
 //! Headers between client and target: removes those of one connection, and adds those of an ALB. Pure.
 
+use super::serve::TlsFacts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 /// Headers of one connection, besides those that `Connection` names (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const TLS_VERSION: HeaderName = HeaderName::from_static("x-amzn-tls-version");
+const TLS_CIPHER_SUITE: HeaderName = HeaderName::from_static("x-amzn-tls-cipher-suite");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The connection of a request, and the settings of its load balancer.
+#[allow(clippy::struct_excessive_bools, reason = "attributes that are on or off")]
 #[derive(Debug)]
 pub(super) struct Arrival<'a> {
-    pub(super) client: IpAddr,
+    pub(super) client: SocketAddr,
+    /// Whether the client used TLS.
+    pub(super) secure: bool,
+    /// What the target is told about TLS, if anything.
+    pub(super) facts: Option<&'a TlsFacts>,
     /// The port of the listener.
     pub(super) port: u16,
     /// The DNS name of the load balancer.
     pub(super) name: &'a str,
     /// How the load balancer handles X-Forwarded-For: `append`, `preserve`, or `remove`.
     pub(super) forwarded_for: &'a str,
+    /// Whether X-Forwarded-For has the port of the client.
+    pub(super) client_port: bool,
     /// Whether the target gets the Host header of the client unchanged.
     pub(super) preserve_host: bool,
     /// Whether headers are dropped if their names have characters other than letters, digits, and hyphens.
@@ -61,15 +71,24 @@ pub(super) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
             headers.insert(name, value);
         }
     };
+    let client = if arrival.client_port { arrival.client.to_string() } else { arrival.client.ip().to_string() };
     match (arrival.forwarded_for, text(headers, &FORWARDED_FOR)) {
         ("preserve", _) => {}
         ("remove", _) => {
             headers.remove(FORWARDED_FOR);
         }
-        (_, Some(before)) => set(headers, FORWARDED_FOR, &format!("{before}, {}", arrival.client)),
-        (_, None) => set(headers, FORWARDED_FOR, &arrival.client.to_string()),
+        (_, Some(before)) => set(headers, FORWARDED_FOR, &format!("{before}, {client}")),
+        (_, None) => set(headers, FORWARDED_FOR, &client),
     }
-    set(headers, HeaderName::from_static("x-forwarded-proto"), "http");
+    let protocol = if arrival.secure { "https" } else { "http" };
+    set(headers, HeaderName::from_static("x-forwarded-proto"), protocol);
+    for name in [TLS_VERSION, TLS_CIPHER_SUITE] {
+        headers.remove(name);
+    }
+    if let Some(facts) = arrival.facts {
+        set(headers, TLS_VERSION, &facts.version);
+        set(headers, TLS_CIPHER_SUITE, &facts.cipher_suite);
+    }
     set(headers, HeaderName::from_static("x-forwarded-port"), &arrival.port.to_string());
     let traced = trace(text(headers, &TRACE).as_deref());
     set(headers, TRACE, &traced);
@@ -117,10 +136,13 @@ mod tests {
 
     fn arrival(port: u16) -> Arrival<'static> {
         Arrival {
-            client: IpAddr::from([10, 0, 0, 7]),
+            client: SocketAddr::from(([10, 0, 0, 7], 4711)),
+            secure: false,
+            facts: None,
             port,
             name: "lb.example",
             forwarded_for: "append",
+            client_port: false,
             preserve_host: false,
             drop_invalid: true,
         }
@@ -154,6 +176,14 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-port"], "81");
         assert!(headers["x-amzn-trace-id"].to_str().unwrap().starts_with("Root=1-"));
+        let facts = TlsFacts { version: "TLSv1.3".into(), cipher_suite: "TLS_AES_128_GCM_SHA256".into() };
+        let secure = Arrival { secure: true, facts: Some(&facts), client_port: true, ..arrival(443) };
+        let headers = passed(&[("x-amzn-tls-version", "forged")], &secure);
+        assert_eq!(
+            (&headers["x-forwarded-proto"], &headers["x-forwarded-for"]),
+            (&"https".parse().unwrap(), &"10.0.0.7:4711".parse().unwrap())
+        );
+        assert_eq!(headers["x-amzn-tls-version"], "TLSv1.3");
     }
 
     #[test]

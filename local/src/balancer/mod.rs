@@ -1,11 +1,14 @@
 //! The data plane of the load balancer: follows listeners, rules, weights, and targets of the API, checks health, and
 //! forwards requests. It must not depend on what is deployed, nor change the state of the API.
 
+mod activity;
 mod answer;
+mod body;
 mod check;
-mod flight;
 mod follow;
 mod forwards;
+#[cfg(test)]
+mod fuzz;
 mod headers;
 mod metrics;
 mod model;
@@ -14,10 +17,14 @@ mod pool;
 mod proxy;
 mod routes;
 mod rules;
+mod screen;
 mod serve;
+mod sticky;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod wire;
 
 pub(crate) use forwards::ForwardSet;
 pub(crate) use headers::remove_hop_by_hop;
@@ -25,19 +32,25 @@ pub(crate) use metrics::{Counted, publish};
 pub(crate) use node::Lag;
 pub(crate) use serve::bind;
 pub(crate) use target::{Health, HealthState};
+pub(crate) use tls::client as tls_client;
 
+use crate::authority::Authority;
+use crate::engine::probe::Protocol;
 use crate::error::Result;
 use crate::http_client::{self, HttpClient};
 use crate::task_fault::TaskFaults;
+use forwards::Place;
 use metrics::Counters;
 use model::Snapshot;
 use node::{NODES, Node};
-use routes::{Group, Owners, Registered, Routes};
+use routes::{Group, Owners, Registered, Routes, Settings};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use sticky::Signer;
 use target::Target;
+use tls::Servers;
 
 /// Time limit to learn of a deregistration. ECS deregisters a task before it stops it, so this is short.
 const DEREGISTERED_LIMIT: Duration = Duration::from_secs(2);
@@ -54,6 +67,8 @@ pub(crate) struct Balancer {
     routes: [Mutex<Arc<Routes>>; NODES],
     known: Mutex<Known>,
     sets: forwards::Sets,
+    servers: Servers,
+    signer: Signer,
 }
 
 /// The last snapshot, and the targets and nodes that follow from it.
@@ -74,6 +89,12 @@ impl Known {
     fn name(&self, arn: &str) -> Option<String> {
         let found = self.plan.iter().find(|listening| listening.balancer.load_balancer_arn == arn);
         found.map(|listening| listening.balancer.dns_name.clone())
+    }
+
+    /// The ports of the HTTPS listeners of a load balancer.
+    fn secure(&self, arn: &str) -> Vec<u16> {
+        let own = self.plan.iter().filter(|listening| listening.balancer.load_balancer_arn == arn);
+        own.filter(|listening| listening.tls.is_some()).map(|listening| listening.port).collect()
     }
 }
 
@@ -105,8 +126,8 @@ pub(crate) struct Described {
 }
 
 impl Balancer {
-    /// A data plane without routes, for the MiniStack at `endpoint`.
-    pub(crate) fn new(endpoint: &str, faults: Arc<TaskFaults>) -> Arc<Self> {
+    /// A data plane without routes, for the MiniStack at `endpoint`, with certificates of an authority.
+    pub(crate) fn new(endpoint: &str, faults: Arc<TaskFaults>, authority: Authority) -> Arc<Self> {
         Arc::new(Self {
             source: format!("{endpoint}/_local-cloud/load-balancers"),
             client: http_client::client(),
@@ -114,6 +135,8 @@ impl Balancer {
             routes: Default::default(),
             known: Mutex::new(Known { version: -1, ..Known::default() }),
             sets: forwards::Sets::default(),
+            servers: Servers::new(authority),
+            signer: Signer::new(),
         })
     }
 
@@ -125,6 +148,13 @@ impl Balancer {
     /// The routes of a node.
     fn routes(&self, node: usize) -> Arc<Routes> {
         Arc::clone(&self.routes[node].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The idle timeout of a connection before its first request.
+    fn idle_timeout(&self, place: Place) -> Duration {
+        let routes = self.routes(place.node);
+        let listener = routes.listener(place.set, place.listener, None);
+        listener.and_then(|listener| listener.seconds("idle_timeout.timeout_seconds")).unwrap_or(proxy::IDLE_TIMEOUT)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -217,7 +247,8 @@ impl Balancer {
             let before = known.groups.remove(&arn);
             let now = self.group(group, used.get(arn.as_str()).copied(), before);
             let targets = now.targets.iter().map(|known| Arc::clone(&known.target)).collect();
-            registered.insert(arn.clone(), Arc::new(Group::new(targets, Arc::clone(&now.counters))));
+            let group = Group::new(targets, Arc::clone(&now.counters), Settings::of(group));
+            registered.insert(arn.clone(), Arc::new(group));
             groups.insert(arn, now);
         }
         let known = &mut *known;
@@ -292,7 +323,8 @@ impl Balancer {
                 Some(known) => self.check(known.target, group, used),
                 None => {
                     let back = draining.iter().position(is).map(|index| draining.swap_remove(index));
-                    let target = back.unwrap_or_else(|| Target::new(&wanted.id, address, Health::initial()));
+                    let protocol = Protocol::read(&group.protocol, group.protocol_version.as_deref());
+                    let target = back.unwrap_or_else(|| Target::new(&wanted.id, address, Health::initial(), protocol));
                     target.register(Health::initial());
                     self.check(target, group, used)
                 }
@@ -314,7 +346,9 @@ impl Balancer {
     fn drain_later(self: &Arc<Self>, group: &str, target: Arc<Target>, delay: Duration) {
         let (this, group) = (Arc::clone(self), group.to_owned());
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(delay, target.idle()).await;
+            if tokio::time::timeout(delay, target.idle()).await.is_err() && target.is_draining() {
+                target.cut();
+            }
             if let Some(group) = this.known().groups.get_mut(&group) {
                 group.draining.retain(|one| !(Arc::ptr_eq(one, &target) && one.is_draining()));
             }

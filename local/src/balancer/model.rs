@@ -21,6 +21,17 @@ pub(super) struct State {
     pub(super) listeners: Vec<Listener>,
     pub(super) rules: Vec<Rule>,
     pub(super) target_groups: Vec<TargetGroup>,
+    /// The certificates of ACM.
+    #[serde(default)]
+    pub(super) certificates: Vec<Certificate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Certificate {
+    pub(super) certificate_arn: String,
+    /// The domain names that it is for.
+    pub(super) names: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -39,6 +50,18 @@ pub(super) struct Listener {
     pub(super) listener_arn: String,
     pub(super) load_balancer_arn: String,
     pub(super) port: u16,
+    #[serde(default = "http")]
+    pub(super) protocol: String,
+    /// The default certificate, then those of the certificate list.
+    #[serde(default)]
+    pub(super) certificates: Vec<String>,
+    #[serde(default)]
+    pub(super) ssl_policy: Option<String>,
+}
+
+/// The default protocol of listeners, target groups, and health checks.
+fn http() -> String {
+    "HTTP".to_owned()
 }
 
 /// A rule; the default action of a listener is its default rule.
@@ -88,6 +111,16 @@ pub(super) struct Action {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ForwardConfig {
     pub(super) target_groups: Vec<Weighted>,
+    #[serde(default)]
+    pub(super) target_group_stickiness_config: Stickiness,
+}
+
+/// Whether the requests of a client stay in a target group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Stickiness {
+    pub(super) enabled: bool,
+    pub(super) duration_seconds: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -125,6 +158,11 @@ pub(super) struct TargetGroup {
     pub(super) target_group_name: String,
     #[serde(deserialize_with = "number")]
     pub(super) port: u64,
+    #[serde(default = "http")]
+    pub(super) protocol: String,
+    /// The version of HTTP that targets get: `HTTP1`, `HTTP2`, or `GRPC`.
+    #[serde(default)]
+    pub(super) protocol_version: Option<String>,
     pub(super) health_check_protocol: Option<String>,
     #[serde(default, deserialize_with = "optional_text")]
     pub(super) health_check_port: Option<String>,
@@ -151,6 +189,8 @@ pub(super) struct TargetGroup {
 pub(super) struct Matcher {
     #[serde(deserialize_with = "optional_text")]
     pub(super) http_code: Option<String>,
+    #[serde(deserialize_with = "optional_text")]
+    pub(super) grpc_code: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

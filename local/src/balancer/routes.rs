@@ -3,37 +3,103 @@
 use super::metrics::Counters;
 use super::model::{self, Action, FixedResponse, LoadBalancer, Redirect, State};
 use super::rules::Matching;
+use super::sticky::Stickiness;
 use super::target::Target;
+use crate::engine::probe::Protocol;
 use http::{HeaderMap, Method, Uri};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The duration of the stickiness of a group if an action sets none. It must set one on AWS.
+const STICKY_SECONDS: u64 = 3600;
 
 /// The registered targets of every group, by the ARN of the group.
 pub(super) type Registered = BTreeMap<String, Arc<Group>>;
+
+/// How a target group distributes its requests:
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html>.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// The ARN of the group.
+    pub(super) arn: String,
+    pub(super) protocol: Protocol,
+    pub(super) stickiness: Option<Stickiness>,
+    /// The target with the fewest requests in progress gets the next one.
+    least_outstanding: bool,
+    /// The time in which the share of a new target grows; zero if it has its full share at once.
+    slow_start: Duration,
+}
+
+impl Settings {
+    /// The settings of a group.
+    pub(super) fn of(group: &model::TargetGroup) -> Self {
+        let attribute = |key: &str| group.attributes.get(key).map(String::as_str);
+        let slow_start = attribute("slow_start.duration_seconds").and_then(|text| text.parse().ok());
+        Self {
+            arn: group.target_group_arn.clone(),
+            protocol: Protocol::read(&group.protocol, group.protocol_version.as_deref()),
+            stickiness: Stickiness::read(attribute),
+            least_outstanding: attribute("load_balancing.algorithm.type") == Some("least_outstanding_requests"),
+            slow_start: Duration::from_secs(slow_start.unwrap_or(0)),
+        }
+    }
+}
 
 /// A target group for routing.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) targets: Vec<Arc<Target>>,
     pub(super) counters: Arc<Counters>,
+    pub(super) settings: Settings,
     next: AtomicUsize,
 }
 
 impl Group {
-    pub(super) fn new(targets: Vec<Arc<Target>>, counters: Arc<Counters>) -> Self {
-        Self { targets, counters, next: AtomicUsize::new(0) }
+    pub(super) fn new(targets: Vec<Arc<Target>>, counters: Arc<Counters>, settings: Settings) -> Self {
+        Self { targets, counters, settings, next: AtomicUsize::new(0) }
     }
 
-    /// The next target in turn: among the healthy targets, or among all if none is healthy ("fail open").
+    /// The next target: among the healthy targets, or among all if none is healthy ("fail open").
     pub(super) fn choose(&self) -> Option<&Arc<Target>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let healthy = self.targets.iter().filter(|target| target.serves());
-        match healthy.clone().count() {
-            0 => self.targets.get(turn.checked_rem(self.targets.len())?),
-            count => healthy.clone().nth(turn % count),
+        let healthy = || self.targets.iter().filter(|target| target.serves());
+        let count = healthy().count();
+        if count == 0 {
+            return self.targets.get(turn.checked_rem(self.targets.len())?);
         }
+        // Each request begins with another target.
+        let mut in_turn = healthy().cycle().skip(turn % count).take(count);
+        if self.settings.least_outstanding {
+            return in_turn.min_by_key(|target| target.under_way());
+        }
+        if self.settings.slow_start.is_zero() {
+            return in_turn.next();
+        }
+        let now = Instant::now();
+        // While all targets are new, nobody else could take their share.
+        let all_new = healthy().all(|target| target.healthy_for(now) < self.settings.slow_start);
+        let first = healthy().nth(turn % count);
+        // The golden ratio spreads the requests that a target gets evenly.
+        let point = fraction(turn / count);
+        let takes = |target: &&Arc<Target>| {
+            all_new || target.healthy_for(now).as_secs_f64() > self.settings.slow_start.as_secs_f64() * point
+        };
+        in_turn.find(takes).or(first)
     }
+
+    /// The target with a name, if it gets requests.
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<Target>> {
+        self.targets.iter().find(|target| target.serves() && !target.is_draining() && target.name() == name)
+    }
+}
+
+/// A number from 0 to 1; those of successive turns are evenly spread.
+fn fraction(turn: usize) -> f64 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let bits = u32::try_from((turn as u64).wrapping_mul(GOLDEN) >> 32).unwrap_or_default();
+    f64::from(bits) / f64::from(u32::MAX)
 }
 
 /// The action for a request.
@@ -52,12 +118,19 @@ pub(super) struct Shares {
     groups: Vec<(Arc<Group>, u64)>,
     total: u64,
     next: AtomicU64,
+    /// The duration for which a client stays in a group.
+    pub(super) stickiness: Option<Duration>,
 }
 
 impl Shares {
-    fn new(groups: Vec<(Arc<Group>, u64)>) -> Self {
+    fn new(groups: Vec<(Arc<Group>, u64)>, stickiness: Option<Duration>) -> Self {
         let total = groups.iter().map(|(_, weight)| weight).sum();
-        Self { groups, total, next: AtomicU64::new(0) }
+        Self { groups, total, next: AtomicU64::new(0), stickiness }
+    }
+
+    /// The group with an ARN, whatever its weight is.
+    pub(super) fn find(&self, arn: &str) -> Option<&Arc<Group>> {
+        self.groups.iter().map(|(group, _)| group).find(|group| group.settings.arn == arn)
     }
 
     /// The next group. Over any 1,000 requests, each group gets its share, evenly distributed.
@@ -85,11 +158,40 @@ struct Rule {
     route: Route,
 }
 
+/// The TLS settings of an HTTPS listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tls {
+    /// The names of each certificate, the default one first; none for a certificate that ACM does not have.
+    certificates: Vec<Option<Vec<String>>>,
+    pub(super) policy: String,
+}
+
+impl Tls {
+    /// The names of the certificate for a host: the first one of the list that fits, or the default one. None if ACM does
+    /// not have it. See
+    /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>.
+    pub(super) fn names(&self, host: Option<&str>) -> Option<Vec<String>> {
+        let covers = |names: &&Vec<String>| host.is_some_and(|host| names.iter().any(|name| is_for(name, host)));
+        let fitting = self.certificates.iter().flatten().find(covers);
+        fitting.or_else(|| self.certificates.first()?.as_ref()).cloned()
+    }
+}
+
+/// Whether a name of a certificate, which can begin with `*.`, is for a host.
+fn is_for(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+        None => name.eq_ignore_ascii_case(host),
+    }
+}
+
 /// One listener port.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) port: u16,
     pub(super) balancer: LoadBalancer,
+    /// None for HTTP.
+    pub(super) tls: Option<Tls>,
     rules: Vec<Rule>,
 }
 
@@ -99,9 +201,14 @@ impl Listener {
         self.balancer.dns_name.eq_ignore_ascii_case(name)
     }
 
-    /// Whether a Boolean attribute of its load balancer is `true`.
+    /// An attribute of its load balancer.
     pub(super) fn setting(&self, key: &str) -> Option<&str> {
         self.balancer.attributes.get(key).map(String::as_str)
+    }
+
+    /// An attribute of its load balancer that is a number of seconds.
+    pub(super) fn seconds(&self, key: &str) -> Option<Duration> {
+        self.setting(key).and_then(|text| text.parse().ok()).map(Duration::from_secs)
     }
 
     /// The first rule that matches; the default rule is last.
@@ -117,6 +224,8 @@ pub(super) struct Listening {
     pub(super) arn: String,
     pub(super) port: u16,
     pub(super) balancer: LoadBalancer,
+    /// None for HTTP.
+    pub(super) tls: Option<Tls>,
     /// By priority, the default rule last.
     rules: Vec<model::Rule>,
 }
@@ -133,11 +242,23 @@ pub(super) fn plan(state: &State) -> Plan {
                 arn: listener.listener_arn.clone(),
                 port: listener.port,
                 balancer: balancer.clone(),
+                tls: (listener.protocol == "HTTPS").then(|| tls(state, listener)),
                 rules: rules(state, &listener.listener_arn),
             }));
         }
     }
     plan
+}
+
+fn tls(state: &State, listener: &model::Listener) -> Tls {
+    let names = |arn: &String| {
+        let known = state.certificates.iter().find(|one| one.certificate_arn == *arn);
+        known.map(|one| one.names.clone())
+    };
+    Tls {
+        certificates: listener.certificates.iter().map(names).collect(),
+        policy: listener.ssl_policy.clone().unwrap_or_default(),
+    }
 }
 
 fn rules(state: &State, listener: &str) -> Vec<model::Rule> {
@@ -184,6 +305,7 @@ impl Routes {
         let listener = |listening: &Arc<Listening>| Listener {
             port: listening.port,
             balancer: listening.balancer.clone(),
+            tls: listening.tls.clone(),
             rules: listening.rules.iter().map(rule).collect(),
         };
         Self { listeners: plan.iter().map(listener).collect(), owners: owners.clone() }
@@ -203,6 +325,11 @@ impl Routes {
         let any = set == 0 || !is_this_machine(name);
         with_port.clone().find(has_the_set).or_else(|| with_port.next().filter(|_| any))
     }
+
+    /// Whether there is an HTTPS listener with a port.
+    pub(super) fn any_tls(&self, port: u16) -> bool {
+        self.listeners.iter().any(|listener| listener.port == port && listener.tls.is_some())
+    }
 }
 
 /// Whether a host is the DNS name of a load balancer, existing or not:
@@ -211,7 +338,8 @@ fn is_of_a_load_balancer(name: &str) -> bool {
     name.to_ascii_lowercase().split('.').any(|label| label == "elb")
 }
 
-fn is_this_machine(name: &str) -> bool {
+/// Whether a host is a name of this machine, so that the request came to a forwarded port.
+pub(super) fn is_this_machine(name: &str) -> bool {
     name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
 }
 
@@ -244,7 +372,11 @@ fn route(actions: &[Action], groups: &Registered) -> Route {
     match (action.r#type.as_str(), &action.fixed_response_config, &action.redirect_config) {
         ("forward", _, _) => {
             let known = |(arn, weight)| groups.get(arn).map(|group| (Arc::clone(group), weight));
-            Route::Forward(Shares::new(weighted(action).into_iter().filter_map(known).collect()))
+            let sticky = action.forward_config.as_ref().map(|config| &config.target_group_stickiness_config);
+            let sticky = sticky.filter(|sticky| sticky.enabled);
+            let stickiness =
+                sticky.map(|sticky| Duration::from_secs(sticky.duration_seconds.unwrap_or(STICKY_SECONDS)));
+            Route::Forward(Shares::new(weighted(action).into_iter().filter_map(known).collect(), stickiness))
         }
         ("fixed-response", Some(fixed), _) => Route::Fixed(fixed.clone()),
         ("redirect", _, Some(redirect)) => Route::Redirect(redirect.clone()),
@@ -261,9 +393,15 @@ mod tests {
     fn group(name: &str, health: &[Health]) -> Arc<Group> {
         let target = |(index, health): (usize, &Health)| {
             let port = u16::try_from(index).unwrap();
-            Target::new(&format!("{name}{index}"), SocketAddr::from(([127, 0, 0, 1], port)), health.clone())
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            Target::new(&format!("{name}{index}"), address, health.clone(), Protocol::default())
         };
-        Arc::new(Group::new(health.iter().enumerate().map(target).collect(), Counters::new()))
+        let targets = health.iter().enumerate().map(target).collect();
+        Arc::new(Group::new(targets, Counters::new(), Settings { arn: name.to_owned(), ..Settings::default() }))
+    }
+
+    fn with(group: &Arc<Group>, settings: Settings) -> Group {
+        Group::new(group.targets.clone(), Counters::new(), settings)
     }
 
     fn chosen(group: &Group, times: usize) -> BTreeMap<String, usize> {
@@ -290,7 +428,7 @@ mod tests {
     #[test]
     fn shares_are_kept_and_spread_evenly() {
         let (few, most) = (group("few", &[]), group("most", &[]));
-        let shares = Shares::new(vec![(Arc::clone(&few), 10), (most, 90)]);
+        let shares = Shares::new(vec![(Arc::clone(&few), 10), (most, 90)], None);
         let turns: Vec<bool> = (0..1000).map(|_| Arc::ptr_eq(shares.choose().unwrap(), &few)).collect();
         let count = turns.iter().filter(|few| **few).count();
         assert!((95..=105).contains(&count), "{count}");
@@ -301,9 +439,50 @@ mod tests {
     #[test]
     fn weight_zero_gets_nothing() {
         let (off, on) = (group("off", &[]), group("on", &[]));
-        let shares = Shares::new(vec![(Arc::clone(&off), 0), (Arc::clone(&on), 1)]);
+        let shares = Shares::new(vec![(Arc::clone(&off), 0), (Arc::clone(&on), 1)], None);
         assert!((0..100).all(|_| Arc::ptr_eq(shares.choose().unwrap(), &on)));
-        assert!(Shares::new(vec![(off, 0)]).choose().is_none());
+        assert!(shares.find("on").is_some() && shares.find("off").is_some() && shares.find("other").is_none());
+        assert!(Shares::new(vec![(off, 0)], None).choose().is_none());
+    }
+
+    #[test]
+    fn the_target_with_the_fewest_requests_is_next_if_the_group_says_so() {
+        let group = with(
+            &group("t", &[Health::healthy(), Health::healthy()]),
+            Settings { least_outstanding: true, ..Settings::default() },
+        );
+        let held = group.targets[0].enter().unwrap();
+        assert_eq!(chosen(&group, 4), BTreeMap::from([("t1".into(), 4)]));
+        drop(held);
+        assert_eq!(chosen(&group, 4), BTreeMap::from([("t0".into(), 2), ("t1".into(), 2)]));
+    }
+
+    #[test]
+    fn a_new_target_gets_few_requests_while_others_are_not_new() {
+        let old = group("t", &[Health::healthy(), Health::initial()]);
+        std::thread::sleep(Duration::from_millis(20));
+        old.targets[1].set(Health::healthy());
+        let slow = |slow_start| with(&old, Settings { slow_start, ..Settings::default() });
+        let begun = chosen(&slow(Duration::from_millis(20)), 100);
+        assert!(begun["t1"] < 50, "{begun:?}");
+        assert_eq!(chosen(&slow(Duration::from_hours(1)), 100)["t1"], 50, "all are new");
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(chosen(&slow(Duration::from_millis(20)), 100)["t1"], 50, "it is no longer new");
+    }
+
+    #[test]
+    fn the_certificate_of_a_host_is_the_one_that_names_it_or_the_default() {
+        let names = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let tls = Tls {
+            certificates: vec![names(&["shop.example"]), names(&["*.cart.example", "cart.example"]), None],
+            policy: String::new(),
+        };
+        let first = |host| tls.names(host).unwrap().swap_remove(0);
+        assert_eq!(first(Some("SHOP.example")), "shop.example");
+        assert_eq!(first(Some("a.cart.example")), "*.cart.example");
+        assert_eq!(first(Some("a.b.cart.example")), "shop.example");
+        assert_eq!(first(None), "shop.example");
+        assert_eq!(Tls { certificates: vec![None], policy: String::new() }.names(Some("a")), None);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! A registered target: its health, its requests in progress, and its connections.
 
 use super::pool::Pool;
-use crate::engine::probe::{HealthCheck, Sick};
+use crate::engine::probe::{HealthCheck, Protocol, Sick};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
 
 /// The state of a target, as `DescribeTargetHealth` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +84,23 @@ pub(crate) struct Target {
     draining: AtomicBool,
     under_way: AtomicUsize,
     idle: Notify,
+    /// Whether its deregistration delay is over.
+    cut_off: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
 struct Checked {
     health: Health,
+    /// Since when it has this health.
+    since: Instant,
     /// Consecutive checks that contradict the current state.
     against: u32,
+}
+
+impl Checked {
+    fn new(health: Health) -> Self {
+        Self { health, since: Instant::now(), against: 0 }
+    }
 }
 
 /// A request in progress to a target; it ends when this is dropped.
@@ -97,16 +108,43 @@ struct Checked {
 pub(super) struct Flight(pub(super) Arc<Target>);
 
 impl Target {
-    pub(super) fn new(id: &str, address: SocketAddr, health: Health) -> Arc<Self> {
+    pub(super) fn new(id: &str, address: SocketAddr, health: Health, protocol: Protocol) -> Arc<Self> {
         Arc::new(Self {
             id: id.to_owned(),
             port: address.port(),
-            pool: Pool::new(address),
-            health: Mutex::new(Checked { health, against: 0 }),
+            pool: Pool::new(address, protocol),
+            health: Mutex::new(Checked::new(health)),
             draining: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             idle: Notify::new(),
+            cut_off: watch::Sender::new(false),
         })
+    }
+
+    /// Its address and port, which no other target of its group has.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.id, self.port)
+    }
+
+    /// The number of requests in progress.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
+    /// How long its health has been what it is.
+    pub(super) fn healthy_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.checked().since)
+    }
+
+    /// Ends the requests in progress, after the deregistration delay.
+    pub(super) fn cut(&self) {
+        self.cut_off.send_replace(true);
+    }
+
+    /// Returns when the deregistration delay is over.
+    pub(super) async fn cut_off(&self) {
+        // The sender lives as long as this.
+        let _ = self.cut_off.subscribe().wait_for(|cut| *cut).await;
     }
 
     /// Starts a request. `None` if the target has been deregistered; the caller must then choose another target.
@@ -125,7 +163,8 @@ impl Target {
 
     /// Marks it as registered again, before its drain has ended.
     pub(super) fn register(&self, health: Health) {
-        *self.checked() = Checked { health, against: 0 };
+        *self.checked() = Checked::new(health);
+        self.cut_off.send_replace(false);
         self.draining.store(false, Ordering::SeqCst);
     }
 
@@ -155,7 +194,7 @@ impl Target {
 
     /// Sets a state without a check.
     pub(super) fn set(&self, health: Health) {
-        *self.checked() = Checked { health, against: 0 };
+        *self.checked() = Checked::new(health);
     }
 
     /// Applies the outcome of a check. The first success makes a new target healthy; after that, thresholds decide.
@@ -178,13 +217,10 @@ impl Target {
         if against < threshold {
             return None;
         }
-        *checked = Checked {
-            health: match outcome {
-                Ok(()) => Health::healthy(),
-                Err(sick) => Health::unhealthy(sick),
-            },
-            against: 0,
-        };
+        *checked = Checked::new(match outcome {
+            Ok(()) => Health::healthy(),
+            Err(sick) => Health::unhealthy(sick),
+        });
         Some(checked.health.state)
     }
 
@@ -205,10 +241,9 @@ impl Drop for Flight {
 mod tests {
     use super::*;
     use crate::engine::probe::Matcher;
-    use std::time::Duration;
 
     fn target() -> Arc<Target> {
-        Target::new("127.0.0.1", SocketAddr::from(([127, 0, 0, 1], 9)), Health::initial())
+        Target::new("127.0.0.1", SocketAddr::from(([127, 0, 0, 1], 9)), Health::initial(), Protocol::default())
     }
 
     fn check() -> HealthCheck {
@@ -216,6 +251,7 @@ mod tests {
             target_group: "web".into(),
             port: 9,
             path: Some("/".into()),
+            protocol: Protocol::default(),
             matcher: Matcher::parse("200"),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),

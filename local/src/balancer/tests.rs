@@ -8,7 +8,9 @@ use serde_json::json;
 const HOUR_MS: u64 = 3_600_000;
 
 fn balancer() -> Arc<Balancer> {
-    Balancer::new("http://127.0.0.1:9", TaskFaults::new().0)
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(&crate::instance::Layout::new(dir.path()).unwrap()).unwrap();
+    Balancer::new("http://127.0.0.1:9", TaskFaults::new().0, authority)
 }
 
 /// A listener on port 80 that forwards to one of two groups; each group has these targets.

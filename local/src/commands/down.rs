@@ -1,6 +1,7 @@
 //! `down`: stops the processes that the daemon of this state directory started, and no others.
 
-use super::print;
+use super::{block_on, print};
+use crate::engine::{Isolation, remove_leftovers};
 use crate::error::{Error, Result};
 use crate::instance::{Child, Layout, ProcessLedger, Record};
 use crate::private_file;
@@ -71,6 +72,9 @@ pub(super) fn end_leftovers(layout: &Layout) -> Result<usize> {
             return Err(Error::new(format!("cannot stop {}", left.join(", ")))
                 .hint("stop them by hand, as the user who started them"));
         }
+    }
+    if Record::read(layout)?.is_some_and(|record| record.isolation == Some(Isolation::Docker)) {
+        block_on(remove_leftovers(layout))?;
     }
     layout.remove_sockets();
     for file in [layout.record(), layout.processes(), layout.credentials()] {

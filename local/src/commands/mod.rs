@@ -36,8 +36,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
 /// The role of a forwarded port.
 fn listener_name(forward: Forward) -> String {
     match forward.listener {
-        80 => "prod, listener port 80".to_owned(),
-        81 => "dev, listener port 81".to_owned(),
+        80 | 443 => format!("prod, listener port {}", forward.listener),
+        81 | 8443 => format!("dev, listener port {}", forward.listener),
         port => format!("listener port {port}"),
     }
 }
@@ -46,15 +46,19 @@ fn listener_name(forward: Forward) -> String {
 fn overview(record: &Record) -> Vec<String> {
     let mut lines = vec![format!("  AWS endpoint  {}  (region {})", record.endpoint(), record.region)];
     for forward in &record.forwards {
-        lines.push(format!("  forward       http://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
+        // The usual ports of HTTPS. Which listeners there are, `status` tells.
+        let scheme = if matches!(forward.listener, 443 | 8443) { "https" } else { "http" };
+        lines.push(format!("  forward       {scheme}://127.0.0.1:{}  ({})", forward.local, listener_name(*forward)));
     }
-    lines.extend(isolation_line(record));
+    lines.extend(task_lines(record));
     lines
 }
 
-/// The line that tells what contains the tasks.
-fn isolation_line(record: &Record) -> Option<String> {
-    Some(format!("  tasks         isolated by {}", record.isolation?))
+/// The lines that tell what contains the tasks, and what they reach.
+fn task_lines(record: &Record) -> Vec<String> {
+    let isolation = record.isolation.map(|isolation| format!("  tasks         isolated by {isolation}"));
+    let internet = record.internet.as_ref().map(|internet| format!("                {internet}"));
+    isolation.into_iter().chain(internet).collect()
 }
 
 /// Prints to standard output, without what drives a terminal. If the reader has closed the pipe, the command ends without an error message.

@@ -1,6 +1,6 @@
 //! `status`: shows what runs, and the reason if the local cloud does not run.
 
-use super::{block_on, isolation_line, listener_name, overview, print};
+use super::{block_on, listener_name, overview, print, task_lines};
 use crate::balancer::ForwardSet;
 use crate::control;
 use crate::engine::{self, EngineStatus, TaskReport};
@@ -25,11 +25,11 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
     if as_json {
         let forwards: Vec<Value> = shown
             .iter()
-            .map(|(forward, balancer)| {
+            .map(|(forward, set)| {
                 json!({
-                    "url": format!("http://127.0.0.1:{}", forward.local),
+                    "url": set.url(*forward),
                     "listener": forward.listener,
-                    "load_balancer": balancer,
+                    "load_balancer": set.balancer,
                 })
             })
             .collect();
@@ -39,15 +39,17 @@ pub(crate) fn status(layout: &Layout, as_json: bool) -> Result<ExitCode> {
             "region": record.region,
             "forwards": forwards,
             "isolation": record.isolation,
+            "internet": record.internet,
             "nodes": record.nodes,
             "connect_to": connect_to(&record.nodes, &sets),
+            "certificate_authority": layout.authority(),
             "tasks": engine.tasks,
             "pull_failures": engine.pull_failures,
             "logs": { "daemon": layout.daemon_log(), "ministack": layout.ministack_log() },
         });
         print(&format!("{all:#}\n"))?;
     } else {
-        print(&render(&record, &shown, &engine))?;
+        print(&render(layout, &record, &shown, &engine))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -87,25 +89,22 @@ pub(super) fn engine_status(layout: &Layout) -> Result<EngineStatus> {
 }
 
 /// The forwarded ports to show, with their load balancers: those of the first set, and those of every other load balancer.
-fn shown(sets: &[ForwardSet]) -> Vec<(Forward, Option<&str>)> {
+fn shown(sets: &[ForwardSet]) -> Vec<(Forward, &ForwardSet)> {
     let wanted = sets.iter().enumerate().filter(|(index, set)| *index == 0 || set.balancer.is_some());
-    wanted.flat_map(|(_, set)| set.forwards.iter().map(|forward| (*forward, set.balancer.as_deref()))).collect()
+    wanted.flat_map(|(_, set)| set.forwards.iter().map(move |forward| (*forward, set))).collect()
 }
 
-fn render(record: &Record, forwards: &[(Forward, Option<&str>)], engine: &EngineStatus) -> String {
+fn render(layout: &Layout, record: &Record, forwards: &[(Forward, &ForwardSet)], engine: &EngineStatus) -> String {
     let mut lines = vec!["The local cloud is running.".to_owned()];
     lines.push(overview(record).swap_remove(0));
-    for (forward, balancer) in forwards {
-        let target = balancer.unwrap_or("no load balancer yet");
-        lines.push(format!(
-            "  forward       http://127.0.0.1:{} -> {target} ({})",
-            forward.local,
-            listener_name(*forward)
-        ));
+    for (forward, set) in forwards {
+        let target = set.balancer.as_deref().unwrap_or("no load balancer yet");
+        lines.push(format!("  forward       {} -> {target} ({})", set.url(*forward), listener_name(*forward)));
     }
     let nodes: Vec<String> = record.nodes.iter().map(ToString::to_string).collect();
     lines.push(format!("  nodes         {}  (of the load balancer; each has all forwarded ports)", nodes.join(", ")));
-    lines.extend(isolation_line(record));
+    lines.push(format!("  certificates  {}  (to verify HTTPS listeners)", layout.authority().display()));
+    lines.extend(task_lines(record));
     let (failed, live): (Vec<&TaskReport>, Vec<&TaskReport>) =
         engine.tasks.iter().partition(|task| task.state == engine::Phase::Exited);
     if engine.tasks.is_empty() {

@@ -4,6 +4,7 @@ use super::{block_on, overview, print};
 use crate::cli::{Home, UpArgs};
 use crate::commands::down::end_leftovers;
 use crate::daemon::{self, ENDPOINT_PORT, FORWARDS, Options};
+use crate::engine::EngineKind;
 use crate::error::{Context, Error, Result};
 use crate::instance::{Layout, Phase, Record};
 use crate::private_file;
@@ -22,6 +23,12 @@ pub(crate) fn up(layout: &Layout, home: &Home, args: &UpArgs) -> Result<ExitCode
     {
         let record = wait(layout, None)?;
         return report("The local cloud is already running.", &record, layout, home);
+    }
+    if args.no_internet && args.engine == EngineKind::Docker {
+        return Err(Error::new(
+            "--no-internet does not work with --engine docker: what tasks reach is up to the engine",
+        )
+        .hint("leave out one of the two"));
     }
     let python = args.python(home)?;
     check_python(&python, home)?;
@@ -52,7 +59,9 @@ pub(crate) fn serve(layout: Layout, home: &Home, args: UpArgs) -> Result<ExitCod
         python,
         endpoint_port: args.endpoint_port,
         forwards: args.forwards,
+        engine: args.engine,
         host_ports: args.host_ports.clone(),
+        internet: !args.no_internet,
         region: args.region,
         owner: owner.transpose()?,
     };
@@ -67,7 +76,8 @@ fn replaced_ports(args: &UpArgs, record: &Record) -> Option<String> {
     let ports: Vec<String> =
         endpoint.into_iter().chain(forwards.map(|default| default.local)).map(|port| port.to_string()).collect();
     let (noun, verb) = if ports.len() == 1 { ("port", "is") } else { ("ports", "are") };
-    (!ports.is_empty()).then(|| format!("The default {noun} {} {verb} in use, so free ports are used.", ports.join(", ")))
+    (!ports.is_empty())
+        .then(|| format!("The default {noun} {} {verb} in use, so free ports are used.", ports.join(", ")))
 }
 
 fn report(headline: &str, record: &Record, layout: &Layout, home: &Home) -> Result<ExitCode> {
@@ -88,8 +98,8 @@ fn check_python(python: &Path, home: &Home) -> Result<()> {
     let script = "import importlib.util as u, sys\n\
                   print(' '.join(m for m in ('ministack', 'hypercorn', 'docker') if u.find_spec(m) is None))";
     let checked = Command::new(python).args(["-c", script]).stdin(Stdio::null()).output();
-    let checked =
-        checked.map_err(|error| Error::new(format!("cannot run {shown} (Python of MiniStack): {error}")).hint(hint.clone()))?;
+    let checked = checked
+        .map_err(|error| Error::new(format!("cannot run {shown} (Python of MiniStack): {error}")).hint(hint.clone()))?;
     if !checked.status.success() {
         let why = String::from_utf8_lossy(&checked.stderr);
         return Err(Error::new(format!("{shown} failed: {}", why.trim())).hint(hint));
@@ -116,6 +126,10 @@ fn spawn(layout: &Layout, python: &Path, args: &UpArgs) -> Result<Child> {
     for port in &args.host_ports {
         command.arg("--host-port").arg(port.to_string());
     }
+    if args.no_internet {
+        command.arg("--no-internet");
+    }
+    command.arg("--engine").arg(args.engine.to_string());
     command.arg("--region").arg(&args.region).arg("--python").arg(python);
     if let Some(pid) = args.owner_pid {
         command.arg("--owner-pid").arg(pid.to_string());

@@ -1,6 +1,7 @@
 //! Loopback addresses for the tasks (as with `awsvpc`, each task has its own) and for the second node of the load
 //! balancer, from a range that no other instance uses.
 
+use super::OUTSIDE_HOST;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -13,11 +14,14 @@ const CLAIM_PORT: u16 = 4566;
 
 /// The last two octets of the first address for tasks.
 const FIRST_TASK: u16 = 2;
+const LAST_TASK: u16 = 0xfffe;
 
 /// The addresses of one instance: 127.X.0.1 for the load balancer, 127.X.0.2 to 127.X.255.254 for tasks.
 #[derive(Debug)]
 pub(crate) struct AddressPool {
     range: u8,
+    /// The first two octets of the addresses of tasks, and the last two of the first and of the last one.
+    tasks: ([u8; 2], u16, u16),
     next: u16,
     taken: BTreeMap<String, Ipv4Addr>,
     /// Held while this instance runs; the kernel releases it when the process ends.
@@ -38,7 +42,16 @@ impl AddressPool {
     }
 
     fn new(range: u8, claim: Option<UdpSocket>) -> Self {
-        Self { range, next: FIRST_TASK, taken: BTreeMap::new(), _claim: claim }
+        let tasks = ([127, range], FIRST_TASK, LAST_TASK);
+        Self { range, tasks, next: FIRST_TASK, taken: BTreeMap::new(), _claim: claim }
+    }
+
+    /// The same with addresses for tasks in the network of a container engine.
+    #[must_use]
+    pub(super) fn of_outside(self) -> Self {
+        let [a, b, c, d] = OUTSIDE_HOST.octets();
+        let first = u16::from_be_bytes([c, d + 8]);
+        Self { tasks: ([a, b], first, u16::from_be_bytes([c, 254])), next: first, ..self }
     }
 
     /// The address of the second node of the load balancer. The first node has 127.0.0.1, which people expect.
@@ -54,8 +67,9 @@ impl AddressPool {
         }
         for _ in 0..u16::MAX {
             let [high, low] = self.next.to_be_bytes();
-            self.next = if self.next >= 0xfffe { FIRST_TASK } else { self.next + 1 };
-            let address = Ipv4Addr::new(127, self.range, high, low);
+            let ([a, b], first, last) = self.tasks;
+            self.next = if self.next >= last { first } else { self.next + 1 };
+            let address = Ipv4Addr::new(a, b, high, low);
             if !matches!(low, 0 | 255) && !self.taken.values().any(|taken| *taken == address) {
                 self.taken.insert(task.to_owned(), address);
                 return Some(address);
@@ -99,6 +113,15 @@ mod tests {
             assert!(!matches!(address.octets()[3], 0 | 255) && address != pool.second_node(), "{address}");
             pool.release(&name);
         }
+    }
+
+    #[test]
+    fn tasks_in_a_container_engine_have_addresses_of_its_network() {
+        let mut pool = AddressPool::new(70, None).of_outside();
+        let all: Vec<_> = (0..300).map_while(|task| pool.of(&task.to_string())).collect();
+        assert_eq!(all.first(), Some(&Ipv4Addr::new(169, 254, 170, 10)));
+        assert_eq!(all.last(), Some(&Ipv4Addr::new(169, 254, 170, 254)));
+        assert_eq!(pool.second_node(), Ipv4Addr::new(127, 70, 0, 1));
     }
 
     #[test]

@@ -185,12 +185,8 @@ impl Container {
         super::launch::volumes_of(self.dir.parent().unwrap_or(&self.dir), task)
     }
 
-    pub(crate) fn root(&self) -> PathBuf {
-        self.dir.join("root")
-    }
-
     pub(crate) fn log(&self) -> PathBuf {
-        self.dir.join("output.log")
+        self.dir.join(super::OUTPUT)
     }
 
     /// Whether it ended with a failure, and not by success or a stop.

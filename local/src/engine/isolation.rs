@@ -1,13 +1,25 @@
 //! How this machine contains tasks. Tasks never run without it.
 
+use super::control_group::{self, TaskGroup};
 use super::helper::{ContainerEvent, ContainerRequest};
+use super::internet::{Internet, Pasta};
 use super::launch::{self, Helping};
 use super::network::TaskNetwork;
-use super::settings::Settings;
+use super::settings::{Settings, TaskLimits};
 use super::spec::{self, Parts, User};
 use crate::error::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+/// What this machine allows.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) isolation: Isolation,
+    /// Whether images can be mounted; otherwise they are copied for each container.
+    pub(super) mounts_images: bool,
+    pub(super) internet: Internet,
+    pub(super) pasta: Option<Pasta>,
+}
 
 /// What contains the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +29,27 @@ pub(crate) enum Isolation {
     Root,
     /// The same in a user namespace with one user, without root rights. The limit of memory is watched.
     UserNamespace,
+    /// Whatever the container engine of this machine does.
+    Docker,
+}
+
+/// What runs the containers of tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineKind {
+    /// The local cloud itself
+    #[default]
+    BuiltIn,
+    /// Docker or Podman on this machine
+    Docker,
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::BuiltIn => "built-in",
+            Self::Docker => "docker",
+        })
+    }
 }
 
 impl std::fmt::Display for Isolation {
@@ -24,23 +57,44 @@ impl std::fmt::Display for Isolation {
         out.write_str(match self {
             Self::Root => "namespaces and control groups",
             Self::UserNamespace => "namespaces of one user, without control groups",
+            Self::Docker => "the container engine (Docker or Podman)",
         })
     }
 }
 
+impl Machine {
+    /// Finds what this machine allows: by trials, because no setting of the kernel tells it alone. With `internet`, tasks
+    /// shall reach other networks.
+    pub(super) async fn detect(containers: &Path, internet: bool) -> Result<Self> {
+        let (isolation, mounts_images) = Isolation::detect(&containers.join("trial")).await?;
+        let (internet, pasta) = if internet { Pasta::detect(isolation).await } else { (Internet::Refused, None) };
+        tracing::info!("tasks are isolated by {isolation}, and {internet}");
+        Ok(Self { isolation, mounts_images, internet, pasta })
+    }
+
+    /// A container engine runs the tasks, so nothing here is used.
+    pub(super) fn of_engine() -> Self {
+        Self { isolation: Isolation::Docker, mounts_images: false, internet: Internet::OfEngine, pasta: None }
+    }
+}
+
 impl Isolation {
-    /// Finds what this machine allows: by a trial, because no setting of the kernel tells it alone.
-    pub(crate) async fn detect(containers: &Path) -> Result<Self> {
+    /// The first kind that works, and whether images can be mounted with it.
+    async fn detect(dir: &Path) -> Result<(Self, bool)> {
         let mut why = Vec::new();
         let root = rustix::process::geteuid().is_root();
         for candidate in [Self::Root, Self::UserNamespace] {
             if candidate == Self::Root && !root {
                 continue;
             }
-            match candidate.try_out(&containers.join("trial")).await {
+            let mounted = match candidate.try_out(dir, true).await {
+                Ok(()) => return Ok((candidate, true)),
+                Err(error) => error,
+            };
+            match candidate.try_out(dir, false).await {
                 Ok(()) => {
-                    tracing::info!("tasks are isolated by {candidate}");
-                    return Ok(candidate);
+                    tracing::warn!("each container gets a copy of its image: {}", mounted.message());
+                    return Ok((candidate, false));
                 }
                 Err(error) => why.push(format!("{candidate}: {}", error.message())),
             }
@@ -56,24 +110,28 @@ impl Isolation {
         self == Self::UserNamespace
     }
 
-    /// Runs an empty container.
-    async fn try_out(self, dir: &Path) -> Result<()> {
-        let root = dir.join("root");
-        std::fs::create_dir_all(&root).context(|| format!("cannot create {}", root.display()))?;
-        let outcome = self.run_nothing(dir, &root).await;
-        if let Err(error) = std::fs::remove_dir_all(dir) {
-            tracing::warn!("cannot remove {}: {error}", dir.display());
-        }
+    /// Runs a container with one file, which is mounted or is there already.
+    async fn try_out(self, dir: &Path, mounted: bool) -> Result<()> {
+        let image = dir.join("image");
+        std::fs::create_dir_all(&image).context(|| format!("cannot create {}", image.display()))?;
+        std::fs::write(image.join("file"), "").context(|| format!("cannot write {}", image.display()))?;
+        let outcome = self.run_nothing(dir, &image, mounted).await;
+        oci_image::remove_tree(dir).context(|| format!("cannot remove {}", dir.display()))?;
         outcome
     }
 
-    async fn run_nothing(self, dir: &Path, root: &Path) -> Result<()> {
-        let network = TaskNetwork::create(self).await?;
-        let id = format!("trial-{}", std::process::id());
-        let settings = Settings { memory: Some(64 * 1024 * 1024), ..Settings::default() };
+    async fn run_nothing(self, dir: &Path, image: &Path, mounted: bool) -> Result<()> {
+        let network = TaskNetwork::create(self, None, "").await?;
+        let settings = Settings { memory: Some(64 * 1024 * 1024), cpu: Some(256), ..Settings::default() };
+        let group = if self.user_namespace() {
+            control_group::unused("trial")
+        } else {
+            let limits = TaskLimits { memory: Some(128 * 1024 * 1024), cpu: Some(1024) };
+            network.group("trial", || TaskGroup::create("trial", limits))?
+        };
+        let (root, overlay) = launch::make_root(dir, image, mounted)?;
         let specification = spec::specification(&Parts {
-            id: &id,
-            root,
+            root: &root,
             arguments: &["trial".to_owned()],
             environment: &["PATH=/".to_owned()],
             directory: "/",
@@ -83,21 +141,27 @@ impl Isolation {
             binds: &[],
             network_of: network.holder(),
             only_user: self.user_namespace(),
+            group: &group,
             limited: !self.user_namespace(),
             most_files: launch::most_files(),
         });
         launch::write_specification(dir, &specification)?;
         let request = ContainerRequest {
-            id,
+            id: "trial".to_owned(),
             bundle: dir.to_owned(),
             state: dir.join("runtime"),
+            root,
+            overlay,
+            directory: "/".to_owned(),
+            group,
+            may_trace: false,
             user_namespace_of: self.user_namespace().then(|| network.holder()),
             only_user: None,
             init: false,
             trial: true,
             watched_memory: None,
         };
-        let mut helping = Helping::start(&request, false).await?;
+        let mut helping = Helping::start(&request, None).await?;
         match helping.event().await? {
             Some(ContainerEvent::Started(_)) => Ok(()),
             Some(ContainerEvent::Failed(reason)) => Err(Error::new(reason)),

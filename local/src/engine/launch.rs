@@ -1,22 +1,26 @@
 //! Starts a container: its files, its specification, and the helper process that runs it.
 
 use super::container::Container;
-use super::helper::{ContainerEvent, ContainerRequest, Helper};
-use super::isolation::Isolation;
+use super::control_group::{self, TaskGroup};
+use super::credentials;
+use super::helper::{ContainerEvent, ContainerRequest, Helper, Overlay};
+use super::internet;
+use super::isolation::Machine;
 use super::network::{HOST, HOST_NAME, TaskNetwork};
 use super::output::Stream;
 use super::settings::Settings;
 use super::spec::{self, Bind, Parts, User};
 use crate::error::{Context, Error, Result};
 use crate::image::{Image, while_nothing_is_written};
+use oci_image::{UnpackedRoot, copy_tree};
 use pathrs::Root;
 use pathrs::flags::OpenFlags;
 use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -37,13 +41,15 @@ pub(super) struct Helping {
     events: Lines<BufReader<OwnedReadHalf>>,
     /// Open as long as events are expected.
     _requests: OwnedWriteHalf,
+    /// The image that is mounted meanwhile; the trial of this machine has none.
+    _image: Option<UnpackedRoot>,
 }
 
 impl Helping {
     /// Starts the helper and sends it its request.
-    pub(super) async fn start(request: &ContainerRequest, captured: bool) -> Result<Self> {
+    pub(super) async fn start(request: &ContainerRequest, image: Option<UnpackedRoot>) -> Result<Self> {
         let (socket, theirs) = socket_pair()?;
-        let output = || if captured { Stdio::piped() } else { Stdio::null() };
+        let output = || if image.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut command = helper(Helper::Container)?;
         command.stdin(Stdio::from(theirs)).stdout(output()).stderr(output());
         let child = spawn(&mut command)?;
@@ -54,7 +60,7 @@ impl Helping {
             .write_all(format!("{request}\n").as_bytes())
             .await
             .context(|| "cannot reach the process that starts a container".into())?;
-        Ok(Self { child, events: BufReader::new(events).lines(), _requests: requests })
+        Ok(Self { child, events: BufReader::new(events).lines(), _requests: requests, _image: image })
     }
 
     /// The next event; none if the helper has ended.
@@ -108,84 +114,142 @@ pub(super) fn write_specification(bundle: &Path, specification: &Value) -> Resul
 pub(super) async fn launch(
     container: &Arc<Container>,
     settings: &Settings,
-    network: &TaskNetwork,
-    isolation: Isolation,
+    network: &Arc<TaskNetwork>,
+    machine: &Machine,
 ) -> Result<Helping> {
-    let holder = network.holder();
+    let image = container.image.root().await?;
     let prepared = tokio::task::spawn_blocking({
-        let (container, settings) = (Arc::clone(container), settings.clone());
-        move || prepare(&container, &settings, holder, isolation)
+        let (container, settings, network) = (Arc::clone(container), settings.clone(), Arc::clone(network));
+        let (image, only_user, mounted) = (image.clone(), machine.isolation.user_namespace(), machine.mounts_images);
+        move || {
+            Preparation { container: &container, settings: &settings, network: &network, only_user }
+                .run(&image, mounted)
+        }
     });
-    let request = prepared.await.context(|| format!("cannot finish unpacking {}", container.image.name))??;
-    Helping::start(&request, true).await
+    let request = prepared.await.context(|| format!("cannot finish preparing {}", container.image.name))??;
+    Helping::start(&request, Some(image)).await
 }
 
-/// Makes the root file system of a container. The only place that does.
-fn make_root(image: &Image, root: &Path) -> Result<()> {
-    image.unpack(root)
+/// The root directory of a container in its directory, and what to mount there. If images cannot be mounted, a copy.
+pub(super) fn make_root(dir: &Path, image: &Path, mounted: bool) -> Result<(PathBuf, Option<Overlay>)> {
+    let root = dir.join("root");
+    if !mounted {
+        copy_tree(image, &root).context(|| format!("cannot copy {} to {}", image.display(), root.display()))?;
+        return Ok((root, None));
+    }
+    let overlay = Overlay { image: image.to_owned(), changes: dir.join("changes"), work: dir.join("work") };
+    for made in [&root, &overlay.changes, &overlay.work] {
+        std::fs::create_dir(made).context(|| format!("cannot create {}", made.display()))?;
+    }
+    // The root directory of the mount has the owner and the mode of the upper one.
+    let what = || format!("cannot read the root directory {}", image.display());
+    take_attributes(&overlay.changes, &image.metadata().context(what)?)?;
+    Ok((root, Some(overlay)))
 }
 
-fn prepare(container: &Container, settings: &Settings, holder: i32, isolation: Isolation) -> Result<ContainerRequest> {
-    let path = container.root();
-    make_root(&container.image, &path)?;
-    let root = Root::open(&path).context(|| format!("cannot open {}", path.display()))?;
-    let config = &container.image.config;
-    let user = user(settings.user.as_deref().or(config.user.as_deref()).unwrap_or(""), &root)?;
-    let directory = settings.working_directory.as_deref().or(config.working_dir.as_deref());
-    let directory = directory.filter(|directory| directory.starts_with('/')).unwrap_or("/");
-    make_directory(&root, directory)?;
-    let hostname = hostname(container);
-    let only_user = isolation.user_namespace();
-    let id = container.short_id().to_owned();
-    let specification = spec::specification(&Parts {
-        id: &id,
-        root: &path,
-        arguments: &arguments(container)?,
-        environment: &environment(&container.image, &container.env, &hostname, &user),
-        directory,
-        hostname: &hostname,
-        user: &user,
-        settings,
-        binds: &binds(container, settings, &root, &hostname)?,
-        network_of: holder,
-        only_user,
-        limited: !only_user,
-        most_files: most_files(),
-    });
-    write_specification(&container.dir, &specification)?;
-    Ok(ContainerRequest {
-        id,
-        bundle: container.dir.clone(),
-        state: container.dir.join("runtime"),
-        user_namespace_of: only_user.then_some(holder),
-        only_user: (only_user && user.uid != 0).then_some((user.uid, user.gid)),
-        init: settings.init,
-        trial: false,
-        watched_memory: settings.memory.filter(|_| only_user),
-    })
+/// Gives a directory the mode and, with root rights, the owner of another one.
+fn take_attributes(directory: &Path, other: &std::fs::Metadata) -> Result<()> {
+    let what = || format!("cannot change the owner and the mode of {}", directory.display());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(directory, Some(other.uid()), Some(other.gid())).context(what)?;
+    }
+    std::fs::set_permissions(directory, other.permissions()).context(what)
 }
 
-/// Creates a directory of an image if it is missing, as Docker does.
-fn make_directory(root: &Root, directory: &str) -> Result<()> {
-    let made = root.mkdir_all(directory, &std::fs::Permissions::from_mode(0o755));
-    made.map(drop).context(|| format!("cannot create the working directory {directory} of the image"))
+/// What the request to run a container is made of.
+struct Preparation<'a> {
+    container: &'a Container,
+    settings: &'a Settings,
+    network: &'a TaskNetwork,
+    /// Whether the container is in a user namespace with one user.
+    only_user: bool,
+}
+
+impl Preparation<'_> {
+    fn run(&self, image: &UnpackedRoot, mounted: bool) -> Result<ContainerRequest> {
+        let Self { container, settings, network, only_user } = *self;
+        let files = Root::open(image.path()).context(|| format!("cannot open {}", image.path().display()))?;
+        let config = &container.image.config;
+        let user = user(settings.user.as_deref().or(config.user.as_deref()).unwrap_or(""), &files)?;
+        let directory = settings.working_directory.as_deref().or(config.working_dir.as_deref());
+        let directory = directory.filter(|directory| directory.starts_with('/')).unwrap_or("/");
+        let hostname = hostname(container);
+        let id = container.short_id().to_owned();
+        let (wanted, access) = credentials::as_on_ecs(&container.env);
+        network.allow(access);
+        let group = self.group(&id)?;
+        let (root, overlay) = make_root(&container.dir, image.path(), mounted)?;
+        let specification = spec::specification(&Parts {
+            root: &root,
+            arguments: &arguments(container)?,
+            environment: &environment(&container.image, &wanted, &hostname, &user),
+            directory,
+            hostname: &hostname,
+            user: &user,
+            settings,
+            binds: &binds(container, settings, &files, &hostname, network.leads_outward())?,
+            network_of: network.holder(),
+            only_user,
+            group: &group,
+            limited: !only_user,
+            most_files: most_files(),
+        });
+        write_specification(&container.dir, &specification)?;
+        Ok(ContainerRequest {
+            id,
+            bundle: container.dir.clone(),
+            state: container.dir.join("runtime"),
+            root,
+            overlay,
+            directory: directory.to_owned(),
+            group,
+            may_trace: settings.add.iter().any(|name| name.eq_ignore_ascii_case("SYS_PTRACE")),
+            user_namespace_of: only_user.then(|| network.holder()),
+            only_user: (only_user && user.uid != 0).then_some((user.uid, user.gid)),
+            init: settings.init,
+            trial: false,
+            watched_memory: watched_memory(settings).filter(|_| only_user),
+        })
+    }
+
+    /// The control group of the container, in that of its task.
+    fn group(&self, id: &str) -> Result<String> {
+        if self.only_user {
+            return Ok(control_group::unused(id));
+        }
+        let task = self.container.task.as_ref().map_or(id, |task| task.task_id());
+        self.network.group(id, || TaskGroup::create(task, self.settings.task))
+    }
+}
+
+/// The limit of memory that ends the container: its own, or that of its task, if that is lower.
+fn watched_memory(settings: &Settings) -> Option<u64> {
+    [settings.memory, settings.task.memory].into_iter().flatten().min()
 }
 
 /// The name of the host, as on Fargate.
-fn hostname(container: &Container) -> String {
+pub(super) fn hostname(container: &Container) -> String {
     let [a, b, c, d] = container.address.octets();
     format!("ip-{a}-{b}-{c}-{d}.ec2.internal")
 }
 
 /// The files that every container has, and its volumes.
-fn binds(container: &Container, settings: &Settings, root: &Root, hostname: &str) -> Result<Vec<Bind>> {
+fn binds(
+    container: &Container,
+    settings: &Settings,
+    image: &Root,
+    hostname: &str,
+    leads_outward: bool,
+) -> Result<Vec<Bind>> {
     let address = container.address;
+    // Without another network, the resolver of a VPC, which is not there, so that a lookup fails at once.
+    let resolvers = if leads_outward { internet::resolvers() } else { vec!["169.254.169.253".to_owned()] };
+    let resolvers: Vec<String> = resolvers.iter().map(|address| format!("nameserver {address}\n")).collect();
     let short = hostname.split('.').next().unwrap_or(hostname);
     let files = [
         ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {hostname} {short}\n{HOST} {HOST_NAME}\n")),
         ("/etc/hostname", format!("{hostname}\n")),
-        // The resolver of a VPC. Nothing answers there, and at once.
-        ("/etc/resolv.conf", "nameserver 169.254.169.253\n".to_owned()),
+        ("/etc/resolv.conf", resolvers.concat()),
     ];
     let mut binds = Vec::new();
     for (path, text) in files {
@@ -193,37 +257,51 @@ fn binds(container: &Container, settings: &Settings, root: &Root, hostname: &str
         std::fs::write(&source, text).context(|| format!("cannot write {}", source.display()))?;
         binds.push(Bind { source, path: path.to_owned(), read_only: false });
     }
+    let own: Vec<&str> = container.image.config.volumes.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    let is_own = |path: &str| own.iter().any(|own| same_path(own, path));
     for volume in &settings.volumes {
         let source = container.volumes().join(&volume.name);
-        make_volume(&source, root, &volume.path)?;
+        make_volume(&source, is_own(&volume.path).then_some((image, volume.path.as_str())))?;
         binds.push(Bind { source, path: volume.path.clone(), read_only: volume.read_only });
     }
-    for (number, path) in container.image.config.volumes.iter().flat_map(BTreeMap::keys).enumerate() {
-        if settings.volumes.iter().any(|volume| volume.path.trim_end_matches('/') == path.trim_end_matches('/')) {
-            continue;
-        }
+    // As Docker does, also if the root file system is read-only.
+    let mounted = |path: &str| settings.volumes.iter().any(|volume| same_path(&volume.path, path));
+    for (number, path) in own.iter().enumerate().filter(|(_, path)| !mounted(path)) {
         let source = container.dir.join(format!("volume-{number}"));
-        make_volume(&source, root, path)?;
-        binds.push(Bind { source, path: path.clone(), read_only: false });
+        make_volume(&source, Some((image, path)))?;
+        binds.push(Bind { source, path: (*path).to_owned(), read_only: false });
     }
     Ok(binds)
 }
 
-/// Creates a volume with the owner and the mode of its directory in the image; without one, only root can write to it:
+fn same_path(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+/// Creates a volume when it is first used. If its path is a `VOLUME` of the image, with the files of the image there, and
+/// with the owner and the mode of the directory. Otherwise empty, and only root can write to it:
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bind-mounts.html>.
-fn make_volume(source: &Path, root: &Root, path: &str) -> Result<()> {
-    let what = || format!("cannot create {}", source.display());
+fn make_volume(source: &Path, of_image: Option<(&Root, &str)>) -> Result<()> {
+    let what = || format!("cannot create the volume {}", source.display());
     if source.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(source).context(what)?;
-    let found = root.open_subpath(path, OpenFlags::O_PATH | OpenFlags::O_DIRECTORY).ok();
-    let Some(metadata) = found.and_then(|found| found.metadata().ok()) else { return Ok(()) };
-    std::fs::set_permissions(source, std::fs::Permissions::from_mode(metadata.mode() & 0o7777)).context(what)?;
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::chown(source, Some(metadata.uid()), Some(metadata.gid())).context(what)?;
+    let found = of_image.and_then(|(image, path)| {
+        image.open_subpath(path.trim_matches('/'), OpenFlags::O_PATH | OpenFlags::O_DIRECTORY).ok()
+    });
+    let Some(found) = found else {
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
+        return builder.recursive(true).create(source).context(what);
+    };
+    if let Some(parent) = source.parent() {
+        std::fs::create_dir_all(parent).context(what)?;
     }
-    Ok(())
+    // A copy that is interrupted is not a volume.
+    let partial = source.with_extension("partial");
+    oci_image::remove_tree(&partial).context(what)?;
+    copy_tree(Path::new(&format!("/proc/self/fd/{}/.", found.as_raw_fd())), &partial).context(what)?;
+    std::fs::rename(&partial, source).context(what)
 }
 
 /// Captures the streams of a process until they end.
@@ -358,12 +436,38 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_working_directory_is_created_in_the_image() {
+    fn a_volume_of_the_image_has_its_files_once_and_another_one_is_empty() {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
-        std::fs::create_dir_all(&image).unwrap();
-        std::os::unix::fs::symlink("/../..", image.join("out")).unwrap();
-        make_directory(&Root::open(&image).unwrap(), "/out/app/data").unwrap();
-        assert!(image.join("app/data").is_dir() && !folder.path().join("app").exists());
+        std::fs::create_dir_all(image.join("var/data")).unwrap();
+        std::fs::write(image.join("var/data/file"), "of the image").unwrap();
+        std::os::unix::fs::symlink("/var/data", image.join("data")).unwrap();
+        let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o1777);
+        std::fs::set_permissions(image.join("var/data"), mode).unwrap();
+        let root = Root::open(&image).unwrap();
+        let volumes = folder.path().join("volumes");
+        for (name, path) in [("one", "/var/data"), ("two", "data/")] {
+            let volume = volumes.join(name);
+            make_volume(&volume, Some((&root, path))).unwrap();
+            assert_eq!(std::fs::read_to_string(volume.join("file")).unwrap(), "of the image");
+            assert_eq!(volume.metadata().unwrap().mode() & 0o7777, 0o1777);
+            std::fs::remove_file(volume.join("file")).unwrap();
+            make_volume(&volume, Some((&root, path))).unwrap();
+            assert!(!volume.join("file").exists(), "it is filled once");
+        }
+        for (name, of_image) in [("three", None), ("four", Some((&root, "/missing")))] {
+            let volume = volumes.join(name);
+            make_volume(&volume, of_image).unwrap();
+            assert_eq!(std::fs::read_dir(&volume).unwrap().count(), 0);
+            assert_eq!(volume.metadata().unwrap().mode() & 0o7777, 0o755);
+        }
+    }
+
+    #[test]
+    fn the_lower_limit_of_memory_is_watched() {
+        let task = crate::engine::settings::TaskLimits { memory: Some(512), cpu: None };
+        let limits = |memory| watched_memory(&Settings { memory, task, ..Settings::default() });
+        assert_eq!((limits(None), limits(Some(64)), limits(Some(1024))), (Some(512), Some(64), Some(512)));
+        assert_eq!(watched_memory(&Settings::default()), None);
     }
 }

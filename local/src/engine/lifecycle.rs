@@ -3,11 +3,12 @@
 use super::container::{Container, Phase};
 use super::helper::ContainerEvent;
 use super::launch::{self, Helping};
+use super::memory;
 use super::network::{self, TaskNetwork};
 use super::placement::{Placement, startup_budget};
-use super::probe::{HealthCheck, Matcher};
+use super::probe::{HealthCheck, Matcher, Protocol};
 use super::settings::Settings;
-use super::{Engine, clear, lock};
+use super::{Engine, lock, strip};
 use crate::error::{Error, Result};
 use crate::process::ProcessId;
 use crate::task_fault::Death;
@@ -29,8 +30,10 @@ const WANTED_EVERY: Duration = Duration::from_secs(1);
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long to read output after the process has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// Interval between two looks at the memory of a task that no control group limits.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(250);
 /// The reason that Fargate gives for a task that ran out of memory.
-const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
+pub(super) const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
 /// The start of the reason for the end of a program.
 const EXITED: &str = "the app exited with ";
 /// The number of lines of output in a message.
@@ -117,6 +120,9 @@ impl Engine {
             Some(task) => self.cloud.settings(task).await?,
             None => Settings::default(),
         };
+        if let Some(outside) = &self.outside {
+            return self.launch_outside(outside, container, settings).await;
+        }
         let network = self.network(container.address).await?;
         let checked = placement.checks.iter().map(|check| check.port);
         let ports = checked.chain(container.image.ports()).chain(settings.ports.iter().copied());
@@ -125,12 +131,13 @@ impl Engine {
                 tracing::info!("port {port} of task {} is not open outside: {error}", container.name);
             }
         }
-        let mut helping = launch::launch(container, &settings, &network, self.isolation).await?;
+        let mut helping = launch::launch(container, &settings, &network, &self.machine).await?;
         let capture = tokio::spawn({
             let (watched, child) = (Arc::clone(container), &mut helping.child);
             let streams = (child.stdout.take(), child.stderr.take());
             async move { launch::capture(streams, &watched).await }
         });
+        let watched = settings.task.memory.filter(|_| self.machine.isolation.user_namespace());
         // It is set once, by the only start.
         let _ = container.settings.set(settings);
         let event = tokio::time::timeout(START_LIMIT, helping.event()).await;
@@ -150,6 +157,12 @@ impl Engine {
             state.started = Some(Timestamp::now());
             state.since = Some(Instant::now());
         });
+        // A single container is watched by its helper.
+        if let Some(limit) = watched
+            && self.running(container.address).len() == 2
+        {
+            tokio::spawn(Arc::clone(self).watch_memory(container.address, limit));
+        }
         let (engine, watched) = (Arc::clone(self), Arc::clone(container));
         tokio::spawn(async move {
             let status = supervise(&mut helping, &watched).await;
@@ -170,7 +183,7 @@ impl Engine {
         if let Some(network) = network::find(address) {
             return Ok(network);
         }
-        let network = TaskNetwork::create(self.isolation).await?;
+        let network = TaskNetwork::create(self.machine.isolation, self.machine.pasta.as_ref(), &self.upstream).await?;
         for (inside, outside) in &self.provided {
             network
                 .provide(*inside, *outside)
@@ -179,6 +192,38 @@ impl Engine {
         }
         network::register(address, &network);
         Ok(network)
+    }
+
+    /// The running containers of a task, with their processes 1.
+    fn running(&self, address: Ipv4Addr) -> Vec<(Arc<Container>, i32)> {
+        let of_task = self.list().into_iter().filter(|found| found.address == address);
+        let with_process = of_task.filter_map(|found| {
+            let process = found.state.borrow().process?;
+            Some((found, process.pid))
+        });
+        with_process.collect()
+    }
+
+    /// Ends the largest container of a task whose containers together use too much memory, as the kernel does with a
+    /// control group. Ends when the task has a single container.
+    async fn watch_memory(self: Arc<Self>, address: Ipv4Addr, limit: u64) {
+        loop {
+            tokio::time::sleep(LOOK_AT_MEMORY).await;
+            let running = self.running(address);
+            if running.len() < 2 {
+                return;
+            }
+            let measured = tokio::task::spawn_blocking(move || {
+                running.into_iter().map(|(container, pid)| (memory::of(pid), container)).collect::<Vec<_>>()
+            });
+            let Ok(measured) = measured.await else { return };
+            if measured.iter().map(|(used, _)| used).sum::<u64>() > limit
+                && let Some((_, largest)) = measured.into_iter().max_by_key(|(used, _)| *used)
+            {
+                largest.will_end(OUT_OF_MEMORY);
+                self.kill(&largest).await;
+            }
+        }
     }
 
     /// Waits for the delay after earlier failures of the same task definition.
@@ -289,7 +334,7 @@ impl Engine {
         };
         let own = container.settings.get().and_then(|settings| settings.stop_timeout);
         let patience = own.filter(|_| !self.closing()).unwrap_or(patience);
-        process.signal(stop_signal(container));
+        self.signal(container, process, stop_signal(container)).await;
         if tokio::time::timeout(patience, container.ended()).await.is_err() {
             tracing::warn!("task {} did not end within {} s of its signal", container.name, patience.as_secs());
             self.kill(container).await;
@@ -308,8 +353,15 @@ impl Engine {
     pub(super) async fn kill(&self, container: &Container) {
         let process = container.state.borrow().process;
         if let Some(process) = process {
-            process.signal(Signal::KILL);
+            self.signal(container, process, Signal::KILL).await;
             container.ended().await;
+        }
+    }
+
+    async fn signal(&self, container: &Container, process: ProcessId, signal: Signal) {
+        match &self.outside {
+            Some(outside) => outside.signal(container, signal).await,
+            None => process.signal(signal),
         }
     }
 
@@ -334,7 +386,7 @@ impl Engine {
     }
 
     /// Handles the end of the process, for any reason.
-    fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
+    pub(super) fn after_exit(self: &Arc<Self>, container: &Container, exit_code: Option<i32>) {
         let before = container.state.borrow().clone();
         container.output.close();
         let unasked = matches!(before.phase, Phase::Starting | Phase::Healthy);
@@ -349,7 +401,7 @@ impl Engine {
 
     /// Deletes the files of an ended container, and its network if it was the last of its task.
     fn clear(&self, container: &Container) {
-        clear(container);
+        strip(&container.dir);
         let last = |other: &Arc<Container>| other.address != container.address || other.phase() == Phase::Exited;
         if self.list().iter().all(last) {
             network::release(container.address);
@@ -400,6 +452,7 @@ fn accepts(port: u16) -> HealthCheck {
         target_group: String::new(),
         port,
         path: None,
+        protocol: Protocol::default(),
         matcher: Matcher::parse("200"),
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),

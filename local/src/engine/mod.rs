@@ -8,12 +8,17 @@ mod addresses;
 mod api;
 mod backoff;
 mod container;
+mod control_group;
+mod credentials;
 mod helper;
+mod internet;
 mod isolation;
 mod launch;
 mod lifecycle;
+mod memory;
 pub(crate) mod network;
 mod output;
+mod outside;
 pub(crate) mod placement;
 pub(crate) mod probe;
 pub(crate) mod settings;
@@ -24,7 +29,9 @@ pub(crate) use addresses::AddressPool;
 pub(crate) use api::{EngineStatus, STATUS_PATH, bind, serve};
 pub(crate) use container::{Phase, TaskReport};
 pub(crate) use helper::{Helper, run as run_helper};
-pub(crate) use isolation::Isolation;
+pub(crate) use internet::Internet;
+pub(crate) use isolation::{EngineKind, Isolation};
+pub(crate) use outside::{HOST as OUTSIDE_HOST, remove_leftovers};
 
 use crate::aws::Cloud;
 use crate::balancer::Balancer;
@@ -33,11 +40,13 @@ use crate::image::ImageStore;
 use crate::instance::{Layout, ProcessLedger};
 use backoff::Backoff;
 use container::Container;
+use isolation::Machine;
+use oci_image::remove_tree;
 use output::Output;
+use outside::Outside;
 use placement::TaskRef;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -47,6 +56,10 @@ use std::time::{Duration, Instant};
 const FAILURES_KEPT: usize = 10;
 /// The number of ended containers to keep; MiniStack removes those that it knows.
 const ENDED_KEPT: usize = 30;
+/// The number of removed containers whose output stays on disk, besides the failed ones that `status` shows.
+const OUTPUTS_KEPT: usize = 30;
+/// The output of a container in its directory.
+const OUTPUT: &str = "output.log";
 
 /// All containers of one instance, and the resources to run them.
 #[derive(Debug)]
@@ -60,7 +73,13 @@ pub(crate) struct Engine {
     cloud: Cloud,
     balancer: Arc<Balancer>,
     ledger: Arc<ProcessLedger>,
-    isolation: Isolation,
+    machine: Machine,
+    /// The URL of the socket of MiniStack.
+    upstream: String,
+    /// The directories of removed containers, which have only their output, oldest first.
+    outputs: Mutex<VecDeque<PathBuf>>,
+    /// The engine that runs the containers, if it is not this one itself.
+    outside: Option<Arc<Outside>>,
     /// The addresses that tasks reach in their networks, and where these lead: the AWS endpoint, and services of this
     /// machine.
     provided: Vec<(SocketAddr, SocketAddr)>,
@@ -82,38 +101,60 @@ struct Wish {
     cmd: Option<Vec<String>>,
 }
 
+/// What runs tasks, and what they reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskOptions<'a> {
+    pub(crate) engine: EngineKind,
+    /// The gateway.
+    pub(crate) endpoint: SocketAddr,
+    /// The ports of services on this machine.
+    pub(crate) host_ports: &'a [u16],
+    /// Whether they shall reach other networks.
+    pub(crate) internet: bool,
+}
+
 impl Engine {
-    /// An engine without containers for the MiniStack at `behind`. Tasks reach the gateway at `endpoint`, and the
-    /// services of this machine at `host_ports`.
+    /// An engine without containers for the MiniStack at `behind`.
     pub(crate) async fn new(
         layout: &Layout,
         behind: String,
-        (endpoint, host_ports): (SocketAddr, &[u16]),
+        options: TaskOptions<'_>,
         cloud: Cloud,
         balancer: Arc<Balancer>,
         ledger: Arc<ProcessLedger>,
         addresses: AddressPool,
     ) -> Result<Self> {
         let containers_dir = layout.containers();
-        if containers_dir.exists() {
-            remove_tree(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
-        }
+        remove_tree(&containers_dir).context(|| format!("cannot empty {}", containers_dir.display()))?;
         std::fs::create_dir_all(&containers_dir).context(|| format!("cannot create {}", containers_dir.display()))?;
-        let services = host_ports
+        control_group::clean();
+        let (machine, outside) = match options.engine {
+            EngineKind::BuiltIn => (Machine::detect(&containers_dir, options.internet).await?, None),
+            EngineKind::Docker => {
+                let ports = std::iter::once(options.endpoint.port()).chain(options.host_ports.iter().copied());
+                let ports: Vec<u16> = ports.collect();
+                (Machine::of_engine(), Some(Arc::new(Outside::start(layout, &containers_dir, &ports).await?)))
+            }
+        };
+        let services = options
+            .host_ports
             .iter()
             .map(|port| (SocketAddr::from((network::HOST, *port)), SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
         Ok(Self {
-            provided: [(endpoint, endpoint)].into_iter().chain(services).collect(),
+            provided: [(options.endpoint, options.endpoint)].into_iter().chain(services).collect(),
             containers: Mutex::default(),
             failures: Mutex::default(),
             pull_failures: Mutex::default(),
-            addresses: Mutex::new(addresses),
+            addresses: Mutex::new(if outside.is_some() { addresses.of_outside() } else { addresses }),
             backoff: Mutex::default(),
-            images: ImageStore::new(&layout.images(), behind)?,
+            images: ImageStore::new(&layout.images(), behind.clone())?,
+            upstream: behind,
             cloud,
             balancer,
             ledger,
-            isolation: Isolation::detect(&containers_dir).await?,
+            machine,
+            outputs: Mutex::default(),
+            outside,
             creating_network: tokio::sync::Mutex::default(),
             containers_dir,
             next: AtomicU64::new(1),
@@ -159,11 +200,21 @@ impl Engine {
         let all: Vec<Arc<Container>> = lock(&self.containers).values().cloned().collect();
         let stops = all.iter().map(|container| self.stop(container, Duration::from_secs(2)));
         futures_util::future::join_all(stops).await;
+        network::release_all();
+        control_group::clean();
+        if let Some(outside) = &self.outside {
+            outside.close().await;
+        }
     }
 
     /// What contains the tasks.
     pub(crate) fn isolation(&self) -> Isolation {
-        self.isolation
+        self.machine.isolation
+    }
+
+    /// What tasks reach besides the local cloud.
+    pub(crate) fn internet(&self) -> Internet {
+        self.machine.internet.clone()
     }
 
     fn closing(&self) -> bool {
@@ -182,7 +233,7 @@ impl Engine {
         std::fs::create_dir_all(&dir)
             .context(|| format!("cannot create {}", dir.display()))
             .map_err(CreateError::Other)?;
-        let output = Arc::new(Output::new(Some(&dir.join("output.log"))));
+        let output = Arc::new(Output::new(Some(&dir.join(OUTPUT))));
         let container = Arc::new(Container {
             id: id.clone(),
             name: wish.name,
@@ -236,7 +287,26 @@ impl Engine {
             lock(&self.addresses).release(owner);
             delete(container.volumes());
         }
-        clear(container);
+        strip(&container.dir);
+        self.keep_outputs(container.dir.clone());
+    }
+
+    /// Keeps the output of a removed container, and removes those of earlier ones: nothing grows with the number of tasks.
+    /// The output of a failed task stays as long as `status` shows it.
+    fn keep_outputs(&self, dir: PathBuf) {
+        let shown: Vec<PathBuf> = lock(&self.failures).iter().map(|failure| failure.log.clone()).collect();
+        let mut outputs = lock(&self.outputs);
+        outputs.push_back(dir);
+        let is_shown = |dir: &PathBuf| shown.contains(&dir.join(OUTPUT));
+        let mut surplus = outputs.iter().filter(|dir| !is_shown(dir)).count().saturating_sub(OUTPUTS_KEPT);
+        outputs.retain(|dir| {
+            let stays = surplus == 0 || is_shown(dir);
+            if !stays {
+                surplus -= 1;
+                delete(dir.clone());
+            }
+            stays
+        });
     }
 
     fn prune(&self) {
@@ -260,42 +330,30 @@ impl Engine {
     }
 }
 
-/// Deletes the root file system of a container. Its output stays, for diagnosis.
-fn clear(container: &Container) {
-    delete(container.root());
-}
-
-/// Deletes a directory in the background, because an image can have many files.
-fn delete(dir: PathBuf) {
+/// Deletes the files of a container in the background, because an image can have many. Its output stays, for diagnosis.
+fn strip(dir: &Path) {
+    let dir = dir.to_owned();
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = remove_tree(&dir) {
-            tracing::warn!("cannot remove {}: {error}", dir.display());
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.file_name() != OUTPUT {
+                remove(&entry.path());
+            }
         }
     });
 }
 
-/// Deletes a directory that may be missing, with directories inside that do not let their owner in.
-fn remove_tree(dir: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            open_up(dir)?;
-            std::fs::remove_dir_all(dir)
-        }
-        other => other,
-    }
+/// Deletes a directory in the background.
+fn delete(dir: PathBuf) {
+    tokio::task::spawn_blocking(move || remove(&dir));
 }
 
-/// Lets the owner into a directory and all directories inside.
-fn open_up(dir: &Path) -> std::io::Result<()> {
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
+/// Deletes a directory. One at a time, because the same one can be asked for twice.
+fn remove(path: &Path) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _alone = lock(&ONE);
+    if let Err(error) = remove_tree(path) {
+        tracing::warn!("cannot remove {}: {error}", path.display());
     }
-    Ok(())
 }
 
 /// Why a container could not be created.
@@ -308,23 +366,4 @@ enum CreateError {
 /// Ignores poisoning: the mutex guards plain data, which stays usable when another task panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_without_permissions_can_be_deleted() {
-        let folder = tempfile::tempdir().unwrap();
-        let tree = folder.path().join("tree");
-        std::fs::create_dir_all(tree.join("module/cache")).unwrap();
-        std::fs::write(tree.join("module/cache/file"), "").unwrap();
-        for dir in ["module/cache", "module"] {
-            std::fs::set_permissions(tree.join(dir), std::fs::Permissions::from_mode(0o000)).unwrap();
-        }
-        remove_tree(&tree).unwrap();
-        assert!(!tree.exists());
-        remove_tree(&tree).unwrap();
-    }
 }

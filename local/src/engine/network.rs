@@ -2,9 +2,12 @@
 //!
 //! Each task has a loopback address of this machine, which no other task has. Inside its namespace, the task has the same
 //! address. The local cloud connects to that address with a socket of the namespace. For everybody else, the ports of the
-//! task are open at the same address outside.
+//! task are open at the same address outside. Outward, `pasta` relays connections, if it is there.
 
-use super::helper::{Helper, NetworkAnswer, NetworkRequest};
+use super::control_group::TaskGroup;
+use super::credentials::{Access, TaskService};
+use super::helper::{Helper, NetworkAnswer, NetworkRequest, Wanted};
+use super::internet::Pasta;
 use super::isolation::Isolation;
 use super::launch;
 use crate::error::{Context, Error, Result};
@@ -58,17 +61,28 @@ pub(super) fn release(address: Ipv4Addr) {
     networks().remove(&address);
 }
 
+/// Ends all networks.
+pub(super) fn release_all() {
+    networks().clear();
+}
+
 fn networks() -> MutexGuard<'static, BTreeMap<Ipv4Addr, Arc<TaskNetwork>>> {
     NETWORKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A network namespace. It ends when this is dropped and no process of the task is left.
+/// A network namespace, and what else the containers of a task share. It ends when this is dropped and no process of the
+/// task is left.
 #[derive(Debug)]
 pub(super) struct TaskNetwork {
     holder: i32,
     socket: tokio::sync::Mutex<UnixStream>,
     relays: Mutex<BTreeMap<SocketAddr, Relay>>,
-    /// Killed when this is dropped.
+    service: Arc<TaskService>,
+    _serving: Relay,
+    group: Mutex<Option<TaskGroup>>,
+    /// What connects it with other networks.
+    outward: Option<Child>,
+    /// Both processes are killed when this is dropped.
     _child: Child,
 }
 
@@ -83,8 +97,8 @@ impl Drop for Relay {
 }
 
 impl TaskNetwork {
-    /// A new namespace with a loopback interface.
-    pub(super) async fn create(isolation: Isolation) -> Result<Arc<Self>> {
+    /// A new namespace with a loopback interface, and the credentials of MiniStack at `upstream`.
+    pub(super) async fn create(isolation: Isolation, pasta: Option<&Pasta>, upstream: &str) -> Result<Arc<Self>> {
         let (mut socket, theirs) = launch::socket_pair()?;
         let mut command = launch::helper(Helper::Network)?;
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
@@ -103,7 +117,50 @@ impl TaskNetwork {
         }
         let holder = child.id().and_then(|pid| i32::try_from(pid).ok());
         let holder = holder.ok_or_else(|| Error::new("the process that holds the network of a task has ended"))?;
-        Ok(Arc::new(Self { holder, socket: tokio::sync::Mutex::new(socket), relays: Mutex::default(), _child: child }))
+        let listener = std::net::TcpListener::from(ask(&mut socket, Wanted::Services).await.context(what)?);
+        listener.set_nonblocking(true).context(what)?;
+        let listener = TcpListener::from_std(listener).context(what)?;
+        let outward = match pasta {
+            Some(pasta) => Some(pasta.connect(holder, isolation).await?),
+            None => None,
+        };
+        // If this process is killed, the holder ends what it has started.
+        if let Some(pid) = outward.as_ref().and_then(Child::id) {
+            let [a, b, c, d] = pid.to_ne_bytes();
+            socket.write_all(&[Wanted::End as u8, a, b, c, d]).await.context(what)?;
+        }
+        let service = TaskService::new(upstream);
+        let serving = Relay(tokio::spawn(Arc::clone(&service).serve(listener)));
+        Ok(Arc::new(Self {
+            holder,
+            socket: tokio::sync::Mutex::new(socket),
+            relays: Mutex::default(),
+            service,
+            _serving: serving,
+            group: Mutex::default(),
+            outward,
+            _child: child,
+        }))
+    }
+
+    /// Whether it is connected with other networks.
+    pub(super) fn leads_outward(&self) -> bool {
+        self.outward.is_some()
+    }
+
+    /// Serves a container its credentials and its metadata.
+    pub(super) fn allow(&self, access: Access) {
+        self.service.allow(access);
+    }
+
+    /// The control group of a container in that of the task, which the first container creates.
+    pub(super) fn group(&self, container: &str, create: impl FnOnce() -> Result<TaskGroup>) -> Result<String> {
+        let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = match group.take() {
+            Some(task) => task,
+            None => create()?,
+        };
+        Ok(group.insert(task).of_container(container))
     }
 
     /// The process that holds it.
@@ -114,9 +171,7 @@ impl TaskNetwork {
     /// A socket in it.
     async fn socket(&self) -> io::Result<TcpSocket> {
         let mut control = self.socket.lock().await;
-        control.write_all(&[1]).await?;
-        let received = control.async_io(Interest::READABLE, || receive(&control)).await?;
-        let stream = std::net::TcpStream::from(received);
+        let stream = std::net::TcpStream::from(ask(&mut control, Wanted::Socket).await?);
         stream.set_nonblocking(true)?;
         Ok(TcpSocket::from_std_stream(stream))
     }
@@ -156,7 +211,7 @@ impl TaskNetwork {
 }
 
 /// Accepts connections and relays each to a new connection. If that fails, the accepted connection is closed.
-async fn relay<F: Future<Output = io::Result<TcpStream>> + Send + 'static>(
+pub(super) async fn relay<F: Future<Output = io::Result<TcpStream>> + Send + 'static>(
     listener: TcpListener,
     connect: impl Fn() -> F,
 ) {
@@ -180,6 +235,12 @@ async fn relay<F: Future<Output = io::Result<TcpStream>> + Send + 'static>(
             }
         });
     }
+}
+
+/// Asks the holder for a socket.
+async fn ask(control: &mut UnixStream, wanted: Wanted) -> io::Result<OwnedFd> {
+    control.write_all(&[wanted as u8]).await?;
+    control.async_io(Interest::READABLE, || receive(control)).await
 }
 
 /// Receives one descriptor.

@@ -65,7 +65,7 @@ pub(crate) fn startup_budget(grace: Duration, checks: &[HealthCheck]) -> Duratio
 
 #[cfg(test)]
 mod tests {
-    use super::super::probe::Matcher;
+    use super::super::probe::{Matcher, Protocol};
     use super::*;
 
     fn check(interval: u64, unhealthy_threshold: u32) -> HealthCheck {
@@ -73,6 +73,7 @@ mod tests {
             target_group: "web".into(),
             port: 8080,
             path: None,
+            protocol: Protocol::default(),
             matcher: Matcher::parse("200"),
             interval: Duration::from_secs(interval),
             timeout: Duration::from_secs(2),

@@ -21,11 +21,24 @@ pub(crate) struct Settings {
     /// The time from the stop signal to the end by force.
     pub(crate) stop_timeout: Option<Duration>,
     pub(crate) limits: Vec<Limit>,
-    /// The memory limit in bytes: of the container, or of its task.
+    /// The memory limit of the container in bytes.
     pub(crate) memory: Option<u64>,
+    /// The share of the container in the CPU of its task, if that is busy.
+    pub(crate) cpu: Option<u64>,
+    pub(crate) task: TaskLimits,
     pub(crate) volumes: Vec<Volume>,
     /// The ports that it declares.
     pub(crate) ports: Vec<u16>,
+}
+
+/// The limits of a task, for all its containers together:
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size>.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TaskLimits {
+    /// In bytes.
+    pub(crate) memory: Option<u64>,
+    /// In CPU units: 1024 are one vCPU.
+    pub(crate) cpu: Option<u64>,
 }
 
 /// A resource limit (`ulimits`).
@@ -50,11 +63,13 @@ impl Settings {
     /// The settings of a container; none if the definition has no such container.
     pub(crate) fn of(definition: &TaskDefinition, container: &str) -> Self {
         let found = definition.container_definitions().iter().find(|found| found.name() == Some(container));
-        let task_memory = definition.memory().and_then(|memory| memory.parse::<u64>().ok());
-        found.map(|found| Self::read(found, task_memory)).unwrap_or_default()
+        let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+        let memory = number(definition.memory()).map(|mebibytes| mebibytes * MEBIBYTE);
+        let task = TaskLimits { memory, cpu: number(definition.cpu()) };
+        found.map(|found| Self { task, ..Self::read(found) }).unwrap_or_default()
     }
 
-    fn read(container: &ContainerDefinition, task_memory: Option<u64>) -> Self {
+    fn read(container: &ContainerDefinition) -> Self {
         let linux = container.linux_parameters();
         let capabilities = linux.and_then(|linux| linux.capabilities());
         let own_memory = container.memory().and_then(|memory| u64::try_from(memory).ok()).filter(|memory| *memory > 0);
@@ -81,7 +96,9 @@ impl Settings {
             init: linux.and_then(|linux| linux.init_process_enabled()) == Some(true),
             stop_timeout: timeout.map(Duration::from_secs),
             limits: container.ulimits().iter().map(limit).collect(),
-            memory: own_memory.or(task_memory).map(|mebibytes| mebibytes * MEBIBYTE),
+            memory: own_memory.map(|mebibytes| mebibytes * MEBIBYTE),
+            cpu: u64::try_from(container.cpu()).ok().filter(|units| *units > 0),
+            task: TaskLimits::default(),
             volumes: container.mount_points().iter().filter_map(volume).collect(),
             ports: ports.filter_map(|port| u16::try_from(port).ok()).collect(),
         }
@@ -106,10 +123,12 @@ mod tests {
             .readonly_root_filesystem(true)
             .linux_parameters(linux)
             .stop_timeout(5)
+            .memory(64)
+            .cpu(128)
             .ulimits(limit)
             .mount_points(MountPoint::builder().source_volume("tmp").container_path("/tmp").build())
             .build();
-        let definition = TaskDefinition::builder().memory("512").container_definitions(container).build();
+        let definition = TaskDefinition::builder().memory("512").cpu("256").container_definitions(container).build();
         let expected = Settings {
             user: Some("65532:65532".into()),
             read_only: true,
@@ -117,7 +136,9 @@ mod tests {
             init: true,
             stop_timeout: Some(Duration::from_secs(5)),
             limits: vec![Limit { name: "nofile".into(), soft: 1024, hard: 2048 }],
-            memory: Some(512 * MEBIBYTE),
+            memory: Some(64 * MEBIBYTE),
+            cpu: Some(128),
+            task: TaskLimits { memory: Some(512 * MEBIBYTE), cpu: Some(256) },
             volumes: vec![Volume { name: "tmp".into(), path: "/tmp".into(), read_only: false }],
             ..Settings::default()
         };

@@ -46,6 +46,9 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>.
 const OPEN_FILES: u64 = 65_535;
 
+/// The least share of a container in the CPU of its task, as Linux has it.
+const LEAST_SHARES: u64 = 2;
+
 /// The user that a program runs as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct User {
@@ -67,7 +70,6 @@ pub(super) struct Bind {
 /// What a specification is made of.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
-    pub(super) id: &'a str,
     pub(super) root: &'a Path,
     pub(super) arguments: &'a [String],
     /// `NAME=value`
@@ -81,15 +83,12 @@ pub(super) struct Parts<'a> {
     pub(super) network_of: i32,
     /// Whether the container is in a user namespace with one user.
     pub(super) only_user: bool,
-    /// Whether the kernel limits its memory.
+    /// Its control group.
+    pub(super) group: &'a str,
+    /// Whether the kernel limits its memory and its CPU.
     pub(super) limited: bool,
     /// The hard limit of this process for open files, which its children cannot exceed.
     pub(super) most_files: u64,
-}
-
-/// The control group of a container, from the root of each hierarchy.
-pub(super) fn control_group(id: &str) -> String {
-    format!("/local-cloud/{id}")
 }
 
 /// The specification.
@@ -106,7 +105,11 @@ pub(super) fn specification(parts: &Parts<'_>) -> Value {
     // Inside a user namespace with one user, the program becomes its user at the end.
     let (uid, gid, groups) = if parts.only_user { (0, 0, &[][..]) } else { (user.uid, user.gid, &user.groups[..]) };
     let resources = if parts.limited {
-        json!({ "memory": settings.memory.map(|limit| json!({ "limit": limit, "swap": limit })), "pids": null })
+        json!({
+            "memory": settings.memory.map(|limit| json!({ "limit": limit, "swap": limit })),
+            "cpu": settings.cpu.map(|units| json!({ "shares": units.max(LEAST_SHARES) })),
+            "pids": null,
+        })
     } else {
         Value::Null
     };
@@ -122,7 +125,8 @@ pub(super) fn specification(parts: &Parts<'_>) -> Value {
                 "bounding": bounding, "effective": own, "permitted": own, "inheritable": [], "ambient": [],
             },
             "rlimits": limits(&settings.limits, parts.most_files),
-            "noNewPrivileges": false,
+            // The filter of system calls needs it, and images have no programs that change the user.
+            "noNewPrivileges": true,
         },
         "root": { "path": parts.root, "readonly": settings.read_only },
         "hostname": parts.hostname,
@@ -132,7 +136,7 @@ pub(super) fn specification(parts: &Parts<'_>) -> Value {
                 { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
                 { "type": "network", "path": format!("/proc/{}/ns/net", parts.network_of) },
             ],
-            "cgroupsPath": control_group(parts.id),
+            "cgroupsPath": parts.group,
             "resources": resources,
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
@@ -224,7 +228,6 @@ mod tests {
     fn a_program_that_does_not_run_as_root_has_no_capability_at_first() {
         let (settings, user) = (Settings::default(), User { uid: 65532, gid: 65532, ..User::default() });
         let parts = Parts {
-            id: "1",
             root: Path::new("/r"),
             arguments: &[],
             environment: &[],
@@ -235,6 +238,7 @@ mod tests {
             binds: &[],
             network_of: 1,
             only_user: false,
+            group: "/local-cloud/1-2/task/1",
             limited: true,
             most_files: 1024,
         };
@@ -243,5 +247,10 @@ mod tests {
         assert_eq!(spec["process"]["capabilities"]["bounding"].as_array().unwrap().len(), CAPABILITIES.len());
         assert_eq!(spec["process"]["user"]["uid"], 65532);
         assert_eq!(spec["linux"]["resources"]["memory"], Value::Null, "no limit is given");
+        assert_eq!(spec["linux"]["resources"]["cpu"], Value::Null, "no share is given");
+        let settings = Settings { memory: Some(1 << 26), cpu: Some(128), ..Settings::default() };
+        let spec = specification(&Parts { settings: &settings, ..parts });
+        assert_eq!(spec["linux"]["resources"]["memory"]["limit"], 1 << 26);
+        assert_eq!(spec["linux"]["resources"]["cpu"]["shares"], 128);
     }
 }

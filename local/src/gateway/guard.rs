@@ -2,6 +2,7 @@
 //! host name that it points at loopback even read the answers (DNS rebinding). AWS clients send none of the headers that
 //! browsers add, and name a host of this machine or of AWS. Must not look at the body. Pure.
 
+use crate::engine::OUTSIDE_HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
@@ -42,7 +43,10 @@ fn is_ours(host: &str, port: u16) -> bool {
         None => (host, Some(80)),
     };
     let name = name.to_ascii_lowercase();
-    let local = name == "127.0.0.1" || DOMAINS[..2].iter().any(|domain| within(&name, domain));
+    // Tasks in a container engine use an address. No site can point a name at it and be asked for it by the address.
+    let local = name == "127.0.0.1"
+        || name == OUTSIDE_HOST.to_string()
+        || DOMAINS[..2].iter().any(|domain| within(&name, domain));
     // A client that signs for AWS may leave out the port.
     (local && given == Some(port)) || DOMAINS[2..].iter().any(|domain| within(&name, domain))
 }
@@ -80,6 +84,7 @@ mod tests {
             "LOCALHOST:4566",
             "bucket.s3.localhost:4566",
             "host.docker.internal:4566",
+            "169.254.170.2:4566",
             "000000000000.dkr.ecr.us-east-1.amazonaws.com",
             "sts.cn-north-1.amazonaws.com.cn:443",
         ] {

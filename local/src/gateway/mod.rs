@@ -3,6 +3,8 @@
 
 mod call;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod health;
 mod journal;

@@ -5,7 +5,7 @@ use super::reference::Reference;
 use super::registry::Repository;
 use crate::error::{Context, Error, Result};
 use crate::http_client::{self, HttpClient};
-use oci_image::{Architecture, ErrorKind, Limits, RootCache, RunConfig, StoredImage, UnpackedRoot, copy_tree};
+use oci_image::{Architecture, ErrorKind, Limits, RootCache, RunConfig, StoredImage, UnpackedRoot};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,10 +115,10 @@ impl Image {
         unpacked.map_err(|error| Error::new(format!("cannot unpack {}: {}", self.name, failed(&error).message())))
     }
 
-    /// Copies the unpacked image to a directory that does not exist. Blocking, on a thread of the runtime that may block.
-    pub(crate) fn unpack(&self, root: &Path) -> Result<()> {
-        let unpacked = tokio::runtime::Handle::current().block_on(self.root())?;
-        copy_tree(unpacked.path(), root).context(|| format!("cannot copy {} to {}", self.name, root.display()))
+    /// Writes the image to an archive (an OCI layout as a tar file); returns the digest of its manifest.
+    pub(crate) async fn write_archive(&self, path: &Path) -> Result<String> {
+        let written = self.content.write_archive(path, &[]).await;
+        written.map(|digest| digest.to_string()).map_err(|error| failed(&error))
     }
 
     /// The TCP ports that the image exposes.

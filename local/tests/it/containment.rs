@@ -7,10 +7,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(40);
+pub const LIMIT: Duration = Duration::from_secs(40);
 
 /// The static busybox of this machine, if it has one.
-fn busybox() -> Option<Vec<u8>> {
+pub fn busybox() -> Option<Vec<u8>> {
     let found = ["/bin/busybox", "/usr/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok());
     let found = found.filter(|bytes| !bytes[..bytes.len().min(4096)].windows(5).any(|part| part == b"ld-li"));
     if found.is_none() {
@@ -21,26 +21,31 @@ fn busybox() -> Option<Vec<u8>> {
 
 /// How a task ended.
 #[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    stopped: String,
-    words: String,
-    output: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stopped: String,
+    pub words: String,
+    pub output: String,
 }
 
-struct Machine {
-    instance: Instance,
-    aws: Aws,
-    busybox: Vec<u8>,
+pub struct Machine {
+    pub instance: Instance,
+    pub aws: Aws,
+    pub busybox: Vec<u8>,
     /// A service on the loopback of this machine.
     service: TcpListener,
 }
 
 impl Machine {
-    async fn start(instance: Instance, busybox: Vec<u8>) -> Self {
+    pub async fn start(instance: Instance, busybox: Vec<u8>) -> Self {
+        Self::start_with(instance, busybox, &[]).await
+    }
+
+    /// The same with options of `up`.
+    pub async fn start_with(instance: Instance, busybox: Vec<u8>, options: &[&str]) -> Self {
         let service = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = service.local_addr().unwrap().port().to_string();
-        instance.up_with(&["--host-port", &port]);
+        instance.up_with(&[&["--host-port", &port], options].concat());
         let shown = String::from_utf8(instance.run(&["status"]).stdout).unwrap();
         assert!(shown.contains("isolated by namespaces"), "{shown}");
         let aws = instance.aws();
@@ -49,15 +54,20 @@ impl Machine {
     }
 
     /// An image of busybox with `sh`, accounts, and this configuration.
-    async fn image(&self, config: Value) -> String {
+    pub async fn image(&self, config: Value) -> String {
+        self.image_with(&[], config).await
+    }
+
+    /// The same with more files.
+    pub async fn image_with(&self, more: &[(&str, &[u8])], config: Value) -> String {
         let passwd = b"root:x:0:0::/root:/bin/sh\nweb:x:1234:2345::/srv:/bin/sh\n";
         let group = b"root:x:0:\nweb:x:2345:\nlog:x:44:web\n";
         let files = [("bin/busybox", &self.busybox[..]), ("etc/passwd", passwd), ("etc/group", group)];
-        self.aws.push_image(&files, &[("bin/sh", "busybox")], &config).await
+        self.aws.push_image(&[&files[..], more].concat(), &[("bin/sh", "busybox")], &config).await
     }
 
     /// Starts a task of one container; returns its ARN.
-    async fn run(
+    pub async fn run(
         &self,
         family: &str,
         definition: ecs::builders::ContainerDefinitionBuilder,
@@ -67,7 +77,7 @@ impl Machine {
         self.run_all(family, vec![definition], volumes).await
     }
 
-    async fn run_all(&self, family: &str, definitions: Vec<ecs::ContainerDefinition>, volumes: &[&str]) -> String {
+    pub async fn run_all(&self, family: &str, definitions: Vec<ecs::ContainerDefinition>, volumes: &[&str]) -> String {
         let volumes = volumes.iter().map(|name| ecs::Volume::builder().name(*name).build()).collect();
         self.aws
             .ecs
@@ -82,15 +92,20 @@ impl Machine {
             .send()
             .await
             .unwrap();
-        let run = self.aws.ecs.run_task().cluster("test").task_definition(family).send().await.unwrap();
-        run.tasks()[0].task_arn().unwrap().to_owned()
+        self.run_again(family, 1).await.remove(0)
     }
 
-    async fn task(&self, arn: &str) -> ecs::Task {
+    /// Starts tasks of a known definition; returns their ARNs.
+    pub async fn run_again(&self, family: &str, count: i32) -> Vec<String> {
+        let run = self.aws.ecs.run_task().cluster("test").task_definition(family).count(count).send().await.unwrap();
+        run.tasks().iter().map(|task| task.task_arn().unwrap().to_owned()).collect()
+    }
+
+    pub async fn task(&self, arn: &str) -> ecs::Task {
         self.aws.ecs.describe_tasks().cluster("test").tasks(arn).send().await.unwrap().tasks()[0].clone()
     }
 
-    async fn ended(&self, arn: &str) -> Ended {
+    pub async fn ended(&self, arn: &str) -> Ended {
         let task = eventually("the task has ended", LIMIT, || async {
             let task = self.task(arn).await;
             if task.last_status() == Some("STOPPED") { Ok(task) } else { Err(format!("{:?}", task.last_status())) }
@@ -106,22 +121,22 @@ impl Machine {
     }
 
     /// What the containers of a task have written.
-    fn output(&self, task: &ecs::Task) -> String {
+    pub fn output(&self, task: &ecs::Task) -> String {
         let ids = task.containers().iter().filter_map(|container| container.runtime_id());
         let logs = ids.map(|id| self.instance.state().join("containers").join(id).join("output.log"));
         logs.filter_map(|log| std::fs::read_to_string(log).ok()).collect()
     }
 
-    async fn stop(&self, arn: &str) {
+    pub async fn stop(&self, arn: &str) {
         self.aws.ecs.stop_task().cluster("test").task(arn).send().await.unwrap();
     }
 }
 
-fn container(image: &str, script: &str) -> ecs::builders::ContainerDefinitionBuilder {
+pub fn container(image: &str, script: &str) -> ecs::builders::ContainerDefinitionBuilder {
     ecs::ContainerDefinition::builder().image(image).command("sh").command("-c").command(script)
 }
 
-fn sees(output: &str, lines: &[&str]) {
+pub fn sees(output: &str, lines: &[&str]) {
     for line in lines {
         assert!(output.lines().any(|seen| seen == *line), "no line {line:?} in:\n{output}");
     }
@@ -210,7 +225,7 @@ async fn a_task_has_a_network_of_its_own(machine: &Machine) {
     sees(&machine.ended(&arn).await.output, &["unreachable", "hello"]);
 }
 
-fn client_of(address: &str) -> String {
+pub fn client_of(address: &str) -> String {
     format!(
         "for i in $(busybox seq 100); do busybox wget -qO- http://{address}/ && exit 0; busybox sleep 0.1; done; exit 1"
     )

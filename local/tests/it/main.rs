@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod access;
+mod alb;
+mod alb_tls;
+mod backend;
 mod cloud;
 mod containment;
+mod engine;
 mod support;
 mod task_faults;
 mod traffic;

@@ -90,6 +90,22 @@ async fn a_token_is_requested_if_the_registry_requires_one() {
 }
 
 #[tokio::test]
+async fn layers_in_another_place_are_read_without_the_login() {
+    let ((front, original), (store, _)) = (registry(), registry());
+    store.state.lock().unwrap().refuses_logins = true;
+    {
+        let mut state = front.state.lock().unwrap();
+        (state.public, state.blobs_elsewhere) = (false, Some(store.address.replace("127.0.0.1", "localhost")));
+    }
+    let user = RegistryAuth::Basic("AWS".to_owned(), "secret".to_owned());
+    let image = pulled(&front, "1", user).await.unwrap();
+    let chunks: Vec<_> = image.layers[0].chunks().await.unwrap().try_collect().await.unwrap();
+    assert_eq!(chunks.concat()[..], original.layers[0].bytes().unwrap()[..]);
+    let layer = format!("GET /v2/test/blobs/{}", original.layers[0].digest.as_str());
+    assert!(store.state.lock().unwrap().requests.contains(&layer));
+}
+
+#[tokio::test]
 async fn a_tag_that_does_not_exist_is_not_found() {
     let error = pulled(&registry().0, "9", RegistryAuth::Anonymous).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");

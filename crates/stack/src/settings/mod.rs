@@ -219,4 +219,6 @@ fn described<T: Table>() -> (&'static str, Vec<Key>) {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ impl fmt::Display for Scope {
 
 /// The scope of every key, or of a table whose keys all have the same scope. If a table is listed by its keys, add a
 /// new key of it here.
-const SCOPES: [(&str, Scope); 29] = [
+const SCOPES: [(&str, Scope); 30] = [
     ("name", Scope::Stack),
     ("region", Scope::Stack),
     ("app.cargo", Scope::Release),
@@ -40,6 +40,7 @@ const SCOPES: [(&str, Scope); 29] = [
     ("app.first_version", Scope::Stack),
     ("app.user", Scope::Release),
     ("app.read_only", Scope::Release),
+    ("app.capabilities", Scope::Release),
     ("app.port", Scope::Release),
     ("app.size", Scope::Release),
     ("app.count", Scope::Release),

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::documentation::table;
 use crate::values::{
-    HealthCodes, ImageName, IssuerName, PackageName, ProbeCodes, ProviderArn, RefName, RepositoryName, SettleSeconds, TokenSubject,
-    VersionHeader, VersionLabel,
+    HealthCodes, ImageName, IssuerName, PackageName, ProbeCodes, ProviderArn, RefName, RepositoryName, SettleSeconds,
+    TokenSubject, VersionHeader, VersionLabel,
 };
-use cfn_kit::resources::ecs::FargateSize;
+use cfn_kit::resources::ecs::{Capability, FargateSize};
 use cfn_kit::resources::lambda::Architecture;
 use cfn_kit::resources::values::{
     Amount, BucketName, CertificateArn, CheckInterval, CheckThreshold, CheckTimeout, Cidr, Count, DomainName,
@@ -31,6 +31,10 @@ table! {
         user: Option<UserId> = None,
         /// Mount the root file system of the service read-only.
         read_only: bool = true,
+        /// Capabilities of the [default set](https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities)
+        /// that the service keeps, such as `["CHOWN", "SETGID", "SETUID"]` for an image that starts as root and becomes
+        /// another user. If empty: none. [Fargate cannot give any other](docs/how-to/own-service.md#an-image-that-starts-as-root).
+        capabilities: Vec<Capability> = Vec::new(),
         /// Port that the service listens on in its container.
         port: Port = Port::of(8080),
         /// CPU units (1,024 = 1 vCPU) and memory in MiB of a task, in a combination that [Fargate

@@ -76,7 +76,11 @@ fn settings() -> impl Strategy<Value = Settings> {
     let app = (
         maybe(&["port = 9090\n", "port = 80\n"]),
         maybe(&["size = '512/1024'\n", "count = 3\n", "user = '1000:1000'\n", "image = 'shop:{version}'\n"]),
-        maybe(&["architecture = 'arm64'\n", "read_only = false\n", "deregistration_delay = 5\n"]),
+        maybe(&[
+            "architecture = 'arm64'\n",
+            "read_only = false\ncapabilities = ['CHOWN']\n",
+            "deregistration_delay = 5\n",
+        ]),
         maybe(&["version_header = 'x-v'\n"]),
     );
     let release = (

@@ -463,3 +463,19 @@ fn every_profile_keeps_the_controls_of_control_tower() {
         }
     }
 }
+
+#[test]
+fn a_service_keeps_the_capabilities_that_its_settings_name_and_no_others() {
+    let parse = |capabilities: &str| Settings::parse(&format!("[app]\ncapabilities = {capabilities}"));
+    let dropped = |capabilities: &str| {
+        let template = of(&parse(capabilities).unwrap());
+        let container = &template.properties("BlueTaskDefinition")["ContainerDefinitions"][0];
+        container["LinuxParameters"]["Capabilities"].clone()
+    };
+    assert_eq!(dropped("[]"), json!({ "Drop": ["ALL"] }));
+    let kept = dropped("['SETUID', 'SETGID', 'CHOWN', 'NET_BIND_SERVICE']");
+    let others = "AUDIT_WRITE DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_RAW SETFCAP SETPCAP SYS_CHROOT";
+    assert_eq!(kept, json!({ "Drop": others.split(' ').collect::<Vec<_>>() }));
+    let unknown = parse("['NET_ADMIN']").unwrap_err();
+    assert!(unknown.to_string().contains("NET_ADMIN"), "{unknown}");
+}

@@ -4,14 +4,20 @@ pub mod browser;
 #[path = "../../bin/client.rs"]
 pub mod client;
 pub mod function;
+#[path = "../../../../local/tests/it/support/ordinary.rs"]
+mod ordinary;
 pub mod outside;
 pub mod pages;
 #[path = "../../../../crates/stack/tests/it/patterns.rs"]
 pub mod patterns;
+#[path = "../../../../local/tests/it/support/podman.rs"]
+pub mod podman;
 pub mod policy;
 pub mod shell;
 pub mod terminal;
 
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -29,7 +35,7 @@ pub const BLUEGREEN: &str = env!("CARGO_BIN_EXE_bluegreen");
 pub use client::{Answer, Client};
 pub use pages::project;
 
-fn local_cloud() -> PathBuf {
+pub fn local_cloud() -> PathBuf {
     let path = Path::new(BLUEGREEN).with_file_name("local-cloud");
     assert!(path.is_file(), "{} is not built: run the tests of the whole workspace (make test)", path.display());
     path
@@ -39,6 +45,16 @@ fn local_cloud() -> PathBuf {
 pub struct Cloud {
     state: tempfile::TempDir,
     status: Value,
+    /// The ordinary user that runs it, with a Python for this user; none for the user of the test.
+    user: Option<(u32, PathBuf)>,
+    /// The socket of the container engine that runs its tasks, if it does not run them itself.
+    engine: Option<PathBuf>,
+}
+
+/// Whether the test runs as root.
+pub fn is_root() -> bool {
+    let owner = std::fs::metadata("/proc/self").unwrap();
+    std::os::unix::fs::MetadataExt::uid(&owner) == 0
 }
 
 /// The output of a command.
@@ -73,23 +89,72 @@ impl Said {
 impl Cloud {
     /// Starts a local cloud and forwards these `listeners` of its load balancer.
     pub fn start(listeners: [u16; 2]) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), (None, None), listeners)
+    }
+
+    /// The same with tasks in the container engine at this socket.
+    pub fn start_with_engine(listeners: [u16; 2], socket: &Path) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), (None, Some(socket.to_owned())), listeners)
+    }
+
+    /// The same as an ordinary user. None if this test is not root, or that user cannot run Python.
+    pub fn start_as_ordinary_user(listeners: [u16; 2]) -> Option<Self> {
+        if !is_root() {
+            return None;
+        }
         let state = tempfile::tempdir().unwrap();
-        let mut cloud = Self { state, status: Value::Null };
+        chown(state.path(), Some(ordinary::USER), Some(ordinary::USER)).unwrap();
+        let python = std::env::var_os("LOCAL_CLOUD_PYTHON");
+        let python = python.map_or_else(|| project().join(".venv/bin/python"), PathBuf::from);
+        let python = ordinary::python_for_user(&python, state.path())?;
+        Some(Self::start_with(state, (Some((ordinary::USER, python)), None), listeners))
+    }
+
+    fn start_with(
+        state: tempfile::TempDir,
+        (user, engine): (Option<(u32, PathBuf)>, Option<PathBuf>),
+        listeners: [u16; 2],
+    ) -> Self {
+        let kind = if engine.is_some() { "docker" } else { "built-in" };
+        let mut cloud = Self { state, status: Value::Null, user, engine };
         let forwards = listeners.map(|port| format!("0:{port}"));
         // The local cloud stops when this test ends, for any reason.
         let owner = std::process::id().to_string();
-        let up =
-            ["up", "--owner-pid", &owner, "--endpoint-port", "0", "--forward", &forwards[0], "--forward", &forwards[1]];
+        let forwards = ["--forward", &forwards[0], "--forward", &forwards[1]];
+        let up = [&["up", "--owner-pid", &owner, "--endpoint-port", "0", "--engine", kind][..], &forwards].concat();
         cloud.local(&up).expect(0);
         cloud.status = cloud.local(&["status", "--json"]).expect(0).json();
         cloud
     }
 
+    /// A command of its user.
+    fn own(&self) -> Command {
+        let mut command = Command::new(local_cloud());
+        command.env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
+        if let Some((user, python)) = &self.user {
+            command.uid(*user).gid(*user).env("LOCAL_CLOUD_PYTHON", python).env("HOME", self.state.path());
+        }
+        if let Some(socket) = &self.engine {
+            command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
+        command
+    }
+
+    /// Gives a file or folder to its user.
+    pub fn give(&self, path: &Path) {
+        if let Some((user, _)) = &self.user {
+            chown(path, Some(*user), Some(*user)).unwrap();
+        }
+    }
+
     /// Runs `local-cloud` for this cloud.
     pub fn local(&self, arguments: &[&str]) -> Said {
-        let mut command = Command::new(local_cloud());
-        let command = command.args(arguments).env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
-        Said::of(command.output().unwrap())
+        self.local_in(project(), arguments)
+    }
+
+    /// Runs `local-cloud` for this cloud in a folder.
+    pub fn local_in(&self, folder: &Path, arguments: &[&str]) -> Said {
+        Said::of(self.own().args(arguments).current_dir(folder).output().unwrap())
     }
 
     /// Runs `bluegreen` on this cloud, in the folder of the project.
@@ -104,9 +169,8 @@ impl Cloud {
 
     /// A command `bluegreen` on this cloud, in the folder of the project.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(local_cloud());
+        let mut command = self.own();
         command.args(["exec", "--", BLUEGREEN]).args(arguments);
-        command.env("LOCAL_CLOUD_STATE", self.state.path()).current_dir(project());
         command
     }
 

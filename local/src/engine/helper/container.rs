@@ -3,26 +3,27 @@
 //! It exits as the program of the container does. When it ends for any reason, the kernel kills process 1 of the
 //! container, and with it every process in there.
 
-use super::{ContainerEvent, ContainerRequest, Socket, user};
+use super::{ContainerEvent, ContainerRequest, Overlay, Socket, seccomp, user};
+use crate::engine::{control_group, memory};
 use crate::error::{Context, Error, Result, chain};
-use libcontainer::capabilities::drop_privileges;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::oci_spec::runtime::{LinuxCapabilitiesBuilder, Spec};
-use libcontainer::syscall::syscall::{SyscallType, create_syscall};
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal as NixSignal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::fs::{StatVfsMountFlags, statvfs};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
+use pathrs::Root;
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, openat, statvfs};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::collections::HashSet;
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,12 @@ fn execute_read_only(request: &ContainerRequest) -> Result<Infallible> {
     match request.user_namespace_of {
         Some(holder) => enter_user_namespace(holder)?,
         None => separate_mounts()?,
+    }
+    if let Some(overlay) = &request.overlay {
+        mount_image(overlay, &request.root, request.user_namespace_of.is_some())?;
+        if request.trial {
+            try_changes(&request.root)?;
+        }
     }
     let program = request.bundle.join("program");
     let what = || format!("cannot mount {}", program.display());
@@ -92,7 +99,7 @@ pub(super) fn run(mut socket: Socket, request: &str) -> Result<ExitCode> {
     };
     socket.answer(&ContainerEvent::Started(init.as_raw()))?;
     let (code, over) = wait(Pid::from_raw(init.as_raw()), request.watched_memory)?;
-    let over = over || killed_for_memory(&request.id);
+    let over = over || killed_for_memory(&request.group);
     // This comes first, because a daemon that was killed does not listen.
     let cleaned = container.delete(true);
     if over {
@@ -106,8 +113,18 @@ pub(super) fn run(mut socket: Socket, request: &str) -> Result<ExitCode> {
 
 fn start(request: &ContainerRequest) -> Result<Container> {
     std::fs::create_dir_all(&request.state).context(|| format!("cannot create {}", request.state.display()))?;
+    if !control_group::is_own(&request.group) {
+        // At its end, the runtime kills every process in the group.
+        return Err(Error::new(format!("{:?} is not the control group of a container", request.group)));
+    }
+    make_directory(&request.root, &request.directory)?;
     let nothing = File::open("/dev/null").context(|| "cannot open /dev/null".into())?;
-    let program = Program { only_user: request.only_user, init: request.init, trial: request.trial };
+    let program = Program {
+        only_user: request.only_user,
+        init: request.init,
+        trial: request.trial,
+        may_trace: request.may_trace,
+    };
     let built = ContainerBuilder::new(request.id.clone(), SyscallType::default())
         .with_executor(program)
         .with_stdin(OwnedFd::from(nothing))
@@ -145,6 +162,41 @@ fn enter_user_namespace(holder: i32) -> Result<()> {
     Ok(())
 }
 
+/// Mounts an image with what the container changes over it:
+/// <https://docs.kernel.org/filesystems/overlayfs.html>. The mount ends with the mount namespace of this process.
+fn mount_image(overlay: &Overlay, root: &Path, in_user_namespace: bool) -> Result<()> {
+    let what = || format!("cannot mount {}", overlay.image.display());
+    // A path can have characters that separate options.
+    let open = |path: &Path| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let image = open(&overlay.image).context(what)?;
+    let changes = open(&overlay.changes).context(what)?;
+    let work = open(&overlay.work).context(what)?;
+    let path = |descriptor: &OwnedFd| format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let (image, changes, work) = (path(&image), path(&changes), path(&work));
+    // The changes end with the container, so nothing forces them to disk.
+    let mut options = format!("lowerdir={image},upperdir={changes},workdir={work},volatile");
+    if in_user_namespace {
+        options.push_str(",userxattr");
+    }
+    let options = CString::new(options).context(what)?;
+    mount("overlay", root, "overlay", MountFlags::empty(), options.as_c_str()).context(what)
+}
+
+/// Creates and removes files of a mounted image, because a mount can succeed and its changes fail.
+fn try_changes(root: &Path) -> Result<()> {
+    let what = || format!("cannot change the files of {}", root.display());
+    for entry in std::fs::read_dir(root).context(what)? {
+        std::fs::remove_file(entry.context(what)?.path()).context(what)?;
+    }
+    std::fs::write(root.join("new"), "").context(what)
+}
+
+/// Creates a directory of an image if it is missing, as Docker does.
+fn make_directory(root: &Path, directory: &str) -> Result<()> {
+    let made = Root::open(root).and_then(|root| root.mkdir_all(directory, &std::fs::Permissions::from_mode(0o755)));
+    made.map(drop).context(|| format!("cannot create the working directory {directory} of the image"))
+}
+
 /// Enters a mount namespace, so that the mounts of this process are not those of the machine.
 fn separate_mounts() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context(|| "cannot create a mount namespace".into())?;
@@ -165,7 +217,7 @@ fn wait(init: Pid, limit: Option<u64>) -> Result<(i32, bool)> {
             Err(error) => return Err(Error::new(format!("cannot wait for the program: {error}"))),
         }
         if let Some(limit) = limit {
-            if !over && memory_of(init.as_raw()) > limit {
+            if !over && memory::of(init.as_raw()) > limit {
                 over = true;
                 kill(init, NixSignal::SIGKILL).context(|| "cannot kill the program".into())?;
             }
@@ -174,21 +226,8 @@ fn wait(init: Pid, limit: Option<u64>) -> Result<(i32, bool)> {
     }
 }
 
-/// The memory of a process and its descendants, in bytes: the proportional set size, which counts shared pages once.
-fn memory_of(pid: i32) -> u64 {
-    let own = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let own = own.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
-    let children = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let children = children.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<i32> = children
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect();
-    own.unwrap_or(0_u64) * 1024 + children.into_iter().map(memory_of).sum::<u64>()
-}
-
 /// Whether the kernel killed a process of the container because its control group was over its limit.
-fn killed_for_memory(id: &str) -> bool {
-    let group = super::super::spec::control_group(id);
+fn killed_for_memory(group: &str) -> bool {
     let files =
         [format!("/sys/fs/cgroup/memory{group}/memory.oom_control"), format!("/sys/fs/cgroup{group}/memory.events")];
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
@@ -203,6 +242,7 @@ struct Program {
     only_user: Option<(u32, u32)>,
     init: bool,
     trial: bool,
+    may_trace: bool,
 }
 
 impl Program {
@@ -211,7 +251,8 @@ impl Program {
             become_user(uid, gid)?;
         }
         // The change of the user clears it.
-        set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot follow the end of its helper".into())
+        set_parent_process_death_signal(Some(Signal::KILL)).context(|| "cannot follow the end of its helper".into())?;
+        seccomp::apply(self.may_trace)
     }
 }
 
@@ -269,15 +310,7 @@ fn become_user(uid: u32, gid: u32) -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::Dumpable).context(|| "cannot become the user of the image".into())?;
     user::enter_new(uid, gid)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context(|| "cannot become the user of the image".into())?;
-    let none = LinuxCapabilitiesBuilder::default()
-        .bounding(HashSet::new())
-        .effective(HashSet::new())
-        .permitted(HashSet::new())
-        .inheritable(HashSet::new())
-        .ambient(HashSet::new())
-        .build();
-    let none = none.context(|| "cannot drop capabilities".into())?;
-    drop_privileges(&none, create_syscall().as_ref()).context(|| "cannot drop capabilities".into())
+    user::drop_capabilities()
 }
 
 /// Finds a program as the kernel and shells do: by its path, or in the directories of `PATH`.
@@ -322,5 +355,20 @@ fn reap(program: u32) -> i32 {
                 return CANNOT_EXECUTE;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_working_directory_is_created_in_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        std::fs::create_dir_all(&image).unwrap();
+        std::os::unix::fs::symlink("/../..", image.join("out")).unwrap();
+        make_directory(&image, "/out/app/data").unwrap();
+        assert!(image.join("app/data").is_dir() && !folder.path().join("app").exists());
     }
 }

@@ -4,7 +4,9 @@
 //! Nothing of an image reaches a helper before it has left the file system of this machine.
 
 mod container;
+mod links;
 mod network;
+mod seccomp;
 mod user;
 
 use crate::error::{Context, Error, Result};
@@ -39,6 +41,34 @@ pub(crate) enum NetworkAnswer {
     Failed(String),
 }
 
+/// What the daemon wants from the process that holds a network namespace: one byte each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A TCP socket in the namespace.
+    Socket = 1,
+    /// The listener of credentials and metadata.
+    Services = 2,
+    /// To end the process whose id follows when the daemon has ended.
+    End = 3,
+}
+
+impl Wanted {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Socket, Self::Services, Self::End].into_iter().find(|wanted| *wanted as u8 == byte)
+    }
+}
+
+/// The unpacked image and the directory of what a container changes, which are mounted over each other.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Overlay {
+    /// The unpacked image. Nothing changes it.
+    pub(crate) image: PathBuf,
+    /// An empty directory for changed files.
+    pub(crate) changes: PathBuf,
+    /// An empty directory in the same file system for the kernel.
+    pub(crate) work: PathBuf,
+}
+
 /// The request to run a container.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ContainerRequest {
@@ -47,6 +77,16 @@ pub(crate) struct ContainerRequest {
     pub(crate) bundle: PathBuf,
     /// The directory for the state of the runtime.
     pub(crate) state: PathBuf,
+    /// The root directory of the container.
+    pub(crate) root: PathBuf,
+    /// What to mount at the root directory; if absent, the root directory has the files already.
+    pub(crate) overlay: Option<Overlay>,
+    /// The working directory, which is created if it is missing.
+    pub(crate) directory: String,
+    /// Its control group.
+    pub(crate) group: String,
+    /// Whether its programs may inspect each other with the help of a capability.
+    pub(crate) may_trace: bool,
     /// The process whose user namespace to enter, if this process has no root rights.
     pub(crate) user_namespace_of: Option<i32>,
     /// The user and the group of the program, if the user namespace has only one user.

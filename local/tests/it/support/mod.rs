@@ -1,5 +1,7 @@
 //! Support for the tests: a separate instance, images, and the AWS calls of a deployment.
 
+mod ordinary;
+
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -10,6 +12,7 @@ use flate2::{Compression, write::GzEncoder};
 use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::manifest::OciImageManifest;
 use oci_client::secrets::RegistryAuth;
+use ordinary::{USER, python_for_user};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::io::Write as _;
@@ -37,32 +40,14 @@ impl Instance {
 
     /// An instance that an ordinary user runs. None if this test is not root, or that user cannot run Python.
     pub fn of_ordinary_user() -> Option<Self> {
-        const USER: u32 = 54_321;
         if !is_root() {
             return None;
         }
         let mut instance = Self::new();
         instance.user = Some(USER);
         std::os::unix::fs::chown(instance.dir.path(), Some(USER), Some(USER)).unwrap();
-        let packages = instance.python.parent().and_then(Path::parent).unwrap().join("lib");
-        let packages = std::fs::read_dir(packages).unwrap().flatten().next()?.path();
-        // The interpreter of the project can be in the home of root. The one of the system reads the same packages.
-        let version = packages.file_name()?.to_str()?.to_owned();
-        let own = instance.dir.path().join("python");
-        let script = format!(
-            "#!/bin/sh\nPYTHONPATH=$PYTHONPATH:{}/site-packages exec /usr/bin/{version} \"$@\"\n",
-            packages.display()
-        );
-        std::fs::write(&own, script).unwrap();
-        std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        for python in [instance.python.clone(), own] {
-            let runs = Command::new(&python).args(["-c", "import ministack, docker"]).uid(USER).gid(USER).output();
-            if runs.is_ok_and(|output| output.status.success()) {
-                instance.python = python;
-                return Some(instance);
-            }
-        }
-        None
+        instance.python = python_for_user(&instance.python, instance.dir.path())?;
+        Some(instance)
     }
 
     pub fn has_root_rights(&self) -> bool {
@@ -425,8 +410,13 @@ impl Aws {
 
 /// Compiles the program that the test images run.
 pub fn server(dir: &Path) -> Vec<u8> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixture/server.rs");
-    let binary = dir.join("server");
+    compiled(dir, "server")
+}
+
+/// Compiles a program for test images.
+pub fn compiled(dir: &Path, name: &str) -> Vec<u8> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixture").join(name).with_extension("rs");
+    let binary = dir.join(name);
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let compiled = Command::new(rustc)
         .args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])

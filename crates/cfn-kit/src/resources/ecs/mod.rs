@@ -2,9 +2,9 @@
 //!
 //! ```
 //! use cfn_kit::resources::ecs::{
-//!     AwsvpcConfiguration, Capabilities, Cluster, ClusterSetting, ContainerDefinition, DeploymentCircuitBreaker,
-//!     DeploymentConfiguration, FargateSize, ImageByDigest, LinuxParameters, LogConfiguration, NetworkConfiguration,
-//!     PortMapping, RuntimePlatform, Secret, Service, ServiceLoadBalancer, TaskDefinition, Variable,
+//!     AwsvpcConfiguration, Capabilities, Capability, Cluster, ClusterSetting, ContainerDefinition,
+//!     DeploymentCircuitBreaker, DeploymentConfiguration, FargateSize, ImageByDigest, LinuxParameters, LogConfiguration,
+//!     NetworkConfiguration, PortMapping, RuntimePlatform, Secret, Service, ServiceLoadBalancer, TaskDefinition, Variable,
 //! };
 //! use cfn_kit::resources::values::{Count, GraceSeconds, Port, SecretReference, SubnetId};
 //! use cfn_kit::{Expr, Stack};
@@ -29,7 +29,7 @@
 //!     user: None,
 //!     readonly_root_filesystem: true,
 //!     linux_parameters: LinuxParameters {
-//!         capabilities: Capabilities { drop: vec!["ALL"] },
+//!         capabilities: Capabilities::keeping(&[Capability::NetBindService]),
 //!         init_process_enabled: true,
 //!     },
 //!     stop_timeout: 30,
@@ -80,7 +80,7 @@
 
 mod size;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ec2::{SecurityGroup, Subnet};
 use super::elbv2::TargetGroup;
@@ -249,12 +249,85 @@ pub struct LinuxParameters {
     pub init_process_enabled: bool,
 }
 
-/// Capabilities of a container.
+/// Capabilities of a container. [`Capabilities::keeping`] says which of the default set are left. Fargate can add no other
+/// one except `SYS_PTRACE`:
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_KernelCapabilities.html>.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Capabilities {
     /// Capabilities to remove; `ALL` for every one.
-    pub drop: Vec<&'static str>,
+    drop: Vec<Dropped>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+enum Dropped {
+    #[serde(rename = "ALL")]
+    All,
+    #[serde(untagged)]
+    One(Capability),
+}
+
+impl Capabilities {
+    /// Of the default set, these and no other ones. What is dropped is named, because a container cannot add one again.
+    #[must_use]
+    pub fn keeping(kept: &[Capability]) -> Self {
+        let others = Capability::DEFAULT.into_iter().filter(|capability| !kept.contains(capability));
+        Self { drop: if kept.is_empty() { vec![Dropped::All] } else { others.map(Dropped::One).collect() } }
+    }
+}
+
+/// A capability of the [default set of Docker](https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities),
+/// which a container on Fargate has if it drops none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Capability {
+    /// Write records to the audit log of the kernel.
+    AuditWrite,
+    /// Change the owner of files.
+    Chown,
+    /// Ignore the permissions of files.
+    DacOverride,
+    /// Do what only the owner of a file may do.
+    Fowner,
+    /// Keep the set-user-id bit of a changed file.
+    Fsetid,
+    /// Send signals to processes of other users.
+    Kill,
+    /// Create device nodes.
+    Mknod,
+    /// Listen on a port below 1024.
+    NetBindService,
+    /// Use raw sockets.
+    NetRaw,
+    /// Set capabilities of files.
+    Setfcap,
+    /// Become another group.
+    Setgid,
+    /// Change the capabilities of the process.
+    Setpcap,
+    /// Become another user.
+    Setuid,
+    /// Change the root directory.
+    SysChroot,
+}
+
+impl Capability {
+    const DEFAULT: [Self; 14] = [
+        Self::AuditWrite,
+        Self::Chown,
+        Self::DacOverride,
+        Self::Fowner,
+        Self::Fsetid,
+        Self::Kill,
+        Self::Mknod,
+        Self::NetBindService,
+        Self::NetRaw,
+        Self::Setfcap,
+        Self::Setgid,
+        Self::Setpcap,
+        Self::Setuid,
+        Self::SysChroot,
+    ];
 }
 
 /// The destination of a container's output.

@@ -1,5 +1,6 @@
 //! Layers as tools make them, as nobody should make them, and at random.
 
+mod fuzz;
 mod made;
 mod others;
 mod random;

@@ -53,10 +53,10 @@ fn layers() -> impl Strategy<Value = Vec<Vec<Made>>> {
 }
 
 /// A folder `deep/down` in a folder with files that must stay as they are.
-struct Guarded(tempfile::TempDir);
+pub(super) struct Guarded(tempfile::TempDir);
 
 impl Guarded {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("deep/down")).unwrap();
         for file in ["precious", "deep/precious", "deep/a", "a"] {
@@ -65,11 +65,11 @@ impl Guarded {
         Self(folder)
     }
 
-    fn root(&self) -> std::path::PathBuf {
+    pub(super) fn root(&self) -> std::path::PathBuf {
         self.0.path().join("deep/down/root")
     }
 
-    fn check(self) {
+    pub(super) fn check(self) {
         remove_tree(&self.root()).unwrap();
         let left: Vec<String> = tree(self.0.path())
             .into_iter()
@@ -82,7 +82,7 @@ impl Guarded {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
