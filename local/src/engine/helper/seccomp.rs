@@ -1,5 +1,5 @@
-//! The system calls that the programs of a task may not use: those that Docker denies by default, which is the profile of
-//! Fargate too. They fail with `EPERM`, as there.
+//! The system calls that the programs of a task may not use: those that Docker denies by default. They fail with `EPERM`, as
+//! there. AWS publishes no list for Fargate.
 //!
 //! <https://docs.docker.com/engine/security/seccomp/>,
 //! <https://github.com/moby/profiles/blob/main/seccomp/default.json>
