@@ -308,6 +308,13 @@ impl StatusSet {
     }
 }
 
+/// The codes from the first to the last one; `None` if they are not status codes in this order.
+fn codes(first: u64, last: u64) -> Option<RangeInclusive<u16>> {
+    let code = |number| u16::try_from(number).ok().filter(|code| limits::STATUS.contains(&u32::from(*code)));
+    let (first, last) = (code(first)?, code(last)?);
+    (first <= last).then_some(first..=last)
+}
+
 impl Default for StatusSet {
     fn default() -> Self {
         Self::new([200..=299])
@@ -323,11 +330,9 @@ impl FromStr for StatusSet {
     type Err = InvalidStatusSet;
 
     fn from_str(text: &str) -> Result<Self, InvalidStatusSet> {
-        let code = |text: &str| text.trim().parse().ok().filter(|code| limits::STATUS.contains(&u32::from(*code)));
         let range = |part: &str| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last): (u16, u16) = (code(first)?, code(last)?);
-            (first <= last).then_some(first..=last)
+            codes(first.trim().parse().ok()?, last.trim().parse().ok()?)
         };
         text.split(',').map(range).collect::<Option<Vec<_>>>().map(Self::new).ok_or(InvalidStatusSet)
     }

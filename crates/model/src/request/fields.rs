@@ -1,6 +1,6 @@
 //! Reads the fields of a JSON object one by one; an error names the field. Must not know which fields a request has.
 
-use super::{RequestError, StatusSet, limits};
+use super::{RequestError, StatusSet, codes, limits};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -179,19 +179,11 @@ impl<'a> Fields<'a> {
 }
 
 fn status_range(item: &Value) -> Option<RangeInclusive<u16>> {
-    let code = |number: u64| {
-        let code = u16::try_from(number).ok()?;
-        limits::STATUS.contains(&u32::from(code)).then_some(code)
-    };
     match item {
-        Value::Number(number) => {
-            let code = code(number.as_u64()?)?;
-            Some(code..=code)
-        }
+        Value::Number(number) => codes(number.as_u64()?, number.as_u64()?),
         Value::String(text) => {
             let (first, last) = text.split_once('-')?;
-            let (first, last) = (code(first.parse().ok()?)?, code(last.parse().ok()?)?);
-            (first <= last).then_some(first..=last)
+            codes(first.parse().ok()?, last.parse().ok()?)
         }
         _ => None,
     }
