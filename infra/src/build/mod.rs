@@ -61,9 +61,7 @@ impl Workspace {
         let here = packages::current_folder()?;
         let service = match &app.image {
             Some(image) => Service::Image(image.as_str().to_owned()),
-            None if !here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) => {
-                return Err(no_service(&here));
-            }
+            None if !packages::is_in_project(&here) => return Err(no_service(&here)),
             None => Service::of_package(described(&here)?, app.cargo.as_str())?,
         };
         Ok(Self { function: FunctionSource::find()?, service })

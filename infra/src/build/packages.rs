@@ -42,11 +42,12 @@ fn ask(folder: &Path, command: &mut MetadataCommand) -> Result<Metadata> {
 /// The workspace around the current folder, if it is in a Cargo project.
 pub fn project_here() -> Result<Option<Metadata>> {
     let here = current_folder()?;
-    if here.ancestors().any(|folder| folder.join("Cargo.toml").is_file()) {
-        workspace(&here).map(Some)
-    } else {
-        Ok(None)
-    }
+    if is_in_project(&here) { workspace(&here).map(Some) } else { Ok(None) }
+}
+
+/// Whether a folder is in a Cargo project.
+pub(super) fn is_in_project(folder: &Path) -> bool {
+    folder.ancestors().any(|folder| folder.join("Cargo.toml").is_file())
 }
 
 /// The package in the current folder itself.

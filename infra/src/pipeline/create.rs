@@ -4,8 +4,11 @@
 //! stack is made of its beginning alone, and the rest is an update. Whatever ends the command in between, the next one
 //! finds a stack that is begun, and goes on with the rest.
 
+use std::future::ready;
+
 use deploy::template::fits_into_a_call;
 use deploy::{ChangeSet, Cloud, DeployedStack, Parameters, Source, follow_operation, zones};
+use futures_util::future::Either;
 use model::color::Color;
 use stack::parameter;
 
@@ -35,13 +38,11 @@ pub(super) async fn create(job: Job<'_>, project: Project, begun: Option<Deploye
     let template = synthesis::compact(&context.settings)?;
     // Whether an image exists is known at once, so a stack is begun only if it does. A build takes a while, and goes on
     // beside the creation.
-    let app = async { artifacts::app(context, workspace, first_version, cached).await };
-    let found = if workspace.builds_service() { None } else { Some(app.await.map_err(|it| no_first(context, it))?) };
-    let app = async {
-        match found {
-            Some(found) => Ok(found),
-            None => artifacts::app(context, workspace, first_version, cached).await,
-        }
+    let app = artifacts::app(context, workspace, first_version, cached);
+    let app = if workspace.builds_service() {
+        Either::Left(app)
+    } else {
+        Either::Right(ready(Ok(app.await.map_err(|error| no_first(context, error))?)))
     };
     let built = async {
         tokio::try_join!(app, artifacts::function(context, workspace.function_source(), cached))
