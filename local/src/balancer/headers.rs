@@ -19,7 +19,7 @@ pub(super) struct Arrival<'a> {
     pub(super) client: SocketAddr,
     /// Whether the client used TLS.
     pub(super) secure: bool,
-    /// What the target is told about TLS, if anything.
+    /// The facts about TLS that the target gets, if it gets any.
     pub(super) facts: Option<&'a TlsFacts>,
     /// The port of the listener.
     pub(super) port: u16,
@@ -98,10 +98,15 @@ pub(super) fn to_target(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     }
 }
 
+/// A host without its port.
+pub(super) fn without_port(host: &str) -> &str {
+    host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name)
+}
+
 /// The Host that a target gets: on listener ports 80 and 443, an ALB removes the port of the client; on other ports, it
 /// sets the listener port. A request to the forwarded port gets the name of the load balancer.
 fn host(given: &str, arrival: &Arrival<'_>) -> String {
-    let name = given.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(given, |(name, _)| name);
+    let name = without_port(given);
     let name = if matches!(name, "" | "127.0.0.1" | "localhost" | "[::1]") { arrival.name } else { name };
     match arrival.port {
         80 | 443 => name.to_owned(),

@@ -3,7 +3,7 @@
 use super::activity::{Pulse, Visit};
 use super::answer::{self, Redirected};
 use super::body::{Download, Passing, Progress, Upload};
-use super::headers::{Arrival, remove_hop_by_hop, to_target};
+use super::headers::{Arrival, remove_hop_by_hop, to_target, without_port};
 use super::pool::{Failure, Pooled};
 use super::routes::{Group, Listener, Route, is_this_machine};
 use super::screen::{self, Compliance, Verdict};
@@ -148,11 +148,6 @@ fn host(parts: &Parts) -> &str {
     parts.uri.authority().map(Authority::as_str).or(header).unwrap_or_default()
 }
 
-/// A host without its port.
-fn name(host: &str) -> &str {
-    host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name)
-}
-
 /// The target of a request, or the response of the load balancer.
 fn choose(link: &Link, listener: &Listener, host: &str, parts: &Parts) -> Result<Placed, Refused> {
     match listener.route(&parts.method, &parts.uri, &parts.headers) {
@@ -166,7 +161,7 @@ fn choose(link: &Link, listener: &Listener, host: &str, parts: &Parts) -> Result
         }
         Some(Route::Fixed(action)) => Err(answer::fixed(action).into()),
         Some(Route::Redirect(action)) => {
-            let host = name(host);
+            let host = without_port(host);
             let (secure, port) = (link.tls.is_some(), listener.port);
             let redirected = Redirected { secure, host, port, uri: &parts.uri };
             // Who came to a forwarded port stays at the forwarded ports.
@@ -215,7 +210,7 @@ fn prepare(
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| StatusCode::BAD_REQUEST)?;
         parts.headers.insert(header::HOST, host);
     }
-    // HTTP/2 can send each cookie in a field of its own.
+    // HTTP/2 can send each cookie in a separate field.
     let cookies: Vec<&[u8]> = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if cookies.len() > 1 {
         let all = HeaderValue::from_bytes(&cookies.join(&b"; "[..])).map_err(|_| StatusCode::BAD_REQUEST)?;

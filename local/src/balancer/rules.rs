@@ -1,5 +1,6 @@
 //! Matches a request against rules, with the semantics of an ALB. Pure.
 
+use super::headers::without_port;
 use super::model::{Condition, HttpHeaderConfig};
 use http::{HeaderMap, Method, Uri, header};
 
@@ -46,8 +47,7 @@ impl Matching {
                 .any(|value| patterns.iter().any(|pattern| like(value, pattern, Case::Any))),
             Self::Host(patterns) => {
                 let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
-                let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
-                let name = name.map_or(host, |(name, _)| name);
+                let name = without_port(host);
                 patterns.iter().any(|pattern| like(name, pattern, Case::Any))
             }
             Self::Path(patterns) => patterns.iter().any(|pattern| like(uri.path(), pattern, Case::Same)),
