@@ -57,7 +57,7 @@ pub(crate) struct Options {
     pub(crate) engine: EngineKind,
     /// The ports of services on this machine that tasks can reach.
     pub(crate) host_ports: Vec<u16>,
-    /// Whether tasks shall reach other networks.
+    /// Whether tasks reach other networks.
     pub(crate) internet: bool,
     /// The process whose end stops the daemon.
     pub(crate) owner: Option<ProcessId>,

@@ -49,7 +49,7 @@ pub struct State {
     pub token_realm: Option<String>,
     /// The token that it issues and accepts.
     pub token: String,
-    /// Where it redirects requests for blobs, as registries with blobs in a store do.
+    /// The address to which it redirects requests for blobs, as registries do that keep blobs in another store.
     pub blobs_elsewhere: Option<String>,
     /// Whether it refuses a request with a login, as a store does for a signed address.
     pub refuses_logins: bool,

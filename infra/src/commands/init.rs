@@ -221,7 +221,7 @@ fn port_of(image: Option<&Image>) -> Option<u16> {
     }
 }
 
-/// Runs on a thread of its own until it is done.
+/// Waits for the result of asynchronous work.
 fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.doing(|| "start".to_owned())?.block_on(work))

@@ -64,7 +64,7 @@ fn make(service: &Service, folder: &Path) -> bool {
 /// A registry with a login, which ends when it is dropped.
 struct Registry {
     process: Child,
-    /// Where it listens.
+    /// Its address and port.
     address: String,
 }
 

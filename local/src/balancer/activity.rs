@@ -82,7 +82,7 @@ impl Activity {
         }
     }
 
-    /// Tells that bytes came from the client.
+    /// Notes bytes from the client.
     pub(super) fn came(&self, bytes: &[u8]) {
         self.went();
         if !self.http2 && self.open.load(Ordering::Acquire) == 0 {
@@ -92,7 +92,7 @@ impl Activity {
         }
     }
 
-    /// Tells that bytes went to the client.
+    /// Notes that bytes were sent to the client.
     pub(super) fn went(&self) {
         // PING frames of HTTP/2 do not count.
         if !self.http2 || self.open.load(Ordering::Acquire) > 0 {
@@ -164,7 +164,7 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Tells that the response begins.
+    /// Notes that the response begins.
     pub(super) fn answered(&mut self) {
         if std::mem::take(&mut self.waiting) {
             self.activity.waiting.fetch_sub(1, Ordering::AcqRel);

@@ -54,7 +54,7 @@ fn overview(record: &Record) -> Vec<String> {
     lines
 }
 
-/// The lines that tell what contains the tasks, and what they reach.
+/// The lines about what contains the tasks, and what they reach.
 fn task_lines(record: &Record) -> Vec<String> {
     let isolation = record.isolation.map(|isolation| format!("  tasks         isolated by {isolation}"));
     let internet = record.internet.as_ref().map(|internet| format!("                {internet}"));

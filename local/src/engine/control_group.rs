@@ -1,5 +1,5 @@
-//! The control group of a task: its limits of memory and CPU, for all its containers together. Each container has a group
-//! of its own inside. With root rights only.
+//! The control group of a task: its limits of memory and CPU, for all its containers together. Each container has
+//! another group inside. Only with root rights.
 //!
 //! A machine has the hierarchies of version 1, one for each kind of limit, or the one hierarchy of version 2:
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>.

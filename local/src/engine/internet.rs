@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(3);
 /// The device that the program needs.
 const DEVICE: &str = "/dev/net/tun";
-/// Where the program can be, besides the directories of `PATH`.
+/// More directories that can have the program, besides those of `PATH`.
 const DIRECTORIES: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The resolvers of this machine, and those behind a resolver on its loopback.
 const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];

@@ -64,7 +64,7 @@ impl std::fmt::Display for Isolation {
 
 impl Machine {
     /// Finds what this machine allows: by trials, because no setting of the kernel tells it alone. With `internet`, tasks
-    /// shall reach other networks.
+    /// reach other networks, if possible.
     pub(super) async fn detect(containers: &Path, internet: bool) -> Result<Self> {
         let (isolation, mounts_images) = Isolation::detect(&containers.join("trial")).await?;
         let (internet, pasta) = if internet { Pasta::detect(isolation).await } else { (Internet::Refused, None) };

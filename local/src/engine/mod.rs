@@ -109,7 +109,7 @@ pub(crate) struct TaskOptions<'a> {
     pub(crate) endpoint: SocketAddr,
     /// The ports of services on this machine.
     pub(crate) host_ports: &'a [u16],
-    /// Whether they shall reach other networks.
+    /// Whether they reach other networks.
     pub(crate) internet: bool,
 }
 

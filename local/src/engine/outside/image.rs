@@ -112,7 +112,7 @@ struct Described {
     digest: String,
 }
 
-/// Where the images of a local cloud are in the engine.
+/// The repository in the engine that has the images of a local cloud.
 pub(super) fn repository(owner: &str) -> String {
     let digest = hex::encode(Sha256::digest(owner.as_bytes()));
     format!("local-cloud.internal/{}", &digest[..12])
